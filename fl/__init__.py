@@ -1,0 +1,9 @@
+"""What every site and the server share: data, models, training, metrics, reports."""
+
+import os
+
+# Set before flwr or ray is imported anywhere: neither may report usage to its makers.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+__version__ = "0.1.0"

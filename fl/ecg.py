@@ -1,0 +1,50 @@
+"""The shapes and units that everyone shares: a recording, its leads, its annotations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Holter recorders name a lead by its electrode; "modified lead II" is closest to II.
+LEAD_ALIASES = {"MLII": "II", "ML2": "II", "MLI": "I", "MLIII": "III"}
+
+_STANDARD = {lead.upper(): lead for lead in LEADS}
+
+
+def lead_name(raw: str) -> str | None:
+    """Standard name of a lead as a header spells it (`MLII`, `avr`), or None if it is none."""
+    key = raw.strip().upper()
+    return _STANDARD.get(LEAD_ALIASES.get(key, key).upper())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Beat and rhythm annotations of a recording, in the order of time.
+
+    Symbols and rhythm strings are PhysioNet's (`N`, `V`, ...; `(AFIB`, `(N`, ...).
+    """
+
+    samples: NDArray[np.int64]  # (annotation,) position in the recording's own samples
+    symbols: tuple[str, ...]  # (annotation,) e.g. "N", "V", "+", "~"
+    rhythms: tuple[str, ...]  # (annotation,) the rhythm that starts here, or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One recording of one patient as its source delivers it, in mV at its own rate."""
+
+    source: str
+    name: str  # record id, unique within the source
+    patient: str  # patient id, unique within the source
+    signal: NDArray[np.float32]  # (lead, sample) mV; NU (own peak = 1) where the source lost mV
+    leads: tuple[str, ...]  # (lead,) names from LEADS
+    fs: float  # Hz
+    labels: NDArray[np.int8] | None  # (rhythm class,) 1 yes, 0 no, -1 not annotated;
+    #   None where labels belong to moments, not to the recording: see `annotations`
+    annotations: Annotations | None = None
+    first_label: str = ""  # the source's own first label, where it ranks them
+    group: str = ""  # recorder, hospital or device where the source tells
+    age: float | None = None  # years
+    sex: str = ""  # "F", "M" or "" where unknown
