@@ -1,0 +1,283 @@
+"""Preprocessed examples on disk, made once, read by every worker through one memory map.
+
+One folder per (source, task, content): `signals.npy` holds all samples in one row as float16,
+`index.npz` where each example's samples are and what is known of it, `cache.json` the sums.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.datasets.base import Source
+from fl.errors import DataError, Unusable
+from fl.tasks import TASKS, Task
+
+FORMAT = 1
+Progress = Callable[[int, int], None]  # records done, records in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """The examples of one source, ready to train on."""
+
+    path: Path
+    source: str
+    digest: str  # of the files it was made from
+    names: NDArray[np.str_]  # (example,)
+    recordings: NDArray[np.str_]  # (example,) the record it was cut from
+    patients: NDArray[np.str_]
+    groups: NDArray[np.str_]  # (example,) recorder, hospital or device
+    first_labels: NDArray[np.str_]
+    sexes: NDArray[np.str_]
+    ages: NDArray[np.float32]  # years; nan where unknown
+    labels: NDArray[np.int8]  # (example, class)
+    features: NDArray[np.float32]  # (example, feature)
+    lead_mask: NDArray[np.bool_]  # (example, lead)
+    offsets: NDArray[np.int64]  # (example,) of the first sample of its first lead
+    lengths: NDArray[np.int64]  # (example,) samples per lead
+    signals: NDArray[np.float16]  # memory map, one row
+    excluded: dict[str, list[str]]  # verdict -> records left out
+
+
+def default_cache_dir() -> Path:
+    """`$HEARTFED_CACHE`, else the user's cache folder."""
+    base = os.environ.get("HEARTFED_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heartfed"
+
+
+def prepare(
+    source: Source,
+    root: Path,
+    task: Task,
+    cache_dir: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Folder of the source's examples, made first if it is not there whole."""
+    digest = content_digest(source, root, cache_dir)
+    key = hashlib.blake2b(
+        f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
+    ).hexdigest()
+    path = cache_dir / f"{source.card.name}-{task.name}-{key}"
+    if not _is_whole(path):
+        # A folder that fails its own sums is of no use to anyone, so it goes first.
+        shutil.rmtree(path, ignore_errors=True)
+        _build(source, root, task, path, digest, workers, progress)
+    return path
+
+
+def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
+    """SHA-256 over names and contents of the source's files.
+
+    A file whose size and time of change are as they were is not read again.
+    """
+    memo_path = cache_dir / "digests.json"
+    memo: dict[str, list[object]] = _read_json(memo_path)
+    total, changed = hashlib.sha256(), False
+    for file in source.files(root):
+        try:
+            stat = file.stat()
+            seen = [stat.st_size, stat.st_mtime_ns]
+            key = str(file.resolve())
+            known = memo.get(key)
+            if known is None or known[:2] != seen:
+                known = [*seen, _file_digest(file)]
+                memo[key], changed = known, True
+            total.update(f"{file.name}:{known[2]}\n".encode())
+        except (OSError, ValueError) as error:
+            # A folder or an unreadable file in a record's place is that record's verdict later.
+            total.update(f"{file.name}:{type(error).__name__}\n".encode())
+    if changed:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write_whole(memo_path, json.dumps(memo).encode())
+    return total.hexdigest()
+
+
+def open_shard(path: Path) -> Shard:
+    """The examples in a cache folder; signals stay on disk until they are used."""
+    try:
+        facts = json.loads((path / "cache.json").read_text())
+        with np.load(path / "index.npz") as index:
+            columns = {name: index[name] for name in index.files}
+        signals = np.load(path / "signals.npy", mmap_mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{path}: the cache cannot be read ({error}). Delete the folder and run again."
+        ) from error
+    return Shard(
+        path=path,
+        source=facts["source"],
+        digest=facts["digest"],
+        excluded=facts["excluded"],
+        signals=signals,
+        **columns,
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a reader sees the old one or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read_json(path: Path) -> dict[str, list[object]]:
+    try:
+        found = json.loads(path.read_text())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        facts = json.loads((path / "cache.json").read_text())
+        sums: dict[str, str] = facts["sha256"]
+        return all(_file_digest(path / name) == known for name, known in sums.items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def _build(
+    source: Source,
+    root: Path,
+    task: Task,
+    path: Path,
+    digest: str,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """Preprocess every record into a temporary folder, then give it its name in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        names = source.records(root)
+        excluded: dict[str, list[str]] = {}
+        rows: list[dict[str, object]] = []
+        chunks: list[NDArray[np.float16]] = []
+        offset = 0
+        for done, (name, result) in enumerate(_preprocessed(source, root, task, names, workers), 1):
+            if isinstance(result, str):
+                excluded.setdefault(result, []).append(name)
+            else:
+                for row, samples in result:
+                    rows.append(row | {"offsets": offset})
+                    chunks.append(samples)
+                    offset += samples.size
+            if progress is not None:
+                progress(done, len(names))
+        if not rows:
+            reasons = ", ".join(f"{k}: {len(v)}" for k, v in sorted(excluded.items()))
+            raise DataError(
+                f"{source.card.name}: none of {len(names)} records can be used for "
+                f"{task.name} ({reasons}). `python -m fl.datasets check` names each one."
+            )
+        np.save(temporary / "signals.npy", np.concatenate(chunks))
+        np.savez(temporary / "index.npz", **_columns(rows))
+        sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
+        facts = {
+            "source": source.card.name,
+            "task": task.name,
+            "digest": digest,
+            "excluded": excluded,
+            "sha256": sums,
+        }
+        (temporary / "cache.json").write_text(json.dumps(facts, indent=1))
+        try:
+            temporary.rename(path)
+        except OSError:
+            # Another run was faster; its folder holds the same, and replacing it would pull
+            # the files from under its workers.
+            if not _is_whole(path):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+Row = tuple[dict[str, object], NDArray[np.float16]]
+
+
+def _preprocessed(
+    source: Source, root: Path, task: Task, names: list[str], workers: int
+) -> Iterator[tuple[str, list[Row] | str]]:
+    """Each record's rows, or its verdict, in the order of `names`."""
+    work = partial(_preprocess, source, root, task.name)
+    if workers < 2 or len(names) < 16:
+        yield from zip(names, map(work, names), strict=True)
+        return
+    # Spawned, not forked: the parent may hold threads (progress display) and open locks.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from zip(names, pool.map(work, names, chunksize=8), strict=True)
+
+
+def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[Row] | str:
+    task = TASKS[task_name]
+    try:
+        record = source.read(root, name)
+        examples = task.cut(record)
+    except Unusable as verdict:
+        return verdict.reason
+    mask = np.zeros(task.leads, dtype=bool)
+    mask[list(examples.leads)] = True
+    # A lead's rows follow the task's lead order, whatever the order in the file.
+    order = np.argsort(examples.leads)
+    return [
+        (
+            {
+                "names": example,
+                "recordings": name,
+                "patients": record.patient,
+                "groups": record.group,
+                "first_labels": record.first_label,
+                "sexes": record.sex,
+                "ages": np.nan if record.age is None else record.age,
+                "labels": labels,
+                "features": features,
+                "lead_mask": mask,
+                "lengths": signal.shape[1],
+            },
+            signal[order].astype(np.float16).ravel(),
+        )
+        for example, signal, labels, features in zip(
+            examples.names, examples.signals, examples.labels, examples.features, strict=True
+        )
+    ]
+
+
+def _columns(rows: list[dict[str, object]]) -> dict[str, NDArray[np.generic]]:
+    """Rows to columns, with the widths and types that `Shard` states."""
+    types = {"ages": np.float32, "offsets": np.int64, "lengths": np.int64}
+    columns = {
+        name: np.array([row[name] for row in rows], dtype=types.get(name)) for name in rows[0]
+    }
+    twice = [n for n, k in Counter(columns["names"].tolist()).items() if k > 1]
+    if twice:
+        raise ValueError(f"example names are not unique: {twice[:3]}")
+    return columns

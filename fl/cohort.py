@@ -1,0 +1,136 @@
+"""Examples of several sources side by side, and batches cut from their memory maps."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fl.cache import Shard, open_shard
+from fl.tasks import Task
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a network sees at once, and what it should have said."""
+
+    signal: torch.Tensor  # (batch, lead, sample) float32; a missing lead is zero
+    lead_mask: torch.Tensor  # (batch, lead) float32, 1 where recorded
+    features: torch.Tensor  # (batch, feature) float32
+    labels: torch.Tensor  # (batch, class) float32; -1 where not annotated
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Patients and their examples: rows of one or several shards, in a fixed order."""
+
+    task: Task
+    shards: tuple[Shard, ...]
+    shard: Indices  # (example,) which shard
+    row: Indices  # (example,) which row of it
+
+    @classmethod
+    def of(cls, task: Task, shards: list[Shard]) -> "Cohort":
+        """All examples of all shards."""
+        counts = [len(s.names) for s in shards]
+        return cls(
+            task,
+            tuple(shards),
+            np.repeat(np.arange(len(shards)), counts),
+            np.concatenate([np.arange(n) for n in counts]) if counts else np.zeros(0, np.int64),
+        )
+
+    @classmethod
+    def open(cls, task: Task, paths: list[Path]) -> "Cohort":
+        """All examples of the cache folders."""
+        return cls.of(task, [open_shard(path) for path in paths])
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, indices: Indices) -> "Cohort":
+        """Only these examples, in this order."""
+        return Cohort(self.task, self.shards, self.shard[indices], self.row[indices])
+
+    def column(self, name: str) -> NDArray[np.generic]:
+        """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
+        parts = [getattr(s, name) for s in self.shards]
+        whole = np.concatenate(parts)
+        starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])[:-1]
+        return np.asarray(whole[starts[self.shard] + self.row])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int8]:
+        """(example, class): 1 yes, 0 no, -1 not annotated."""
+        return self.column("labels").astype(np.int8)
+
+    @cached_property
+    def sources(self) -> NDArray[np.str_]:
+        """(example,) name of the data set."""
+        names = np.array([s.source for s in self.shards] or [""], dtype=np.str_)
+        return names[self.shard]
+
+    @cached_property
+    def names(self) -> NDArray[np.str_]:
+        """(example,) unique within its source."""
+        return self.column("names").astype(np.str_)
+
+    @cached_property
+    def patients(self) -> NDArray[np.str_]:
+        """(example,) unique over all sources."""
+        prefixed = np.char.add(np.char.add(self.sources, ":"), self.column("patients"))
+        return np.asarray(prefixed, dtype=np.str_)
+
+    @cached_property
+    def lengths(self) -> Indices:
+        """(example,) samples per lead."""
+        return self.column("lengths").astype(np.int64)
+
+    @cached_property
+    def _gather(self) -> tuple[Indices, NDArray[np.bool_], NDArray[np.float32]]:
+        mask = self.column("lead_mask").astype(bool)
+        rank = np.maximum(mask.cumsum(axis=1) - 1, 0)  # a lead's place among the recorded ones
+        first = self.column("offsets").astype(np.int64)[:, None] + rank * self.lengths[:, None]
+        return first, mask, self.column("features").astype(np.float32)
+
+    def batch(self, indices: Indices, starts: Indices) -> Batch:
+        """`task.samples` samples of each example from its start; shape (batch, lead, sample).
+
+        A recording shorter than that is repeated from its beginning: padding with zeros would
+        tell the network its length, and length predicts the class.
+        """
+        first, mask, features = self._gather
+        at = (starts[:, None] + np.arange(self.task.samples)) % self.lengths[indices, None]
+        signal = np.zeros((len(indices), self.task.leads, self.task.samples), dtype=np.float32)
+        shards = self.shard[indices]
+        for number in np.unique(shards):
+            chosen = np.flatnonzero(shards == number)
+            example, lead = np.nonzero(mask[indices[chosen]])
+            rows = chosen[example]
+            positions = first[indices[rows], lead][:, None] + at[rows]
+            signal[rows, lead] = self.shards[number].signals[positions]
+        return Batch(
+            signal=torch.from_numpy(signal),
+            lead_mask=torch.from_numpy(mask[indices].astype(np.float32)),
+            features=torch.from_numpy(features[indices]),
+            labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
+        )
+
+    def random_starts(self, indices: Indices, rng: np.random.Generator) -> Indices:
+        """A random crop of each example."""
+        room = np.maximum(self.lengths[indices] - self.task.samples, 0)
+        return rng.integers(0, room + 1)
+
+    def even_crops(self, most: int) -> tuple[Indices, Indices]:
+        """Crops that cover each example evenly, at most `most`: (crop,) example, (crop,) start."""
+        room = np.maximum(self.lengths - self.task.samples, 0)
+        count = np.minimum(np.ceil(self.lengths / self.task.samples).astype(np.int64), most)
+        count = np.maximum(count, 1)
+        example = np.repeat(np.arange(len(self)), count)
+        place = np.arange(len(example)) - np.repeat(count.cumsum() - count, count)
+        gaps = np.maximum(count - 1, 1)
+        return example, np.rint(place * room[example] / gaps[example]).astype(np.int64)

@@ -1,0 +1,110 @@
+"""Every setting of a run: read once at the edge, checked, frozen, written into run.json."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fl.errors import ConfigError
+from fl.tasks import TASKS
+
+
+class RunConfig(BaseModel):
+    """The settings of one run. Each field is also a flag: `local_epochs` is `--local-epochs`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Literal["rhythm", "beat"] = Field(
+        "rhythm", description="rhythm: classes of a 10 s recording; beat: class of a heartbeat"
+    )
+    data: Literal["auto", "real", "synthetic"] = Field(
+        "auto",
+        description="auto: real recordings if found, else the synthetic cohort; real: an error "
+        "if none is found; synthetic: the synthetic cohort",
+    )
+    data_dir: str = Field(
+        "data", description="folder with mitdb/, cpsc2018/, ... ($ECG_DATA, else ./data)"
+    )
+    sources: str = Field(
+        "", description="data sets to use, e.g. cpsc2018,mitdb or cpsc2018=5,mitdb=3 (sites)"
+    )
+    clients: int = Field(8, ge=1, description="number of sites")
+    partition: str = Field(
+        "", description="how patients are dealt to sites (dirichlet for rhythm, patients for beat)"
+    )
+    alpha: float = Field(
+        0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
+    )
+    holdout: str = Field("", description="a source that no site trains on, tested as unseen")
+    model: str = Field("", description="network (default: the task's own)")
+    strategy: str = Field("fedavg", description="how the server merges the sites' weights")
+    mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    rounds: int = Field(20, ge=1, description="federated rounds")
+    local_epochs: int = Field(1, ge=1, description="passes over a site's records per round")
+    batch_size: int = Field(16, ge=1, description="records per step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
+    quorum: float = Field(
+        0.5, gt=0, le=1, description="share of a round's sites that must answer, else the run stops"
+    )
+    timeout: float = Field(3600.0, gt=0, description="seconds to wait for the sites of a round")
+    seed: int = Field(0, ge=0, description="same seed, same results")
+    engine: Literal["ray", "local", "flower"] = Field(
+        "ray",
+        description="ray: worker processes; local: in this process, for debugging; flower: "
+        "Flower's own simulation engine",
+    )
+    workers: int = Field(0, ge=0, description="worker processes (0: one per core)")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+    synthetic_records: int = Field(
+        800, ge=50, description="recordings in the synthetic 12-lead cohort (half as many 2-lead)"
+    )
+
+    @model_validator(mode="after")
+    def _fill_defaults(self) -> Self:
+        # A frozen model is filled once, here, so that run.json shows what was really used.
+        task = TASKS[self.task]
+        for name, value in (("model", task.model), ("partition", task.partition)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
+        return self
+
+
+def load_config(flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+    """Settings from a TOML file and flags; a flag wins. `ConfigError` names what is wrong."""
+    settings: dict[str, Any] = {}
+    if file is not None:
+        try:
+            settings = tomllib.loads(file.read_text())
+        except OSError as error:
+            raise ConfigError(f"--config {file}: cannot be read ({error.strerror}).") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {file}: not valid TOML ({error}).") from error
+        settings = {key.replace("-", "_"): value for key, value in settings.items()}
+        unknown = settings.keys() - RunConfig.model_fields.keys()
+        if unknown:
+            raise ConfigError(
+                f"--config {file}: unknown key {', '.join(sorted(unknown))}. "
+                f"Known keys: {', '.join(sorted(RunConfig.model_fields))}."
+            )
+    try:
+        return RunConfig(**(settings | dict(flags)))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """Pydantic's first complaint as `--flag is VALUE: what is accepted`."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "configuration"
+    wanted = first["msg"][0].lower() + first["msg"][1:]
+    return f"--{name} is {first['input']!r}: {wanted}."
+
+
+def need(value: str, table: Mapping[str, object], flag: str) -> None:
+    """`ConfigError` unless the value is a name of the table."""
+    if value not in table:
+        raise ConfigError(f"{flag} is {value!r}. Known: {', '.join(sorted(table))}.")

@@ -1,0 +1,276 @@
+"""How well a model does: per-class measures, thresholds, and intervals by patient.
+
+Labels are (example, class) with 1 yes, 0 no, -1 not annotated; an example that does not
+annotate a class says nothing about it. A measure that cannot be had is None, never 0 or nan.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+from fl.seeds import stream
+
+Labels = NDArray[np.int8]
+Probs = NDArray[np.float64]
+Thresholds = dict[str, float]
+Scores = dict[str, Any]
+
+# Histogram edges, even in log-odds, so that rare classes (small probabilities) are resolved as
+# finely as common ones. Rounded like probabilities, so that both decide alike at an edge.
+EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
+BINS = len(EDGES) + 1
+MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Scores of one split at one site, as counts that add: (class, BINS) each."""
+
+    positive: NDArray[np.int64]
+    negative: NDArray[np.int64]
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.positive + other.positive, self.negative + other.negative)
+
+
+def tally(labels: Labels, p: Probs) -> Tally:
+    """Histogram the scores of annotated examples, per class."""
+    bins = np.searchsorted(EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
+    counts = [
+        np.stack(
+            [
+                np.bincount(bins[labels[:, c] == value, c], minlength=BINS)
+                for c in range(labels.shape[1])
+            ]
+        ).astype(np.int64)
+        for value in (1, 0)
+    ]
+    return Tally(counts[0], counts[1])
+
+
+def histogram_aurocs(scores: Tally) -> list[float | None]:
+    """AUROC of each class from its histogram; scores in one bin count as ties."""
+    aurocs: list[float | None] = []
+    for positive, negative in zip(scores.positive, scores.negative, strict=True):
+        pairs = int(positive.sum()) * int(negative.sum())
+        below = negative.cumsum() - negative
+        wins = (positive * (below + negative / 2)).sum()
+        aurocs.append(float(wins / pairs) if pairs else None)
+    return aurocs
+
+
+def histogram_f1s(scores: Tally, thresholds: Sequence[float]) -> list[float | None]:
+    """F1 of each class when p >= threshold; thresholds must be EDGES."""
+    f1s: list[float | None] = []
+    for c, threshold in enumerate(thresholds):
+        cut = int(np.searchsorted(EDGES, threshold, side="right"))
+        true = scores.positive[c, cut:].sum()
+        false = scores.negative[c, cut:].sum()
+        n_positive, n_negative = scores.positive[c].sum(), scores.negative[c].sum()
+        measurable = n_positive > 0 and n_negative > 0
+        f1s.append(float(2 * true / (true + false + n_positive)) if measurable else None)
+    return f1s
+
+
+def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> float | None:
+    """The edge with the highest F1 on a histogram; the middle one of several equal."""
+    if positive.sum() == 0 or negative.sum() == 0:
+        return None
+    true = positive[::-1].cumsum()[::-1][1:]  # at or above EDGES[k]
+    false = negative[::-1].cumsum()[::-1][1:]
+    f1 = 2 * true / (true + false + positive.sum())
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    return float(EDGES[best[len(best) // 2]])
+
+
+def choose_thresholds(
+    by_source: Mapping[str, Tally], classes: Sequence[str]
+) -> dict[str, Thresholds]:
+    """Thresholds per source, and `pooled` for a source nobody trained on.
+
+    A source with fewer than MIN_POSITIVES of a class takes the pooled one; a class with no
+    positive anywhere takes 0.5. Thresholds do not travel between sources: a source differs
+    from the next in prevalence and in what its readers call normal.
+    """
+    whole = sum(by_source.values(), start=empty_tally(len(classes)))
+    pooled = {
+        name: best_threshold(whole.positive[c], whole.negative[c]) or 0.5
+        for c, name in enumerate(classes)
+    }
+    chosen = {"pooled": pooled}
+    for source, scores in sorted(by_source.items()):
+        chosen[source] = dict(pooled)
+        for c, name in enumerate(classes):
+            if scores.positive[c].sum() >= MIN_POSITIVES:
+                own = best_threshold(scores.positive[c], scores.negative[c])
+                chosen[source][name] = pooled[name] if own is None else own
+    return chosen
+
+
+def empty_tally(classes: int) -> Tally:
+    """A tally of nothing."""
+    return Tally(np.zeros((classes, BINS), np.int64), np.zeros((classes, BINS), np.int64))
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of those that could be measured."""
+    known = [v for v in values if v is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def decide(
+    p: Probs,
+    sources: Sequence[str] | NDArray[np.str_],
+    thresholds: Mapping[str, Thresholds] | None,
+    classes: Sequence[str],
+) -> NDArray[np.bool_]:
+    """Which classes are said to be present: (example, class).
+
+    Without thresholds the most probable class, exactly one; with them every class at or above
+    the threshold of the example's source, or the pooled one where that source has none.
+    """
+    if thresholds is None:
+        return np.eye(len(classes), dtype=bool)[p.argmax(axis=1)]
+    rows = [thresholds.get(str(s), thresholds["pooled"]) for s in np.unique(sources)]
+    table = np.array([[row[c] for c in classes] for row in rows])
+    _, which = np.unique(sources, return_inverse=True)
+    return np.asarray(p >= table[which])
+
+
+def scores(labels: Labels, p: Probs, said: NDArray[np.bool_], classes: Sequence[str]) -> Scores:
+    """Every measure of one group of examples, by scikit-learn.
+
+    A macro average takes the classes with at least one positive and one negative annotated
+    example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
+    them: it is high for rare classes whatever the model does, so read it beside macro-F1.
+    """
+    per_class: dict[str, dict[str, float | int | None]] = {}
+    for c, name in enumerate(classes):
+        known = labels[:, c] >= 0
+        truth, guess = labels[known, c] == 1, said[known, c]
+        n, n_positive = int(known.sum()), int(truth.sum())
+        entry: dict[str, float | int | None] = {
+            "n": n,
+            "positive": n_positive,
+            "precision": None,
+            "recall": None,
+            "f1": None,
+            "auroc": None,
+            "accuracy": None,
+        }
+        if 0 < n_positive < n:
+            precision, recall, f1, _ = precision_recall_fscore_support(
+                truth, guess, average="binary", zero_division=0.0
+            )
+            entry |= {
+                "precision": float(precision),
+                "recall": float(recall),
+                "f1": float(f1),
+                "auroc": float(roc_auc_score(truth, p[known, c])),
+                "accuracy": float((truth == guess).mean()),
+            }
+        per_class[name] = entry
+    measured = [name for name in classes if per_class[name]["f1"] is not None]
+    return {
+        "n_records": len(labels),
+        "macro_classes": measured,
+        "macro_f1": mean_of([per_class[n]["f1"] for n in measured]),
+        "macro_auroc": mean_of([per_class[n]["auroc"] for n in measured]),
+        "macro_precision": mean_of([per_class[n]["precision"] for n in measured]),
+        "macro_recall": mean_of([per_class[n]["recall"] for n in measured]),
+        "accuracy": mean_of([per_class[n]["accuracy"] for n in measured]),
+        "classes": per_class,
+    }
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Bootstrap draws of one group: each row is how often each patient was drawn."""
+
+    weights: NDArray[np.float64]  # (draw, patient)
+    patient: NDArray[np.int64]  # (example,) its patient
+
+
+def draw_patients(patients: NDArray[np.str_], seed: int, draws: int = 1000) -> Draws:
+    """Draw patients with replacement: records of one patient are not independent."""
+    names, patient = np.unique(patients, return_inverse=True)
+    rng = stream(seed, "bootstrap", len(names))
+    picks = rng.integers(0, len(names), size=(draws, len(names)))
+    weights = np.stack([np.bincount(row, minlength=len(names)) for row in picks])
+    return Draws(weights.astype(np.float64), patient)
+
+
+def bootstrap_macro(
+    labels: Labels, p: Probs, said: NDArray[np.bool_], draws: Draws
+) -> dict[str, NDArray[np.float64]]:
+    """macro_f1 and macro_auroc of each draw: (draw,) each; nan where no class is measurable.
+
+    The classes of a draw are those with a positive and a negative example in that draw.
+    """
+    n_draws, n_patients = draws.weights.shape
+    f1s, aurocs = [], []
+    for c in range(labels.shape[1]):
+        known = labels[:, c] >= 0
+        truth, guess, who = labels[known, c] == 1, said[known, c], draws.patient[known]
+
+        def drawn(mask: NDArray[np.bool_], who: NDArray[np.int64] = who) -> NDArray[np.float64]:
+            return draws.weights @ np.bincount(who[mask], minlength=n_patients)
+
+        positive, negative = drawn(truth), drawn(~truth)
+        true, claimed = drawn(truth & guess), drawn(guess)
+        measurable = (positive > 0) & (negative > 0)
+        with np.errstate(invalid="ignore"):
+            f1s.append(np.where(measurable, 2 * true / (positive + claimed), np.nan))
+        aurocs.append(_weighted_aurocs(truth, p[known, c], who, draws.weights))
+    return {
+        name: _nanmean(np.stack(columns)) if columns else np.full(n_draws, np.nan)
+        for name, columns in (("macro_f1", f1s), ("macro_auroc", aurocs))
+    }
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """The middle 95% of the draws."""
+    known = values[np.isfinite(values)]
+    if len(known) < 20:
+        return None, None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _weighted_aurocs(
+    truth: NDArray[np.bool_],
+    p: Probs,
+    who: NDArray[np.int64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """AUROC of one class under each draw's weights: (draw,)."""
+    order = np.argsort(p, kind="stable")
+    truth, who = truth[order], who[order]
+    _, tie = np.unique(p[order], return_inverse=True)
+    ends = np.flatnonzero(np.diff(tie, append=tie[-1] + 1 if len(tie) else 0))
+    aurocs = np.full(len(weights), np.nan)
+    # In blocks, so that 50,000 beats times 1,000 draws never stand in memory at once.
+    block = max(1, 4_000_000 // max(len(truth), 1))
+    for at in range(0, len(weights), block):
+        w = weights[at : at + block][:, who]
+        negative = (w * ~truth).cumsum(axis=1)[:, ends]
+        positive = np.diff((w * truth).cumsum(axis=1)[:, ends], axis=1, prepend=0)
+        below = np.concatenate([np.zeros((len(w), 1)), negative[:, :-1]], axis=1)
+        wins = (positive * (below + negative) / 2).sum(axis=1)
+        pairs = positive.sum(axis=1) * negative[:, -1] if len(ends) else np.zeros(len(w))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            aurocs[at : at + block] = np.where(pairs > 0, wins / pairs, np.nan)
+    return aurocs
+
+
+def _nanmean(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the first axis of what is not nan; nan where all are."""
+    known = np.isfinite(rows)
+    counts = known.sum(axis=0)
+    sums = np.where(known, rows, 0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

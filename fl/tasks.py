@@ -1,0 +1,202 @@
+"""The two questions the project answers, and how a recording becomes examples of each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg import LEADS, Annotations, Record
+from fl.errors import Unusable
+from fl.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES, label_vector
+from fl.signals import (
+    bandpass,
+    remove_baseline,
+    resample,
+    rr_features,
+    windows_around,
+    zscore,
+)
+
+MIN_SECONDS = 5.0  # the shortest recording in CPSC2018 has 6 s
+WINDOW_SECONDS = 10.0
+
+BEAT_FS = 180.0  # Hz, half of MIT-BIH's rate
+BEAT_BEFORE, BEAT_AFTER = 48, 80  # samples: 0.27 s holds the P wave, 0.44 s the T wave
+
+# What a Holter labels by the moment: rhythm and beats, never conduction time or ST level.
+ANNOTATED_BY_BEATS = ("NSR", "AF", "LBBB", "RBBB", "PAC", "PVC")
+PACED_BEATS = frozenset("/f")
+LEFT_OUT_RHYTHMS = frozenset({"(AFL", "(VFL"})
+LEFT_OUT_SYMBOLS = frozenset("~![]") | PACED_BEATS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What one recording gives to a task, in the order of time."""
+
+    names: list[str]  # (example,) unique within the source
+    signals: list[NDArray[np.float32]]  # (example,) of (recorded lead, sample), normalised
+    leads: tuple[int, ...]  # (recorded lead,) index among the task's leads
+    labels: NDArray[np.int8]  # (example, class)
+    features: NDArray[np.float32]  # (example, feature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question: its classes, the shape of its input and how it decides."""
+
+    name: str
+    classes: tuple[str, ...]
+    leads: int
+    samples: int
+    fs: float  # Hz
+    features: tuple[str, ...]
+    exclusive: bool  # True: one class per example, by argmax; False: any number, by threshold
+    model: str  # default network
+    partition: str  # default scheme
+    settings: str  # changes whenever preprocessing does: part of the cache's key
+    cut: Callable[[Record], Examples]
+
+
+def rhythm_examples(record: Record) -> Examples:
+    """10 s windows of a recording annotated by the moment, else the recording as it is."""
+    seconds = record.signal.shape[1] / record.fs
+    if seconds < MIN_SECONDS:
+        raise Unusable(record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s")
+    fs = RHYTHM.fs
+    signal = bandpass(resample(record.signal, record.fs, fs), fs)
+    leads = tuple(LEADS.index(lead) for lead in record.leads)
+    names, signals, labels = [], [], []
+    if record.labels is not None:
+        if not (record.labels == 1).any():
+            raise Unusable(record.name, "no-label", "none of the nine rhythm classes")
+        names, signals, labels = [record.name], [zscore(signal)], [record.labels]
+    elif record.annotations is not None:
+        for start, vector in labelled_windows(record.annotations, record.fs, seconds):
+            names.append(f"{record.name}/{start:04.0f}s")
+            begin = round(start * fs)
+            signals.append(zscore(signal[:, begin : begin + round(WINDOW_SECONDS * fs)]))
+            labels.append(vector)
+    if not names:
+        raise Unusable(record.name, "no-label", "no 10 s window with a rhythm of the nine classes")
+    return Examples(
+        names=names,
+        signals=signals,
+        leads=leads,
+        labels=np.stack(labels),
+        features=np.zeros((len(names), 0), dtype=np.float32),
+    )
+
+
+def labelled_windows(
+    notes: Annotations, fs: float, seconds: float
+) -> Iterator[tuple[float, NDArray[np.int8]]]:
+    """Start (s) and labels of every usable 10 s window of an annotated recording.
+
+    NSR: normal rhythm throughout and every beat N. AF: at least half the window. LBBB, RBBB:
+    at least half the beats. PAC, PVC: any such beat. Windows with flutter, paced beats or
+    noise marks are left out, as are windows without a beat or before the first rhythm mark.
+    """
+    times = notes.samples / fs
+    symbols = np.array(notes.symbols)
+    marks = [
+        (t, r)
+        for t, r in zip(times.tolist(), notes.rhythms, strict=True)
+        if r.startswith("(")
+    ]
+    for start in np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist():
+        end = start + WINDOW_SECONDS
+        inside = symbols[(times >= start) & (times < end)]
+        share = _rhythm_share(marks, start, end)
+        beats = [s for s in inside if s in AAMI]
+        if not beats or sum(share.values()) < 0.999 or LEFT_OUT_RHYTHMS & share.keys():
+            continue
+        if LEFT_OUT_SYMBOLS & set(inside.tolist()):
+            continue
+        half = len(beats) / 2
+        names = [
+            name
+            for name, present in (
+                ("NSR", share.get("(N", 0) > 0.999 and set(beats) == {"N"}),
+                ("AF", share.get("(AFIB", 0) >= 0.5),
+                ("LBBB", beats.count("L") >= half),
+                ("RBBB", beats.count("R") >= half),
+                ("PAC", "A" in beats or "a" in beats),
+                ("PVC", "V" in beats),
+            )
+            if present
+        ]
+        yield start, label_vector(names, ANNOTATED_BY_BEATS)
+
+
+def _rhythm_share(marks: list[tuple[float, str]], start: float, end: float) -> dict[str, float]:
+    """Share of the window in each rhythm."""
+    share: dict[str, float] = {}
+    for i, (begins, rhythm) in enumerate(marks):
+        ends = marks[i + 1][0] if i + 1 < len(marks) else np.inf
+        overlap = min(end, ends) - max(start, begins)
+        if overlap > 0:
+            share[rhythm] = share.get(rhythm, 0.0) + overlap / (end - start)
+    return share
+
+
+def beat_examples(record: Record) -> Examples:
+    """One window of lead II around each annotated beat, with its RR ratios.
+
+    Scaled by the whole recording's deviation, not by the beat's own: a beat that is larger
+    than its neighbours must stay so. That needs the whole recording: offline use.
+    """
+    if record.annotations is None:
+        raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
+    if "II" not in record.leads:
+        raise Unusable(
+            record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
+        )
+    symbols = np.array(record.annotations.symbols)
+    is_beat = np.isin(symbols, list(AAMI))
+    if is_beat.sum() < 3:
+        raise Unusable(record.name, "no-annotation", f"{is_beat.sum()} beats; at least 3")
+    peaks = record.annotations.samples[is_beat]
+    lead = record.signal[[record.leads.index("II")]]
+    lead = resample(lead, record.fs, BEAT_FS)
+    lead = zscore(remove_baseline(lead, BEAT_FS))
+    centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
+    signals = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)
+    classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols[is_beat].tolist()]
+    return Examples(
+        names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
+        signals=list(signals),
+        leads=(0,),
+        labels=np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes],
+        features=rr_features(peaks),
+    )
+
+
+RHYTHM = Task(
+    name="rhythm",
+    classes=RHYTHM_CLASSES,
+    leads=len(LEADS),
+    samples=1000,
+    fs=100.0,
+    features=(),
+    exclusive=False,
+    model="reslstm_temporalse",
+    partition="dirichlet",
+    settings="rhythm-1",
+    cut=rhythm_examples,
+)
+BEAT = Task(
+    name="beat",
+    classes=BEAT_CLASSES,
+    leads=1,
+    samples=BEAT_BEFORE + BEAT_AFTER,
+    fs=BEAT_FS,
+    features=("pre/local", "post/pre", "post/local", "local/global"),
+    exclusive=True,
+    model="cnn1d",
+    partition="patients",
+    settings="beat-1",
+    cut=beat_examples,
+)
+TASKS = {task.name: task for task in (RHYTHM, BEAT)}

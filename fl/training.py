@@ -1,0 +1,190 @@
+"""Train and apply a network on one site's examples. Returns numbers, prints nothing."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fl.cohort import Batch, Cohort
+from fl.seeds import stream, torch_seed
+from fl.tasks import Task
+
+WARMUP = 0.05  # share of the whole run
+RR_RATE = 5.0  # learning-rate factor of the small RR branch, which trains too slowly otherwise
+CROPS = 4  # crops averaged per recording when a network is applied
+Penalty = Callable[[nn.Module], Tensor]
+OptimizerState = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one visit trains: the share of the run it covers decides its learning rates."""
+
+    seed: int
+    site: str
+    round: int  # from 1
+    rounds: int
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a visit reports."""
+
+    loss_sum: float  # sum over examples of the training loss, seen while training
+    n_seen: int  # examples seen, all epochs
+    steps: int
+    state: OptimizerState
+
+
+def one_thread() -> None:
+    """One thread per process: sums must not depend on how many cores a machine has."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def task_loss(task: Task, logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean loss per example: (batch, class), (batch, class) -> scalar.
+
+    Rhythm: binary cross-entropy over the annotated classes of each example; a class that the
+    source never annotated adds nothing. Beat: cross-entropy.
+    """
+    if task.exclusive:
+        return F.cross_entropy(logits, labels.argmax(dim=1))
+    known = (labels >= 0).float()
+    losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+    # Divided by the number of classes, not of annotated ones: a source that annotates six of
+    # nine gives each of its classes the same weight as a source that annotates all.
+    return (losses * known).sum() / labels.numel()
+
+
+def learning_rate(plan: Plan, done: float) -> float:
+    """Warm-up then cosine over the whole run, not over one visit. `done`: share of the visit."""
+    progress = (plan.round - 1 + done) / plan.rounds
+    warm = min(1.0, progress / WARMUP) if progress < WARMUP else 1.0
+    return plan.lr * max(warm, 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def fit(
+    network: nn.Module,
+    cohort: Cohort,
+    plan: Plan,
+    state: OptimizerState | None = None,
+    penalty: Penalty | None = None,
+) -> Fitted:
+    """Train in place for one visit. Same plan, same data, same state: same weights.
+
+    `penalty` is added to the loss of every batch (FedProx's term). `state` is the optimizer's
+    from the site's last visit; without it AdamW starts afresh.
+    """
+    one_thread()
+    rng = stream(plan.seed, "fit", plan.site, plan.round)
+    torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
+    network.to(plan.device).train()
+    named = dict(network.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for n, p in named.items() if "rr" not in n], "rate": 1.0},
+            {"params": [p for n, p in named.items() if "rr" in n], "rate": RR_RATE},
+        ],
+        lr=plan.lr,
+        weight_decay=plan.weight_decay,
+        foreach=True,
+    )
+    _restore(optimizer, named, state)
+    batches = math.ceil(len(cohort) / plan.batch_size)
+    total = batches * plan.epochs
+    loss_sum, n_seen, step = 0.0, 0, 0
+    for _ in range(plan.epochs):
+        order = rng.permutation(len(cohort))
+        for chosen in np.array_split(order, batches):
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * learning_rate(plan, step / total)
+            batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
+            loss = task_loss(cohort.task, _apply(network, batch, plan.device), _labels(batch, plan))
+            objective = loss if penalty is None else loss + penalty(network)
+            optimizer.zero_grad(set_to_none=True)
+            objective.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            loss_sum += loss.item() * len(chosen)
+            n_seen += len(chosen)
+            step += 1
+    return Fitted(loss_sum=loss_sum, n_seen=n_seen, steps=step, state=_saved(optimizer, named))
+
+
+def predict(
+    network: nn.Module,
+    cohort: Cohort,
+    crops: int = CROPS,
+    batch_size: int = 64,
+    device: str = "cpu",
+) -> NDArray[np.float64]:
+    """Probabilities (example, class), the mean over evenly spaced crops of each example.
+
+    Rounded to seven decimals, as files hold them, so that a file gives the same metrics.
+    """
+    one_thread()
+    network.to(device).eval()
+    example, starts = cohort.even_crops(crops)
+    total = np.zeros((len(cohort), len(cohort.task.classes)))
+    with torch.inference_mode():
+        for at in range(0, len(example), batch_size):
+            rows = slice(at, at + batch_size)
+            batch = cohort.batch(example[rows], starts[rows])
+            logits = _apply(network, batch, device).double()
+            p = logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid()
+            np.add.at(total, example[rows], p.cpu().numpy())
+    counts = np.bincount(example, minlength=len(cohort))
+    return np.asarray(np.round(total / counts[:, None], 7))
+
+
+def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> float:
+    """The task's loss of probabilities, per example."""
+    p = p.clip(1e-7, 1 - 1e-7)
+    if task.exclusive:
+        return float(-np.log(p[labels == 1]).mean())
+    losses = np.where(labels == 1, -np.log(p), -np.log1p(-p)) * (labels >= 0)
+    return float(losses.sum() / labels.size)
+
+
+def _apply(network: nn.Module, batch: Batch, device: str) -> Tensor:
+    logits: Tensor = network(
+        batch.signal.to(device), batch.lead_mask.to(device), batch.features.to(device)
+    )
+    return logits
+
+
+def _labels(batch: Batch, plan: Plan) -> Tensor:
+    return batch.labels.to(plan.device)
+
+
+def _saved(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]) -> OptimizerState:
+    """AdamW's moments by parameter name."""
+    return {
+        f"{name}/{key}": value.detach().cpu()
+        for name, parameter in named.items()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _restore(
+    optimizer: torch.optim.Optimizer,
+    named: dict[str, nn.Parameter],
+    state: OptimizerState | None,
+) -> None:
+    for key, value in (state or {}).items():
+        name, field = key.rsplit("/", 1)
+        parameter = named[name]
+        # AdamW keeps its step count on the CPU wherever the weights are.
+        where = "cpu" if field == "step" else parameter.device
+        optimizer.state[parameter][field] = value.clone().to(where)

@@ -1,0 +1,39 @@
+"""Model weights as named arrays, and files of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+from fl.cache import write_whole
+
+Weights = dict[str, NDArray[np.generic]]
+
+HEAD = ("head.weight", "head.bias")  # one row per class in every network
+
+
+def get_weights(network: torch.nn.Module) -> Weights:
+    """Copies of all entries of the state dict, by name."""
+    return {k: v.detach().cpu().numpy().copy() for k, v in network.state_dict().items()}
+
+
+def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:
+    """Load weights; names and shapes must match exactly."""
+    # A copy, because torch shares memory with the array and training would write into it.
+    state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
+    network.load_state_dict(state, strict=True)
+
+
+def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:
+    """Write a safetensors file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {k: np.ascontiguousarray(v) for k, v in weights.items()}
+    write_whole(path, save(arrays, metadata=facts))
+
+
+def load_weights(path: Path) -> Weights:
+    """Read a safetensors file."""
+    return dict(load_file(path))
