@@ -33,11 +33,12 @@ REASONS = {
     "truncated": "the signal is shorter than the header says",
     "checksum": "the signal does not match the header's checksum",
     "bad-signal": "the signal cannot be read",
-    "lead-names": "no known lead name",
+    "lead-names": "its leads have no known name, or one name twice",
     "wrong-rate": "the sampling rate is not this source's",
     "no-signal": "no lead holds a usable signal",
     "too-short": "the recording is too short",
     "no-label": "no label in the task's classes",
+    "label-conflict": "its labels contradict each other",
     "no-annotation": "no beat or rhythm annotation",
     "duplicate": "the same signal as another record",
 }

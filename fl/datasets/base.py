@@ -21,6 +21,7 @@ class Card:
     licence: str
     citation: str
     url: str = ""  # page on PhysioNet
+    unit: str = "mV"  # "NU" where each record is scaled to its own peak and mV are lost
     synthetic: bool = False
 
 
