@@ -5,13 +5,22 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
+from fl.datasets.download import BASE_URL, Downloader, DownloadError, known_remote
 from fl.errors import ConfigError, DataError, Unusable
 
 
@@ -23,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, DownloadError) else 2
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)
         return 130
@@ -50,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("record")
     plot.add_argument("--out", type=Path, help="file to write; default: SOURCE-RECORD.png")
 
-    for command in (check, plot):
+    download = commands.add_parser("download", help="fetch data sets from PhysioNet")
+    download.add_argument("source", nargs="+")
+    download.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
+    download.add_argument("--jobs", type=int, choices=range(1, 17), default=4, metavar="1-16")
+
+    for command in (check, download, plot):
         command.add_argument("--data-dir", type=Path, default=default_data_dir())
     return parser
 
@@ -89,7 +103,33 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _download(options: argparse.Namespace) -> int:
-    raise ConfigError("download is not there yet")
+    names = list(dict.fromkeys(options.source))
+    for name in names:
+        known_remote(name)  # a wrong name is refused before anything is fetched
+    downloader = Downloader(base_url=options.base_url, jobs=options.jobs)
+    stderr = Console(stderr=True)
+    for name in names:
+        card = DATASETS[name].card
+        print(f"{card.title}\n  licence: {card.licence}\n  cite: {card.citation}")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal
+        ) as bars:
+            task = bars.add_task(name, total=None)
+            done = downloader.fetch(
+                name,
+                options.data_dir / name,
+                partial(_show, bars, task),
+            )
+        print(
+            f"  {done.fetched} files fetched, {done.kept} were there, "
+            f"{done.replaced} differed from the published ones and were replaced"
+        )
+    return 0
+
+
+def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
+    bars.update(task, completed=done, total=total)
 
 
 def _plot(options: argparse.Namespace) -> int:
