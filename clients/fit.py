@@ -126,7 +126,7 @@ def evaluate_visit(
     loss = mean_loss(task, cohort.labels, p) * len(cohort) if len(cohort) else 0.0
     return Evaluated(
         site=site.name,
-        source="+".join(sorted(set(cohort.sources.tolist()))),
+        source="+".join(sorted(set(site.splits[TRAIN].sources.tolist()))),
         n_records=len(cohort),
         loss_sum=loss,
         tally=tally(cohort.labels, p),

@@ -5,7 +5,7 @@ record, patient, file name or prediction of one recording has a place in a reply
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,21 +191,25 @@ def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
         "report": json.dumps(evaluated.report),
     }
     metrics = {WEIGHTED_BY: evaluated.n_records, "loss-sum": evaluated.loss_sum}
-    counts = {"positive": evaluated.tally.positive, "negative": evaluated.tally.negative}
-    return _reply(request, config, metrics, pack(dict(counts)))
+    counts: Weights = {
+        "positive": evaluated.tally.positive,
+        "negative": evaluated.tally.negative,
+        "argmax": evaluated.tally.argmax,
+    }
+    return _reply(request, config, metrics, pack(counts))
 
 
 def read_evaluated(message: Message) -> Evaluated:
     """A node's answer to an evaluation visit."""
     site, metrics = _site_and_metrics(message)
     config = message.content.config_records[CONFIG]
-    counts = read_weights(message)
+    counts = {k: v.astype(np.int64) for k, v in read_weights(message).items()}
     return Evaluated(
         site=site,
         source=str(config["source"]),
         n_records=int(metrics[WEIGHTED_BY]),
         loss_sum=float(metrics["loss-sum"]),
-        tally=Tally(counts["positive"].astype(np.int64), counts["negative"].astype(np.int64)),
+        tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
         report=json.loads(str(config["report"])),
     )
 
@@ -225,8 +229,3 @@ def _reply(
 def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:
     site = str(message.content.config_records[CONFIG]["site"])
     return site, dict(message.content.metric_records[METRICS])
-
-
-def sorted_by_site(replies: Sequence[Message]) -> list[Message]:
-    """Replies in order of site name: sums must not depend on who answered first."""
-    return sorted(replies, key=lambda m: str(m.content.config_records[CONFIG]["site"]))

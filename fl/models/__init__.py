@@ -6,6 +6,7 @@ from fl.models.cnn_lstm import CNNLSTM
 from fl.models.lstm import LSTM
 from fl.models.reslstm import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
+from fl.tasks import Task
 
 MODELS: dict[str, Model] = {
     "reslstm_temporalse": ResLSTMTemporalSE(),
@@ -15,4 +16,16 @@ MODELS: dict[str, Model] = {
     "lstm": LSTM(),
 }
 
-__all__ = ["MODELS", "Model", "Network", "parameters"]
+
+
+def build_network(model: str, task: Task) -> Network:
+    """A network in the shape of the task, with weights from torch's present random state."""
+    return MODELS[model].build(
+        leads=task.leads,
+        samples=task.samples,
+        features=len(task.features),
+        classes=len(task.classes),
+    )
+
+
+__all__ = ["MODELS", "Model", "Network", "build_network", "parameters"]
