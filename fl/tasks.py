@@ -149,14 +149,14 @@ def beat_examples(record: Record) -> Examples:
     """
     if record.annotations is None:
         raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
-    if "II" not in record.leads:
-        raise Unusable(
-            record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
-        )
     symbols = np.array(record.annotations.symbols)
     paced = int(np.isin(symbols, list(PACED_BEATS)).sum())
     if paced:
         raise Unusable(record.name, "paced", f"{paced} paced beats")
+    if "II" not in record.leads:
+        raise Unusable(
+            record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
+        )
     is_beat = np.isin(symbols, list(AAMI))
     if is_beat.sum() < 3:
         raise Unusable(record.name, "no-annotation", f"{is_beat.sum()} beats; at least 3")

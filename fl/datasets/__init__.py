@@ -1,8 +1,10 @@
-"""The data sets by name."""
+"""The data sets by name. A new one is one file and one line here."""
 
 from fl.datasets.base import Source
+from fl.datasets.challenge_sets import CHAPMAN, CPSC_EXTRA, GEORGIA, INCART, NINGBO, PTB
 from fl.datasets.cpsc2018 import CPSC2018, CPSC2018_LEAD1
 from fl.datasets.mitdb import MITDB
+from fl.datasets.ptbxl import PTBXL
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER
 
 DATASETS: dict[str, Source] = {
@@ -11,6 +13,13 @@ DATASETS: dict[str, Source] = {
         CPSC2018,
         CPSC2018_LEAD1,
         MITDB,
+        PTBXL,
+        GEORGIA,
+        CPSC_EXTRA,
+        CHAPMAN,
+        NINGBO,
+        PTB,
+        INCART,
         SYNTHETIC,
         SYNTHETIC_HOLTER,
     )

@@ -14,9 +14,9 @@ class Card:
     name: str  # its name on the command line and, unless said otherwise, its folder
     title: str
     leads: tuple[str, ...]
-    rates: tuple[float, ...]  # Hz, the sampling rates it may have
+    rates: tuple[float, ...]  # Hz, the sampling rates it may have; empty: any
     annotates: tuple[str, ...]  # rhythm classes it labels exhaustively; the rest are unknown
-    mapping: str  # where the label mapping comes from
+    mapping: str  # where the label mapping comes from, and why these classes
     patients: str  # how a patient is known
     licence: str
     citation: str

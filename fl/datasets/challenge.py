@@ -15,7 +15,15 @@ from fl.datasets.folders import deciding_files, find_stem, record_stems, require
 from fl.datasets.waveforms import read_waveform
 from fl.ecg import Record
 from fl.errors import DataError, Unusable
-from fl.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, label_vector, mapped
+from fl.labels import (
+    CPSC_TEXT,
+    RHYTHM_CLASSES,
+    SNOMED,
+    SNOMED_OPEN,
+    label_vector,
+    mapped,
+    open_classes,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +51,9 @@ class Challenge:
         stem = find_stem(root / self.folder, name)
         wave = read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
         fields = comment_fields(wave.comments)
-        classes = self._classes(name, fields.get("dx", ""))
+        codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
+        classes = self._classes(name, codes)
+        unsaid = open_classes(codes, SNOMED_OPEN)
         return Record(
             source=self.card.name,
             name=name,
@@ -51,15 +61,14 @@ class Challenge:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
-            labels=label_vector(classes, self.card.annotates),
+            labels=label_vector(classes, set(self.card.annotates) - unsaid),
             first_label=self._first_label(root, name, classes),
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
         )
 
-    def _classes(self, name: str, dx: str) -> list[str]:
+    def _classes(self, name: str, codes: list[str]) -> list[str]:
         """Classes that the diagnoses name; a class the source does not annotate is left out."""
-        codes = [code.strip() for code in dx.split(",") if code.strip()]
         if not codes:
             raise Unusable(name, "no-label", "no #Dx line, or an empty one")
         strange = [c for c in codes if c not in SNOMED and c not in CPSC_TEXT]

@@ -1,0 +1,163 @@
+"""PTB-XL in its own layout: 12-lead recordings of known patients at four sites."""
+
+import ast
+import csv
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fl.datasets.base import Card
+from fl.datasets.folders import deciding_files, require
+from fl.datasets.waveforms import read_waveform
+from fl.ecg import LEADS, Record
+from fl.errors import DataError, Unusable
+from fl.labels import SCP, SCP_OPEN, label_vector, mapped, open_classes
+
+TABLE = "ptbxl_database.csv"
+_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "filename_lr", "filename_hr")
+_RATES = {100.0: "filename_lr", 500.0: "filename_hr"}
+_FILE = re.compile(r"records(100|500)/\d{5}/\d{5}_[lh]r")
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PtbXl:
+    """A PTB-XL folder; the 100 Hz copy is read if it is there, else the 500 Hz one."""
+
+    card: Card
+    folder: str
+
+    def found(self, root: Path) -> bool:
+        return (root / self.folder).is_dir()
+
+    def records(self, root: Path) -> list[str]:
+        folder = root / self.folder
+        expected = f"{TABLE} with records100 or records500"
+        names = list(_rows(folder)) if (folder / TABLE).is_file() else []
+        return require(self.card, folder, names, expected)
+
+    def files(self, root: Path) -> list[Path]:
+        return deciding_files(root / self.folder)
+
+    def read(self, root: Path, name: str) -> Record:
+        folder = root / self.folder
+        row = _row(folder, name)
+        codes = _codes(name, row["scp_codes"])
+        classes = [c for c in mapped(codes, SCP) if c in self.card.annotates]
+        if not classes:
+            raise Unusable(name, "no-label", "none of its statements is an annotated class")
+        rate = 100.0 if (folder / "records100").is_dir() else 500.0
+        stem = _stem(folder, name, row[_RATES[rate]])
+        wave = read_waveform(stem, name=name, rates=(rate,), unit=self.card.unit)
+        return Record(
+            source=self.card.name,
+            name=name,
+            patient=_whole(row["patient_id"]),
+            signal=wave.signal,
+            leads=wave.leads,
+            fs=wave.fs,
+            labels=label_vector(classes, set(self.card.annotates) - open_classes(codes, SCP_OPEN)),
+            group=_whole(row["site"]),
+            age=_age(row["age"]),
+            sex={"0": "M", "1": "F"}.get(_whole(row["sex"]), ""),
+        )
+
+
+def _row(folder: Path, name: str) -> Row:
+    row = _rows(folder).get(name)
+    if row is None:
+        raise Unusable(name, "missing-file", f"not in {TABLE}")
+    if row.get("twice"):
+        raise Unusable(name, "label-conflict", f"{TABLE} has it twice")
+    if not _whole(row["patient_id"]):
+        raise Unusable(name, "label-conflict", f"{TABLE} names no patient for it")
+    return row
+
+
+def _stem(folder: Path, name: str, path: str) -> Path:
+    if not _FILE.fullmatch(path):
+        seen = path[:60] if path.isprintable() else "no text"
+        raise Unusable(name, "foreign-file", f"{TABLE} names {seen}")
+    if not path.rpartition("/")[2].startswith(name):
+        raise Unusable(name, "foreign-file", f"{TABLE} names another record's {path}")
+    return folder / path
+
+
+def _codes(name: str, text: str) -> list[str]:
+    """Statements of a record. A likelihood of 0 means "not stated", so it counts as present."""
+    try:
+        codes = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        codes = None
+    if not isinstance(codes, dict) or not all(isinstance(code, str) for code in codes):
+        raise Unusable(name, "no-label", "its scp_codes cannot be read")
+    return list(codes)
+
+
+def _age(text: str) -> float | None:
+    """Years; PTB-XL writes 300 for everyone above 89, of whom only "at least 90" is known."""
+    try:
+        age = float(text)
+    except ValueError:
+        return None
+    return 90.0 if age == 300 else age if 0 <= age <= 120 else None
+
+
+def _whole(text: str) -> str:
+    """`15709.0` -> `15709`: the table writes numbers with a point where some are unknown."""
+    return text.strip().removesuffix(".0")
+
+
+def _rows(folder: Path) -> dict[str, Row]:
+    path = folder / TABLE
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. It comes with PTB-XL and holds its labels.")
+    state = path.stat()
+    return _table(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f"{path}: column {missing[0]} is missing. Is this PTB-XL's own {TABLE}?"
+                )
+            for row in reader:
+                name = _whole(row["ecg_id"]).zfill(5)
+                kept = {column: row[column] or "" for column in _COLUMNS}
+                rows[name] = kept | {"twice": "yes" if name in rows else ""}
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}). Fetch it again.") from None
+    return rows
+
+
+PTBXL = PtbXl(
+    folder="ptbxl",
+    card=Card(
+        name="ptbxl",
+        title="PTB-XL 1.0.3",
+        leads=LEADS,
+        rates=(100.0, 500.0),
+        annotates=("NSR", "AF", "IAVB", "LBBB", "RBBB", "PAC", "PVC", "STD"),
+        mapping=(
+            "SCP-ECG statements (NORM AFIB 1AVB CLBBB CRBBB PAC PVC STD_), whatever their "
+            "likelihood, as 0 means that none was given; NSR means a normal ECG. Masked: STE, "
+            "which 28 of 21,799 records carry as `non-specific` while infarctions and injuries "
+            "have statements of their own. Records with none of the classes are left out."
+        ),
+        patients="Identified: several records may be of one patient, who stays at one site.",
+        licence="CC BY 4.0",
+        citation=(
+            "Wagner P, Strodthoff N, Bousseljot RD, et al. PTB-XL, a large publicly available "
+            "electrocardiography dataset. Sci Data 2020;7:154, doi:10.1038/s41597-020-0495-6."
+        ),
+        url="https://physionet.org/content/ptb-xl/1.0.3/",
+    ),
+)
