@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -91,11 +92,12 @@ def train_visit(site: Site, job: Job, weights: Weights, round_number: int, mu: f
         penalty=_penalty(network, mu, config.device),
     )
     _keep_state(state_folder, round_number, fitted.state)
+    weight = cohort.epoch_weights(config.per_recording)
     return Trained(
         site=site.name,
         weights=get_weights(network),
-        n_records=len(cohort),
-        annotated=tuple((cohort.labels >= 0).sum(axis=0).tolist()),
+        n_records=round(weight.sum()),
+        annotated=tuple(np.rint(weight @ (cohort.labels >= 0)).astype(int).tolist()),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,
@@ -144,6 +146,7 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         batch_size=config.batch_size,
         lr=config.lr,
         weight_decay=config.weight_decay,
+        per_recording=config.per_recording,
         device=config.device,
     )
 
