@@ -76,24 +76,27 @@ class LeadStem(nn.Module):
 
 
 class RRBranch(nn.Module):
-    """Gives the head the RR ratios as they are, and what a small network makes of them.
+    """Gives the head the RR ratios themselves, and what a small network makes of them.
 
-    A premature beat is told by its timing. Joined to the signal's features at the learning rate
-    of the signal, the ratios were not learnt; parameters named `rr` are for a larger one.
+    A premature beat is told by its timing. Joined to the signal at the signal's learning rate
+    the ratios were not learnt: parameters named `rr` are for a larger one, which `gain` carries
+    to the direct path, as the head's own rows learn at the smaller.
     """
 
     def __init__(self, features: int, hidden: int = 16) -> None:
         super().__init__()
         self.width = features + hidden if features else 0
-        self.mlp = nn.Sequential()
         if features:
-            self.mlp.extend(
-                [nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
+            self.gain = nn.Parameter(torch.ones(features))
+            self.mlp = nn.Sequential(
+                nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, feature) -> (batch, self.width)."""
-        return torch.cat([features, self.mlp(features)], dim=1) if self.width else features
+        """(batch, feature) -> (batch, self.width); nothing where there are no features."""
+        if not self.width:
+            return features
+        return torch.cat([features * self.gain, self.mlp(features)], dim=1)
 
 
 class BiLSTM(nn.Module):

@@ -1,13 +1,16 @@
 """ResLSTM-TemporalSE: residual LSTM layers that learn which moments and channels matter."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from fl.errors import ConfigError
 from fl.models.blocks import LeadStem, Network, conv_norm
 
+Stem = Literal["conv", "linear"]
+STEMS: tuple[str, ...] = get_args(Stem)
 PATCH = 8  # samples per time step: the conv stem's three strides of 2, the linear stem's one patch
 
 
@@ -22,8 +25,8 @@ class ResLSTMTemporalSE:
     The abstract names no convolution: `stem="linear"` embeds patches instead.
     """
 
-    stem: Literal["conv", "linear"] = "conv"
-    width: int = 64  # channels; even if bidirectional
+    stem: Stem = "conv"
+    width: int = 64  # channels, an even number
     depth: int = 3
     residual: bool = True
     bidirectional: bool = True
@@ -32,6 +35,15 @@ class ResLSTMTemporalSE:
     time_gate: bool = True
     reduction: int = 8  # of the squeeze-and-excitation bottleneck
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an option that has no meaning."""
+        if self.stem not in STEMS:
+            raise ConfigError(f"model.stem is {self.stem!r}. Known stems: {', '.join(STEMS)}.")
+        if self.width % 2:
+            raise ConfigError(
+                f"model.width is {self.width}; two directions share it. Give an even number."
+            )
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights; the length of the signal does not change its size."""

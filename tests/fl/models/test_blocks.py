@@ -34,7 +34,7 @@ def test_without_features_the_rr_branch_is_empty():
     assert branch(torch.zeros(3, 0)).shape == (3, 0)
 
 
-def test_the_rr_branch_hands_on_the_ratios_unchanged():
+def test_a_fresh_rr_branch_hands_on_the_ratios_unchanged():
     features = torch.randn(3, 4)
     out = RRBranch(4, hidden=5)(features)
     assert out.shape == (3, 9)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fl.errors import ConfigError
 from fl.models.blocks import Network, parameters
 from fl.models.reslstm import ResLSTMBlock, ResLSTMTemporalSE, TemporalSE
 
@@ -148,3 +149,15 @@ def test_the_default_has_about_146_thousand_weights():
 
 def test_depth_and_width_are_options():
     assert parameters(build(depth=1)) < parameters(build()) < parameters(build(width=96))
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"stem": "wavelet"}, "model.stem is 'wavelet'. Known stems: conv, linear"),
+        ({"width": 33}, "model.width is 33"),
+    ],
+)
+def test_an_option_without_meaning_is_refused_by_name(option, says):
+    with pytest.raises(ConfigError, match=says):
+        ResLSTMTemporalSE(**option)
