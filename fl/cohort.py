@@ -120,6 +120,37 @@ class Cohort:
             labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
         )
 
+    def epoch(self, per_recording: int, rng: np.random.Generator) -> Indices:
+        """One pass over the examples in random order, at most `per_recording` of each recording.
+
+        A half-hour recording gives 180 windows that are much alike. Taking a few of them per
+        pass, others each time, keeps one Holter patient from outweighing 180 other people.
+        0 takes all.
+        """
+        order = rng.permutation(len(self))
+        if per_recording == 0:
+            return order
+        recording = self._recording[order]
+        grouped = np.argsort(recording, kind="stable")
+        counts = np.bincount(recording)
+        place = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
+        kept = np.empty(len(order), dtype=bool)
+        kept[grouped] = place < per_recording
+        return order[kept]
+
+    def epoch_weights(self, per_recording: int) -> NDArray[np.float64]:
+        """How many times an average epoch takes each example: (example,), at most 1."""
+        if per_recording == 0 or not len(self):
+            return np.ones(len(self))
+        counts = np.bincount(self._recording)[self._recording]
+        return np.asarray(np.minimum(per_recording / counts, 1.0))
+
+    @cached_property
+    def _recording(self) -> Indices:
+        """(example,) number of the recording it was cut from."""
+        names = np.char.add(np.char.add(self.sources, ":"), self.column("recordings"))
+        return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
     def random_starts(self, indices: Indices, rng: np.random.Generator) -> Indices:
         """A random crop of each example."""
         room = np.maximum(self.lengths[indices] - self.task.samples, 0)

@@ -43,6 +43,12 @@ class RunConfig(BaseModel):
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
     rounds: int = Field(20, ge=1, description="federated rounds")
     local_epochs: int = Field(1, ge=1, description="passes over a site's records per round")
+    per_recording: int = Field(
+        -1,
+        ge=-1,
+        description="most examples of one recording in one epoch, 0 for all (30 for rhythm, all "
+        "for beat)",
+    )
     batch_size: int = Field(16, ge=1, description="records per step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
@@ -70,6 +76,8 @@ class RunConfig(BaseModel):
         for name, value in (("model", task.model), ("partition", task.partition)):
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+        if self.per_recording < 0:
+            object.__setattr__(self, "per_recording", task.per_recording)
         return self
 
 

@@ -40,5 +40,6 @@ REASONS = {
     "no-label": "no label in the task's classes",
     "label-conflict": "its labels contradict each other",
     "no-annotation": "no beat or rhythm annotation",
+    "paced": "paced beats, left out by ANSI/AAMI EC57",
     "duplicate": "the same signal as another record",
 }

@@ -29,13 +29,18 @@ MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
 
 @dataclass(frozen=True)
 class Tally:
-    """Scores of one split at one site, as counts that add: (class, BINS) each."""
+    """Scores of one split at one site, as counts that add."""
 
-    positive: NDArray[np.int64]
-    negative: NDArray[np.int64]
+    positive: NDArray[np.int64]  # (class, BINS) examples of the class, by score
+    negative: NDArray[np.int64]  # (class, BINS) annotated examples not of it, by score
+    argmax: NDArray[np.int64]  # (class, 2) most probable class: how often right, how often said
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.positive + other.positive, self.negative + other.negative)
+        return Tally(
+            self.positive + other.positive,
+            self.negative + other.negative,
+            self.argmax + other.argmax,
+        )
 
 
 def tally(labels: Labels, p: Probs) -> Tally:
@@ -50,7 +55,9 @@ def tally(labels: Labels, p: Probs) -> Tally:
         ).astype(np.int64)
         for value in (1, 0)
     ]
-    return Tally(counts[0], counts[1])
+    said = np.eye(labels.shape[1], dtype=bool)[p.argmax(axis=1)]
+    argmax = np.stack([(said & (labels == 1)).sum(axis=0), said.sum(axis=0)], axis=1)
+    return Tally(counts[0], counts[1], argmax.astype(np.int64))
 
 
 def histogram_aurocs(scores: Tally) -> list[float | None]:
@@ -64,17 +71,26 @@ def histogram_aurocs(scores: Tally) -> list[float | None]:
     return aurocs
 
 
-def histogram_f1s(scores: Tally, thresholds: Sequence[float]) -> list[float | None]:
-    """F1 of each class when p >= threshold; thresholds must be EDGES."""
-    f1s: list[float | None] = []
-    for c, threshold in enumerate(thresholds):
-        cut = int(np.searchsorted(EDGES, threshold, side="right"))
-        true = scores.positive[c, cut:].sum()
-        false = scores.negative[c, cut:].sum()
-        n_positive, n_negative = scores.positive[c].sum(), scores.negative[c].sum()
-        measurable = n_positive > 0 and n_negative > 0
-        f1s.append(float(2 * true / (true + false + n_positive)) if measurable else None)
-    return f1s
+def confusion(scores: Tally, thresholds: Sequence[float] | None = None) -> NDArray[np.int64]:
+    """Counts that add, by thresholds (each one of EDGES) or by the most probable class.
+
+    (class, 4): said rightly, said, positive, negative.
+    """
+    positive, negative = scores.positive.sum(axis=1), scores.negative.sum(axis=1)
+    if thresholds is None:
+        return np.stack([scores.argmax[:, 0], scores.argmax[:, 1], positive, negative], axis=1)
+    at_least = np.arange(BINS) >= np.searchsorted(EDGES, thresholds, side="right")[:, None]
+    right = (scores.positive * at_least).sum(axis=1)
+    said = right + (scores.negative * at_least).sum(axis=1)
+    return np.stack([right, said, positive, negative], axis=1)
+
+
+def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
+    """F1 of each class from `confusion`; None without a positive or without a negative."""
+    return [
+        2 * right / (said + positive) if positive and negative else None
+        for right, said, positive, negative in counts.tolist()
+    ]
 
 
 def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> float | None:
@@ -114,7 +130,8 @@ def choose_thresholds(
 
 def empty_tally(classes: int) -> Tally:
     """A tally of nothing."""
-    return Tally(np.zeros((classes, BINS), np.int64), np.zeros((classes, BINS), np.int64))
+    none = np.zeros((classes, BINS), dtype=np.int64)
+    return Tally(none, none, np.zeros((classes, 2), dtype=np.int64))
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

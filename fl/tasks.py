@@ -55,6 +55,7 @@ class Task:
     exclusive: bool  # True: one class per example, by argmax; False: any number, by threshold
     model: str  # default network
     partition: str  # default scheme
+    per_recording: int  # default: most examples of one recording in an epoch; 0 for all
     settings: str  # changes whenever preprocessing does: part of the cache's key
     cut: Callable[[Record], Examples]
 
@@ -149,11 +150,14 @@ def beat_examples(record: Record) -> Examples:
     """
     if record.annotations is None:
         raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
+    symbols = np.array(record.annotations.symbols)
+    paced = int(np.isin(symbols, list(PACED_BEATS)).sum())
+    if paced:
+        raise Unusable(record.name, "paced", f"{paced} paced beats")
     if "II" not in record.leads:
         raise Unusable(
             record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
         )
-    symbols = np.array(record.annotations.symbols)
     is_beat = np.isin(symbols, list(AAMI))
     if is_beat.sum() < 3:
         raise Unusable(record.name, "no-annotation", f"{is_beat.sum()} beats; at least 3")
@@ -183,6 +187,7 @@ RHYTHM = Task(
     exclusive=False,
     model="reslstm_temporalse",
     partition="dirichlet",
+    per_recording=30,
     settings="rhythm-1",
     cut=rhythm_examples,
 )
@@ -196,6 +201,7 @@ BEAT = Task(
     exclusive=True,
     model="cnn1d",
     partition="patients",
+    per_recording=0,
     settings="beat-1",
     cut=beat_examples,
 )

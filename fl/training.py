@@ -33,6 +33,7 @@ class Plan:
     batch_size: int
     lr: float
     weight_decay: float
+    per_recording: int = 0  # most examples of one recording per epoch; 0: all
     device: str = "cpu"
 
 
@@ -101,11 +102,11 @@ def fit(
         foreach=True,
     )
     _restore(optimizer, named, state)
-    batches = math.ceil(len(cohort) / plan.batch_size)
-    total = batches * plan.epochs
     loss_sum, n_seen, step = 0.0, 0, 0
     for _ in range(plan.epochs):
-        order = rng.permutation(len(cohort))
+        order = cohort.epoch(plan.per_recording, rng)
+        batches = math.ceil(len(order) / plan.batch_size)
+        total = batches * plan.epochs
         for chosen in np.array_split(order, batches):
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * learning_rate(plan, step / total)

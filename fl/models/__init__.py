@@ -1,0 +1,31 @@
+"""Networks by name. A new one is one file and one line in `MODELS`."""
+
+from fl.models.blocks import Model, Network, parameters
+from fl.models.cnn1d import CNN1D
+from fl.models.cnn_lstm import CNNLSTM
+from fl.models.lstm import LSTM
+from fl.models.reslstm import ResLSTMTemporalSE
+from fl.models.resnet1d import ResNet1D
+from fl.tasks import Task
+
+MODELS: dict[str, Model] = {
+    "reslstm_temporalse": ResLSTMTemporalSE(),
+    "cnn1d": CNN1D(),
+    "cnn_lstm": CNNLSTM(),
+    "resnet1d": ResNet1D(),
+    "lstm": LSTM(),
+}
+
+
+
+def build_network(model: str, task: Task) -> Network:
+    """A network in the shape of the task, with weights from torch's present random state."""
+    return MODELS[model].build(
+        leads=task.leads,
+        samples=task.samples,
+        features=len(task.features),
+        classes=len(task.classes),
+    )
+
+
+__all__ = ["MODELS", "Model", "Network", "build_network", "parameters"]

@@ -1,0 +1,102 @@
+"""Which data sets a run uses, from its settings and from what is on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fl.config import RunConfig
+from fl.datasets import DATASETS
+from fl.datasets.base import Source
+from fl.datasets.folder import parse_source
+from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
+from fl.errors import ConfigError
+
+DEFAULT = {"rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"), "beat": ("mitdb",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The sources of a run. `sites` is what the user fixed, None where we decide."""
+
+    sources: dict[str, Source]
+    sites: dict[str, int | None]  # without the source held out
+    holdout: str
+
+    @property
+    def synthetic(self) -> tuple[str, ...]:
+        """Names of the sources that are not real."""
+        return tuple(n for n, s in self.sources.items() if s.card.synthetic)
+
+
+def choose_sources(config: RunConfig) -> Choice:
+    """The run's sources; `ConfigError` says what is missing and where it was looked for."""
+    root = Path(config.data_dir)
+    wanted = dict(_parse(item) for item in config.sources.split(",") if item.strip())
+    if not wanted:
+        wanted = {source.card.name: (source, None) for source in _default(config, root)}
+    elif config.data == "synthetic":
+        wanted = {name: (_sized(source, config), n) for name, (source, n) in wanted.items()}
+    sources = {name: source for name, (source, _) in wanted.items()}
+    sites = {name: n for name, (_, n) in wanted.items()}
+    if config.holdout:
+        if config.holdout not in sources:
+            known, _ = _parse(config.holdout)
+            sources[known] = _parse(config.holdout)[1][0]
+        sites.pop(config.holdout, None)
+        if not sites:
+            raise ConfigError(
+                f"--holdout {config.holdout}: no source is left to train on. Name more in --sources."
+            )
+    for name, source in sources.items():
+        if not source.found(root):
+            raise ConfigError(
+                f"{name}: not found in {root.resolve()}. Found there: "
+                f"{', '.join(_found(root)) or 'no known data set'}. Point --data-dir at the "
+                f"folder that holds it, or run: python -m fl.datasets download {name}"
+            )
+        if config.data == "real" and source.card.synthetic:
+            raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
+    return Choice(sources=sources, sites=sites, holdout=config.holdout)
+
+
+def _default(config: RunConfig, root: Path) -> Sequence[Source]:
+    real = [DATASETS[n] for n in DEFAULT[config.task] if DATASETS[n].found(root)]
+    real = [source for source in real if source.card.name != config.holdout]
+    if config.data == "real" and not real:
+        raise ConfigError(
+            f"--data is 'real', but {root.resolve()} holds none of "
+            f"{', '.join(DEFAULT[config.task])}. Point --data-dir (or $ECG_DATA) at the folder "
+            "that holds them, or run: python -m fl.datasets download cpsc2018 mitdb"
+        )
+    if real and config.data != "synthetic":
+        return real
+    return [_sized(SYNTHETIC, config), _sized(SYNTHETIC_HOLTER, config)]
+
+
+def _sized(source: Source, config: RunConfig) -> Source:
+    if not isinstance(source, Synthetic):
+        raise ConfigError(
+            f"--data is 'synthetic', but --sources names {source.card.name}, which is real."
+        )
+    n = config.synthetic_records
+    return replace(source, n_records=n // 2 if source.holter else n, seed=config.seed)
+
+
+def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:
+    """`cpsc2018`, `cpsc2018=5` (sites) or `mysite=PATH` (a hospital's own folder)."""
+    name, _, value = item.strip().partition("=")
+    if value and not value.isdigit():
+        source = parse_source(item.strip())
+        return source.card.name, (source, None)
+    if name not in DATASETS:
+        raise ConfigError(
+            f"--sources names {name!r}. Known: {', '.join(DATASETS)}, or NAME=PATH for a folder "
+            "of WFDB records with a labels.csv."
+        )
+    if value == "0":
+        raise ConfigError(f"--sources {item.strip()}: a source needs at least one site.")
+    return name, (DATASETS[name], int(value) if value else None)
+
+
+def _found(root: Path) -> list[str]:
+    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.found(root)]

@@ -1,0 +1,75 @@
+"""Measure one group of examples with intervals by patient, and write its predictions."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.cache import write_whole
+from fl.cohort import Cohort
+from fl.metrics import (
+    Thresholds,
+    bootstrap_macro,
+    decide,
+    draw_patients,
+    interval,
+    scores,
+)
+from fl.tasks import Task
+
+KEYS = ("strategy", "source", "record", "patient", "site", "split")
+
+
+def evaluate_group(
+    cohort: Cohort,
+    p: NDArray[np.float64],
+    thresholds: Mapping[str, Thresholds] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of these examples; macro-F1 and macro-AUROC as {"value", "low", "high"}.
+
+    Intervals: the middle 95% of 1,000 bootstrap draws of patients; None where they are too few.
+    """
+    classes = cohort.task.classes
+    said = decide(p, cohort.sources, thresholds, classes)
+    found = scores(cohort.labels, p, said, classes)
+    draws = bootstrap_macro(cohort.labels, p, said, draw_patients(cohort.patients, seed))
+    for name in ("macro_f1", "macro_auroc"):
+        known = found[name] is not None
+        low, high = interval(draws[name]) if known else (None, None)
+        found[name] = {"value": found[name], "low": low, "high": high}
+    return found | {"n_patients": len(set(cohort.patients.tolist()))}
+
+
+def predictions_header(task: Task) -> list[str]:
+    """Columns of predictions.csv."""
+    return [*KEYS, *(f"y_{c}" for c in task.classes), *(f"p_{c}" for c in task.classes)]
+
+
+def predictions_text(
+    cohort: Cohort, p: NDArray[np.float64], strategy: str, site: str, split: str
+) -> str:
+    """Lines of predictions.csv for one group; y is empty where it is not annotated."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for source, name, patient, labels, row in zip(
+        cohort.sources.tolist(),
+        cohort.names.tolist(),
+        cohort.patients.tolist(),
+        cohort.labels.tolist(),
+        p.tolist(),
+        strict=True,
+    ):
+        y = ["" if value < 0 else value for value in labels]
+        writer.writerow([strategy, source, name, patient, site, split, *y, *(f"{v:.7f}" for v in row)])
+    return text.getvalue()
+
+
+def write_predictions(path: Path, text: str) -> None:
+    """Write predictions whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())

@@ -1,0 +1,221 @@
+"""What a terminal shows: a live view while a run works, plain lines when piped, one table at the end."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+Row = Mapping[str, Any]
+NOTICE = "SYNTHETIC DATA: no patient stands behind these figures. They say nothing about medicine."
+
+
+def number(value: float | None) -> str:
+    """Three decimals without the leading zero, or n/a."""
+    if value is None:
+        return "n/a"
+    text = f"{value:.3f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+def estimate(value: Row | None) -> str:
+    """`.812 [.774, .846]`"""
+    if value is None or value["value"] is None:
+        return "n/a"
+    if value["low"] is None:
+        return number(value["value"])
+    return f"{number(value['value'])} [{number(value['low'])}, {number(value['high'])}]"
+
+
+def synthetic_notice(names: Sequence[str]) -> Panel:
+    """The notice that no run on synthetic data is shown without."""
+    text = Text(f"{NOTICE}\nSources: {', '.join(names)}", justify="center")
+    return Panel(text, style="bold white on red")
+
+
+class PlainView:
+    """One line per round, and one per failure: for pipes and log files."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console, self.quiet, self.rounds = console, quiet, 0
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
+        self.rounds = rounds
+        if not self.quiet:
+            held = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
+            self.console.print(f"{strategy}: {rounds} rounds; training records {held}")
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        if doing == "failed":
+            self.console.print(f"round {round_number}: {site} is left out: {note}")
+
+    def round(self, row: Row) -> None:
+        if not self.quiet:
+            self.console.print(f"round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def round_text(row: Row) -> str:
+    """The figures of one round."""
+    failures = f"  failures {row['failures']}" if row["failures"] else ""
+    return (
+        f"train loss {number(row['train_loss'])}  val loss {number(row['val_loss'])}  "
+        f"val macro-F1 {number(row['central_macro_f1'])}  "
+        f"val macro-AUROC {number(row['central_macro_auroc'])}  "
+        f"{row['seconds']:.1f} s{failures}"
+    )
+
+
+class LiveView(PlainView):
+    """A bar for the rounds and one line per site, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+        self.sites: dict[str, str] = {}
+        self.last: Row | None = None
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
+        super().training(strategy, rounds, sites)
+        self.task = self.bar.add_task(strategy, total=rounds)
+        self.sites = {s.site: f"{s.n_train} training records" for s in sites}
+        self.live.start()
+        self._draw()
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        super().site(round_number, site, doing, note)
+        done = {"train": "trained", "val": "validated", "test": "tested"}.get(doing, "failed")
+        self.sites[site] = f"round {round_number}: {done} {note}"
+        self._draw()
+
+    def round(self, row: Row) -> None:
+        super().round(row)
+        self.last = row
+        self.bar.update(self.task, completed=row["round"])
+        self._draw()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self.live.stop()
+
+    def _draw(self) -> None:
+        table = Table.grid(padding=(0, 2))
+        for site, text in sorted(self.sites.items()):
+            table.add_row(site, text)
+        self.live.update(Group(table, self.bar))
+
+
+def make_view(console: Console, quiet: bool) -> PlainView:
+    """Live on a terminal, plain lines elsewhere, nothing but failures when quiet."""
+    if quiet or not console.is_terminal:
+        return PlainView(console, quiet)
+    return LiveView(console)
+
+
+class Steps:
+    """Progress of preprocessing: a bar on a terminal, a line per source elsewhere."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self.console, self.quiet = console, quiet
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console,
+            transient=True, disable=quiet or not console.is_terminal,
+        )
+        self.tasks: dict[str, Any] = {}
+        self.began = time.monotonic()
+
+    def __enter__(self) -> "Steps":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def step(self, source: str, done: int, total: int) -> None:
+        """`done` of `total` records of a source are preprocessed."""
+        if source not in self.tasks:
+            self.tasks[source] = self.bar.add_task(f"preprocessing {source}", total=total)
+        self.bar.update(self.tasks[source], completed=done)
+        if done == total and not self.quiet and not self.console.is_terminal:
+            self.console.print(f"preprocessed {source}: {total} records")
+
+
+def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
+    """What each site holds."""
+    table = Table(title="Who holds what (positive examples per class)")
+    table.add_column("site")
+    table.add_column("source")
+    for name in ("patients", "train", "val", "test", *classes):
+        table.add_column(name, justify="right")
+    for row in rows:
+        counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
+        held = [str(row[k]) for k in ("patients", "train", "val", "test")]
+        table.add_row(row["site"], ", ".join(row["sources"]), *held, *counts)
+    return table
+
+
+def result_table(strategy: str, result: Row, synthetic: bool) -> Table:
+    """Sites down, measures across; then mean, spread, worst site, central and unseen."""
+    title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
+    table = Table(title=f"{title}, SYNTHETIC DATA" if synthetic else title)
+    for name in ("", "records", "macro-F1", "macro-AUROC", "accuracy*", "classes"):
+        table.add_column(name, justify="left" if name in ("", "classes") else "right")
+
+    def add(name: str, scores: Row | None, **style: Any) -> None:
+        if not scores:
+            table.add_row(name, "0", "n/a", "n/a", "n/a", "", **style)
+            return
+        table.add_row(
+            name,
+            str(scores["n_records"]),
+            estimate(scores["macro_f1"]),
+            estimate(scores["macro_auroc"]),
+            number(scores["accuracy"]),
+            " ".join(scores["macro_classes"]),
+            **style,
+        )
+
+    for site, scores in sorted(result["sites"].items()):
+        add(site, scores)
+    table.add_section()
+    if result["worst_site"]:
+        mean, worst, spread = result["site_mean"], result["worst_site"], result["spread"]
+        table.add_row("mean of sites", "", number(mean["macro_f1"]), number(mean["macro_auroc"]))
+        table.add_row("spread (sd)", "", number(spread["macro_f1_sd"]))
+        table.add_row(f"worst: {worst['site']}", "", number(worst["macro_f1"]))
+        table.add_section()
+    for source, scores in result.get("central_by_source", {}).items():
+        add(f"central, {source}", scores)
+    add("central", result["central"], style="bold")
+    if result["unseen"]:
+        add("unseen", result["unseen"], style="bold")
+    table.caption = (
+        "[low, high]: 95% interval by bootstrap over patients. *mean one-vs-rest accuracy: high "
+        "for rare classes whatever the model does. Macro averages are over the classes named."
+    )
+    return table
+
+
+def class_table(title: str, scores: Row) -> Table:
+    """Per class: counts, precision, recall, F1 and AUROC."""
+    table = Table(title=title)
+    for name in ("class", "positive", "of", "precision", "recall", "F1", "AUROC"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, row in scores["classes"].items():
+        figures = [number(row[k]) for k in ("precision", "recall", "f1", "auroc")]
+        table.add_row(name, str(row["positive"]), str(row["n"]), *figures)
+    return table

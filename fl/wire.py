@@ -1,0 +1,231 @@
+"""What crosses between server and sites, and only here as Flower messages.
+
+Requests carry weights and the run's settings; replies carry weights and counts that add. No
+record, patient, file name or prediction of one recording has a place in a reply.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
+from pydantic import BaseModel, ConfigDict
+
+from fl.config import RunConfig
+from fl.metrics import Tally, Thresholds
+from fl.weights import Weights
+
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
+WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
+
+
+class Job(BaseModel):
+    """A run as its workers know it: settings, and where the simulation keeps things.
+
+    A deployed site knows its own folders and is sent neither workspace nor shards.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: RunConfig
+    strategy: str  # name under which this training is reported
+    workspace: str = ""  # run directory
+    shards: tuple[str, ...] = ()  # cache folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """A site's first words: who it is and how much it holds."""
+
+    site: str
+    n_train: int
+    n_val: int
+    n_test: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training visit sends back."""
+
+    site: str
+    weights: Weights
+    n_records: int  # training records: the averaging factor
+    annotated: tuple[int, ...]  # (class,) training records that annotate the class
+    loss_sum: float
+    n_seen: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What an evaluation visit sends back: counts by score, and on test its final measures."""
+
+    site: str
+    source: str
+    n_records: int
+    loss_sum: float
+    tally: Tally
+    report: dict[str, Any]  # evaluate_group's result on test, empty on validation
+
+
+def run_settings(job: Job) -> ConfigRecord:
+    """The settings that travel with every request."""
+    return ConfigRecord({"job": job.model_dump_json()})
+
+
+def pack(weights: Weights) -> ArrayRecord:
+    """Weights as Flower carries them."""
+    return ArrayRecord({name: Array(np.ascontiguousarray(v)) for name, v in weights.items()})
+
+
+def unpack(record: ArrayRecord) -> Weights:
+    """Weights from a Flower record."""
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def query(job: Job, node: int) -> Message:
+    """Ask a node which site it is."""
+    return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
+
+
+def evaluate_request(
+    job: Job,
+    weights: ArrayRecord,
+    node: int,
+    round_number: int,
+    split: str,
+    thresholds: Mapping[str, Thresholds] | None = None,
+) -> Message:
+    """Ask a node to evaluate weights on one of its splits."""
+    config = run_settings(job)
+    config["server-round"] = round_number
+    config["split"] = split
+    config["thresholds"] = json.dumps(thresholds)
+    return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.EVALUATE)
+
+
+def read_job(message: Message) -> Job:
+    """The settings in a request."""
+    return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
+
+
+def read_round(message: Message) -> int:
+    """The round a request belongs to, from 1."""
+    return int(str(message.content.config_records[CONFIG]["server-round"]))
+
+
+def read_mu(message: Message) -> float:
+    """FedProx's weight, which Flower's FedProx puts into its requests; 0 for the others."""
+    return float(str(message.content.config_records[CONFIG].get("proximal-mu", 0.0)))
+
+
+def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
+    """Which split to evaluate, and by which thresholds."""
+    config = message.content.config_records[CONFIG]
+    return str(config["split"]), json.loads(str(config["thresholds"]))
+
+
+def read_weights(message: Message) -> Weights:
+    """The weights in a message."""
+    return unpack(message.content.array_records[ARRAYS])
+
+
+def hello_reply(hello: Hello, request: Message) -> Message:
+    """A node's answer to `query`."""
+    counts = {"n-train": hello.n_train, "n-val": hello.n_val, "n-test": hello.n_test}
+    return _reply(request, {"site": hello.site}, counts)
+
+
+def read_hello(message: Message) -> Hello:
+    """A node's answer to `query`."""
+    site, counts = _site_and_metrics(message)
+    return Hello(
+        site=site,
+        n_train=int(counts["n-train"]),
+        n_val=int(counts["n-val"]),
+        n_test=int(counts["n-test"]),
+    )
+
+
+def trained_reply(trained: Trained, request: Message) -> Message:
+    """A node's answer to a training visit, in the form that Flower's strategies merge."""
+    metrics = {
+        WEIGHTED_BY: trained.n_records,
+        "annotated": list(trained.annotated),
+        "loss-sum": trained.loss_sum,
+        "n-seen": trained.n_seen,
+        "steps": trained.steps,
+    }
+    return _reply(request, {"site": trained.site}, metrics, pack(trained.weights))
+
+
+def read_trained(message: Message) -> Trained:
+    """A node's answer to a training visit."""
+    site, metrics = _site_and_metrics(message)
+    return Trained(
+        site=site,
+        weights=read_weights(message),
+        n_records=int(metrics[WEIGHTED_BY]),
+        annotated=tuple(int(n) for n in metrics["annotated"]),
+        loss_sum=float(metrics["loss-sum"]),
+        n_seen=int(metrics["n-seen"]),
+        steps=int(metrics["steps"]),
+    )
+
+
+def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
+    """A node's answer to an evaluation visit."""
+    config = {
+        "site": evaluated.site,
+        "source": evaluated.source,
+        "report": json.dumps(evaluated.report),
+    }
+    metrics = {WEIGHTED_BY: evaluated.n_records, "loss-sum": evaluated.loss_sum}
+    counts: Weights = {
+        "positive": evaluated.tally.positive,
+        "negative": evaluated.tally.negative,
+        "argmax": evaluated.tally.argmax,
+    }
+    return _reply(request, config, metrics, pack(counts))
+
+
+def read_evaluated(message: Message) -> Evaluated:
+    """A node's answer to an evaluation visit."""
+    site, metrics = _site_and_metrics(message)
+    config = message.content.config_records[CONFIG]
+    counts = {k: v.astype(np.int64) for k, v in read_weights(message).items()}
+    return Evaluated(
+        site=site,
+        source=str(config["source"]),
+        n_records=int(metrics[WEIGHTED_BY]),
+        loss_sum=float(metrics["loss-sum"]),
+        tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
+        report=json.loads(str(config["report"])),
+    )
+
+
+def _reply(
+    request: Message,
+    config: Mapping[str, str],
+    metrics: Mapping[str, float | int | list[int]],
+    arrays: ArrayRecord | None = None,
+) -> Message:
+    content = RecordDict({CONFIG: ConfigRecord(dict(config)), METRICS: MetricRecord(dict(metrics))})
+    if arrays is not None:
+        content[ARRAYS] = arrays
+    return Message(content, reply_to=request)
+
+
+def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:
+    site = str(message.content.config_records[CONFIG]["site"])
+    return site, dict(message.content.metric_records[METRICS])

@@ -1,0 +1,59 @@
+"""How far a training is, kept on disk after every round, whole or not at all."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fl.metrics import Thresholds
+from fl.weights import Weights, load_weights, save_weights
+
+KEPT = 2
+Row = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Everything the round loop needs to go on from the end of a round."""
+
+    weights: Weights
+    best_weights: Weights
+    round: int = 0  # finished rounds
+    best_round: int = 0
+    best_score: float = -1.0  # validation macro-AUROC, mean over sources
+    thresholds: dict[str, Thresholds] | None = None  # of the best round
+    steps: int = 0  # gradient steps of all sites so far
+    rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv
+    sites: list[Row] = field(default_factory=list)  # lines of sites.csv
+    failures: list[Row] = field(default_factory=list)  # round, site, reason
+
+
+def save_progress(folder: Path, progress: Progress) -> None:
+    """Write `folder/000007/` for round 7; the last two are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+    try:
+        save_weights(temporary / "last.safetensors", progress.weights)
+        save_weights(temporary / "best.safetensors", progress.best_weights)
+        state = {k: v for k, v in vars(progress).items() if k not in ("weights", "best_weights")}
+        (temporary / "state.json").write_text(json.dumps(state))
+        temporary.rename(folder / f"{progress.round:06d}")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in sorted(folder.glob("[0-9]*"))[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def load_progress(folder: Path) -> Progress | None:
+    """The last finished round, or None if there is none."""
+    found = sorted(folder.glob("[0-9]*"))
+    if not found:
+        return None
+    state = json.loads((found[-1] / "state.json").read_text())
+    return Progress(
+        weights=load_weights(found[-1] / "last.safetensors"),
+        best_weights=load_weights(found[-1] / "best.safetensors"),
+        **state,
+    )

@@ -1,0 +1,319 @@
+"""The round loop: ask Flower's strategy, send, check every reply, merge, measure, keep."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ConfigRecord, Message
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fl import wire
+from fl.errors import FederationError
+from fl.metrics import (
+    Tally,
+    Thresholds,
+    choose_thresholds,
+    confusion,
+    confusion_f1s,
+    empty_tally,
+    histogram_aurocs,
+    mean_of,
+)
+from fl.seeds import stream
+from fl.tasks import TASKS, Task
+from fl.weights import Weights
+from partitions.splits import TEST, VAL
+from server.checkpoints import Progress, Row, save_progress
+from server.grids import collect
+from server.strategies import Chosen, by_annotation, configure
+from server.tables import ROUNDS, SITES, write_table
+
+
+class Listener(Protocol):
+    """Whoever shows how a run is going."""
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[wire.Hello]) -> None:
+        """A training of `rounds` rounds begins."""
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
+
+    def round(self, row: Row) -> None:
+        """A round is over: its line of rounds.csv."""
+
+
+@dataclass(frozen=True)
+class Federation:
+    """The sites that answered the roll call, and the way to reach them."""
+
+    grid: Grid
+    job: wire.Job
+    nodes: Mapping[str, int]  # site -> node
+    sites: Mapping[str, wire.Hello]
+    listener: Listener
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.job.config.task]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.job.workspace)
+
+
+def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
+    """Ask every node which site it is. Every one must answer before a run begins."""
+    nodes = list(grid.get_node_ids())
+    messages = [wire.query(job, node) for node in nodes]
+    replies = collect(grid, messages, job.config.timeout, lambda message: None)
+    for reply in replies:
+        if reply.has_error():
+            raise FederationError(f"A site could not start: {reply.error.reason}")
+    if len(replies) < len(nodes):
+        raise FederationError(
+            f"{len(nodes) - len(replies)} of {len(nodes)} sites did not answer within "
+            f"{job.config.timeout:g} s. Raise --timeout, or look at the sites."
+        )
+    answers = [(wire.read_hello(r), r.metadata.src_node_id) for r in replies]
+    answers.sort(key=lambda pair: pair[0].site)
+    return Federation(
+        grid,
+        job,
+        {hello.site: node for hello, node in answers},
+        {hello.site: hello for hello, _ in answers},
+        listener,
+    )
+
+
+def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:
+    """Run the rounds that are left, and keep progress on disk after each."""
+    config, name = federation.job.config, federation.job.strategy
+    federation.listener.training(name, config.rounds, list(federation.sites.values()))
+    while progress.round < config.rounds:
+        began = time.monotonic()
+        number = progress.round + 1
+        trained = train_round(federation, strategy, progress, number)
+        evaluated = evaluate_sites(federation, progress, progress.weights, number, VAL)
+        progress.round = number
+        row = _measure(federation, progress, evaluated)
+        row |= {
+            "seconds": round(time.monotonic() - began, 3),
+            "participants": len(trained),
+            "failures": sum(f["round"] == number for f in progress.failures),
+            "train_loss": _mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
+        }
+        progress.rounds.append(row)
+        save_progress(federation.folder / "checkpoint" / name, progress)
+        write_history(federation.folder, [progress])
+        federation.listener.round(row)
+    return progress
+
+
+def write_history(folder: Path, trainings: Sequence[Progress]) -> None:
+    """Write rounds.csv and sites.csv."""
+    write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
+    write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
+
+
+def choose_sites(federation: Federation, number: int) -> list[str]:
+    """The round's sites, drawn by name from our own stream; the largest come first.
+
+    A worker that gets the longest visit last keeps all the others waiting.
+    """
+    config = federation.job.config
+    able = [site for site, hello in federation.sites.items() if hello.n_train > 0]
+    count = max(1, round(config.fraction * len(able)))
+    rng = stream(config.seed, "sites", number)
+    chosen = [able[i] for i in sorted(rng.permutation(len(able))[:count])]
+    return sorted(chosen, key=lambda site: (-federation.sites[site].n_train, site))
+
+
+def train_round(
+    federation: Federation, strategy: Strategy, progress: Progress, number: int
+) -> list[wire.Trained]:
+    """One round of training; merges into `progress.weights` and returns what was merged."""
+    job, config = federation.job, federation.job.config
+    chosen = choose_sites(federation, number)
+    arrays = wire.pack(progress.weights)
+    order = [federation.nodes[site] for site in chosen]
+    settings: ConfigRecord = wire.run_settings(job)
+    requests = sorted(
+        configure(strategy, number, arrays, settings, Chosen(order)),
+        key=lambda m: order.index(m.metadata.dst_node_id),
+    )
+    replies = _ask(federation, progress, requests, chosen, number, "train")
+    accepted: list[tuple[wire.Trained, Message]] = []
+    for site in sorted(replies):
+        try:
+            trained = wire.read_trained(replies[site])
+            _refuse_bad_weights(trained.weights, progress.weights)
+            if trained.n_records <= 0:
+                raise ValueError("it trained on no record")
+        except (KeyError, ValueError, TypeError) as error:
+            _fail(federation, progress, number, site, f"its update is refused: {error}")
+        else:
+            accepted.append((trained, replies[site]))
+    needed = math.ceil(config.quorum * len(chosen))
+    if len(accepted) < needed:
+        failed = {f["site"]: f["reason"] for f in progress.failures if f["round"] == number}
+        reasons = "; ".join(f"{s}: {r}" for s, r in sorted(failed.items()))
+        raise FederationError(
+            f"Round {number}: {len(accepted)} of {len(chosen)} sites gave a usable update, "
+            f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
+        )
+    merged = by_annotation([t for t, _ in accepted], progress.weights)
+    for trained, (_, message) in zip(merged, accepted, strict=True):
+        message.content[wire.ARRAYS] = wire.pack(trained.weights)
+    result, _ = strategy.aggregate_train(number, [message for _, message in accepted])
+    if result is None:
+        raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
+    # Flower returns every entry as a float of its own making: names, shapes and types are ours.
+    found = wire.unpack(result)
+    progress.weights = {k: found[k].astype(v.dtype) for k, v in progress.weights.items()}
+    progress.steps += sum(t.steps for t, _ in accepted)
+    return [t for t, _ in accepted]
+
+
+def evaluate_sites(
+    federation: Federation,
+    progress: Progress,
+    weights: Weights,
+    number: int,
+    split: str,
+    thresholds: Mapping[str, Thresholds] | None = None,
+) -> list[wire.Evaluated]:
+    """Measure weights at every site, in order of site name."""
+    job, arrays = federation.job, wire.pack(weights)
+    requests = [
+        wire.evaluate_request(job, arrays, node, number, split, thresholds)
+        for node in federation.nodes.values()
+    ]
+    replies = _ask(federation, progress, requests, list(federation.nodes), number, split)
+    return [wire.read_evaluated(replies[site]) for site in sorted(replies)]
+
+
+def _ask(
+    federation: Federation,
+    progress: Progress,
+    requests: Sequence[Message],
+    sites: Sequence[str],
+    number: int,
+    doing: str,
+) -> dict[str, Message]:
+    """Send requests; usable replies by site. A failure is named and counted."""
+    site_of = {node: site for site, node in federation.nodes.items()}
+
+    def told(reply: Message) -> None:
+        note = (reply.error.reason or "failed") if reply.has_error() else ""
+        federation.listener.site(number, site_of[reply.metadata.src_node_id], doing, note)
+
+    timeout = federation.job.config.timeout
+    replies = collect(federation.grid, requests, timeout, told)
+    answered = {site_of[r.metadata.src_node_id]: r for r in replies}
+    for site in sites:
+        if site not in answered:
+            reason = f"no answer within {timeout:g} s"
+        elif answered[site].has_error():
+            reason = answered[site].error.reason or "failed"
+        else:
+            continue
+        answered.pop(site, None)
+        _fail(federation, progress, number, site, f"{doing}: {reason}")
+    return answered
+
+
+def _fail(
+    federation: Federation, progress: Progress, number: int, site: str, reason: str
+) -> None:
+    progress.failures.append({"round": number, "site": site, "reason": reason})
+    federation.listener.site(number, site, "failed", reason)
+
+
+def _refuse_bad_weights(weights: Weights, like: Weights) -> None:
+    """`ValueError` unless names and shapes agree and every number is finite."""
+    if weights.keys() != like.keys():
+        odd = sorted(weights.keys() ^ like.keys())
+        raise ValueError(f"entries differ from the model's ({odd[0]}, ...)")
+    for name, value in weights.items():
+        if value.shape != like[name].shape:
+            raise ValueError(f"{name} has shape {value.shape}, not {like[name].shape}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def _measure(
+    federation: Federation, progress: Progress, evaluated: Sequence[wire.Evaluated]
+) -> Row:
+    """Validation of a round: its lines for sites.csv and rounds.csv, and the best round so far.
+
+    Everything comes from counts that sites sent. The macro-F1 of validation uses thresholds
+    chosen on the same records, so it flatters; test never does.
+    """
+    task, name = federation.task, federation.job.strategy
+    by_source: dict[str, Tally] = {}
+    for e in evaluated:
+        known = by_source.get(e.source, empty_tally(len(task.classes)))
+        by_source[e.source] = known + e.tally
+    thresholds = None if task.exclusive else choose_thresholds(by_source, task.classes)
+    counts = np.zeros((len(task.classes), 4), dtype=np.int64)
+    for e in evaluated:
+        row = None if thresholds is None else list(thresholds[e.source].values())
+        here = confusion(e.tally, row)
+        counts += here
+        progress.sites.append(
+            {
+                "strategy": name,
+                "round": progress.round,
+                "site": e.site,
+                "split": VAL,
+                "n_records": e.n_records,
+                "loss": _mean_loss([(e.loss_sum, e.n_records)]),
+                "macro_f1": mean_of(confusion_f1s(here)),
+                "macro_auroc": mean_of(histogram_aurocs(e.tally)),
+            }
+        )
+    pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
+    score = mean_of([mean_of(histogram_aurocs(t)) for t in by_source.values()])
+    if score is not None and score > progress.best_score:
+        progress.best_score, progress.best_round = score, progress.round
+        progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
+    return {
+        "strategy": name,
+        "round": progress.round,
+        "val_loss": _mean_loss([(e.loss_sum, e.n_records) for e in evaluated]),
+        "central_macro_f1": mean_of(confusion_f1s(counts)),
+        "central_macro_auroc": mean_of(histogram_aurocs(pooled)),
+    }
+
+
+def _mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
+    n = sum(count for _, count in parts)
+    return math.fsum(loss for loss, _ in parts) / n if n else None
+
+
+def final_measures(
+    federation: Federation, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """The best round's weights on every site's test records: the site's own measures."""
+    evaluated = evaluate_sites(
+        federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
+    )
+    for e in evaluated:
+        progress.sites.append(
+            {
+                "strategy": federation.job.strategy,
+                "round": progress.best_round,
+                "site": e.site,
+                "split": TEST,
+                "n_records": e.n_records,
+                "loss": _mean_loss([(e.loss_sum, e.n_records)]),
+                "macro_f1": e.report["macro_f1"]["value"] if e.report else None,
+                "macro_auroc": e.report["macro_auroc"]["value"] if e.report else None,
+            }
+        )
+    return {e.site: e.report for e in evaluated}

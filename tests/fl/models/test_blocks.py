@@ -1,0 +1,51 @@
+"""The parts all networks share."""
+
+import pytest
+import torch
+
+from fl.models.blocks import LeadStem, RRBranch, group_norm, mean_and_max
+
+
+@pytest.fixture
+def stem() -> LeadStem:
+    torch.manual_seed(0)
+    return LeadStem(12, 32, kernel=7, stride=2, padding=3)
+
+
+@pytest.mark.parametrize("present", [1, 2, 6])
+def test_one_lead_of_twelve_gives_activations_of_the_scale_of_twelve(stem, present):
+    signal, some, all_leads = torch.randn(1, 12, 1000), torch.zeros(1, 12), torch.ones(1, 12)
+    some[:, :present] = 1
+    assert stem(signal, some).std().item() == pytest.approx(
+        stem(signal, all_leads).std().item(), rel=0.25
+    )
+
+
+def test_the_stem_tells_apart_which_lead_holds_the_same_signal(stem):
+    signal = torch.randn(1, 1, 1000).expand(1, 12, 1000)
+    torch.nn.init.constant_(stem.conv.weight, 0.1)  # every lead is read alike
+    first, last = torch.eye(12)[:1], torch.eye(12)[-1:]
+    assert not torch.allclose(stem(signal, first), stem(signal, last))
+
+
+def test_without_features_the_rr_branch_is_empty():
+    branch = RRBranch(0)
+    assert not list(branch.parameters())
+    assert branch(torch.zeros(3, 0)).shape == (3, 0)
+
+
+def test_a_fresh_rr_branch_hands_on_the_ratios_unchanged():
+    features = torch.randn(3, 4)
+    out = RRBranch(4, hidden=5)(features)
+    assert out.shape == (3, 9)
+    assert torch.equal(out[:, :4], features)
+
+
+def test_mean_and_max_over_time():
+    sequence = torch.tensor([[[1.0, 2.0, 6.0], [-1.0, -2.0, -3.0]]])
+    assert mean_and_max(sequence).tolist() == [[3.0, -2.0, 6.0, -1.0]]
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 8), (8, 1), (20, 1)])
+def test_groups_hold_eight_channels_where_that_divides(channels, groups):
+    assert group_norm(channels).num_groups == groups
