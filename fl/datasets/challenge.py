@@ -20,6 +20,7 @@ from fl.labels import (
     RHYTHM_CLASSES,
     SNOMED,
     SNOMED_OPEN,
+    is_snomed,
     label_vector,
     mapped,
     open_classes,
@@ -75,14 +76,20 @@ class Challenge:
         """Classes that the diagnoses name; a class the source does not annotate is left out."""
         if not codes:
             raise Unusable(name, "no-label", "no #Dx line, or an empty one")
-        strange = [c for c in codes if c not in SNOMED and c not in CPSC_TEXT]
-        if self.closed and strange:
+        strange = [c for c in codes if not self._is_known(c)]
+        if strange:
             seen = strange[0][:20] if strange[0].isprintable() else "no text"
-            raise Unusable(name, "no-label", f"{seen!r} is none of the source's classes")
+            kind = "class of the source" if self.closed else "SNOMED CT code"
+            raise Unusable(name, "no-label", f"{seen!r} is no {kind}")
         classes = [c for c in mapped(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
         if not classes:
             raise Unusable(name, "no-label", "none of its diagnoses is an annotated class")
         return classes
+
+    def _is_known(self, code: str) -> bool:
+        """Whether a code can be what was written: a damaged one must not go unnoticed."""
+        listed = code in SNOMED or code in CPSC_TEXT
+        return listed or (not self.closed and is_snomed(code))
 
     def _first_label(self, root: Path, name: str, classes: list[str]) -> str:
         """The source's own first label; `Unusable` if its list contradicts the header."""

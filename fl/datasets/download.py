@@ -19,7 +19,6 @@ import httpx
 from fl.errors import ConfigError, DataError
 
 BASE_URL = "https://physionet.org/files"
-CHUNK = 1 << 18
 LONGEST_PAUSE = 60.0  # s
 _BUSY = (429, 500, 502, 503, 504)
 _PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
@@ -225,7 +224,7 @@ class Downloader:
         with part.open("ab" if goes_on else "wb") as file:
             if reply.status_code == 206 and not goes_on:
                 raise httpx.RemoteProtocolError("another range than the one asked for")
-            for chunk in reply.iter_raw(CHUNK):
+            for chunk in reply.iter_raw():  # as it arrives: what is here at a break is kept
                 file.write(chunk)
                 if self.stop.is_set():
                     raise DownloadError(f"{url}: stopped.")
