@@ -148,19 +148,19 @@ def _conduction(
         d = rng.uniform(0.125, 0.17)
         waves = (
             wave(0.22 * d, 0.09 * d, 0.35, 0.25, 0.15),
-            wave(0.44 * d, 0.105 * d, 0.75, 0.35, 0.85),
-            wave(0.74 * d, 0.105 * d, 0.85, 0.20, 0.45),
+            wave(0.44 * d, 0.115 * d, 0.75, 0.35, 0.85),
+            wave(0.74 * d, 0.115 * d, 0.85, 0.20, 0.45),
         )
         return waves, d, st + turn @ [-0.07, -0.03, -0.10], turn @ [-0.34, -0.12, -0.42], "L"
     narrow = rng.uniform(0.075, 0.105) * (0.9 if "RBBB" in labels else 1.0)
     waves = (
         wave(0.22 * narrow, 0.09 * narrow, -0.12, rng.normal(0, 0.05), -0.30),
-        wave(0.47 * narrow, 0.11 * narrow, 1.12, 0.90, 0.25),
+        wave(0.47 * narrow, 0.11 * narrow, 1.12, 0.90, -0.05 if "RBBB" in labels else 0.25),
         wave(0.74 * narrow, 0.10 * narrow, -0.25, -0.20, 0.52),
     )
     if "RBBB" in labels:
         d = rng.uniform(0.122, 0.16)
-        late = wave(d - 0.036, 0.0165, -0.45, -0.05, -0.60)
+        late = wave(d - 0.038, 0.0175, -0.62, -0.05, -0.52)
         return (*waves, late), d, st, tall * turn @ [0.28, 0.22, 0.13], "R"
     if rng.random() < 0.12:  # incomplete right bundle branch block: a small late r'
         late = wave(narrow - 0.008, 0.008, -0.14, 0.0, -0.26)
@@ -302,11 +302,12 @@ def peaks(heart: Heart, kinds: NDArray[np.str_]) -> Array:
 
 def _magnitude(waves: tuple[Wave, ...], t: Array) -> Array:
     zero, one = np.zeros(1), np.ones(1)
-    return np.sum([np.outer(w.vector, _bumps(w, zero, one, len(t), 1000.0)) for w in waves], axis=0)
+    drawn = [np.outer(w.vector, _bumps(w, zero, one, len(t), 1000.0)) for w in waves]
+    return np.asarray(np.sum(drawn, axis=0))
 
 
 def _weights(kinds: NDArray[np.str_], **weight: float) -> Array:
-    return np.array([weight.get(str(kind), 0.0) for kind in kinds])
+    return np.array([weight.get(str(kind), 0.0) for kind in kinds], dtype=np.float64)
 
 
 def _bumps(wave: Wave, start: Array, heights: Array, n: int, fs: float) -> Array:

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 # Records of CPSC2018's public set with each class, and with two classes. CPSC2018 does not
 # publish which pairs occur; ours are those that a heart can have at once, rare classes first.
 CPSC2018 = dict(zip(RHYTHM_CLASSES, (918, 1221, 722, 236, 1857, 616, 700, 869, 220), strict=True))
-PAIRS = {
+PAIRS: dict[tuple[str, ...], int] = {
     ("AF", "LBBB"): 28,
     ("AF", "PVC"): 16,
     ("AF", "RBBB"): 168,
@@ -230,12 +230,11 @@ class Synthetic:
 
 def _mix() -> tuple[list[tuple[str, ...]], Array]:
     """Every set of labels, those of a rare class side by side, and where its share ends."""
-    counts: dict[tuple[str, ...], int] = dict(PAIRS)
+    counts = dict(PAIRS)
     for c in RHYTHM_CLASSES:
         counts[(c,)] = CPSC2018[c] - sum(n for pair, n in PAIRS.items() if c in pair)
     mix = sorted(counts, key=lambda labels: labels[::-1])
     ends = np.cumsum([counts[labels] for labels in mix], dtype=np.float64)
-    ends = np.cumsum(list(counts.values()), dtype=np.float64)
     return mix, ends / ends[-1]
 
 
