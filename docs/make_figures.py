@@ -12,25 +12,36 @@ from fl.labels import RHYTHM_CLASSES, label_vector
 from fl.reports import paper
 
 HERE = Path(__file__).parent
+SECONDS = 10.0
+PREMATURE = {"PAC": "A", "PVC": "V"}
 ACROSS = 3
 DPI = 80
 COLOURS = 24  # of the palette: paper and ink need no more
 
 
 def example(label: str) -> Record:
-    """The first record on the quietest device with this class and no other."""
+    """The first record on the quietest device that shows this class, and no other, on the sheet."""
     quiet = min(DEVICES, key=lambda device: device.noise).name
     wanted = label_vector([label], RHYTHM_CLASSES).tolist()
     for name in SYNTHETIC.records(HERE):
         record = SYNTHETIC.read(HERE, name)
-        if record.labels is not None and record.labels.tolist() == wanted and record.group == quiet:
+        alone = record.labels is not None and record.labels.tolist() == wanted
+        if alone and record.group == quiet and shows(record, PREMATURE.get(label)):
             return record
     raise LookupError(f"no synthetic record shows {label} alone on {quiet}")
 
 
+def shows(record: Record, symbol: str | None) -> bool:
+    """Whether two beats of the symbol lie on the sheet; always, if none is asked for."""
+    if symbol is None or record.annotations is None:
+        return symbol is None
+    notes = zip(record.annotations.samples, record.annotations.symbols, strict=True)
+    return sum(kind == symbol and at < (SECONDS - 1) * record.fs for at, kind in notes) >= 2
+
+
 def classes() -> Figure:
     """One sheet of ECG paper per class."""
-    strips = paper.layout(LEADS, 10.0)
+    strips = paper.layout(LEADS, SECONDS)
     width, height = paper.size(strips)
     rows = -(-len(RHYTHM_CLASSES) // ACROSS)
     inches = (ACROSS * width / paper.INCH, rows * height / paper.INCH)

@@ -140,8 +140,8 @@ def _p_wave(width: float, turn: Array) -> tuple[Wave, ...]:
     """Right atrium, then left: upright in II, biphasic in V1."""
     right, left = turn @ [0.03, 0.095, -0.06], turn @ [0.065, 0.055, 0.05]
     return (
-        Wave(peak=0.036 * width, rise=0.015 * width, fall=0.017 * width, vector=right),
-        Wave(peak=0.068 * width, rise=0.017 * width, fall=0.016 * width, vector=left),
+        Wave(peak=0.045 * width, rise=0.015 * width, fall=0.017 * width, vector=right),
+        Wave(peak=0.077 * width, rise=0.017 * width, fall=0.016 * width, vector=left),
     )
 
 
@@ -156,11 +156,11 @@ def _conduction(labels: Collection[str], turn: Array, rng: np.random.Generator) 
     complete = "LBBB" in labels or "RBBB" in labels
     part = "" if complete else rng.choice(["", "left", "right"], p=[0.82, 0.07, 0.11])
     if "LBBB" in labels or part == "left":
-        d = rng.uniform(0.121, 0.16) if complete else rng.uniform(0.100, 0.116)
+        d = rng.uniform(0.124, 0.165) if complete else rng.uniform(0.100, 0.116)
         waves = (
             wave(0.22 * d, 0.09 * d, 0.35, 0.25, 0.15),
-            wave(0.44 * d, 0.115 * d, 0.75, 0.35, 0.85),
-            wave(0.74 * d, 0.115 * d, 0.85, 0.20, 0.45),
+            wave(0.42 * d, 0.108 * d, 0.75, 0.35, 0.85),
+            wave(0.70 * d, 0.108 * d, 0.85, 0.20, 0.45),
         )
         discord = rng.uniform(0.5, 1.1) if complete else rng.uniform(-0.6, 0.4)
         return Conduction(
@@ -180,9 +180,9 @@ def _conduction(labels: Collection[str], turn: Array, rng: np.random.Generator) 
     if not right:
         t = tall * turn @ [0.31, 0.24, -0.12]
         return Conduction(qrs=waves, end=narrow, st=np.zeros(3), t=t, symbol="N")
-    d = rng.uniform(0.121, 0.15) if complete else rng.uniform(0.098, 0.116)
+    d = rng.uniform(0.124, 0.155) if complete else rng.uniform(0.098, 0.114)
     size = rng.uniform(0.5, 1.15) if complete else rng.uniform(0.3, 0.8)
-    late = wave(d - 0.037, 0.0165, -0.62 * size, -0.05, -0.52 * size)
+    late = wave(d - 0.031, 0.0165, -0.62 * size, -0.05, -0.52 * size)
     t = tall * turn @ [0.28, 0.22, rng.uniform(-0.05, 0.13)]
     symbol = "R" if complete else "N"
     return Conduction(qrs=(*waves, late), end=d, st=np.zeros(3), t=t, symbol=symbol)
@@ -196,7 +196,7 @@ def _usual_st(matrix: Array, rng: np.random.Generator) -> Array:
 
 def _shifted(up: bool, matrix: Array, t: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """ST and T vectors of an ST segment at least 0.1 mV above or below the line in lead II."""
-    level = 0.11 + rng.exponential(0.04)
+    level = 0.12 + rng.exponential(0.04)
     if not up:
         toward = _rotation(rng.normal(0, 10), rng.normal(0, 15)) @ [-0.70, -0.65, 0.25]
         return toward * level / abs(matrix[1] @ toward), t * rng.uniform(0.2, 1.1)
