@@ -189,9 +189,9 @@ def _conduction(labels: Collection[str], turn: Array, rng: np.random.Generator) 
 
 
 def _usual_st(matrix: Array, rng: np.random.Generator) -> Array:
-    """ST shift of no meaning: below 0.09 mV in I, II and V4-V6."""
+    """ST shift of no meaning: below 0.09 mV in every lead."""
     st = rng.normal(0, 0.05, 3)
-    return np.asarray(st * min(1.0, 0.09 / np.max(np.abs(matrix[[0, 1, 5, 6, 7]] @ st))))
+    return np.asarray(st * min(1.0, 0.09 / np.max(np.abs(TWELVE @ matrix @ st))))
 
 
 def _shifted(up: bool, matrix: Array, t: Array, rng: np.random.Generator) -> tuple[Array, Array]:
