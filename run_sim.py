@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -62,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", default="runs", help="parent of the run directory [runs]")
     made.add_argument("--name", default="", help="name of the run directory [date and time]")
     made.add_argument("--cache-dir", help="preprocessed recordings [$HEARTFED_CACHE]")
-    made.add_argument("--quiet", action="store_true", default=False, help="no progress; results are still printed")
+    made.add_argument(
+        "--quiet", action="store_true", default=False, help="no progress; results are still printed"
+    )
     for flag, what in LATER.items():
         made.add_argument(flag, nargs="?", const="", help=f"{what} (not in this version)")
     return made
@@ -113,7 +116,8 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
 
     need(config.strategy, STRATEGIES, "--strategy")
     check_device(config.device)
-    console = Console(highlight=False)
+    # A pipe has no width; tables are made to fit 100 columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     choice = choose_sources(config)
     if choice.synthetic:
         console.print(show.synthetic_notice(choice.synthetic))
@@ -129,9 +133,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
             for name in choice.sites
         }
         sites = share_sites(choice.sites, recordings, config.clients)
-        partition = deal(
-            cohort, sites, config.partition, config.alpha, config.seed, choice.holdout
-        )
+        partition = deal(cohort, sites, config.partition, config.alpha, config.seed, choice.holdout)
         write_partition(folder / "partition.csv", cohort, partition)
         rows = site_rows(cohort, partition)
         lacking = unmeasurable(cohort, partition)
@@ -176,7 +178,8 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
     for name, result in results.items():
-        console.print(show.result_table(name, result, bool(choice.synthetic)))
+        console.print(show.result_table(name, result, task.classes, bool(choice.synthetic)))
+        console.print(show.result_notes(result, task.classes))
         if result["central"]:
             console.print(show.class_table("Central test, per class", result["central"]))
     if choice.synthetic:
@@ -202,7 +205,7 @@ def preprocess(
                 TASKS[config.task],
                 cache_dir,
                 workers,
-                lambda done, total, name=name: steps.step(name, done, total),
+                partial(steps.step, name),
             )
             for name, source in choice.sources.items()
         }

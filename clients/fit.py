@@ -130,6 +130,7 @@ def evaluate_visit(
         site=site.name,
         source="+".join(sorted(set(site.splits[TRAIN].sources.tolist()))),
         n_records=len(cohort),
+        n_patients=len(set(cohort.patients.tolist())),
         loss_sum=loss,
         tally=tally(cohort.labels, p),
         report=report,
@@ -161,7 +162,9 @@ def _penalty(network: nn.Module, mu: float, device: str) -> Penalty | None:
 
 def _last_state(folder: Path, round_number: int) -> OptimizerState | None:
     """The optimizer's state after the site's last visit before this round."""
-    before = [path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_number]
+    before = [
+        path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_number
+    ]
     return load(before[-1].read_bytes()) if before else None
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +201,7 @@ def _build(
                 f"{task.name} ({reasons}). `python -m fl.datasets check` names each one."
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
-        np.savez(temporary / "index.npz", **_columns(rows))
+        np.savez(temporary / "index.npz", allow_pickle=False, **_columns(rows))
         sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
         facts = {
             "source": source.card.name,
@@ -271,7 +272,7 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[R
     ]
 
 
-def _columns(rows: list[dict[str, object]]) -> dict[str, NDArray[np.generic]]:
+def _columns(rows: list[dict[str, object]]) -> dict[str, Any]:
     """Rows to columns, with the widths and types that `Shard` states."""
     types = {"ages": np.float32, "offsets": np.int64, "lengths": np.int64}
     columns = {

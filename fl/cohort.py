@@ -82,8 +82,7 @@ class Cohort:
     @cached_property
     def patients(self) -> NDArray[np.str_]:
         """(example,) unique over all sources."""
-        prefixed = np.char.add(np.char.add(self.sources, ":"), self.column("patients"))
-        return np.asarray(prefixed, dtype=np.str_)
+        return self._with_source("patients")
 
     @cached_property
     def lengths(self) -> Indices:
@@ -148,8 +147,13 @@ class Cohort:
     @cached_property
     def _recording(self) -> Indices:
         """(example,) number of the recording it was cut from."""
-        names = np.char.add(np.char.add(self.sources, ":"), self.column("recordings"))
+        names = self._with_source("recordings")
         return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+    def _with_source(self, column: str) -> NDArray[np.str_]:
+        """A column made unique over sources: `mitdb:201`."""
+        prefix = np.char.add(self.sources, ":")
+        return np.asarray(np.char.add(prefix, self.column(column).astype(np.str_)), dtype=np.str_)
 
     def random_starts(self, indices: Indices, rng: np.random.Generator) -> Indices:
         """A random crop of each example."""

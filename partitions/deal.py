@@ -124,17 +124,19 @@ def _central(
         central = np.zeros(len(present), dtype=bool)
         central[person[in_ds2]] = True
         return central
-    return stratify(present, CENTRAL_SHARES, stream(seed, "central", source)) == 1
+    subset = stratify(present, CENTRAL_SHARES, stream(seed, "central", source))
+    return np.asarray(subset == 1)
 
 
 def _main_class(positive: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The class most of a patient's examples carry, the rarer of two: (patient, class) -> (patient,).
+    """The class most of a patient's examples carry, the rarer of two.
 
-    A patient of no class gets a number of its own kind.
+    (patient, class) -> (patient,). Patients of no class share a number of their own.
     """
     rarity = np.argsort(np.argsort((positive > 0).sum(axis=0), kind="stable"))
     score = positive * positive.shape[1] - rarity
-    return np.where(positive.any(axis=1), score.argmax(axis=1), positive.shape[1])
+    main = np.where(positive.any(axis=1), score.argmax(axis=1), positive.shape[1])
+    return np.asarray(main, dtype=np.int64)
 
 
 def label_text(labels: NDArray[np.int8], classes: Sequence[str]) -> str:
