@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fl.datasets.base import Card
 from fl.datasets.folders import deciding_files, find_stem, record_stems, require
-from fl.datasets.waveforms import read_waveform
+from fl.datasets.waveforms import Waveform, read_waveform
 from fl.ecg import Record
 from fl.errors import DataError, Unusable
 from fl.labels import (
@@ -48,8 +48,7 @@ class Challenge:
         return sorted(extra.union(deciding_files(root / self.folder)))
 
     def read(self, root: Path, name: str) -> Record:
-        stem = find_stem(root / self.folder, name)
-        wave = read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
+        wave = self.waveform(root, name)
         fields = comment_fields(wave.comments)
         codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
         classes = self._classes(name, codes)
@@ -66,6 +65,11 @@ class Challenge:
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
         )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its labels."""
+        stem = find_stem(root / self.folder, name)
+        return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
 
     def _classes(self, name: str, codes: list[str]) -> list[str]:
         """Classes that the diagnoses name; a class the source does not annotate is left out."""

@@ -16,7 +16,7 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
 from fl.datasets.challenge import age_years, sex_letter
 from fl.datasets.folders import deciding_files, require
-from fl.datasets.waveforms import read_waveform
+from fl.datasets.waveforms import Waveform, read_waveform
 from fl.ecg import LEADS, Record
 from fl.errors import ConfigError, DataError, Unusable
 from fl.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_OPEN, label_vector, open_classes
@@ -75,7 +75,7 @@ class Folder:
         unasked = [c for c in classes if c not in looked_for]
         if unasked:
             raise Unusable(name, "label-conflict", f"{unasked[0]} is given, but not annotated")
-        wave = read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+        wave = self.waveform(root, name)
         return Record(
             source=self.name,
             name=name,
@@ -89,6 +89,10 @@ class Folder:
             age=age_years(row["age"]),
             sex=sex_letter(row["sex"]),
         )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its labels."""
+        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
 
 
 def parse_source(text: str) -> Source:

@@ -17,21 +17,27 @@ def record_stems(folder: Path) -> dict[str, Path]:
     keeps its subfolder (`g2/A0001`).
     """
     stems: dict[str, Path] = {}
-    for path in sorted(_stems(folder), key=lambda p: (p.name, len(p.parts), p)):
+    there, listed = _stems(folder)
+    # RECORDS may count its paths from another folder, so only a name found nowhere is missing.
+    names = {path.name for path in there}
+    paths = there.union({p.name: p for p in sorted(listed) if p.name not in names}.values())
+    for path in sorted(paths, key=lambda p: (p.name, len(p.parts), p)):
         name = path.name if path.name not in stems else path.relative_to(folder).as_posix()
         stems[name] = path
     return stems
 
 
-def _stems(folder: Path) -> set[Path]:
-    stems = set()
-    for parent, _, files in os.walk(folder):
+def _stems(folder: Path) -> tuple[set[Path], set[Path]]:
+    """Records whose header is there, and records that a RECORDS file lists."""
+    there, listed = set(), set()
+    for parent, folders, files in os.walk(folder):
         here = Path(parent)
-        stems |= {here / file[:-4] for file in files if file.endswith(".hea")}
+        # A folder with a header's name is a record too: one that cannot be read.
+        there |= {here / entry[:-4] for entry in files + folders if entry.endswith(".hea")}
         if "RECORDS" in files:
             text = (here / "RECORDS").read_text(encoding="utf-8", errors="replace")
-            stems |= {stem for line in text.splitlines() if (stem := _listed(here, line))}
-    return stems
+            listed |= {stem for line in text.splitlines() if (stem := _listed(here, line))}
+    return there, listed
 
 
 def _listed(folder: Path, line: str) -> Path | None:

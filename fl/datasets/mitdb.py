@@ -55,8 +55,7 @@ class MitBih:
         return deciding_files(root / self.folder)
 
     def read(self, root: Path, name: str) -> Record:
-        stem = find_stem(root / self.folder, name)
-        wave = read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
+        wave = self.waveform(root, name)
         age, sex, recorder = first_comment(wave.comments)
         return Record(
             source=self.card.name,
@@ -66,11 +65,16 @@ class MitBih:
             leads=wave.leads,
             fs=wave.fs,
             labels=None,
-            annotations=_annotations(stem, name, wave),
+            annotations=_annotations(find_stem(root / self.folder, name), name, wave),
             group=recorder,
             age=age_years(age),
             sex=sex_letter(sex),
         )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its annotations."""
+        stem = find_stem(root / self.folder, name)
+        return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
 
 
 def first_comment(comments: Sequence[str]) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fl.datasets.base import Card
 from fl.datasets.folders import deciding_files, require
-from fl.datasets.waveforms import read_waveform
+from fl.datasets.waveforms import Waveform, read_waveform
 from fl.ecg import LEADS, Record
 from fl.errors import DataError, Unusable
 from fl.labels import SCP, SCP_OPEN, label_vector, mapped, open_classes
@@ -42,15 +42,12 @@ class PtbXl:
         return deciding_files(root / self.folder)
 
     def read(self, root: Path, name: str) -> Record:
-        folder = root / self.folder
-        row = _row(folder, name)
+        row = _row(root / self.folder, name)
         codes = _codes(name, row["scp_codes"])
         classes = [c for c in mapped(codes, SCP) if c in self.card.annotates]
         if not classes:
             raise Unusable(name, "no-label", "none of its statements is an annotated class")
-        rate = 100.0 if (folder / "records100").is_dir() else 500.0
-        stem = _stem(folder, name, row[_RATES[rate]])
-        wave = read_waveform(stem, name=name, rates=(rate,), unit=self.card.unit)
+        wave = self.waveform(root, name)
         return Record(
             source=self.card.name,
             name=name,
@@ -63,6 +60,13 @@ class PtbXl:
             age=_age(row["age"]),
             sex={"0": "M", "1": "F"}.get(_whole(row["sex"]), ""),
         )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its labels."""
+        folder = root / self.folder
+        rate = 100.0 if (folder / "records100").is_dir() else 500.0
+        stem = _stem(folder, name, _row(folder, name)[_RATES[rate]])
+        return read_waveform(stem, name=name, rates=(rate,), unit=self.card.unit)
 
 
 def _row(folder: Path, name: str) -> Row:

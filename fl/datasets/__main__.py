@@ -1,0 +1,149 @@
+"""`python -m fl.datasets check | download | plot`: see, fetch and draw recordings."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from fl.datasets import DATASETS
+from fl.datasets.base import Source
+from fl.datasets.download import BASE_URL, Downloader, DownloadError, known_remote
+from fl.errors import ConfigError, DataError, Unusable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 a mistake of the user's, 1 a failed download, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        run = {"check": _check, "download": _download, "plot": _plot}[options.command]
+        return run(options)
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, DownloadError) else 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def default_data_dir() -> Path:
+    """`$ECG_DATA`, else `./data`."""
+    return Path(os.environ.get("ECG_DATA") or "data")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fl.datasets", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    check = commands.add_parser("check", help="read everything, say what is unusable and why")
+    check.add_argument("source", nargs="*", help="names, or mysite=FOLDER; default: all found")
+    check.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+    plot = commands.add_parser("plot", help="draw one record on ECG paper")
+    plot.add_argument("source")
+    plot.add_argument("record")
+    plot.add_argument("--out", type=Path, help="file to write; default: SOURCE-RECORD.png")
+
+    download = commands.add_parser("download", help="fetch data sets from PhysioNet")
+    download.add_argument("source", nargs="+")
+    download.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
+    download.add_argument("--jobs", type=int, choices=range(1, 17), default=4, metavar="1-16")
+
+    for command in (check, download, plot):
+        command.add_argument("--data-dir", type=Path, default=default_data_dir())
+    return parser
+
+
+def _source(name: str) -> Source:
+    from fl.datasets.folder import parse_source
+
+    return DATASETS[name] if name in DATASETS else parse_source(name)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from fl.datasets.check import check
+
+    root: Path = options.data_dir
+    found = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+    sources = [_source(name) for name in dict.fromkeys(options.source)] or found
+    if not sources:
+        names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
+        raise DataError(
+            f"{root}: no data set found. Expected: a folder named {names}. "
+            "`python -m fl.datasets download cpsc2018 mitdb` fetches two of them."
+        )
+    stderr = Console(stderr=True)
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
+        tasks = {s.card.name: bars.add_task(s.card.name, total=None) for s in sources}
+        report = check(
+            sources, root, lambda name, n, total: bars.update(tasks[name], completed=n, total=total)
+        )
+    if options.json:
+        print(report.to_json())
+        return 0
+    console = Console()
+    for table in report.tables():
+        console.print(table)
+    return 0
+
+
+def _download(options: argparse.Namespace) -> int:
+    names = list(dict.fromkeys(options.source))
+    for name in names:
+        known_remote(name)  # a wrong name is refused before anything is fetched
+    downloader = Downloader(base_url=options.base_url, jobs=options.jobs)
+    stderr = Console(stderr=True)
+    for name in names:
+        card = DATASETS[name].card
+        print(f"{card.title}\n  licence: {card.licence}\n  cite: {card.citation}")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal
+        ) as bars:
+            task = bars.add_task(name, total=None)
+            done = downloader.fetch(
+                name,
+                options.data_dir / name,
+                partial(_show, bars, task),
+            )
+        print(
+            f"  {done.fetched} files fetched, {done.kept} were there, "
+            f"{done.replaced} differed from the published ones and were replaced"
+        )
+    return 0
+
+
+def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
+    bars.update(task, completed=done, total=total)
+
+
+def _plot(options: argparse.Namespace) -> int:
+    paper = importlib.import_module("fl.reports.paper")  # matplotlib is slow to import
+    name = options.record.replace("/", "-")
+    path: Path = options.out or Path(f"{options.source.partition('=')[0]}-{name}.png")
+    try:
+        record = _source(options.source).read(options.data_dir, options.record)
+    except Unusable as verdict:
+        raise DataError(f"{options.source}: {verdict}") from None
+    paper.save(record, path)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
