@@ -127,7 +127,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         began = time.monotonic()
         shards = preprocess(config, options, choice, console)
         task = TASKS[config.task]
-        cohort = Cohort.open(task, list(shards.values()))
+        cohort, copies = Cohort.open(task, list(shards.values())).without_copies()
         recordings = {
             name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
             for name in choice.sites
@@ -138,7 +138,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         rows = site_rows(cohort, partition)
         lacking = unmeasurable(cohort, partition)
         record.update(
-            data=[_shard_facts(name, path) for name, path in shards.items()],
+            data=[_shard_facts(name, path, copies) for name, path in shards.items()],
             sites=rows,
             not_measurable_centrally=lacking,
             seconds={"data": round(time.monotonic() - began, 3)},
@@ -255,8 +255,11 @@ class RunRecord:
         write_whole(self.path, json.dumps(self.content, indent=1).encode())
 
 
-def _shard_facts(name: str, path: Path) -> dict[str, Any]:
+def _shard_facts(name: str, path: Path, copies: dict[str, list[str]]) -> dict[str, Any]:
     shard = open_shard(path)
+    excluded = dict(shard.excluded)
+    if name in copies:
+        excluded["duplicate"] = [*excluded.get("duplicate", []), *copies[name]]
     return {
         "source": name,
         "sha256": shard.digest,
@@ -264,7 +267,7 @@ def _shard_facts(name: str, path: Path) -> dict[str, Any]:
         "examples": len(shard.names),
         "recordings": len(set(shard.recordings.tolist())),
         "patients": len(set(shard.patients.tolist())),
-        "excluded": shard.excluded,
+        "excluded": excluded,
     }
 
 

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets.base import Source
+from fl.datasets.duplicates import Seen, fingerprints
 from fl.errors import DataError, Unusable
 from fl.tasks import TASKS, Task
 
-FORMAT = 1
+FORMAT = 2
 Progress = Callable[[int, int], None]  # records done, records in all
 
 
@@ -50,6 +51,7 @@ class Shard:
     lengths: NDArray[np.int64]  # (example,) samples per lead
     signals: NDArray[np.float16]  # memory map, one row
     excluded: dict[str, list[str]]  # verdict -> records left out
+    prints: dict[str, list[str]]  # record -> fingerprints of its leads
 
 
 def default_cache_dir() -> Path:
@@ -124,6 +126,7 @@ def open_shard(path: Path) -> Shard:
         source=facts["source"],
         digest=facts["digest"],
         excluded=facts["excluded"],
+        prints=facts["prints"],
         signals=signals,
         **columns,
     )
@@ -181,14 +184,20 @@ def _build(
     try:
         names = source.records(root)
         excluded: dict[str, list[str]] = {}
+        prints: dict[str, list[str]] = {}
+        seen = Seen()
         rows: list[dict[str, object]] = []
         chunks: list[NDArray[np.float16]] = []
         offset = 0
         for done, (name, result) in enumerate(_preprocessed(source, root, task, names, workers), 1):
-            if isinstance(result, str):
-                excluded.setdefault(result, []).append(name)
+            verdict = result if isinstance(result, str) else ""
+            if not isinstance(result, str) and seen.same_as(name, result[0]):
+                verdict = "duplicate"
+            if verdict or isinstance(result, str):
+                excluded.setdefault(verdict, []).append(name)
             else:
-                for row, samples in result:
+                prints[name] = list(result[0])
+                for row, samples in result[1]:
                     rows.append(row | {"offsets": offset})
                     chunks.append(samples)
                     offset += samples.size
@@ -208,6 +217,7 @@ def _build(
             "task": task.name,
             "digest": digest,
             "excluded": excluded,
+            "prints": prints,
             "sha256": sums,
         }
         (temporary / "cache.json").write_text(json.dumps(facts, indent=1))
@@ -223,12 +233,13 @@ def _build(
 
 
 Row = tuple[dict[str, object], NDArray[np.float16]]
+Made = tuple[tuple[str, ...], list[Row]]  # fingerprints of the recording, its examples
 
 
 def _preprocessed(
     source: Source, root: Path, task: Task, names: list[str], workers: int
-) -> Iterator[tuple[str, list[Row] | str]]:
-    """Each record's rows, or its verdict, in the order of `names`."""
+) -> Iterator[tuple[str, Made | str]]:
+    """Each record's examples, or its verdict, in the order of `names`."""
     work = partial(_preprocess, source, root, task.name)
     if workers < 2 or len(names) < 16:
         yield from zip(names, map(work, names), strict=True)
@@ -238,7 +249,7 @@ def _preprocessed(
         yield from zip(names, pool.map(work, names, chunksize=8), strict=True)
 
 
-def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[Row] | str:
+def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made | str:
     task = TASKS[task_name]
     try:
         record = source.read(root, name)
@@ -249,7 +260,7 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[R
     mask[list(examples.leads)] = True
     # A lead's rows follow the task's lead order, whatever the order in the file.
     order = np.argsort(examples.leads)
-    return [
+    rows: list[Row] = [
         (
             {
                 "names": example,
@@ -270,6 +281,7 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[R
             examples.names, examples.signals, examples.labels, examples.features, strict=True
         )
     ]
+    return fingerprints(record.leads, record.signal), rows
 
 
 def _columns(rows: list[dict[str, object]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.cache import Shard, open_shard
+from fl.datasets.duplicates import Seen
 from fl.tasks import Task
 
 Indices = NDArray[np.int64]
@@ -51,6 +52,26 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def without_copies(self) -> tuple["Cohort", dict[str, list[str]]]:
+        """The cohort without recordings of which an earlier source has the same signal.
+
+        Also which ones they are, by source: a patient's recording in two data sets could
+        otherwise be trained on under one name and tested under the other.
+        """
+        seen = Seen()
+        copies: dict[str, list[str]] = {}
+        for shard in self.shards:
+            for recording, prints in shard.prints.items():
+                if seen.same_as(f"{shard.source}/{recording}", tuple(prints)):
+                    copies.setdefault(shard.source, []).append(recording)
+        if not copies:
+            return self, {}
+        recordings = self.column("recordings")
+        kept = np.ones(len(self), dtype=bool)
+        for source, names in copies.items():
+            kept &= ~((self.sources == source) & np.isin(recordings, names))
+        return self.take(np.flatnonzero(kept)), copies
 
     def take(self, indices: Indices) -> "Cohort":
         """Only these examples, in this order."""

@@ -15,6 +15,7 @@ from fl.cohort import Cohort
 from fl.datasets.mitdb import DS2
 from fl.errors import ConfigError, DataError
 from fl.seeds import stream
+from fl.tasks import Task
 from partitions import PARTITIONERS
 from partitions.schemes import assign_all
 from partitions.splits import CENTRAL_SHARES, TEST, TRAIN, VAL, split_site, stratify
@@ -162,6 +163,12 @@ def write_partition(path: Path, cohort: Cohort, partition: Partition) -> None:
         )
     )
     write_whole(path, text.getvalue().encode())
+
+
+def open_partition(path: Path, task: Task, shards: Sequence[str]) -> tuple[Cohort, Partition]:
+    """A dealt cohort as it was written: its examples and where each is."""
+    cohort, _ = Cohort.open(task, [Path(shard) for shard in shards]).without_copies()
+    return cohort, read_partition(path, cohort)
 
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:
