@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -62,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", default="runs", help="parent of the run directory [runs]")
     made.add_argument("--name", default="", help="name of the run directory [date and time]")
     made.add_argument("--cache-dir", help="preprocessed recordings [$HEARTFED_CACHE]")
-    made.add_argument("--quiet", action="store_true", default=False, help="no progress; results are still printed")
+    made.add_argument(
+        "--quiet", action="store_true", default=False, help="no progress; results are still printed"
+    )
     for flag, what in LATER.items():
         made.add_argument(flag, nargs="?", const="", help=f"{what} (not in this version)")
     return made
@@ -113,7 +116,8 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
 
     need(config.strategy, STRATEGIES, "--strategy")
     check_device(config.device)
-    console = Console(highlight=False)
+    # A pipe has no width; tables are made to fit 100 columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     choice = choose_sources(config)
     if choice.synthetic:
         console.print(show.synthetic_notice(choice.synthetic))
@@ -123,20 +127,18 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         began = time.monotonic()
         shards = preprocess(config, options, choice, console)
         task = TASKS[config.task]
-        cohort = Cohort.open(task, list(shards.values()))
+        cohort, copies = Cohort.open(task, list(shards.values())).without_copies()
         recordings = {
             name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
             for name in choice.sites
         }
         sites = share_sites(choice.sites, recordings, config.clients)
-        partition = deal(
-            cohort, sites, config.partition, config.alpha, config.seed, choice.holdout
-        )
+        partition = deal(cohort, sites, config.partition, config.alpha, config.seed, choice.holdout)
         write_partition(folder / "partition.csv", cohort, partition)
         rows = site_rows(cohort, partition)
         lacking = unmeasurable(cohort, partition)
         record.update(
-            data=[_shard_facts(name, path) for name, path in shards.items()],
+            data=[_shard_facts(name, path, copies) for name, path in shards.items()],
             sites=rows,
             not_measurable_centrally=lacking,
             seconds={"data": round(time.monotonic() - began, 3)},
@@ -176,7 +178,8 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
     for name, result in results.items():
-        console.print(show.result_table(name, result, bool(choice.synthetic)))
+        console.print(show.result_table(name, result, task.classes, bool(choice.synthetic)))
+        console.print(show.result_notes(result, task.classes))
         if result["central"]:
             console.print(show.class_table("Central test, per class", result["central"]))
     if choice.synthetic:
@@ -202,7 +205,7 @@ def preprocess(
                 TASKS[config.task],
                 cache_dir,
                 workers,
-                lambda done, total, name=name: steps.step(name, done, total),
+                partial(steps.step, name),
             )
             for name, source in choice.sources.items()
         }
@@ -252,8 +255,11 @@ class RunRecord:
         write_whole(self.path, json.dumps(self.content, indent=1).encode())
 
 
-def _shard_facts(name: str, path: Path) -> dict[str, Any]:
+def _shard_facts(name: str, path: Path, copies: dict[str, list[str]]) -> dict[str, Any]:
     shard = open_shard(path)
+    excluded = dict(shard.excluded)
+    if name in copies:
+        excluded["duplicate"] = [*excluded.get("duplicate", []), *copies[name]]
     return {
         "source": name,
         "sha256": shard.digest,
@@ -261,7 +267,7 @@ def _shard_facts(name: str, path: Path) -> dict[str, Any]:
         "examples": len(shard.names),
         "recordings": len(set(shard.recordings.tolist())),
         "patients": len(set(shard.patients.tolist())),
-        "excluded": shard.excluded,
+        "excluded": excluded,
     }
 
 

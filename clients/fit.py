@@ -20,7 +20,7 @@ from fl.tasks import TASKS
 from fl.training import OptimizerState, Penalty, Plan, fit, mean_loss, predict
 from fl.weights import Weights, get_weights, set_weights
 from fl.wire import Evaluated, Hello, Job, Trained
-from partitions.deal import read_partition
+from partitions.deal import open_partition
 from partitions.splits import TEST, TRAIN, VAL
 
 KEPT_STATES = 2  # the last two rounds': a resumed run goes back one at most
@@ -36,10 +36,9 @@ class Site:
 
 
 @lru_cache(maxsize=4)
-def open_partition(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, Site]:
+def open_sites(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, Site]:
     """Every site of a simulated run, by name. Signals stay in the shared memory maps."""
-    cohort = Cohort.open(TASKS[task], [Path(path) for path in shards])
-    partition = read_partition(Path(workspace) / "partition.csv", cohort)
+    cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
     return {
         name: Site(
             name=name,
@@ -52,7 +51,7 @@ def open_partition(workspace: str, shards: tuple[str, ...], task: str) -> dict[s
 
 def open_site(job: Job, number: int) -> Site:
     """The site that simulated node `number` acts for."""
-    sites = open_partition(job.workspace, job.shards, job.config.task)
+    sites = open_sites(job.workspace, job.shards, job.config.task)
     return sites[sorted(sites)[number]]
 
 
@@ -130,6 +129,7 @@ def evaluate_visit(
         site=site.name,
         source="+".join(sorted(set(site.splits[TRAIN].sources.tolist()))),
         n_records=len(cohort),
+        n_patients=len(set(cohort.patients.tolist())),
         loss_sum=loss,
         tally=tally(cohort.labels, p),
         report=report,
@@ -161,7 +161,9 @@ def _penalty(network: nn.Module, mu: float, device: str) -> Penalty | None:
 
 def _last_state(folder: Path, round_number: int) -> OptimizerState | None:
     """The optimizer's state after the site's last visit before this round."""
-    before = [path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_number]
+    before = [
+        path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_number
+    ]
     return load(before[-1].read_bytes()) if before else None
 
 

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets.base import Source
+from fl.datasets.duplicates import Seen, fingerprints
 from fl.errors import DataError, Unusable
 from fl.tasks import TASKS, Task
 
-FORMAT = 1
+FORMAT = 2
 Progress = Callable[[int, int], None]  # records done, records in all
 
 
@@ -49,6 +51,7 @@ class Shard:
     lengths: NDArray[np.int64]  # (example,) samples per lead
     signals: NDArray[np.float16]  # memory map, one row
     excluded: dict[str, list[str]]  # verdict -> records left out
+    prints: dict[str, list[str]]  # record -> fingerprints of its leads
 
 
 def default_cache_dir() -> Path:
@@ -123,6 +126,7 @@ def open_shard(path: Path) -> Shard:
         source=facts["source"],
         digest=facts["digest"],
         excluded=facts["excluded"],
+        prints=facts["prints"],
         signals=signals,
         **columns,
     )
@@ -180,14 +184,20 @@ def _build(
     try:
         names = source.records(root)
         excluded: dict[str, list[str]] = {}
+        prints: dict[str, list[str]] = {}
+        seen = Seen()
         rows: list[dict[str, object]] = []
         chunks: list[NDArray[np.float16]] = []
         offset = 0
         for done, (name, result) in enumerate(_preprocessed(source, root, task, names, workers), 1):
-            if isinstance(result, str):
-                excluded.setdefault(result, []).append(name)
+            verdict = result if isinstance(result, str) else ""
+            if not isinstance(result, str) and seen.same_as(name, result[0]):
+                verdict = "duplicate"
+            if verdict or isinstance(result, str):
+                excluded.setdefault(verdict, []).append(name)
             else:
-                for row, samples in result:
+                prints[name] = list(result[0])
+                for row, samples in result[1]:
                     rows.append(row | {"offsets": offset})
                     chunks.append(samples)
                     offset += samples.size
@@ -200,13 +210,14 @@ def _build(
                 f"{task.name} ({reasons}). `python -m fl.datasets check` names each one."
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
-        np.savez(temporary / "index.npz", **_columns(rows))
+        np.savez(temporary / "index.npz", allow_pickle=False, **_columns(rows))
         sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
         facts = {
             "source": source.card.name,
             "task": task.name,
             "digest": digest,
             "excluded": excluded,
+            "prints": prints,
             "sha256": sums,
         }
         (temporary / "cache.json").write_text(json.dumps(facts, indent=1))
@@ -222,12 +233,13 @@ def _build(
 
 
 Row = tuple[dict[str, object], NDArray[np.float16]]
+Made = tuple[tuple[str, ...], list[Row]]  # fingerprints of the recording, its examples
 
 
 def _preprocessed(
     source: Source, root: Path, task: Task, names: list[str], workers: int
-) -> Iterator[tuple[str, list[Row] | str]]:
-    """Each record's rows, or its verdict, in the order of `names`."""
+) -> Iterator[tuple[str, Made | str]]:
+    """Each record's examples, or its verdict, in the order of `names`."""
     work = partial(_preprocess, source, root, task.name)
     if workers < 2 or len(names) < 16:
         yield from zip(names, map(work, names), strict=True)
@@ -237,7 +249,7 @@ def _preprocessed(
         yield from zip(names, pool.map(work, names, chunksize=8), strict=True)
 
 
-def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[Row] | str:
+def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made | str:
     task = TASKS[task_name]
     try:
         record = source.read(root, name)
@@ -248,7 +260,7 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[R
     mask[list(examples.leads)] = True
     # A lead's rows follow the task's lead order, whatever the order in the file.
     order = np.argsort(examples.leads)
-    return [
+    rows: list[Row] = [
         (
             {
                 "names": example,
@@ -269,9 +281,10 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> list[R
             examples.names, examples.signals, examples.labels, examples.features, strict=True
         )
     ]
+    return fingerprints(record.leads, record.signal), rows
 
 
-def _columns(rows: list[dict[str, object]]) -> dict[str, NDArray[np.generic]]:
+def _columns(rows: list[dict[str, object]]) -> dict[str, Any]:
     """Rows to columns, with the widths and types that `Shard` states."""
     types = {"ages": np.float32, "offsets": np.int64, "lengths": np.int64}
     columns = {

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.cache import Shard, open_shard
+from fl.datasets.duplicates import Seen
 from fl.tasks import Task
 
 Indices = NDArray[np.int64]
@@ -52,6 +53,26 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.row)
 
+    def without_copies(self) -> tuple["Cohort", dict[str, list[str]]]:
+        """The cohort without recordings of which an earlier source has the same signal.
+
+        Also which ones they are, by source: a patient's recording in two data sets could
+        otherwise be trained on under one name and tested under the other.
+        """
+        seen = Seen()
+        copies: dict[str, list[str]] = {}
+        for shard in self.shards:
+            for recording, prints in shard.prints.items():
+                if seen.same_as(f"{shard.source}/{recording}", tuple(prints)):
+                    copies.setdefault(shard.source, []).append(recording)
+        if not copies:
+            return self, {}
+        recordings = self.column("recordings")
+        kept = np.ones(len(self), dtype=bool)
+        for source, names in copies.items():
+            kept &= ~((self.sources == source) & np.isin(recordings, names))
+        return self.take(np.flatnonzero(kept)), copies
+
     def take(self, indices: Indices) -> "Cohort":
         """Only these examples, in this order."""
         return Cohort(self.task, self.shards, self.shard[indices], self.row[indices])
@@ -82,8 +103,7 @@ class Cohort:
     @cached_property
     def patients(self) -> NDArray[np.str_]:
         """(example,) unique over all sources."""
-        prefixed = np.char.add(np.char.add(self.sources, ":"), self.column("patients"))
-        return np.asarray(prefixed, dtype=np.str_)
+        return self._with_source("patients")
 
     @cached_property
     def lengths(self) -> Indices:
@@ -148,8 +168,13 @@ class Cohort:
     @cached_property
     def _recording(self) -> Indices:
         """(example,) number of the recording it was cut from."""
-        names = np.char.add(np.char.add(self.sources, ":"), self.column("recordings"))
+        names = self._with_source("recordings")
         return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+    def _with_source(self, column: str) -> NDArray[np.str_]:
+        """A column made unique over sources: `mitdb:201`."""
+        prefix = np.char.add(self.sources, ":")
+        return np.asarray(np.char.add(prefix, self.column(column).astype(np.str_)), dtype=np.str_)
 
     def random_starts(self, indices: Indices, rng: np.random.Generator) -> Indices:
         """A random crop of each example."""

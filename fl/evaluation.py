@@ -65,7 +65,8 @@ def predictions_text(
         strict=True,
     ):
         y = ["" if value < 0 else value for value in labels]
-        writer.writerow([strategy, source, name, patient, site, split, *y, *(f"{v:.7f}" for v in row)])
+        keys = [strategy, source, name, patient, site, split]
+        writer.writerow([*keys, *y, *(f"{v:.7f}" for v in row)])
     return text.getvalue()
 
 

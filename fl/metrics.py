@@ -152,7 +152,7 @@ def decide(
     the threshold of the example's source, or the pooled one where that source has none.
     """
     if thresholds is None:
-        return np.eye(len(classes), dtype=bool)[p.argmax(axis=1)]
+        return np.asarray(np.eye(len(classes), dtype=bool)[p.argmax(axis=1)])
     rows = [thresholds.get(str(s), thresholds["pooled"]) for s in np.unique(sources)]
     table = np.array([[row[c] for c in classes] for row in rows])
     _, which = np.unique(sources, return_inverse=True)

@@ -80,4 +80,4 @@ def rr_features(r_peaks: NDArray[np.int64]) -> Signal:
     starts = np.maximum(ends - 10, 0)
     local = (sums[ends] - sums[starts]) / (ends - starts)
     ratios = np.stack([pre / local, post / pre, post / local, local / intervals.mean()], axis=1)
-    return np.clip(np.log(ratios) / 0.2, -5, 5).astype(np.float32)
+    return np.asarray(np.clip(np.log(ratios) / 0.2, -5, 5), dtype=np.float32)

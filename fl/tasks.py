@@ -102,9 +102,7 @@ def labelled_windows(
     times = notes.samples / fs
     symbols = np.array(notes.symbols)
     marks = [
-        (t, r)
-        for t, r in zip(times.tolist(), notes.rhythms, strict=True)
-        if r.startswith("(")
+        (t, r) for t, r in zip(times.tolist(), notes.rhythms, strict=True) if r.startswith("(")
     ]
     for start in np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist():
         end = start + WINDOW_SECONDS

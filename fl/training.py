@@ -114,7 +114,7 @@ def fit(
             loss = task_loss(cohort.task, _apply(network, batch, plan.device), _labels(batch, plan))
             objective = loss if penalty is None else loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)
-            objective.backward()
+            torch.autograd.backward(objective)
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             loss_sum += loss.item() * len(chosen)

@@ -73,6 +73,7 @@ class Evaluated:
     site: str
     source: str
     n_records: int
+    n_patients: int
     loss_sum: float
     tally: Tally
     report: dict[str, Any]  # evaluate_group's result on test, empty on validation
@@ -159,7 +160,7 @@ def read_hello(message: Message) -> Hello:
 
 def trained_reply(trained: Trained, request: Message) -> Message:
     """A node's answer to a training visit, in the form that Flower's strategies merge."""
-    metrics = {
+    metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: trained.n_records,
         "annotated": list(trained.annotated),
         "loss-sum": trained.loss_sum,
@@ -190,7 +191,11 @@ def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
         "source": evaluated.source,
         "report": json.dumps(evaluated.report),
     }
-    metrics = {WEIGHTED_BY: evaluated.n_records, "loss-sum": evaluated.loss_sum}
+    metrics = {
+        WEIGHTED_BY: evaluated.n_records,
+        "n-patients": evaluated.n_patients,
+        "loss-sum": evaluated.loss_sum,
+    }
     counts: Weights = {
         "positive": evaluated.tally.positive,
         "negative": evaluated.tally.negative,
@@ -208,6 +213,7 @@ def read_evaluated(message: Message) -> Evaluated:
         site=site,
         source=str(config["source"]),
         n_records=int(metrics[WEIGHTED_BY]),
+        n_patients=int(metrics["n-patients"]),
         loss_sum=float(metrics["loss-sum"]),
         tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
         report=json.loads(str(config["report"])),

@@ -15,6 +15,7 @@ from fl.cohort import Cohort
 from fl.datasets.mitdb import DS2
 from fl.errors import ConfigError, DataError
 from fl.seeds import stream
+from fl.tasks import Task
 from partitions import PARTITIONERS
 from partitions.schemes import assign_all
 from partitions.splits import CENTRAL_SHARES, TEST, TRAIN, VAL, split_site, stratify
@@ -124,17 +125,19 @@ def _central(
         central = np.zeros(len(present), dtype=bool)
         central[person[in_ds2]] = True
         return central
-    return stratify(present, CENTRAL_SHARES, stream(seed, "central", source)) == 1
+    subset = stratify(present, CENTRAL_SHARES, stream(seed, "central", source))
+    return np.asarray(subset == 1)
 
 
 def _main_class(positive: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The class most of a patient's examples carry, the rarer of two: (patient, class) -> (patient,).
+    """The class most of a patient's examples carry, the rarer of two.
 
-    A patient of no class gets a number of its own kind.
+    (patient, class) -> (patient,). Patients of no class share a number of their own.
     """
     rarity = np.argsort(np.argsort((positive > 0).sum(axis=0), kind="stable"))
     score = positive * positive.shape[1] - rarity
-    return np.where(positive.any(axis=1), score.argmax(axis=1), positive.shape[1])
+    main = np.where(positive.any(axis=1), score.argmax(axis=1), positive.shape[1])
+    return np.asarray(main, dtype=np.int64)
 
 
 def label_text(labels: NDArray[np.int8], classes: Sequence[str]) -> str:
@@ -160,6 +163,12 @@ def write_partition(path: Path, cohort: Cohort, partition: Partition) -> None:
         )
     )
     write_whole(path, text.getvalue().encode())
+
+
+def open_partition(path: Path, task: Task, shards: Sequence[str]) -> tuple[Cohort, Partition]:
+    """A dealt cohort as it was written: its examples and where each is."""
+    cohort, _ = Cohort.open(task, [Path(shard) for shard in shards]).without_copies()
+    return cohort, read_partition(path, cohort)
 
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:

@@ -20,9 +20,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
                 "sources": sorted(set(cohort.sources[mine].tolist())),
                 "patients": len(set(cohort.patients[mine].tolist())),
                 **{s: int((partition.split[mine] == s).sum()) for s in (TRAIN, VAL, TEST)},
-                "labels": dict(
-                    zip(cohort.task.classes, part.sum(axis=0).tolist(), strict=True)
-                ),
+                "labels": dict(zip(cohort.task.classes, part.sum(axis=0).tolist(), strict=True)),
             }
         )
     return rows

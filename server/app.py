@@ -18,7 +18,7 @@ from fl.tasks import TASKS
 from fl.training import one_thread, predict
 from fl.weights import Weights, get_weights, save_weights, set_weights
 from fl.wire import Job
-from partitions.deal import CENTRAL, UNSEEN, read_partition
+from partitions.deal import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
 from server.checkpoints import Progress, load_progress
 from server.rounds import (
@@ -151,7 +151,7 @@ def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _held_by_server(job: Job) -> dict[str, Cohort]:
     """Test records of no site, by group."""
-    cohort = Cohort.open(TASKS[job.config.task], [Path(path) for path in job.shards])
-    partition = read_partition(Path(job.workspace) / "partition.csv", cohort)
+    task, folder = TASKS[job.config.task], Path(job.workspace)
+    cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
     groups = {name: partition.rows(name, TEST) for name in (CENTRAL, UNSEEN)}
     return {name: cohort.take(rows) for name, rows in groups.items() if len(rows)}

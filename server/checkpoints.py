@@ -22,7 +22,7 @@ class Progress:
     best_weights: Weights
     round: int = 0  # finished rounds
     best_round: int = 0
-    best_score: float = -1.0  # validation macro-AUROC, mean over sources
+    best_score: float = -1.0  # see `rounds.score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
     rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv

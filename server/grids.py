@@ -175,6 +175,7 @@ class RayGrid(SimulatedGrid):
 
     def _finish(self, future: Any) -> Message:
         actor, message = self._running.pop(future)
+        reply: Message
         try:
             reply, context = ray.get(future)
             self.contexts[message.metadata.dst_node_id] = context

@@ -227,9 +227,7 @@ def _ask(
     return answered
 
 
-def _fail(
-    federation: Federation, progress: Progress, number: int, site: str, reason: str
-) -> None:
+def _fail(federation: Federation, progress: Progress, number: int, site: str, reason: str) -> None:
     progress.failures.append({"round": number, "site": site, "reason": reason})
     federation.listener.site(number, site, "failed", reason)
 
@@ -278,9 +276,9 @@ def _measure(
             }
         )
     pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
-    score = mean_of([mean_of(histogram_aurocs(t)) for t in by_source.values()])
-    if score is not None and score > progress.best_score:
-        progress.best_score, progress.best_round = score, progress.round
+    now = score(by_source, evaluated)
+    if now is not None and now > progress.best_score:
+        progress.best_score, progress.best_round = now, progress.round
         progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
     return {
         "strategy": name,
@@ -291,14 +289,27 @@ def _measure(
     }
 
 
+def score(by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated]) -> float | None:
+    """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
+
+    Each source counts by its patients: by its records, the hundreds of windows of a handful
+    of Holter patients would decide alone; evenly, the chance of who those few are would.
+    """
+    total, weight = 0.0, 0
+    for source, tally in by_source.items():
+        value = mean_of(histogram_aurocs(tally))
+        patients = sum(e.n_patients for e in evaluated if e.source == source)
+        if value is not None:
+            total, weight = total + value * patients, weight + patients
+    return total / weight if weight else None
+
+
 def _mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
     n = sum(count for _, count in parts)
     return math.fsum(loss for loss, _ in parts) / n if n else None
 
 
-def final_measures(
-    federation: Federation, progress: Progress
-) -> dict[str, dict[str, Any]]:
+def final_measures(federation: Federation, progress: Progress) -> dict[str, dict[str, Any]]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds

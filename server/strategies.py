@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
@@ -14,7 +15,7 @@ from fl.wire import WEIGHTED_BY, Trained
 
 # We choose the sites ourselves (see `Chosen`), so a strategy asks every node it sees, and
 # never waits for more.
-_ALL = {
+_ALL: dict[str, Any] = {
     "fraction_train": 1.0,
     "min_train_nodes": 1,
     "min_available_nodes": 1,
@@ -70,6 +71,7 @@ def by_annotation(replies: Sequence[Trained], start: Weights) -> list[Trained]:
         weights = dict(reply.weights)
         for name in HEAD:
             rows = factor.reshape(-1, *[1] * (weights[name].ndim - 1)).astype(np.float32)
-            weights[name] = start[name] + rows * (weights[name] - start[name])
+            begun = start[name].astype(np.float32)
+            weights[name] = begun + rows * (weights[name].astype(np.float32) - begun)
         scaled.append(replace(reply, weights=weights))
     return scaled

@@ -45,7 +45,7 @@ def choose_sources(config: RunConfig) -> Choice:
         sites.pop(config.holdout, None)
         if not sites:
             raise ConfigError(
-                f"--holdout {config.holdout}: no source is left to train on. Name more in --sources."
+                f"--holdout {config.holdout}: no source is left to train on. Add one to --sources."
             )
     for name, source in sources.items():
         if not source.found(root):

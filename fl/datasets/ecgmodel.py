@@ -69,6 +69,17 @@ class Heart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conduction:
+    """How the impulse spreads through the ventricles, and what follows from it."""
+
+    qrs: tuple[Wave, ...]
+    end: float  # s after the QRS onset
+    st: Array  # (axis,) mV, discordant shift
+    t: Array  # (axis,) mV
+    symbol: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Beats:
     """The beats of one recording in the order of time."""
 
@@ -80,32 +91,33 @@ class Beats:
 def heart(labels: Collection[str], sex: str, rng: np.random.Generator) -> Heart:
     """A patient's heart and chest in which these rhythm classes hold."""
     size = rng.lognormal(-0.05 if sex == "F" else 0.08, 0.22)
-    turn = _rotation(rng.normal(0, 14), rng.normal(0, 11))
-    matrix = DOWER * rng.lognormal(0, 0.08, (8, 1)) + rng.normal(0, 0.03, (8, 3))
-    qrs, qrs_end, st, t, symbol = _conduction(labels, turn * size, rng)
-    atrial = turn * rng.lognormal(0, 0.25)
+    turn = _rotation(rng.normal(0, 20), rng.normal(0, 14))
+    matrix = DOWER * rng.lognormal(0, 0.1, (8, 1)) + rng.normal(0, 0.04, (8, 3))
+    conduction = _conduction(labels, turn * size, rng)
+    atrial = _rotation(rng.normal(0, 10), rng.normal(0, 10)) * rng.lognormal(-0.15, 0.35)
     p_width = rng.uniform(0.9, 1.15)
     ectopic, ectopic_t = _ventricular(rng, size)
-    early_turn = _rotation(rng.normal(-70, 35), rng.normal(20, 30))
+    early_turn = _rotation(rng.normal(-40, 40), rng.normal(10, 30))
+    st, t = conduction.st + _usual_st(matrix, rng), conduction.t
     if shift := {"STD", "STE"}.intersection(labels):
         st, t = _shifted("STE" in shift, matrix, t, rng)
     return Heart(
         matrix=matrix,
         fibrillates="AF" in labels,
         ectopics=frozenset({"PAC": "A", "PVC": "V"}[c] for c in ("PAC", "PVC") if c in labels),
-        symbol=symbol,
+        symbol=conduction.symbol,
         rate=rng.uniform(62, 130) if "AF" in labels else rng.uniform(55, 98),
         pr=_pr("IAVB" in labels, rng),
-        qt=np.clip(rng.normal(0.40, 0.018), 0.36, 0.44) + 0.6 * max(0.0, qrs_end - 0.1),
+        qt=np.clip(rng.normal(0.40, 0.018), 0.36, 0.44) + 0.6 * max(0.0, conduction.end - 0.1),
         p=_p_wave(p_width, atrial),
         early_p=_p_wave(0.85 * p_width, early_turn @ atrial),
-        qrs=qrs,
-        qrs_end=qrs_end,
+        qrs=conduction.qrs,
+        qrs_end=conduction.end,
         st=st,
         t=t,
         ectopic=ectopic,
         ectopic_t=ectopic_t,
-        flutter=rng.lognormal(-0.1, 0.45) * np.array([0.01, 0.045, -0.05]),
+        flutter=rng.lognormal(-0.5, 0.6) * np.array([0.01, 0.045, -0.05]),
     )
 
 
@@ -118,67 +130,81 @@ def _rotation(frontal: float, horizontal: float) -> Array:
 
 
 def _pr(prolonged: bool, rng: np.random.Generator) -> float:
-    """PR interval in s: to 0.195 normally; from 0.215 in first-degree block."""
+    """PR interval in s: to 0.196 normally; from 0.204 in first-degree block."""
     if prolonged:
-        return float(np.clip(0.215 + rng.exponential(0.045), 0.215, 0.34))
-    return float(np.clip(rng.normal(0.158, 0.02), 0.12, 0.195))
+        return float(min(0.204 + rng.exponential(0.03), 0.34))
+    return float(np.clip(rng.normal(0.168, 0.024), 0.12, 0.196))
 
 
 def _p_wave(width: float, turn: Array) -> tuple[Wave, ...]:
     """Right atrium, then left: upright in II, biphasic in V1."""
     right, left = turn @ [0.03, 0.095, -0.06], turn @ [0.065, 0.055, 0.05]
     return (
-        Wave(peak=0.036 * width, rise=0.015 * width, fall=0.017 * width, vector=right),
-        Wave(peak=0.068 * width, rise=0.017 * width, fall=0.016 * width, vector=left),
+        Wave(peak=0.045 * width, rise=0.015 * width, fall=0.017 * width, vector=right),
+        Wave(peak=0.077 * width, rise=0.017 * width, fall=0.016 * width, vector=left),
     )
 
 
-def _conduction(
-    labels: Collection[str], turn: Array, rng: np.random.Generator
-) -> tuple[tuple[Wave, ...], float, Array, Array, str]:
-    """QRS waves, their end, ST and T vectors and the beat symbol of a way of conduction."""
+def _conduction(labels: Collection[str], turn: Array, rng: np.random.Generator) -> Conduction:
+    """How the ventricles are excited; without a block, now and then an incomplete one."""
 
     def wave(peak: float, width: float, *vector: float) -> Wave:
-        spread = rng.lognormal(0, 0.12)
+        spread = rng.lognormal(0, 0.18)
         return Wave(peak=peak, rise=width, fall=width, vector=turn @ vector * spread)
 
-    st = rng.normal(0, 0.02, 3)
-    tall = rng.lognormal(0, 0.25)
-    if "LBBB" in labels:
-        d = rng.uniform(0.125, 0.17)
+    tall = rng.lognormal(-0.15, 0.5)
+    complete = "LBBB" in labels or "RBBB" in labels
+    part = "" if complete else rng.choice(["", "left", "right"], p=[0.82, 0.07, 0.11])
+    if "LBBB" in labels or part == "left":
+        d = rng.uniform(0.124, 0.165) if complete else rng.uniform(0.100, 0.116)
         waves = (
             wave(0.22 * d, 0.09 * d, 0.35, 0.25, 0.15),
-            wave(0.44 * d, 0.105 * d, 0.75, 0.35, 0.85),
-            wave(0.74 * d, 0.105 * d, 0.85, 0.20, 0.45),
+            wave(0.42 * d, 0.108 * d, 0.75, 0.35, 0.85),
+            wave(0.70 * d, 0.108 * d, 0.85, 0.20, 0.45),
         )
-        return waves, d, st + turn @ [-0.07, -0.03, -0.10], turn @ [-0.34, -0.12, -0.42], "L"
-    narrow = rng.uniform(0.075, 0.105) * (0.9 if "RBBB" in labels else 1.0)
+        discord = rng.uniform(0.5, 1.1) if complete else rng.uniform(-0.6, 0.4)
+        return Conduction(
+            qrs=waves,
+            end=d,
+            st=max(discord, 0) * turn @ [-0.07, -0.03, -0.10],
+            t=discord * turn @ [-0.34, -0.12, -0.42],
+            symbol="L" if complete else "N",
+        )
+    right = complete or part == "right"
+    narrow = rng.uniform(0.070, 0.095) if right else rng.uniform(0.075, 0.112)
     waves = (
         wave(0.22 * narrow, 0.09 * narrow, -0.12, rng.normal(0, 0.05), -0.30),
-        wave(0.47 * narrow, 0.11 * narrow, 1.12, 0.90, 0.25),
+        wave(0.47 * narrow, 0.11 * narrow, 1.12, 0.90, -0.05 if right else 0.25),
         wave(0.74 * narrow, 0.10 * narrow, -0.25, -0.20, 0.52),
     )
-    if "RBBB" in labels:
-        d = rng.uniform(0.122, 0.16)
-        late = wave(d - 0.036, 0.0165, -0.45, -0.05, -0.60)
-        return (*waves, late), d, st, tall * turn @ [0.28, 0.22, 0.13], "R"
-    if rng.random() < 0.12:  # incomplete right bundle branch block: a small late r'
-        late = wave(narrow - 0.008, 0.008, -0.14, 0.0, -0.26)
-        return (*waves, late), narrow + 0.008, st, tall * turn @ [0.31, 0.24, -0.12], "N"
-    return waves, narrow, st, tall * turn @ [0.31, 0.24, -0.12], "N"
+    if not right:
+        t = tall * turn @ [0.31, 0.24, -0.12]
+        return Conduction(qrs=waves, end=narrow, st=np.zeros(3), t=t, symbol="N")
+    d = rng.uniform(0.124, 0.155) if complete else rng.uniform(0.098, 0.114)
+    size = rng.uniform(0.5, 1.15) if complete else rng.uniform(0.3, 0.8)
+    late = wave(d - 0.031, 0.0165, -0.62 * size, -0.05, -0.52 * size)
+    t = tall * turn @ [0.28, 0.22, rng.uniform(-0.05, 0.13)]
+    symbol = "R" if complete else "N"
+    return Conduction(qrs=(*waves, late), end=d, st=np.zeros(3), t=t, symbol=symbol)
+
+
+def _usual_st(matrix: Array, rng: np.random.Generator) -> Array:
+    """ST shift of no meaning: below 0.09 mV in every lead."""
+    st = rng.normal(0, 0.05, 3)
+    return np.asarray(st * min(1.0, 0.09 / np.max(np.abs(TWELVE @ matrix @ st))))
 
 
 def _shifted(up: bool, matrix: Array, t: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """ST and T vectors of an ST segment at least 0.1 mV above or below the line in lead II."""
-    level = 0.12 + rng.exponential(0.07)
+    level = 0.12 + rng.exponential(0.04)
     if not up:
         toward = _rotation(rng.normal(0, 10), rng.normal(0, 15)) @ [-0.70, -0.65, 0.25]
-        return toward * level / abs(matrix[1] @ toward), t * rng.uniform(-0.3, 0.9)
+        return toward * level / abs(matrix[1] @ toward), t * rng.uniform(0.2, 1.1)
     inferior, anterior = [-0.05, 1.0, 0.10], [0.60, 0.35, -0.50]
     toward = _rotation(rng.normal(0, 7), rng.normal(0, 7)) @ (
         inferior if rng.random() < 0.5 else anterior
     )
-    return toward * level / abs(matrix[1] @ toward), t * rng.uniform(0.8, 1.5)
+    return toward * level / abs(matrix[1] @ toward), t * rng.uniform(0.7, 1.3)
 
 
 def _ventricular(rng: np.random.Generator, size: float) -> tuple[tuple[Wave, ...], Array]:
@@ -187,7 +213,7 @@ def _ventricular(rng: np.random.Generator, size: float) -> tuple[tuple[Wave, ...
     right = [0.65, 0.8 * up, 0.80]
     left = [-0.65, 0.8 * up, -0.80]
     toward = (right if rng.random() < 0.6 else left) + rng.normal(0, 0.15, 3)
-    toward *= size * rng.uniform(1.0, 1.5)
+    toward *= size * rng.uniform(0.7, 1.4)
     d = rng.uniform(0.13, 0.175)
     later = _rotation(rng.normal(0, 20), rng.normal(0, 20)) @ toward
     waves = (
@@ -207,7 +233,7 @@ def beats(heart: Heart, seconds: float, rng: np.random.Generator) -> Beats:
     for i in np.flatnonzero(kinds != "N"):
         after = rr[i + 1]
         if kinds[i] == "A":  # resets the sinus node: the pause is not compensatory
-            rr[i] *= rng.uniform(0.58, 0.86)
+            rr[i] *= rng.uniform(0.62, 0.88)
             rr[i + 1] = after * rng.uniform(1.0, 1.12)
         else:  # the sinus node goes on unaware: the pause is compensatory
             early = rng.uniform(0.92, 0.97) if kinds[i] == "F" else rng.uniform(0.52, 0.74)
@@ -221,7 +247,7 @@ def beats(heart: Heart, seconds: float, rng: np.random.Generator) -> Beats:
 
 def _sinus(mean: float, count: int, rng: np.random.Generator) -> Array:
     """RR intervals with respiratory sinus arrhythmia and slow (1/f) drift."""
-    breath = min(0.01 + rng.exponential(0.022), 0.13)
+    breath = min(0.01 + rng.exponential(0.035), 0.18)
     respiration = np.sin(
         np.arange(count) * 2 * np.pi * mean * rng.uniform(0.2, 0.32) + rng.uniform(0, 6)
     )
@@ -229,12 +255,14 @@ def _sinus(mean: float, count: int, rng: np.random.Generator) -> Array:
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
     drift = np.fft.irfft(spectrum, count)
-    return np.asarray(mean * (1 + breath * respiration + 0.015 * drift / drift.std()))
+    return np.asarray(
+        mean * (1 + breath * respiration + rng.uniform(0.01, 0.04) * drift / drift.std())
+    )
 
 
 def _irregular(mean: float, count: int, rng: np.random.Generator) -> Array:
     """RR intervals of atrial fibrillation: each independent of the one before."""
-    spread = rng.uniform(0.11, 0.28)
+    spread = rng.uniform(0.07, 0.22)
     return np.clip(mean * rng.gamma(1 / spread**2, spread**2, count), 0.31, 2.2)
 
 
@@ -245,7 +273,7 @@ def _ectopy(
     kinds = np.full(count, "N")
     for symbol in sorted(symbols):
         free = [i for i in range(2, n_seen - 1) if set(kinds[i - 1 : i + 2]) == {"N"}]
-        every = rng.uniform(3.5, 10)  # beats from one to the next
+        every = rng.uniform(4, 16)  # beats from one to the next
         for i in rng.permutation(free)[: max(1, round(n_seen / every))]:
             if kinds[i - 1] == kinds[i + 1] == "N":
                 kinds[i] = symbol
@@ -302,11 +330,12 @@ def peaks(heart: Heart, kinds: NDArray[np.str_]) -> Array:
 
 def _magnitude(waves: tuple[Wave, ...], t: Array) -> Array:
     zero, one = np.zeros(1), np.ones(1)
-    return np.sum([np.outer(w.vector, _bumps(w, zero, one, len(t), 1000.0)) for w in waves], axis=0)
+    drawn = [np.outer(w.vector, _bumps(w, zero, one, len(t), 1000.0)) for w in waves]
+    return np.asarray(np.sum(drawn, axis=0))
 
 
 def _weights(kinds: NDArray[np.str_], **weight: float) -> Array:
-    return np.array([weight.get(str(kind), 0.0) for kind in kinds])
+    return np.array([weight.get(str(kind), 0.0) for kind in kinds], dtype=np.float64)
 
 
 def _bumps(wave: Wave, start: Array, heights: Array, n: int, fs: float) -> Array:

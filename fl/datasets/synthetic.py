@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 # Records of CPSC2018's public set with each class, and with two classes. CPSC2018 does not
 # publish which pairs occur; ours are those that a heart can have at once, rare classes first.
 CPSC2018 = dict(zip(RHYTHM_CLASSES, (918, 1221, 722, 236, 1857, 616, 700, 869, 220), strict=True))
-PAIRS = {
+PAIRS: dict[tuple[str, ...], int] = {
     ("AF", "LBBB"): 28,
     ("AF", "PVC"): 16,
     ("AF", "RBBB"): 168,
@@ -57,12 +57,12 @@ class Device:
 
 # share, gain, noise, wander, hum, mains, loses_lead
 _TABLE = (
-    (0.30, 1.00, 0.010, 0.05, 0.003, 50, 0.00),
-    (0.22, 1.04, 0.016, 0.10, 0.006, 50, 0.01),
-    (0.18, 0.95, 0.024, 0.08, 0.012, 50, 0.02),
-    (0.14, 1.00, 0.014, 0.20, 0.004, 60, 0.02),
-    (0.10, 1.08, 0.034, 0.12, 0.020, 60, 0.04),
-    (0.06, 0.92, 0.045, 0.16, 0.030, 50, 0.08),
+    (0.30, 1.00, 0.012, 0.08, 0.004, 50, 0.00),
+    (0.22, 1.04, 0.022, 0.15, 0.010, 50, 0.01),
+    (0.18, 0.95, 0.035, 0.12, 0.015, 50, 0.02),
+    (0.14, 1.00, 0.020, 0.30, 0.006, 60, 0.02),
+    (0.10, 1.08, 0.050, 0.20, 0.025, 60, 0.04),
+    (0.06, 0.92, 0.060, 0.25, 0.040, 50, 0.08),
 )
 DEVICES = tuple(Device(f"device-{i}", *row) for i, row in enumerate(_TABLE, start=1))
 
@@ -202,6 +202,7 @@ class Synthetic:
         breath = np.sin(2 * np.pi * (rng.uniform(0.18, 0.35) * t + rng.random()))
         wander = np.stack([_smooth(t, knots, row) for row in drift])
         wander += rng.normal(0, 0.5, (channels, 1)) * breath
+        wander += _jolts(t, channels, rng)
         hum = rng.normal(0, 1, (channels, 1)) * np.sin(
             2 * np.pi * (device.mains * t + rng.random())
         )
@@ -230,12 +231,11 @@ class Synthetic:
 
 def _mix() -> tuple[list[tuple[str, ...]], Array]:
     """Every set of labels, those of a rare class side by side, and where its share ends."""
-    counts: dict[tuple[str, ...], int] = dict(PAIRS)
+    counts = dict(PAIRS)
     for c in RHYTHM_CLASSES:
         counts[(c,)] = CPSC2018[c] - sum(n for pair, n in PAIRS.items() if c in pair)
     mix = sorted(counts, key=lambda labels: labels[::-1])
     ends = np.cumsum([counts[labels] for labels in mix], dtype=np.float64)
-    ends = np.cumsum(list(counts.values()), dtype=np.float64)
     return mix, ends / ends[-1]
 
 
@@ -246,6 +246,16 @@ def _bursts(t: Array, rng: np.random.Generator) -> Array:
     """Muscle noise comes and goes: a factor of about 1 over time."""
     knots = np.arange(0, t[-1] + 1, 1.0)
     return np.asarray(np.interp(t, knots, rng.lognormal(-0.1, 0.4, len(knots))))
+
+
+def _jolts(t: Array, channels: int, rng: np.random.Generator) -> Array:
+    """An electrode is touched now and then, which may look like a beat: (channel, sample)."""
+    moved = np.zeros((channels, len(t)))
+    for _ in range(rng.poisson(0.08 * t[-1])):
+        at, width = rng.uniform(0, t[-1]), rng.uniform(0.02, 0.12)
+        height = rng.normal(0, 2.5, channels) * (rng.random(channels) < 0.4)
+        moved += np.outer(height, np.exp(-0.5 * ((t - at) / width) ** 2))
+    return moved
 
 
 def _smooth(t: Array, knots: Array, values: Array) -> Array:

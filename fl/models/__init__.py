@@ -17,7 +17,6 @@ MODELS: dict[str, Model] = {
 }
 
 
-
 def build_network(model: str, task: Task) -> Network:
     """A network in the shape of the task, with weights from torch's present random state."""
     return MODELS[model].build(

@@ -1,9 +1,10 @@
-"""What a terminal shows: a live view while a run works, plain lines when piped, one table at the end."""
+"""What a terminal shows: a live view or plain lines while a run works, tables at its end."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -66,10 +67,9 @@ def round_text(row: Row) -> str:
     """The figures of one round."""
     failures = f"  failures {row['failures']}" if row["failures"] else ""
     return (
-        f"train loss {number(row['train_loss'])}  val loss {number(row['val_loss'])}  "
-        f"val macro-F1 {number(row['central_macro_f1'])}  "
-        f"val macro-AUROC {number(row['central_macro_auroc'])}  "
-        f"{row['seconds']:.1f} s{failures}"
+        f"loss {number(row['train_loss'])}  validation: loss {number(row['val_loss'])} "
+        f"macro-F1 {number(row['central_macro_f1'])} "
+        f"macro-AUROC {number(row['central_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
     )
 
 
@@ -132,8 +132,12 @@ class Steps:
     def __init__(self, console: Console, quiet: bool) -> None:
         self.console, self.quiet = console, quiet
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console,
-            transient=True, disable=quiet or not console.is_terminal,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
         )
         self.tasks: dict[str, Any] = {}
         self.began = time.monotonic()
@@ -156,8 +160,9 @@ class Steps:
 
 def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
     """What each site holds."""
-    table = Table(title="Who holds what (positive examples per class)")
-    table.add_column("site")
+    title = "Records per site, and how many show each class"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("site", no_wrap=True)
     table.add_column("source")
     for name in ("patients", "train", "val", "test", *classes):
         table.add_column(name, justify="right")
@@ -168,16 +173,19 @@ def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
     return table
 
 
-def result_table(strategy: str, result: Row, synthetic: bool) -> Table:
+def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: bool) -> Table:
     """Sites down, measures across; then mean, spread, worst site, central and unseen."""
     title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
-    table = Table(title=f"{title}, SYNTHETIC DATA" if synthetic else title)
-    for name in ("", "records", "macro-F1", "macro-AUROC", "accuracy*", "classes"):
-        table.add_column(name, justify="left" if name in ("", "classes") else "right")
+    if synthetic:
+        title = f"SYNTHETIC DATA. {title}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in ("records", "macro-F1", "macro-AUROC", "accuracy", "classes"):
+        table.add_column(name, justify="right", no_wrap=True)
 
-    def add(name: str, scores: Row | None, **style: Any) -> None:
+    def add(name: str, scores: Row | None, style: str = "") -> None:
         if not scores:
-            table.add_row(name, "0", "n/a", "n/a", "n/a", "", **style)
+            table.add_row(name, "0", *["n/a"] * 4, style=style)
             return
         table.add_row(
             name,
@@ -185,8 +193,8 @@ def result_table(strategy: str, result: Row, synthetic: bool) -> Table:
             estimate(scores["macro_f1"]),
             estimate(scores["macro_auroc"]),
             number(scores["accuracy"]),
-            " ".join(scores["macro_classes"]),
-            **style,
+            f"{len(scores['macro_classes'])} of {len(classes)}",
+            style=style,
         )
 
     for site, scores in sorted(result["sites"].items()):
@@ -199,20 +207,31 @@ def result_table(strategy: str, result: Row, synthetic: bool) -> Table:
         table.add_row(f"worst: {worst['site']}", "", number(worst["macro_f1"]))
         table.add_section()
     for source, scores in result.get("central_by_source", {}).items():
-        add(f"central, {source}", scores)
-    add("central", result["central"], style="bold")
+        add(f"central {source}", scores)
+    add("central, all", result["central"], style="bold")
     if result["unseen"]:
         add("unseen", result["unseen"], style="bold")
-    table.caption = (
-        "[low, high]: 95% interval by bootstrap over patients. *mean one-vs-rest accuracy: high "
-        "for rare classes whatever the model does. Macro averages are over the classes named."
-    )
     return table
+
+
+def result_notes(result: Row, classes: Sequence[str]) -> str:
+    """How to read the table, and which classes each line could not measure."""
+    lines = [
+        "[low, high]: 95% by bootstrap over patients. Macro averages are over the classes that",
+        "the line can measure. Accuracy is the mean one-vs-rest accuracy: high for rare classes",
+        "whatever the model does.",
+    ]
+    groups = {**result["sites"], "central": result["central"], "unseen": result["unseen"]}
+    for name, scores in sorted(groups.items()):
+        missing = [c for c in classes if scores and c not in scores["macro_classes"]]
+        if missing:
+            lines.append(f"  {name} cannot measure {', '.join(missing)}")
+    return "\n".join(lines)
 
 
 def class_table(title: str, scores: Row) -> Table:
     """Per class: counts, precision, recall, F1 and AUROC."""
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("class", "positive", "of", "precision", "recall", "F1", "AUROC"):
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, row in scores["classes"].items():

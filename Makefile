@@ -1,0 +1,33 @@
+# The two commands of the README: `make sim` and `make test`. Nothing but Python 3.11 and make
+# is needed; both make .venv first. PYTHON names another interpreter, SIM other flags.
+PYTHON ?= python3
+SIM ?= --clients 8
+VENV := .venv
+BIN := $(VENV)/bin
+# Recordings beside the project, if there are any and nothing else was said.
+ECG_DATA ?= $(firstword $(wildcard data ../shared/data))
+export ECG_DATA
+export FLWR_TELEMETRY_ENABLED := 0
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: sim test check clean
+
+sim: $(VENV)/installed
+	$(BIN)/python run_sim.py $(SIM)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "HeartFed needs Python 3.11 or newer; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

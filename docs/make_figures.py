@@ -1,0 +1,69 @@
+"""Draw the documentation's pictures from synthetic recordings: `python docs/make_figures.py`."""
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fl.datasets.synthetic import DEVICES, SYNTHETIC
+from fl.ecg import LEADS, Record
+from fl.labels import RHYTHM_CLASSES, label_vector
+from fl.reports import paper
+
+HERE = Path(__file__).parent
+SECONDS = 10.0
+PREMATURE = {"PAC": "A", "PVC": "V"}
+ACROSS = 3
+DPI = 80
+COLOURS = 24  # of the palette: paper and ink need no more
+
+
+def example(label: str) -> Record:
+    """The first record on the quietest device that shows this class, and no other, on the sheet."""
+    quiet = min(DEVICES, key=lambda device: device.noise).name
+    wanted = label_vector([label], RHYTHM_CLASSES).tolist()
+    for name in SYNTHETIC.records(HERE):
+        record = SYNTHETIC.read(HERE, name)
+        alone = record.labels is not None and record.labels.tolist() == wanted
+        if alone and record.group == quiet and shows(record, PREMATURE.get(label)):
+            return record
+    raise LookupError(f"no synthetic record shows {label} alone on {quiet}")
+
+
+def shows(record: Record, symbol: str | None) -> bool:
+    """Whether two beats of the symbol lie on the sheet; always, if none is asked for."""
+    if symbol is None or record.annotations is None:
+        return symbol is None
+    notes = zip(record.annotations.samples, record.annotations.symbols, strict=True)
+    return len([at for at, kind in notes if kind == symbol and at < SECONDS * record.fs]) >= 2
+
+
+def classes() -> Figure:
+    """One sheet of ECG paper per class."""
+    strips = paper.layout(LEADS, SECONDS)
+    width, height = paper.size(strips)
+    rows = -(-len(RHYTHM_CLASSES) // ACROSS)
+    inches = (ACROSS * width / paper.INCH, rows * height / paper.INCH)
+    figure = Figure(figsize=inches, dpi=DPI, facecolor="white")
+    for i, label in enumerate(RHYTHM_CLASSES):
+        row, column = divmod(i, ACROSS)
+        box = (column / ACROSS, 1 - (row + 1) / rows, 1 / ACROSS, 1 / rows)
+        axes = figure.add_axes(box)
+        paper.sheet(axes, example(label), strips, synthetic=True)
+        axes.text(width - 4, height - 3, label, size=14, weight="bold", ha="right", va="top")
+    return figure
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a PNG with a small palette, whole or not at all."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    unfinished = path.with_name(f".{path.name}.part")
+    image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(unfinished, format="png", optimize=True)
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    write(classes(), HERE / "synthetic-classes.png")
