@@ -134,13 +134,16 @@ def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
 
 def _plot(options: argparse.Namespace) -> int:
     paper = importlib.import_module("fl.reports.paper")  # matplotlib is slow to import
-    name = options.record.replace("/", "-")
+    source, name = _source(options.source), options.record.replace("/", "-")
     path: Path = options.out or Path(f"{options.source.partition('=')[0]}-{name}.png")
     try:
-        record = _source(options.source).read(options.data_dir, options.record)
+        record = source.read(options.data_dir, options.record)
     except Unusable as verdict:
         raise DataError(f"{options.source}: {verdict}") from None
-    paper.save(record, path)
+    try:
+        paper.save(record, path, synthetic=source.card.synthetic, unit=source.card.unit)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: cannot be written ({error.strerror}).") from None
     print(path)
     return 0
 

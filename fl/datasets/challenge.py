@@ -140,12 +140,13 @@ def ranked_labels(path: Path) -> dict[str, tuple[str, ...]]:
 @lru_cache(maxsize=8)
 def _ranked_labels(path: Path, _changed: int, _size: int) -> dict[str, tuple[str, ...]]:
     table = {}
+    number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file), start=1):
                 if number > 1 and row:
                     table[row[0]] = tuple(RHYTHM_CLASSES[_rank(cell)] for cell in row[1:] if cell)
-    except (ValueError, IndexError, csv.Error):
+    except (OSError, ValueError, IndexError, csv.Error):
         raise DataError(
             f"{path}: line {number} cannot be read. Expected: a record and up to three class "
             f"numbers from 1 to {len(RHYTHM_CLASSES)}. Fetch the file again or remove it."

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from rich.table import Table
 
 from fl.datasets.base import Source
+from fl.datasets.download import altered_files
 from fl.datasets.duplicates import Seen, fingerprints
 from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.datasets.waveforms import Waveform
@@ -40,6 +41,7 @@ class SourceReport:
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> the first of its kind
+    altered: list[str] = field(default_factory=list)  # files that differ from published sums
     classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
     beats: dict[str, dict[str, int]] = field(default_factory=dict)  # set -> AAMI class -> beats
 
@@ -55,8 +57,8 @@ class CheckReport:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     def tables(self) -> list[Table]:
-        """What to print: an overview, then verdicts, copies and beats where there are any."""
-        tables = [_overview(self), _verdicts(self), _copies(self), _beats(self)]
+        """What to print: an overview, then only what there is something to say about."""
+        tables = [_overview(self), _verdicts(self), _altered(self), _copies(self), _beats(self)]
         return [table for table in tables if table.row_count]
 
 
@@ -74,6 +76,7 @@ def _check_source(
     report = SourceReport(
         name=card.name, title=card.title, licence=card.licence, records=len(names)
     )
+    report.altered = altered_files(root / card.name)
     patients = set()
     for done, name in enumerate(names, start=1):
         try:
@@ -162,6 +165,14 @@ def _verdicts(report: CheckReport) -> Table:
     for s in report.sources:
         for reason, names in sorted(s.unusable.items()):
             table.add_row(s.name, f"{reason}: {REASONS[reason]}", str(len(names)), _some(names))
+    return table
+
+
+def _altered(report: CheckReport) -> Table:
+    table = Table("Source", "File", title="Files that differ from the published ones")
+    for s in report.sources:
+        for file in s.altered:
+            table.add_row(s.name, file)
     return table
 
 

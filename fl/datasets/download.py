@@ -18,6 +18,7 @@ import httpx
 
 from fl.errors import ConfigError, DataError
 
+SUMS = "SHA256SUMS.txt"
 BASE_URL = "https://physionet.org/files"
 LONGEST_PAUSE = 60.0  # s
 _BUSY = (429, 500, 502, 503, 504)
@@ -90,7 +91,9 @@ class Downloader:
         with self._client() as client:
             sums = self._published(client, name, remote)
             _check_space(folder, remote, sums)
-            return self._fetch_all(client, remote, folder, sums, progress)
+            done = self._fetch_all(client, remote, folder, sums, progress)
+        _keep_list(folder / SUMS, sums)
+        return done
 
     def _client(self) -> httpx.Client:
         if not _is_web_address(self.base_url):
@@ -106,7 +109,7 @@ class Downloader:
 
     def _published(self, client: httpx.Client, name: str, remote: Remote) -> dict[str, str]:
         """SHA-256 of each wanted file, by its path in the data set."""
-        url = f"{self.base_url.rstrip('/')}/{remote.project}/SHA256SUMS.txt"
+        url = f"{self.base_url.rstrip('/')}/{remote.project}/{SUMS}"
         text = self._text(client, url)
         sums = {}
         for line in text.splitlines():
@@ -275,6 +278,27 @@ def _check_space(folder: Path, remote: Remote, sums: dict[str, str]) -> None:
             f"{folder}: about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
             "Make room, or name another --data-dir."
         )
+
+
+def altered_files(folder: Path) -> list[str]:
+    """Files of the folder that differ from the published sums that lie beside them."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    altered = []
+    for line in lines:
+        known, _, path = line.partition(" ")
+        path = path.strip().removeprefix("*")
+        if _PATH.fullmatch(path) and (folder / path).is_file() and _sum(folder / path) != known:
+            altered.append(path)
+    return sorted(altered)
+
+
+def _keep_list(path: Path, sums: dict[str, str]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(f"{known}  {file}\n" for file, known in sorted(sums.items())))
+    part.replace(path)
 
 
 def _sum(path: Path) -> str:

@@ -148,7 +148,7 @@ def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
             if problem:
                 raise DataError(f"{path}: line {number}: {problem}.")
             rows[record] = row
-    except (UnicodeDecodeError, csv.Error):
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"{path}: cannot be read as a table. Save it as UTF-8 CSV.") from None
     return rows
 

@@ -35,9 +35,15 @@ def _stems(folder: Path) -> tuple[set[Path], set[Path]]:
         # A folder with a header's name is a record too: one that cannot be read.
         there |= {here / entry[:-4] for entry in files + folders if entry.endswith(".hea")}
         if "RECORDS" in files:
-            text = (here / "RECORDS").read_text(encoding="utf-8", errors="replace")
-            listed |= {stem for line in text.splitlines() if (stem := _listed(here, line))}
+            listed |= {stem for line in _lines(here / "RECORDS") if (stem := _listed(here, line))}
     return there, listed
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []  # the records that lie there are found without it
 
 
 def _listed(folder: Path, line: str) -> Path | None:

@@ -11,7 +11,7 @@ from fl.datasets import quiet
 from fl.datasets.base import Card
 from fl.datasets.challenge import age_years, sex_letter
 from fl.datasets.folders import deciding_files, find_stem, record_stems, require
-from fl.datasets.waveforms import Waveform, read_waveform
+from fl.datasets.waveforms import Waveform, read_own, read_waveform
 from fl.ecg import Annotations, Record
 from fl.errors import Unusable
 from fl.labels import AAMI
@@ -85,10 +85,7 @@ def first_comment(comments: Sequence[str]) -> tuple[str, str, str]:
 
 def _annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
     path = stem.parent / f"{stem.name}.atr"
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is not there"
-        raise Unusable(name, "missing-file", f"{path.name} {found}")
-    if not path.read_bytes().endswith(b"\0\0"):  # the end mark of every annotation file
+    if not read_own(path, name).endswith(b"\0\0"):  # the end mark of every annotation file
         raise Unusable(name, "no-annotation", f"{path.name} ends before its end mark")
     read = _read_annotations(stem, name)
     samples = np.asarray(read.sample, dtype=np.int64)

@@ -137,7 +137,7 @@ def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
                 name = _whole(row["ecg_id"]).zfill(5)
                 kept = {column: row[column] or "" for column in _COLUMNS}
                 rows[name] = kept | {"twice": "yes" if name in rows else ""}
-    except csv.Error as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}). Fetch it again.") from None
     return rows
 

@@ -71,11 +71,10 @@ def read_waveform(stem: Path, *, name: str, rates: tuple[float, ...], unit: str)
 def _header(stem: Path, name: str) -> Any:
     """The header as wfdb parses it, after its file names are known to be harmless."""
     path = stem.parent / f"{stem.name}.hea"
-    if not path.is_file():
-        raise Unusable(name, "missing-file", f"{path.name} {_absence(path)}")
-    if path.stat().st_size > MAX_HEADER:
+    content = read_own(path, name)
+    if len(content) > MAX_HEADER:
         raise Unusable(name, "bad-header", f"{path.name} is too large to be a header")
-    text = path.read_bytes().decode("ascii", errors="replace")
+    text = content.decode("ascii", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise Unusable(name, "bad-header", f"{path.name} is empty")
@@ -128,8 +127,7 @@ def _channels(header: Any, name: str) -> dict[str, int]:
 def _check_length(stem: Path, header: Any, name: str) -> None:
     """Compares the signal file's size with what the header promises, before reading it."""
     path = stem.parent / header.file_name[0]
-    if not path.is_file():
-        raise Unusable(name, "missing-file", f"{path.name} {_absence(path)}")
+    require_file(path, name)
     if set(header.samps_per_frame) != {1} or any(skew for skew in header.skew if skew):
         raise Unusable(name, "bad-header", "leads of different rates or skews are not read")
     if len(set(header.fmt)) != 1 or header.fmt[0] not in _FORMATS:
@@ -215,5 +213,17 @@ def _bridged(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return samples
 
 
-def _absence(path: Path) -> str:
-    return "is a folder" if path.is_dir() else "is not there"
+def read_own(path: Path, name: str) -> bytes:
+    """Content of a record's own file; `Unusable` if it is no file or may not be read."""
+    require_file(path, name)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(name, "missing-file", f"{path.name}: {error.strerror}") from None
+
+
+def require_file(path: Path, name: str) -> None:
+    """Refuses what is not there, a folder, or a pipe that would never end."""
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "is not there"
+        raise Unusable(name, "missing-file", f"{path.name} {found}")

@@ -66,6 +66,33 @@ def test_copies_among_records_without_a_label_are_told_too(root):
     assert report.unusable == {"no-label": ["00001", "00002"]}
 
 
+def test_files_that_differ_from_their_published_sums_are_named(root):
+    (root / "mitdb" / "SHA256SUMS.txt").write_text(f"{'0' * 64}  101.atr\n")
+    assert check([DATASETS["mitdb"]], root).sources[0].altered == ["101.atr"]
+
+
+@pytest.mark.parametrize("record", ["cpsc2018 A0001", "cpsc2018-lead1 A0001", "mitdb 101"])
+def test_the_command_draws_a_record(root, tmp_path, capsys, record):
+    path = tmp_path / "sheet.svg"
+    assert main(["plot", *record.split(), "--data-dir", str(root), "--out", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    assert "<svg" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "out", "problem"),
+    [
+        ("A0003", "sheet.png", "A0003: a file is missing"),
+        ("A0001", "sheet.pdf", "drawn as .png or .svg"),
+        ("A0001", "gone/sheet.png", "cannot be written"),
+    ],
+)
+def test_a_record_that_cannot_be_drawn_is_explained(root, capsys, record, out, problem):
+    arguments = ["plot", "cpsc2018", record, "--data-dir", str(root), "--out", str(root / out)]
+    assert main(arguments) == 2
+    assert problem in capsys.readouterr().err
+
+
 def test_the_command_prints_tables(root, capsys):
     assert main(["check", "--data-dir", str(root)]) == 0
     shown = capsys.readouterr().out

@@ -1,7 +1,11 @@
 """Downloads from a server on this machine that is laid out like PhysioNet and misbehaves."""
 
 import hashlib
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -32,6 +36,7 @@ class PhysioNet(ThreadingHTTPServer):
         self.asked: Counter[str] = Counter()
         self.ranges: list[tuple[str, str]] = []
         self.lock = threading.Lock()
+        self.hanging, self.release = threading.Event(), threading.Event()
         self.publish()
 
     def publish(self):
@@ -89,6 +94,11 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             body = body[: len(body) // 2]
             self.close_connection = True
+        if fault == "hang":
+            self.wfile.write(body[: len(body) // 2])
+            self.server.hanging.set()
+            self.server.release.wait(30)
+            body = body[len(body) // 2 :]
         self.wfile.write(body)
 
 
@@ -112,8 +122,12 @@ def fetch(server, tmp_path):
     return run
 
 
+def files_in(tmp_path):
+    return [p for p in (tmp_path / "mitdb").iterdir() if p.name != download.SUMS]
+
+
 def is_whole(tmp_path):
-    there = {p.name: p.read_bytes() for p in (tmp_path / "mitdb").iterdir()}
+    there = {p.name: p.read_bytes() for p in files_in(tmp_path)}
     return there == {name: FILES[f"mitdb/1.0.0/{name}"] for name in NAMES}
 
 
@@ -128,7 +142,7 @@ def test_the_wanted_files_arrive_as_published(fetch, tmp_path, server):
 
 def test_a_data_set_inside_a_project_keeps_its_subfolders(fetch, tmp_path):
     assert fetch("georgia").fetched == 3
-    paths = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+    paths = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("E*.*"))
     assert paths == ["georgia/g1/E00001.hea", "georgia/g1/E00001.mat"]
 
 
@@ -187,7 +201,7 @@ def test_content_that_is_always_wrong_is_not_kept(fetch, tmp_path, server):
     server.faults[DAT] = ["always wrong"]
     with pytest.raises(DownloadError, match=r"100\.dat: the content differs from its published"):
         fetch()
-    left = {p.name for p in (tmp_path / "mitdb").iterdir()}
+    left = {p.name for p in files_in(tmp_path)}
     assert left == set(NAMES) - {"100.dat"}
     assert server.asked[DAT] == 2
 
@@ -205,7 +219,7 @@ def test_a_refusal_is_named_and_the_rest_arrives(fetch, tmp_path, server, status
     server.faults[DAT] = [status]
     with pytest.raises(DownloadError, match=rf"100\.dat: .*{problem}"):
         fetch()
-    assert len(list((tmp_path / "mitdb").iterdir())) == len(NAMES) - 1
+    assert len(files_in(tmp_path)) == len(NAMES) - 1
     assert server.asked[DAT] == 1
 
 
@@ -294,6 +308,38 @@ def test_a_failed_download_is_no_mistake_of_the_user(server, tmp_path, capsys):
     arguments = ["download", "mitdb", "--base-url", server.url, "--data-dir", str(tmp_path)]
     assert main(arguments) == 1
     assert "not found (404)" in capsys.readouterr().err
+
+
+def test_a_file_that_changes_later_is_told(fetch, tmp_path):
+    fetch()
+    assert download.altered_files(tmp_path / "mitdb") == []
+    (tmp_path / "mitdb" / "101.atr").write_bytes(b"damaged")
+    assert download.altered_files(tmp_path / "mitdb") == ["101.atr"]
+    with (tmp_path / "mitdb" / download.SUMS).open("a") as file:
+        file.write("0 ../../etc/passwd\n0 /etc/passwd\nnothing\n")
+    assert download.altered_files(tmp_path / "mitdb") == ["101.atr"]
+
+
+def test_ctrl_c_stops_the_command_and_leaves_it_resumable(server, tmp_path, capsys):
+    server.faults[DAT] = ["hang"]
+    command = [sys.executable, "-m", "fl.datasets", "download", "mitdb", "--base-url", server.url]
+    started = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert server.hanging.wait(30)
+        while not (tmp_path / "mitdb" / "100.dat.part").exists():
+            time.sleep(0.01)
+        started.send_signal(signal.SIGINT)
+        server.release.set()
+        _, errors = started.communicate(timeout=30)
+    finally:
+        started.kill()
+        started.wait()
+    assert started.returncode == 130
+    assert errors.decode().strip() == "interrupted: the same command goes on from here"
+    Downloader(base_url=server.url).fetch("mitdb", tmp_path / "mitdb")
+    assert is_whole(tmp_path)
 
 
 def test_every_challenge_file_name_is_wanted():

@@ -1,0 +1,42 @@
+import pytest
+
+from fl.datasets import DATASETS
+from fl.labels import RHYTHM_CLASSES, SCP_OPEN, SNOMED, SNOMED_OPEN, is_snomed
+
+
+def test_every_code_of_our_tables_agrees_with_its_check_digit():
+    assert all(map(is_snomed, [*SNOMED, *SNOMED_OPEN]))
+
+
+@pytest.mark.parametrize("code", ["164889003", "59118001", "67741000119109"])
+def test_a_damaged_digit_and_an_exchanged_pair_are_noticed(code):
+    for place, digit in enumerate(code):
+        for other in set("0123456789") - {digit}:
+            assert not is_snomed(code[:place] + other + code[place + 1 :])
+    for place, (one, two) in enumerate(zip(code, code[1:], strict=False)):
+        if one != two:
+            assert not is_snomed(code[:place] + two + one + code[place + 2 :])
+
+
+@pytest.mark.parametrize("text", ["", "AF", "-164889003", "16488 9003", "1", "٥٩١١٨٠٠١"])
+def test_what_is_no_number_is_no_code(text):
+    assert not is_snomed(text)
+
+
+@pytest.mark.parametrize("table", [SNOMED_OPEN, SCP_OPEN])
+def test_codes_that_leave_a_class_open_name_known_classes(table):
+    assert {c for classes in table.values() for c in classes} <= set(RHYTHM_CLASSES)
+
+
+def test_no_code_both_names_a_class_and_leaves_it_open():
+    assert not set(SNOMED) & set(SNOMED_OPEN)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_card_tells_its_facts(name):
+    card = DATASETS[name].card
+    assert card.name == name
+    assert set(card.annotates) <= set(RHYTHM_CLASSES)
+    assert card.annotates
+    assert all((card.title, card.leads, card.rates, card.mapping, card.patients, card.licence))
+    assert card.citation or card.synthetic
