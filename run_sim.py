@@ -16,6 +16,7 @@ from typing import Any, get_args
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
+from fl.augment import AUGMENTATIONS
 from fl.cache import default_cache_dir, open_shard, prepare, write_whole
 from fl.cohort import Cohort
 from fl.config import RunConfig, load_config, need
@@ -84,6 +85,8 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
     config = load_config(flags, given.get("config"))
     need(config.model, MODELS, "--model")
     need(config.partition, PARTITIONERS, "--partition")
+    for name in config.augmentations:
+        need(name, AUGMENTATIONS, "--augment")
     return config, options
 
 

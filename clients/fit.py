@@ -147,6 +147,7 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         lr=config.lr,
         weight_decay=config.weight_decay,
         per_recording=config.per_recording,
+        augment=config.augmentations,
         device=config.device,
     )
 

@@ -50,6 +50,11 @@ class RunConfig(BaseModel):
         "for beat)",
     )
     batch_size: int = Field(16, ge=1, description="records per step")
+    augment: str = Field(
+        "auto",
+        description="changes to training batches, e.g. lead_dropout,noise; auto: the task's own; "
+        "none",
+    )
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
@@ -76,9 +81,16 @@ class RunConfig(BaseModel):
         for name, value in (("model", task.model), ("partition", task.partition)):
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+        if self.augment == "auto":
+            object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.per_recording < 0:
             object.__setattr__(self, "per_recording", task.per_recording)
         return self
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Names of the changes to training batches."""
+        return () if self.augment == "none" else tuple(self.augment.split(","))
 
 
 def load_config(flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:

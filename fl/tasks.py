@@ -55,6 +55,7 @@ class Task:
     exclusive: bool  # True: one class per example, by argmax; False: any number, by threshold
     model: str  # default network
     partition: str  # default scheme
+    augment: tuple[str, ...]  # default changes to training batches
     per_recording: int  # default: most examples of one recording in an epoch; 0 for all
     settings: str  # changes whenever preprocessing does: part of the cache's key
     cut: Callable[[Record], Examples]
@@ -185,6 +186,7 @@ RHYTHM = Task(
     exclusive=False,
     model="reslstm_temporalse",
     partition="dirichlet",
+    augment=("lead_dropout", "gain", "noise", "wander"),
     per_recording=30,
     settings="rhythm-1",
     cut=rhythm_examples,
@@ -199,6 +201,7 @@ BEAT = Task(
     exclusive=True,
     model="cnn1d",
     partition="patients",
+    augment=("gain", "noise"),
     per_recording=0,
     settings="beat-1",
     cut=beat_examples,

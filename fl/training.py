@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fl.augment import augmented
 from fl.cohort import Batch, Cohort
 from fl.seeds import stream, torch_seed
 from fl.tasks import Task
@@ -34,6 +35,7 @@ class Plan:
     lr: float
     weight_decay: float
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
+    augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     device: str = "cpu"
 
 
@@ -111,6 +113,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * learning_rate(plan, step / total)
             batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
+            batch = augmented(batch, cohort.task, plan.augment, rng)
             loss = task_loss(cohort.task, _apply(network, batch, plan.device), _labels(batch, plan))
             objective = loss if penalty is None else loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)

@@ -95,7 +95,7 @@ def summarise(federation: Federation, progress: Progress) -> dict[str, Any]:
     """
     job, task = federation.job, federation.task
     sites = final_measures(federation, progress)
-    held = _held_by_server(job)
+    held = held_by_server(job)
     one_thread()
     network = build_network(job.config.model, task)
     set_weights(network, progress.best_weights)
@@ -149,7 +149,7 @@ def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _held_by_server(job: Job) -> dict[str, Cohort]:
+def held_by_server(job: Job) -> dict[str, Cohort]:
     """Test records of no site, by group."""
     task, folder = TASKS[job.config.task], Path(job.workspace)
     cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
