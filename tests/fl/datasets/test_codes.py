@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from fl.datasets import DATASETS
@@ -13,7 +15,7 @@ def test_a_damaged_digit_and_an_exchanged_pair_are_noticed(code):
     for place, digit in enumerate(code):
         for other in set("0123456789") - {digit}:
             assert not is_snomed(code[:place] + other + code[place + 1 :])
-    for place, (one, two) in enumerate(zip(code, code[1:], strict=False)):
+    for place, (one, two) in enumerate(pairwise(code)):
         if one != two:
             assert not is_snomed(code[:place] + two + one + code[place + 2 :])
 

@@ -48,6 +48,9 @@ class PhysioNet(ThreadingHTTPServer):
             ]
             self.files[f"{project}/SHA256SUMS.txt"] = ("\n".join(lines) + "\n").encode()
 
+    def handle_error(self, request, client_address):
+        """A client that hangs up is what some tests are about."""
+
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
