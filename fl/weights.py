@@ -13,6 +13,7 @@ from fl.cache import write_whole
 Weights = dict[str, NDArray[np.generic]]
 
 HEAD = ("head.weight", "head.bias")  # one row per class in every network
+LEAD_ENTRIES = ("stem.conv.weight", "leads.conv.weight", "lead_shift.weight")  # one column per lead
 
 
 def get_weights(network: torch.nn.Module) -> Weights:

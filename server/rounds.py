@@ -30,7 +30,7 @@ from fl.weights import Weights
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import Chosen, by_annotation, configure
+from server.strategies import Chosen, by_evidence, configure
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -166,7 +166,7 @@ def train_round(
             f"Round {number}: {len(accepted)} of {len(chosen)} sites gave a usable update, "
             f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
         )
-    merged = by_annotation([t for t, _ in accepted], progress.weights)
+    merged = by_evidence([t for t, _ in accepted], progress.weights)
     for trained, (_, message) in zip(merged, accepted, strict=True):
         message.content[wire.ARRAYS] = wire.pack(trained.weights)
     result, _ = strategy.aggregate_train(number, [message for _, message in accepted])
