@@ -27,6 +27,7 @@ from fl.errors import DataError, Unusable
 from fl.tasks import TASKS, Task
 
 FORMAT = 2
+FILES = ("signals.npy", "index.npz")  # those whose sums cache.json holds
 Progress = Callable[[int, int], None]  # records done, records in all
 
 
@@ -164,8 +165,8 @@ def _is_whole(path: Path) -> bool:
     try:
         facts = json.loads((path / "cache.json").read_text())
         sums: dict[str, str] = facts["sha256"]
-        return all(_file_digest(path / name) == known for name, known in sums.items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        return all(_file_digest(path / name) == sums[name] for name in FILES)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -211,7 +212,7 @@ def _build(
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
         np.savez(temporary / "index.npz", allow_pickle=False, **_columns(rows))
-        sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
+        sums = {n: _file_digest(temporary / n) for n in FILES}
         facts = {
             "source": source.card.name,
             "task": task.name,

@@ -14,7 +14,7 @@ from fl.tasks import TASKS
 class RunConfig(BaseModel):
     """The settings of one run. Each field is also a flag: `local_epochs` is `--local-epochs`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: Literal["rhythm", "beat"] = Field(
         "rhythm", description="rhythm: classes of a 10 s recording; beat: class of a heartbeat"
