@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl import wire
+from fl.config import RunConfig
 from fl.errors import FederationError
 from fl.metrics import (
     Tally,
@@ -94,7 +95,7 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
     """Run the rounds that are left, and keep progress on disk after each."""
     config, name = federation.job.config, federation.job.strategy
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
-    while progress.round < config.rounds:
+    while progress.round < config.rounds and not stalled(config, progress):
         began = time.monotonic()
         number = progress.round + 1
         trained = train_round(federation, strategy, progress, number)
@@ -112,6 +113,11 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
         write_history(federation.folder, [progress])
         federation.listener.round(row)
     return progress
+
+
+def stalled(config: RunConfig, progress: Progress) -> bool:
+    """Whether validation has not been better for `--patience` rounds."""
+    return 0 < config.patience <= progress.round - progress.best_round
 
 
 def write_history(folder: Path, trainings: Sequence[Progress]) -> None:
