@@ -42,7 +42,7 @@ class RunConfig(BaseModel):
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
     rounds: int = Field(20, ge=1, description="federated rounds")
-    local_epochs: int = Field(5, ge=1, description="passes over a site's records per round")
+    local_epochs: int = Field(3, ge=1, description="passes over a site's records per round")
     per_recording: int = Field(
         -1,
         ge=-1,

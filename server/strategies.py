@@ -83,8 +83,11 @@ def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
 
 
 def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(share of the records that train an entry) / (share of records): (site, entry)."""
+    """(share of the records that train an entry) / (share of records): (site, entry).
+
+    An entry that nobody trains is averaged plainly.
+    """
     each = np.array(counts, dtype=np.float64)
     total = each.sum(axis=0)
-    share = np.divide(each, total, out=np.zeros_like(each), where=total > 0)
+    share = np.where(total > 0, each / np.maximum(total, 1), plain[:, None])
     return np.asarray(share / plain[:, None], dtype=np.float32)
