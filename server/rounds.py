@@ -69,7 +69,7 @@ class Federation:
 
 def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
     """Ask every node which site it is. Every one must answer before a run begins."""
-    nodes = list(grid.get_node_ids())
+    nodes = _all_nodes(grid, job)
     messages = [wire.query(job, node) for node in nodes]
     replies = collect(grid, messages, job.config.timeout, lambda message: None)
     for reply in replies:
@@ -89,6 +89,19 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
         {hello.site: hello for hello, _ in answers},
         listener,
     )
+
+
+def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:
+    """The nodes, once as many are there as the run has sites: they may join after the server."""
+    end = time.monotonic() + job.config.timeout
+    while len(nodes := list(grid.get_node_ids())) < job.config.clients:
+        if time.monotonic() > end:
+            raise FederationError(
+                f"{len(nodes)} of {job.config.clients} sites joined within "
+                f"{job.config.timeout:g} s. Raise --timeout, or start the others."
+            )
+        time.sleep(0.1)
+    return nodes
 
 
 def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:

@@ -48,16 +48,16 @@ def choose_sources(config: RunConfig) -> Choice:
                 "Name more in --sources."
             )
     for name, source in sources.items():
+        if config.data == "real" and source.card.synthetic:
+            raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
+        if config.data == "synthetic" and not source.card.synthetic:
+            raise ConfigError(f"--data is 'synthetic', but --sources names {name}, which is real.")
         if not source.found(root):
             raise ConfigError(
                 f"{name}: not found in {root.resolve()}. Found there: "
                 f"{', '.join(_found(root)) or 'no known data set'}. Point --data-dir at the "
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
-        if config.data == "real" and source.card.synthetic:
-            raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
-        if config.data == "synthetic" and not source.card.synthetic:
-            raise ConfigError(f"--data is 'synthetic', but --sources names {name}, which is real.")
     sources = {name: _sized(source, config) for name, source in sources.items()}
     return Choice(sources=sources, sites=sites, holdout=holdout)
 
