@@ -10,6 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.cohort import Cohort
+from fl.errors import ConfigError
 from fl.evaluation import evaluate_group, predictions_header, predictions_text, write_predictions
 from fl.metrics import mean_of
 from fl.models import build_network
@@ -53,6 +54,11 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
 
     @made.main()
     def main(grid: Grid, context: Context) -> None:
+        if "job" not in context.run_config:
+            raise ConfigError(
+                "This app is started by run_sim.py, which gives it `job`. Run: "
+                "python run_sim.py --engine flower"
+            )
         job = Job.model_validate_json(str(context.run_config["job"]))
         federation = roll_call(grid, job, listener)
         progress = train(federation)
