@@ -30,7 +30,7 @@ from server.rounds import (
     run_rounds,
     write_history,
 )
-from server.strategies import STRATEGIES
+from server.strategies import STRATEGIES, remember
 
 Finished = Callable[[dict[str, Any], Progress], None]
 
@@ -85,7 +85,8 @@ def train(federation: Federation) -> Progress:
     if progress is None:
         start = initial_weights(job)
         progress = Progress(weights=start, best_weights=start)
-    strategy = STRATEGIES[job.config.strategy](job.config)
+    strategy = STRATEGIES[job.config.strategy].make(job.config)
+    remember(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
     for kind, weights in (("best", progress.best_weights), ("last", progress.weights)):
         path = federation.folder / "weights" / f"{job.strategy}-{kind}.safetensors"

@@ -31,7 +31,7 @@ from fl.weights import Weights
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import Chosen, by_evidence, configure
+from server.strategies import STRATEGIES, Chosen, by_evidence, configure, memory
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -122,6 +122,7 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
             "train_loss": _mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
         }
         progress.rounds.append(row)
+        progress.memory = memory(strategy)
         save_progress(federation.folder / "checkpoint" / name, progress)
         write_history(federation.folder, [progress])
         federation.listener.round(row)
@@ -186,9 +187,10 @@ def train_round(
         )
     # Written anew: Flower's strategies stop at a reply that holds more than the others do.
     asked = {m.metadata.dst_node_id: m for m in requests}
+    averages = STRATEGIES[config.strategy].averages
     merged = [
         wire.trained_reply(trained, asked[federation.nodes[trained.site]])
-        for trained in by_evidence(accepted, progress.weights)
+        for trained in (by_evidence(accepted, progress.weights) if averages else accepted)
     ]
     result, _ = strategy.aggregate_train(number, merged)
     if result is None:

@@ -100,7 +100,7 @@ def test_only_the_head_is_touched():
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_can_be_made_from_the_settings(name):
-    strategy = STRATEGIES[name](RunConfig(strategy=name))
+    strategy = STRATEGIES[name].make(RunConfig(strategy=name))
     assert hasattr(strategy, "aggregate_train")
 
 
