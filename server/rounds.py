@@ -222,6 +222,7 @@ def evaluate_sites(
         try:
             found = wire.read_evaluated(replies[site])
             _refuse_bad_tally(found, len(federation.task.classes))
+            _refuse_bad_report(found.report)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its evaluation is refused: {error}")
         else:
@@ -298,6 +299,18 @@ def _refuse_bad_tally(evaluated: wire.Evaluated, classes: int) -> None:
             raise ValueError(f"its counts are not those of {classes} classes ({name})")
     if not math.isfinite(evaluated.loss_sum):
         raise ValueError("its loss is NaN or infinite")
+
+
+def _refuse_bad_report(report: dict[str, Any]) -> None:
+    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
+    if not report:
+        return
+    for name in ("macro_f1", "macro_auroc"):
+        value = report[name]["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"its {name} is {value}")
+    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
+        raise ValueError("its report does not name its classes")
 
 
 def _measure(

@@ -256,7 +256,14 @@ def report_that_is_no_json(reply):
     reply.content["config"]["report"] = "{"
 
 
-@pytest.mark.parametrize("change", [misshapen_counts, missing_counts, report_that_is_no_json])
+def report_without_measures(reply):
+    reply.content["config"]["report"] = '{"x": 1}'
+
+
+BROKEN = [misshapen_counts, missing_counts, report_that_is_no_json, report_without_measures]
+
+
+@pytest.mark.parametrize("change", BROKEN)
 def test_a_broken_evaluation_is_named_and_left_out(make_job, change):
     watching, summary = run(make_job(3), lying_about(change))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
