@@ -59,7 +59,14 @@ class RunConfig(BaseModel):
         description="changes to training batches, e.g. lead_dropout,noise; auto: the task's own; "
         "none",
     )
-    lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
+    lr: float = Field(
+        0.0,
+        ge=0,
+        description="peak learning rate; 0: 0.002 (AdamW), 0.05 for scaffold (plain SGD)",
+    )
+    finetune_epochs: int = Field(
+        3, ge=1, description="strategy finetune: epochs at each site after the last round"
+    )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
@@ -88,6 +95,8 @@ class RunConfig(BaseModel):
         for name, value in (("model", task.model), ("partition", task.partition)):
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+        if self.lr == 0:
+            object.__setattr__(self, "lr", 0.05 if self.strategy == "scaffold" else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.per_recording < 0:

@@ -27,11 +27,18 @@ from fl.metrics import (
 )
 from fl.seeds import stream
 from fl.tasks import TASKS, Task
-from fl.weights import Weights
+from fl.weights import Weights, local_names
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import STRATEGIES, Chosen, by_evidence, configure, memory
+from server.strategies import (
+    STRATEGIES,
+    Chosen,
+    by_evidence,
+    configure,
+    memory,
+    merged_control,
+)
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -159,7 +166,9 @@ def train_round(
     """One round of training; merges into `progress.weights` and returns what was merged."""
     job, config = federation.job, federation.job.config
     chosen = choose_sites(federation, number)
-    arrays = wire.pack(progress.weights)
+    arrays = wire.pack(wire.with_control(progress.weights, progress.control))
+    local = local_names(config.strategy, config.model, config.task)
+    shared = {k: v for k, v in progress.weights.items() if k not in local}
     order = [federation.nodes[site] for site in chosen]
     settings: ConfigRecord = wire.run_settings(job)
     requests = sorted(
@@ -171,7 +180,8 @@ def train_round(
     for site in sorted(replies):
         try:
             trained = wire.read_trained(replies[site])
-            _refuse_bad_weights(trained.weights, progress.weights)
+            _refuse_bad_weights(trained.weights, shared)
+            _refuse_bad_weights(trained.control, progress.control)
             _refuse_bad_counts(trained, site, federation.task)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its update is refused: {error}")
@@ -196,8 +206,10 @@ def train_round(
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
-    found = wire.unpack(result)
-    progress.weights = {k: found[k].astype(v.dtype) for k, v in progress.weights.items()}
+    found, control = wire.split_control(wire.unpack(result))
+    progress.weights |= {k: found[k].astype(v.dtype) for k, v in shared.items()}
+    share = len(accepted) / len(federation.sites)
+    progress.control = merged_control(progress.control, control, share)
     progress.steps += sum(t.steps for t in accepted)
     return accepted
 

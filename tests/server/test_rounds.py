@@ -305,6 +305,14 @@ def test_fedprox_with_mu_of_zero_is_fedavg_and_with_one_it_is_not(make_job):
     assert digests["mu-0"] == digests["fedavg"] != digests["mu-1"]
 
 
+@pytest.mark.parametrize("strategy", ["fedbn", "scaffold", "finetune", "fedadam", "krum"])
+def test_every_kind_of_strategy_runs_to_its_end(make_job, strategy):
+    watching, summary = run(make_job(3, strategy=strategy, fraction=0.7))
+    assert not watching.failed
+    assert summary["rounds"] == 2
+    assert len(summary["sites"]) == 3
+
+
 def test_a_fraction_of_the_sites_is_drawn_by_name(make_job):
     job = make_job(3, fraction=0.34, rounds=4)
     watching, _ = run(job)
