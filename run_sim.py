@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -16,18 +15,13 @@ from typing import Any, get_args
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
-from fl.augment import AUGMENTATIONS
-from fl.cache import default_cache_dir, open_shard, prepare, write_whole
-from fl.cohort import Cohort
+from fl.cache import default_cache_dir, open_shard, prepare_all, write_whole
 from fl.config import RunConfig, load_config, need
 from fl.datasets.choose import Choice, choose_sources
 from fl.errors import ConfigError, DataError, FederationError
-from fl.models import MODELS
 from fl.reports import console as show
 from fl.tasks import TASKS
 from partitions import PARTITIONERS
-from partitions.deal import deal, share_sites, write_partition
-from partitions.summary import site_rows, unmeasurable
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
@@ -75,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
 def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
     """The run's configuration and the options that are not part of it."""
     options = parser().parse_args(argv)
+    # Imported here: the processes that preprocess import this file, and need no torch.
+    from fl.augment import AUGMENTATIONS
+    from fl.models import MODELS
+
     given = vars(options)
     for flag, what in LATER.items():
         if flag[2:].replace("-", "_") in given:
@@ -112,7 +110,10 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, from data to table; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before torch, flwr and ray load.
     from clients.app import app as client_app
+    from fl.cohort import Cohort
     from fl.wire import Job
+    from partitions.deal import deal, share_sites, write_partition
+    from partitions.summary import site_rows, unmeasurable
     from server.app import server_app
     from server.simulate import check_device, simulate
     from server.strategies import STRATEGIES
@@ -200,18 +201,9 @@ def preprocess(
     given = getattr(options, "cache_dir", None)
     cache_dir = Path(given) if given else default_cache_dir()
     workers = config.workers or available_cores()
+    task, root = TASKS[config.task], Path(config.data_dir)
     with show.Steps(console, options.quiet) as steps:
-        return {
-            name: prepare(
-                source,
-                Path(config.data_dir),
-                TASKS[config.task],
-                cache_dir,
-                workers,
-                partial(steps.step, name),
-            )
-            for name, source in choice.sources.items()
-        }
+        return prepare_all(choice.sources, root, task, cache_dir, workers, steps.step)
 
 
 def make_folder(out: Path, name: str) -> Path:
