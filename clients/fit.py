@@ -97,6 +97,7 @@ def train_visit(site: Site, job: Job, weights: Weights, round_number: int, mu: f
         weights=get_weights(network),
         n_records=round(weight.sum()),
         annotated=tuple(np.rint(weight @ (cohort.labels >= 0)).astype(int).tolist()),
+        recorded=tuple(np.rint(weight @ cohort.lead_mask).astype(int).tolist()),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,

@@ -28,6 +28,7 @@ from fl.errors import DataError, Unusable
 from fl.tasks import TASKS, Task
 
 FORMAT = 2
+FILES = ("signals.npy", "index.npz")  # those whose sums cache.json holds
 FEW = 16  # records; fewer are done sooner than worker processes start
 CHUNK = 8  # records handed to a worker at a time, at most
 Progress = Callable[[int, int], None]  # records done, records in all
@@ -225,8 +226,8 @@ def _is_whole(path: Path) -> bool:
     try:
         facts = json.loads((path / "cache.json").read_text())
         sums: dict[str, str] = facts["sha256"]
-        return all(_file_digest(path / name) == known for name, known in sums.items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        return all(_file_digest(path / name) == sums[name] for name in FILES)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -271,7 +272,7 @@ def _build(
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
         np.savez(temporary / "index.npz", allow_pickle=False, **_columns(parts))
-        sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
+        sums = {n: _file_digest(temporary / n) for n in FILES}
         facts = {
             "source": source.card.name,
             "task": task.name,

@@ -90,6 +90,11 @@ class Cohort:
         return self.column("labels").astype(np.int8)
 
     @cached_property
+    def lead_mask(self) -> NDArray[np.bool_]:
+        """(example, lead) whether the lead was recorded."""
+        return self.column("lead_mask").astype(bool)
+
+    @cached_property
     def sources(self) -> NDArray[np.str_]:
         """(example,) name of the data set."""
         names = np.array([s.source for s in self.shards] or [""], dtype=np.str_)
@@ -112,7 +117,7 @@ class Cohort:
 
     @cached_property
     def _gather(self) -> tuple[Indices, NDArray[np.bool_], NDArray[np.float32]]:
-        mask = self.column("lead_mask").astype(bool)
+        mask = self.lead_mask
         rank = np.maximum(mask.cumsum(axis=1) - 1, 0)  # a lead's place among the recorded ones
         first = self.column("offsets").astype(np.int64)[:, None] + rank * self.lengths[:, None]
         return first, mask, self.column("features").astype(np.float32)

@@ -13,6 +13,7 @@ from fl.cache import write_whole
 Weights = dict[str, NDArray[np.generic]]
 
 HEAD = ("head.weight", "head.bias")  # one row per class in every network
+LEAD_ENTRIES = ("stem.conv.weight", "leads.conv.weight", "lead_shift.weight")  # one column per lead
 
 
 def get_weights(network: torch.nn.Module) -> Weights:
@@ -30,7 +31,7 @@ def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.gener
 def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:
     """Write a safetensors file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {k: np.ascontiguousarray(v) for k, v in weights.items()}
+    arrays = {k: np.asarray(v, order="C") for k, v in weights.items()}
     write_whole(path, save(arrays, metadata=facts))
 
 

@@ -61,6 +61,7 @@ class Trained:
     weights: Weights
     n_records: int  # training records: the averaging factor
     annotated: tuple[int, ...]  # (class,) training records that annotate the class
+    recorded: tuple[int, ...]  # (lead,) training records that hold the lead
     loss_sum: float
     n_seen: int
     steps: int
@@ -86,7 +87,7 @@ def run_settings(job: Job) -> ConfigRecord:
 
 def pack(weights: Weights) -> ArrayRecord:
     """Weights as Flower carries them."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(v)) for name, v in weights.items()})
+    return ArrayRecord({name: Array(np.asarray(v, order="C")) for name, v in weights.items()})
 
 
 def unpack(record: ArrayRecord) -> Weights:
@@ -163,6 +164,7 @@ def trained_reply(trained: Trained, request: Message) -> Message:
     metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: trained.n_records,
         "annotated": list(trained.annotated),
+        "recorded": list(trained.recorded),
         "loss-sum": trained.loss_sum,
         "n-seen": trained.n_seen,
         "steps": trained.steps,
@@ -178,6 +180,7 @@ def read_trained(message: Message) -> Trained:
         weights=read_weights(message),
         n_records=int(metrics[WEIGHTED_BY]),
         annotated=tuple(int(n) for n in metrics["annotated"]),
+        recorded=tuple(int(n) for n in metrics["recorded"]),
         loss_sum=float(metrics["loss-sum"]),
         n_seen=int(metrics["n-seen"]),
         steps=int(metrics["steps"]),

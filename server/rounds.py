@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl import wire
+from fl.config import RunConfig
 from fl.errors import FederationError
 from fl.metrics import (
     Tally,
@@ -30,7 +31,7 @@ from fl.weights import Weights
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import Chosen, by_annotation, configure
+from server.strategies import Chosen, by_evidence, configure
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -94,7 +95,7 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
     """Run the rounds that are left, and keep progress on disk after each."""
     config, name = federation.job.config, federation.job.strategy
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
-    while progress.round < config.rounds:
+    while progress.round < config.rounds and not stalled(config, progress):
         began = time.monotonic()
         number = progress.round + 1
         trained = train_round(federation, strategy, progress, number)
@@ -112,6 +113,11 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
         write_history(federation.folder, [progress])
         federation.listener.round(row)
     return progress
+
+
+def stalled(config: RunConfig, progress: Progress) -> bool:
+    """Whether validation has not been better for `--patience` rounds."""
+    return 0 < config.patience <= progress.round - progress.best_round
 
 
 def write_history(folder: Path, trainings: Sequence[Progress]) -> None:
@@ -166,7 +172,7 @@ def train_round(
             f"Round {number}: {len(accepted)} of {len(chosen)} sites gave a usable update, "
             f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
         )
-    merged = by_annotation([t for t, _ in accepted], progress.weights)
+    merged = by_evidence([t for t, _ in accepted], progress.weights)
     for trained, (_, message) in zip(merged, accepted, strict=True):
         message.content[wire.ARRAYS] = wire.pack(trained.weights)
     result, _ = strategy.aggregate_train(number, [message for _, message in accepted])

@@ -8,9 +8,10 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, FedProx, Strategy
+from numpy.typing import NDArray
 
 from fl.config import RunConfig
-from fl.weights import HEAD, Weights
+from fl.weights import HEAD, LEAD_ENTRIES, Weights
 from fl.wire import WEIGHTED_BY, Trained
 
 # We choose the sites ourselves (see `Chosen`), so a strategy asks every node it sees, and
@@ -50,28 +51,40 @@ def configure(
     return strategy.configure_train(round_number, arrays, config, as_grid)
 
 
-def by_annotation(replies: Sequence[Trained], start: Weights) -> list[Trained]:
-    """Let each class's row of the head be averaged by the records that annotate the class.
+def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
+    """Let weights that only some sites can train be averaged over those sites alone.
 
-    A site that never annotates a class sends that row back untrained, and plain averaging by
-    records would let it hold the row back. Scaling the row's change by
-    (share of annotated records) / (share of records) makes the plain average that follows the
-    one by annotated records, whatever rule builds on that average.
+    A row of the head learns only where its class is annotated, and a column of the first
+    convolution only where its lead was recorded. Every other site sends them back unchanged,
+    and plain averaging by records would let it hold them back: two hospitals with twelve leads
+    among many with one would never teach the other eleven. Scaling an entry's change by
+    (share of the records that train it) / (share of records) makes the plain average that
+    follows the average by those records, whatever rule builds on that average.
     """
     total = sum(r.n_records for r in replies)
-    annotated = np.array([r.annotated for r in replies], dtype=np.float64)  # (site, class)
-    per_class = annotated.sum(axis=0)
+    plain = np.array([r.n_records / total for r in replies])
+    by_class = _factors([r.annotated for r in replies], plain)  # (site, class)
+    by_lead = _factors([r.recorded for r in replies], plain)  # (site, lead)
     scaled = []
-    for reply, counts in zip(replies, annotated, strict=True):
-        share = np.divide(counts, per_class, out=np.zeros_like(counts), where=per_class > 0)
-        factor = share / (reply.n_records / total)
-        if (factor == 1).all():
-            scaled.append(reply)
-            continue
+    for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
         weights = dict(reply.weights)
-        for name in HEAD:
-            rows = factor.reshape(-1, *[1] * (weights[name].ndim - 1)).astype(np.float32)
-            begun = start[name].astype(np.float32)
-            weights[name] = begun + rows * (weights[name].astype(np.float32) - begun)
+        for name, value in reply.weights.items():
+            if name in HEAD:
+                factor = classes.reshape(-1, *[1] * (value.ndim - 1))
+            elif name.endswith(LEAD_ENTRIES):
+                factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
+            else:
+                continue
+            if (factor != 1).any():
+                begun = start[name].astype(np.float32)
+                weights[name] = begun + factor * (value.astype(np.float32) - begun)
         scaled.append(replace(reply, weights=weights))
     return scaled
+
+
+def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(share of the records that train an entry) / (share of records): (site, entry)."""
+    each = np.array(counts, dtype=np.float64)
+    total = each.sum(axis=0)
+    share = np.divide(each, total, out=np.zeros_like(each), where=total > 0)
+    return np.asarray(share / plain[:, None], dtype=np.float32)

@@ -238,3 +238,29 @@ def class_table(title: str, scores: Row) -> Table:
         figures = [number(row[k]) for k in ("precision", "recall", "f1", "auroc")]
         table.add_row(name, str(row["positive"]), str(row["n"]), *figures)
     return table
+
+
+def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> None:
+    """The tables at the end of a run; the synthetic notice once more where it applies."""
+    classes = summary["classes"]
+    for name, result in summary["strategies"].items():
+        console.print(result_table(name, result, classes, bool(synthetic)))
+        console.print(result_notes(result, classes))
+        if result["central"]:
+            title = "Central test, per class"
+            title = f"SYNTHETIC DATA. {title}" if synthetic else title
+            console.print(class_table(title, result["central"]))
+    if synthetic:
+        console.print(synthetic_notice(synthetic))
+
+
+def left_out(data: Sequence[Row]) -> str:
+    """One line: how many records were used, and those that were not, by source and verdict."""
+    used = sum(source["recordings"] for source in data)
+    parts = []
+    for source in data:
+        verdicts = [f"{len(names)} {v}" for v, names in sorted(source["excluded"].items())]
+        if verdicts:
+            parts.append(f"{source['source']} {', '.join(verdicts)}")
+    told = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
+    return f"Records: {used} used{told}."
