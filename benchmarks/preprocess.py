@@ -5,14 +5,16 @@
 In turn, with the same number of worker processes, on the same records: the bare work (wfdb's
 rdrecord, rdann where beats are annotated, one band-pass by scipy over every lead), then
 everything that a run does before its first round, into an empty cache. The two take turns, so
-that what else the machine does falls on both; the ratio is the median over the turns. Then the
-same once more with the cache there: what a warm start spends in data.
+that what else the machine does falls on both; the ratio is the median over the turns, of seconds
+and of processor time, which a busy machine disturbs less. Then the same once more with the cache
+there: what a warm start spends in data.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -63,6 +65,12 @@ def time_data(root: Path, names: list[str], task: str, cache: Path, workers: int
     return time.perf_counter() - began
 
 
+def processor_seconds() -> float:
+    """Processor time so far, of this process and of those it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 def stems_of(root: Path, names: list[str]) -> list[str]:
     """Every record that the bare work can read."""
     return sorted(
@@ -88,27 +96,32 @@ def main() -> None:
         parser.error(f"{options.data_dir}: no records of {options.sources}")
     data = partial(time_data, options.data_dir, names, options.task)
     print(f"{len(stems)} records of {options.sources}, {options.task}, {options.workers} workers")
-    print("turn  bare s  preprocessing s  ratio  warm s")
+    print("turn  bare s  preprocessing s  ratio  (processor)  warm s")
     rows = []
     for turn in range(options.repeats + 1):
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder)
-            row = {
-                "bare": time_bare(stems, options.workers),
-                "preprocessing": data(cache, options.workers),
-                "warm": data(cache, options.workers),
-            }
+            used = [processor_seconds()]
+            row = {"bare": time_bare(stems, options.workers)}
+            used.append(processor_seconds())
+            row["preprocessing"] = data(cache, options.workers)
+            used.append(processor_seconds())
+            row["warm"] = data(cache, options.workers)
         row["ratio"] = row["preprocessing"] / row["bare"]
+        row["processor_ratio"] = (used[2] - used[1]) / (used[1] - used[0])
         # The first turn brings files and libraries into memory for all that follow.
         label = f"{turn:>4}" if turn else "  --"
         print(
             f"{label}{row['bare']:>8.2f}{row['preprocessing']:>17.2f}{row['ratio']:>7.2f}"
-            f"{row['warm']:>8.2f}",
+            f"{row['processor_ratio']:>12.2f}{row['warm']:>8.2f}",
             flush=True,
         )
         rows += [row] if turn else []
     median = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-    print(f"median ratio {median['ratio']:.2f}, warm start {median['warm']:.2f} s in data")
+    print(
+        f"median ratio {median['ratio']:.2f} ({median['processor_ratio']:.2f} in processor time), "
+        f"warm start {median['warm']:.2f} s in data"
+    )
     if options.json:
         facts = {"median": median, "turns": rows, "workers": options.workers, "sources": names}
         facts |= {"task": options.task, "records": len(stems), "machine": platform.platform()}

@@ -7,6 +7,7 @@ the Holter cohort of half its number.
 """
 
 import argparse
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ def main() -> None:
             began = time.perf_counter()
             paths = prepare_all(sources, Path(), RHYTHM, Path(folder), options.workers)
             print(f"{label}: {time.perf_counter() - began:.1f} s", flush=True)
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        print(f"processor time: {sum(u.ru_utime + u.ru_stime for u in used):.0f} s")
         for name, path in paths.items():
             size = sum(file.stat().st_size for file in path.iterdir())
             print(f"{name}: {size / 2**20:.0f} MiB")

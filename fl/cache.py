@@ -94,16 +94,18 @@ def prepare_all(
 ) -> dict[str, Path]:
     """Folder of each source's examples; `progress` is told name, records done, records in all.
 
-    One set of worker processes serves all sources: each takes a second to start.
+    One set of worker processes serves all sources, since each takes a second to start, and has
+    the work of all sources from the beginning, so that none waits while a source is written.
     """
     with ExitStack() as stack:
         crew = Crew(workers, stack)
-        return {
-            name: _prepare(
-                source, root, task, cache_dir, crew, partial(progress, name) if progress else None
-            )
-            for name, source in sources.items()
+        builds = {
+            name: _begin(source, root, task, cache_dir, crew) for name, source in sources.items()
         }
+        for name, build in builds.items():
+            if build.results is not None:
+                _finish(build, task, partial(progress, name) if progress else None)
+        return {name: build.path for name, build in builds.items()}
 
 
 class Crew:
@@ -120,29 +122,37 @@ class Crew:
         if self._pool is None:
             # Spawned, not forked: the parent may hold threads (progress display) and open locks.
             pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
-            self._pool = self._stack.enter_context(pool)
+            self._pool = pool
+            self._stack.callback(pool.shutdown, cancel_futures=True)
         chunk = max(1, min(CHUNK, len(names) // (8 * self.workers)))
         return self._pool.map(work, names, chunksize=chunk)
 
 
-def _prepare(
-    source: Source,
-    root: Path,
-    task: Task,
-    cache_dir: Path,
-    crew: Crew,
-    progress: Progress | None,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A source's cache folder, and the records that are being preprocessed for it."""
+
+    source: Source
+    digest: str
+    path: Path
+    names: list[str]
+    results: Iterator["Made | str"] | None  # of each name; None: the folder is there whole
+
+
+def _begin(source: Source, root: Path, task: Task, cache_dir: Path, crew: Crew) -> Build:
+    """Hands the records to the workers, unless the folder is there whole."""
     digest = content_digest(source, root, cache_dir)
     key = hashlib.blake2b(
         f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
     ).hexdigest()
     path = cache_dir / f"{source.card.name}-{task.name}-{key}"
-    if not _is_whole(path):
-        # A folder that fails its own sums is of no use to anyone, so it goes first.
-        shutil.rmtree(path, ignore_errors=True)
-        _build(source, root, task, path, digest, crew, progress)
-    return path
+    if _is_whole(path):
+        return Build(source=source, digest=digest, path=path, names=[], results=None)
+    # A folder that fails its own sums is of no use to anyone, so it goes first.
+    shutil.rmtree(path, ignore_errors=True)
+    names = source.records(root)
+    results = crew.map(partial(_preprocess, source, root, task.name), names)
+    return Build(source=source, digest=digest, path=path, names=names, results=results)
 
 
 def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
@@ -231,27 +241,18 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _build(
-    source: Source,
-    root: Path,
-    task: Task,
-    path: Path,
-    digest: str,
-    crew: Crew,
-    progress: Progress | None,
-) -> None:
-    """Preprocess every record into a temporary folder, then give it its name in one step."""
+def _finish(build: Build, task: Task, progress: Progress | None) -> None:
+    """Write every record's examples to a temporary folder, then give it its name in one step."""
+    source, path, names = build.source, build.path, build.names
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        names = source.records(root)
         excluded: dict[str, list[str]] = {}
         prints: dict[str, list[str]] = {}
         seen = Seen()
         parts: list[Columns] = []
         chunks: list[NDArray[np.float16]] = []
-        work = partial(_preprocess, source, root, task.name)
-        results = zip(names, crew.map(work, names), strict=True)
+        results = zip(names, build.results or (), strict=True)
         for done, (name, result) in enumerate(results, start=1):
             verdict = result if isinstance(result, str) else ""
             if not isinstance(result, str) and seen.same_as(name, result[0]):
@@ -276,7 +277,7 @@ def _build(
         facts = {
             "source": source.card.name,
             "task": task.name,
-            "digest": digest,
+            "digest": build.digest,
             "excluded": excluded,
             "prints": prints,
             "sha256": sums,
