@@ -128,6 +128,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         console.print(show.synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
         record = RunRecord.read(options.resume)
+        record.note_resumption()
     else:
         folder = make_folder(Path(options.out), options.name)
         record = RunRecord.new(folder, config, choice.synthetic)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from fl.datasets.base import Source
 from fl.datasets.duplicates import Seen, fingerprints
-from fl.errors import DataError, Unusable
+from fl.errors import ConfigError, DataError, Unusable
 from fl.tasks import TASKS, Task
 
 FORMAT = 2
@@ -97,6 +97,13 @@ def prepare_all(
     One set of worker processes serves all sources, since each takes a second to start, and has
     the work of all sources from the beginning, so that none waits while a source is written.
     """
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--cache-dir: {cache_dir} cannot be made ({error.strerror}). Name a folder you may "
+            "write to, or set $HEARTFED_CACHE."
+        ) from None
     with ExitStack() as stack:
         crew = Crew(workers, stack)
         builds = {
@@ -177,7 +184,6 @@ def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
             # A folder or an unreadable file in a record's place is that record's verdict later.
             total.update(f"{file.name}:{type(error).__name__}\n".encode())
     if changed:
-        cache_dir.mkdir(parents=True, exist_ok=True)
         write_whole(memo_path, json.dumps(memo).encode())
     return total.hexdigest()
 
@@ -244,7 +250,6 @@ def _is_whole(path: Path) -> bool:
 def _finish(build: Build, task: Task, progress: Progress | None) -> None:
     """Write every record's examples to a temporary folder, then give it its name in one step."""
     source, path, names = build.source, build.path, build.names
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         excluded: dict[str, list[str]] = {}

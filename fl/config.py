@@ -41,8 +41,12 @@ class RunConfig(BaseModel):
     model: str = Field("", description="network (default: the task's own)")
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    server_lr: float = Field(
+        0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
+    )
+    server_momentum: float = Field(0.9, ge=0, lt=1, description="fedavgm's momentum")
     rounds: int = Field(20, ge=1, description="federated rounds")
-    local_epochs: int = Field(5, ge=1, description="passes over a site's records per round")
+    local_epochs: int = Field(3, ge=1, description="passes over a site's records per round")
     per_recording: int = Field(
         -1,
         ge=-1,

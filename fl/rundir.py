@@ -90,6 +90,11 @@ class RunRecord:
         self.content |= facts
         write_whole(self.folder / "run.json", json.dumps(self.content, indent=1).encode())
 
+    def note_resumption(self) -> None:
+        """Remember that, and when, the run was gone on with."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.content.setdefault("resumed", []).append(now)
+
     def config_with(self, flags: Mapping[str, Any]) -> RunConfig:
         """The run's configuration; flags may repeat it, and change only where it runs.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import fl  # noqa: F401  (turns telemetry off before flwr and ray are imported)
 from fl.cache import prepare
@@ -18,6 +19,10 @@ from fl.tasks import BEAT, RHYTHM
 from fl.training import one_thread
 from fl.wire import Job
 from partitions.deal import deal, write_partition
+
+# A busy machine is no bug, and a test that fails must fail again.
+settings.register_profile("heartfed", deadline=None, derandomize=True)
+settings.load_profile("heartfed")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,8 +73,8 @@ def make_job(few: Cohort, tmp_path: Path) -> Callable[..., Job]:
     """A job over the few recordings, dealt to `sites` sites; settings may be given."""
 
     def make(sites: int = 3, name: str = "run", **settings: Any) -> Job:
-        given = {"clients": sites, "rounds": 2, "model": "resnet1d", "engine": "local"} | settings
-        config = RunConfig(**given)
+        given = {"rounds": 2, "batch_size": 4, "model": "resnet1d", "engine": "local"} | settings
+        config = RunConfig(clients=sites, **given)
         folder = tmp_path / name
         folder.mkdir()
         source = str(few.sources[0])

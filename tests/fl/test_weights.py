@@ -1,10 +1,9 @@
 """Weights go out of a network and back in without a bit lost."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from fl.models import build_network
 from fl.tasks import RHYTHM
@@ -31,10 +30,13 @@ def test_a_file_gives_the_same_weights_back(network, tmp_path):
 
 
 def test_the_same_weights_give_the_same_file(network, tmp_path):
-    for name in ("one", "two"):
-        save_weights(tmp_path / name, get_weights(network))
-    digests = {hashlib.sha256((tmp_path / n).read_bytes()).digest() for n in ("one", "two")}
-    assert len(digests) == 1
+    facts = {"task": "rhythm", "strategy": "fedavg", "model": "Ménière"}
+    for i in range(8):
+        save_weights(tmp_path / str(i), get_weights(network), facts)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0", "np") as file:
+        assert file.metadata() == facts
+    assert same(load_weights(tmp_path / "0"), get_weights(network))
 
 
 def test_weights_are_copies_both_ways(network):

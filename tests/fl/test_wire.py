@@ -72,6 +72,7 @@ def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, lo
         weights=given_weights,
         n_records=n,
         annotated=annotated,
+        recorded=annotated[::-1],
         loss_sum=loss,
         n_seen=seen,
         steps=steps,
@@ -88,7 +89,13 @@ def test_an_evaluation_comes_out_as_it_went_in(site, source, n, loss, classes, r
         *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
     )
     evaluated = Evaluated(
-        site=site, source=source, n_records=n, loss_sum=loss, tally=tally, report=report
+        site=site,
+        source=source,
+        n_records=n,
+        n_patients=n // 2,
+        loss_sum=loss,
+        tally=tally,
+        report=report,
     )
     found = wire.read_evaluated(travelled(wire.evaluated_reply(evaluated, request())))
     assert same(vars(found.tally), vars(tally))
