@@ -6,26 +6,24 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
-from fl.augment import AUGMENTATIONS
-from fl.cache import default_cache_dir, prepare, write_whole
-from fl.cohort import Cohort
+from fl.cache import default_cache_dir, prepare_all, write_whole
 from fl.config import RunConfig, load_config, need
 from fl.datasets.choose import Choice, choose_sources
 from fl.errors import ConfigError, DataError, FederationError
-from fl.models import MODELS
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder, shard_facts
 from fl.tasks import TASKS
 from partitions import PARTITIONERS
-from partitions.deal import Partition, deal, read_partition, share_sites, write_partition
-from partitions.summary import site_rows, unmeasurable
+
+if TYPE_CHECKING:
+    from fl.cohort import Cohort
+    from partitions.deal import Partition
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
@@ -84,6 +82,10 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
         if "data_dir" not in flags and os.environ.get("ECG_DATA"):
             flags["data_dir"] = os.environ["ECG_DATA"]
         config = load_config(flags, given.get("config"))
+    # Imported here: the processes that preprocess import this file, and have no use for torch.
+    from fl.augment import AUGMENTATIONS
+    from fl.models import MODELS
+
     need(config.model, MODELS, "--model")
     need(config.partition, PARTITIONERS, "--partition")
     for name in config.augmentations:
@@ -112,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, from data to table; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before flwr and ray load.
+    from partitions.summary import site_rows, unmeasurable
     from server.simulate import check_device
     from server.strategies import STRATEGIES
 
@@ -154,6 +157,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
     show.print_results(console, summary, choice.synthetic)
+    console.print(show.left_out(record.content["data"]))
     console.print(f"Results: {record.folder}")
     return record.folder
 
@@ -169,16 +173,18 @@ def preprocess(
     workers = config.workers or available_cores()
     root, task = Path(config.data_dir), TASKS[config.task]
     with show.Steps(console, options.quiet) as steps:
-        return [
-            prepare(source, root, task, cache_dir, workers, partial(steps.step, name))
-            for name, source in choice.sources.items()
-        ]
+        return list(
+            prepare_all(choice.sources, root, task, cache_dir, workers, steps.step).values()
+        )
 
 
 def dealt(
     config: RunConfig, choice: Choice, shards: list[Path], record: RunRecord
-) -> tuple[Cohort, Partition]:
+) -> tuple["Cohort", "Partition"]:
     """The cohort and its partition: dealt and written, or read again when a run goes on."""
+    from fl.cohort import Cohort
+    from partitions.deal import deal, read_partition, share_sites, write_partition
+
     cohort, copies = Cohort.open(TASKS[config.task], shards).without_copies()
     facts = [shard_facts(shard, copies) for shard in cohort.shards]
     record.refuse_other_data(facts)

@@ -252,3 +252,15 @@ def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> N
             console.print(class_table(title, result["central"]))
     if synthetic:
         console.print(synthetic_notice(synthetic))
+
+
+def left_out(data: Sequence[Row]) -> str:
+    """One line: how many records were used, and those that were not, by source and verdict."""
+    used = sum(source["recordings"] for source in data)
+    parts = []
+    for source in data:
+        verdicts = [f"{len(names)} {v}" for v, names in sorted(source["excluded"].items())]
+        if verdicts:
+            parts.append(f"{source['source']} {', '.join(verdicts)}")
+    told = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
+    return f"Records: {used} used{told}."
