@@ -234,7 +234,7 @@ def command(*arguments):
 
 MISTAKES = {
     "model": (["--model", "nope"], "--model is 'nope'. Known: cnn1d"),
-    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known: fedavg"),
+    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. fedavg, fedavgm"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
     "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
