@@ -25,12 +25,12 @@ from fl.rundir import RunRecord, make_folder, shard_facts
 from fl.tasks import TASKS
 from partitions import PARTITIONERS
 from partitions.deal import Partition, deal, read_partition, share_sites, write_partition
+from partitions.skew import check_skews
 from partitions.summary import site_rows, unmeasurable
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
     "--compare": "comparison with local-only and pooled training",
-    "--skew": "feature skew between sites",
     "--seeds": "repeats over several seeds",
     "--tensorboard": "TensorBoard logging",
     "--ray-address": "an existing Ray cluster",
@@ -86,6 +86,7 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
         config = load_config(flags, given.get("config"))
     need(config.model, MODELS, "--model")
     need(config.partition, PARTITIONERS, "--partition")
+    check_skews(config.skews, TASKS[config.task])
     for name in config.augmentations:
         need(name, AUGMENTATIONS, "--augment")
     return config, options
