@@ -23,10 +23,10 @@ from fl.models import MODELS
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder, shard_facts
 from fl.tasks import TASKS
-from partitions import PARTITIONERS
-from partitions.deal import Partition, deal, read_partition, share_sites, write_partition
-from partitions.skew import check_skews
-from partitions.summary import site_rows, unmeasurable
+from partitions.deal import Partition, read_partition, write_partition
+from partitions.make import check_holdout, check_partition, make_partition
+from partitions.skew import check_skews, device_facts
+from partitions.summary import non_iid, site_rows, unmeasurable
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
@@ -84,8 +84,8 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
         if "data_dir" not in flags and os.environ.get("ECG_DATA"):
             flags["data_dir"] = os.environ["ECG_DATA"]
         config = load_config(flags, given.get("config"))
+        check_partition(config)
     need(config.model, MODELS, "--model")
-    need(config.partition, PARTITIONERS, "--partition")
     check_skews(config.skews, TASKS[config.task])
     for name in config.augmentations:
         need(name, AUGMENTATIONS, "--augment")
@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, from data to table; returns the run directory."""
-    # Imported here, so that a mistake in a flag is answered before flwr and ray load.
+    # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
+    from partitions.drawing import draw_mix
     from server.simulate import check_device
     from server.strategies import STRATEGIES
 
@@ -122,6 +123,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     width = None if sys.stdout.isatty() else 100
     console = Console(highlight=False, markup=False, width=width)
     choice = choose_sources(config)
+    check_holdout(config, choice)
     if choice.synthetic:
         console.print(show.synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
@@ -136,13 +138,21 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         cohort, partition = dealt(config, choice, shards, record)
         record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
         rows = site_rows(cohort, partition)
-        lacking = unmeasurable(cohort, partition)
+        lacking, apart = unmeasurable(cohort, partition), non_iid(cohort, partition)
+        devices = device_facts(config.skews, cohort.task, config.seed, partition.sites)
         record.update(status="running", sites=rows, not_measurable_centrally=lacking)
+        record.update(non_iid=apart, devices=devices)
+        picture = draw_mix(cohort, partition, apart, bool(choice.synthetic))
+        write_whole(record.folder / "partition.svg", picture)
         if not options.quiet:
             console.print(show.partition_table(rows, cohort.task.classes))
+            console.print(show.non_iid_line(apart))
+            for name, faults in devices.items():
+                console.print(show.device_line(name, faults))
         if lacking:
             console.print(f"No central test record shows {', '.join(lacking)}: n/a there.")
-        results = federate(config, shards, record, show.make_view(console, options.quiet))
+        view = show.make_view(console, options.quiet)
+        results = federate(config, shards, record, view, len(partition.sites))
         summary = {
             "task": config.task,
             "synthetic": bool(choice.synthetic),
@@ -187,19 +197,14 @@ def dealt(
     if path.exists():
         partition = read_partition(path, cohort)
     else:
-        held = {
-            name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
-            for name in choice.sites
-        }
-        sites = share_sites(choice.sites, held, config.clients)
-        partition = deal(cohort, sites, config.partition, config.alpha, config.seed, choice.holdout)
+        partition = make_partition(config, choice, cohort)
         write_partition(path, cohort, partition)
     record.update(data=facts)
     return cohort, partition
 
 
 def federate(
-    config: RunConfig, shards: list[Path], record: RunRecord, view: show.PlainView
+    config: RunConfig, shards: list[Path], record: RunRecord, view: show.PlainView, n_sites: int
 ) -> dict[str, Any]:
     """Train by the strategy asked for; its part of summary.json by name."""
     from clients.app import app as client_app
@@ -212,6 +217,7 @@ def federate(
         strategy=config.strategy,
         workspace=str(record.folder.resolve()),
         shards=tuple(str(path) for path in shards),
+        n_sites=n_sites,
     )
     results: dict[str, Any] = {}
 
@@ -221,7 +227,7 @@ def federate(
 
     began = time.monotonic()
     try:
-        simulate(server_app(view, finished), client_app, job, config.clients)
+        simulate(server_app(view, finished), client_app, job, n_sites)
     finally:
         view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
