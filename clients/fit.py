@@ -20,6 +20,7 @@ from fl.training import Plan, fit, mean_loss, predict
 from fl.weights import Weights, get_weights, local_names, set_weights
 from fl.wire import Evaluated, Hello, Job, Trained
 from partitions.deal import open_partition
+from partitions.skew import device_of
 from partitions.splits import TEST, TRAIN, VAL
 
 
@@ -33,13 +34,26 @@ class Site:
 
 
 @lru_cache(maxsize=4)
-def open_sites(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, Site]:
-    """Every site of a simulated run, by name. Signals stay in the shared memory maps."""
+def open_sites(
+    workspace: str,
+    shards: tuple[str, ...],
+    task: str,
+    skews: tuple[str, ...] = (),
+    seed: int = 0,
+) -> dict[str, Site]:
+    """Every site of a simulated run, by name. Signals stay in the shared memory maps.
+
+    With skew every site sees its records through a device of its own, drawn by `seed`.
+    """
     cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
+    devices = {name: device_of(skews, TASKS[task], seed, name) for name in partition.sites}
     return {
         name: Site(
             name=name,
-            splits={s: cohort.take(partition.rows(name, s)) for s in (TRAIN, VAL, TEST)},
+            splits={
+                s: cohort.take(partition.rows(name, s)).through(devices[name])
+                for s in (TRAIN, VAL, TEST)
+            },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
         )
         for name in partition.sites
@@ -48,7 +62,8 @@ def open_sites(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, 
 
 def open_site(job: Job, number: int) -> Site:
     """The site that simulated node `number` acts for."""
-    sites = open_sites(job.workspace, job.shards, job.config.task)
+    config = job.config
+    sites = open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
     return sites[sorted(sites)[number]]
 
 

@@ -42,6 +42,12 @@ class Job(BaseModel):
     strategy: str  # name under which this training is reported
     workspace: str = ""  # run directory
     shards: tuple[str, ...] = ()  # cache folders
+    n_sites: int = 0  # sites that train; 0: as many as the settings say, none is held out
+
+    @property
+    def expected(self) -> int:
+        """How many sites to wait for."""
+        return self.n_sites or self.config.clients
 
 
 @dataclass(frozen=True, kw_only=True)

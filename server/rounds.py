@@ -101,10 +101,10 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
 def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:
     """The nodes, once as many are there as the run has sites: they may join after the server."""
     end = time.monotonic() + job.config.timeout
-    while len(nodes := list(grid.get_node_ids())) < job.config.clients:
+    while len(nodes := list(grid.get_node_ids())) < job.expected:
         if time.monotonic() > end:
             raise FederationError(
-                f"{len(nodes)} of {job.config.clients} sites joined within "
+                f"{len(nodes)} of {job.expected} sites joined within "
                 f"{job.config.timeout:g} s. Raise --timeout, or start the others."
             )
         time.sleep(0.1)

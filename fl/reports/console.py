@@ -173,6 +173,31 @@ def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
     return table
 
 
+def non_iid_line(apart: float | None) -> str:
+    """How far the sites' label mixes are apart."""
+    return (
+        f"Label mix between sites: mean Jensen-Shannon distance {number(apart)} "
+        "(0: alike, 1: no class in common)"
+    )
+
+
+def device_line(site: str, faults: Row) -> str:
+    """What a site's recorder does to its signals."""
+    said = [
+        text.format(faults[name], mains=faults.get("mains"))
+        for name, text in (
+            ("muscle", "muscle noise {:g} sd"),
+            ("hum", "{mains:g} Hz hum {:g} sd"),
+            ("rails", "saturates at {:g} sd"),
+            ("rate", "records at {:g} Hz"),
+        )
+        if name in faults
+    ]
+    if faults.get("lost"):
+        said.append(f"without {' '.join(faults['lost'])}")
+    return f"{site} records with: {'; '.join(said)}"
+
+
 def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: bool) -> Table:
     """Sites down, measures across; then mean, spread, worst site, central and unseen."""
     title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
