@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from fl.datasets.base import Source
 from fl.datasets.duplicates import Seen, fingerprints
-from fl.errors import DataError, Unusable
+from fl.errors import ConfigError, DataError, Unusable
 from fl.tasks import TASKS, Task
 
 FORMAT = 2
+FILES = ("signals.npy", "index.npz")  # those whose sums cache.json holds
 Progress = Callable[[int, int], None]  # records done, records in all
 
 
@@ -71,6 +72,13 @@ def prepare(
     progress: Progress | None = None,
 ) -> Path:
     """Folder of the source's examples, made first if it is not there whole."""
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--cache-dir: {cache_dir} cannot be made ({error.strerror}). Name a folder you may "
+            "write to, or set $HEARTFED_CACHE."
+        ) from None
     digest = content_digest(source, root, cache_dir)
     key = hashlib.blake2b(
         f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
@@ -105,7 +113,6 @@ def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
             # A folder or an unreadable file in a record's place is that record's verdict later.
             total.update(f"{file.name}:{type(error).__name__}\n".encode())
     if changed:
-        cache_dir.mkdir(parents=True, exist_ok=True)
         write_whole(memo_path, json.dumps(memo).encode())
     return total.hexdigest()
 
@@ -164,8 +171,8 @@ def _is_whole(path: Path) -> bool:
     try:
         facts = json.loads((path / "cache.json").read_text())
         sums: dict[str, str] = facts["sha256"]
-        return all(_file_digest(path / name) == known for name, known in sums.items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        return all(_file_digest(path / name) == sums[name] for name in FILES)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -179,7 +186,6 @@ def _build(
     progress: Progress | None,
 ) -> None:
     """Preprocess every record into a temporary folder, then give it its name in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         names = source.records(root)
@@ -211,7 +217,7 @@ def _build(
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
         np.savez(temporary / "index.npz", allow_pickle=False, **_columns(rows))
-        sums = {n: _file_digest(temporary / n) for n in ("signals.npy", "index.npz")}
+        sums = {n: _file_digest(temporary / n) for n in FILES}
         facts = {
             "source": source.card.name,
             "task": task.name,

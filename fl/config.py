@@ -14,7 +14,7 @@ from fl.tasks import TASKS
 class RunConfig(BaseModel):
     """The settings of one run. Each field is also a flag: `local_epochs` is `--local-epochs`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: Literal["rhythm", "beat"] = Field(
         "rhythm", description="rhythm: classes of a 10 s recording; beat: class of a heartbeat"
@@ -41,8 +41,12 @@ class RunConfig(BaseModel):
     model: str = Field("", description="network (default: the task's own)")
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    server_lr: float = Field(
+        0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
+    )
+    server_momentum: float = Field(0.9, ge=0, lt=1, description="fedavgm's momentum")
     rounds: int = Field(20, ge=1, description="federated rounds")
-    local_epochs: int = Field(1, ge=1, description="passes over a site's records per round")
+    local_epochs: int = Field(3, ge=1, description="passes over a site's records per round")
     per_recording: int = Field(
         -1,
         ge=-1,
@@ -57,6 +61,9 @@ class RunConfig(BaseModel):
     )
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
+    patience: int = Field(
+        0, ge=0, description="stop after this many rounds without a better validation; 0: never"
+    )
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     quorum: float = Field(
         0.5, gt=0, le=1, description="share of a round's sites that must answer, else the run stops"

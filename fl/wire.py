@@ -87,7 +87,7 @@ def run_settings(job: Job) -> ConfigRecord:
 
 def pack(weights: Weights) -> ArrayRecord:
     """Weights as Flower carries them."""
-    return ArrayRecord({name: Array(np.ascontiguousarray(v)) for name, v in weights.items()})
+    return ArrayRecord({name: Array(np.asarray(v, order="C")) for name, v in weights.items()})
 
 
 def unpack(record: ArrayRecord) -> Weights:

@@ -10,6 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.cohort import Cohort
+from fl.errors import ConfigError
 from fl.evaluation import evaluate_group, predictions_header, predictions_text, write_predictions
 from fl.metrics import mean_of
 from fl.models import build_network
@@ -29,7 +30,7 @@ from server.rounds import (
     run_rounds,
     write_history,
 )
-from server.strategies import STRATEGIES
+from server.strategies import STRATEGIES, remember
 
 Finished = Callable[[dict[str, Any], Progress], None]
 
@@ -53,6 +54,11 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
 
     @made.main()
     def main(grid: Grid, context: Context) -> None:
+        if "job" not in context.run_config:
+            raise ConfigError(
+                "This app is started by run_sim.py, which gives it `job`. Run: "
+                "python run_sim.py --engine flower"
+            )
         job = Job.model_validate_json(str(context.run_config["job"]))
         federation = roll_call(grid, job, listener)
         progress = train(federation)
@@ -79,7 +85,8 @@ def train(federation: Federation) -> Progress:
     if progress is None:
         start = initial_weights(job)
         progress = Progress(weights=start, best_weights=start)
-    strategy = STRATEGIES[job.config.strategy](job.config)
+    strategy = STRATEGIES[job.config.strategy].make(job.config)
+    remember(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
     for kind, weights in (("best", progress.best_weights), ("last", progress.weights)):
         path = federation.folder / "weights" / f"{job.strategy}-{kind}.safetensors"

@@ -11,6 +11,7 @@ from fl.metrics import Thresholds
 from fl.weights import Weights, load_weights, save_weights
 
 KEPT = 2
+_ARRAYS = ("weights", "best_weights", "memory")
 Row = dict[str, Any]
 
 
@@ -20,6 +21,7 @@ class Progress:
 
     weights: Weights
     best_weights: Weights
+    memory: Weights = field(default_factory=dict)  # what the strategy remembers
     round: int = 0  # finished rounds
     best_round: int = 0
     best_score: float = -1.0  # see `rounds.score`
@@ -37,7 +39,8 @@ def save_progress(folder: Path, progress: Progress) -> None:
     try:
         save_weights(temporary / "last.safetensors", progress.weights)
         save_weights(temporary / "best.safetensors", progress.best_weights)
-        state = {k: v for k, v in vars(progress).items() if k not in ("weights", "best_weights")}
+        save_weights(temporary / "memory.safetensors", progress.memory)
+        state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         (temporary / "state.json").write_text(json.dumps(state))
         temporary.rename(folder / f"{progress.round:06d}")
     finally:
@@ -55,5 +58,6 @@ def load_progress(folder: Path) -> Progress | None:
     return Progress(
         weights=load_weights(found[-1] / "last.safetensors"),
         best_weights=load_weights(found[-1] / "best.safetensors"),
+        memory=load_weights(found[-1] / "memory.safetensors"),
         **state,
     )

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fl import wire
+from fl.config import RunConfig
 from fl.errors import FederationError
 from fl.metrics import (
     Tally,
@@ -30,7 +31,7 @@ from fl.weights import Weights
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import Chosen, by_evidence, configure
+from server.strategies import STRATEGIES, Chosen, by_evidence, configure, memory
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -68,7 +69,7 @@ class Federation:
 
 def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
     """Ask every node which site it is. Every one must answer before a run begins."""
-    nodes = list(grid.get_node_ids())
+    nodes = _all_nodes(grid, job)
     messages = [wire.query(job, node) for node in nodes]
     replies = collect(grid, messages, job.config.timeout, lambda message: None)
     for reply in replies:
@@ -90,11 +91,24 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
     )
 
 
+def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:
+    """The nodes, once as many are there as the run has sites: they may join after the server."""
+    end = time.monotonic() + job.config.timeout
+    while len(nodes := list(grid.get_node_ids())) < job.config.clients:
+        if time.monotonic() > end:
+            raise FederationError(
+                f"{len(nodes)} of {job.config.clients} sites joined within "
+                f"{job.config.timeout:g} s. Raise --timeout, or start the others."
+            )
+        time.sleep(0.1)
+    return nodes
+
+
 def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:
     """Run the rounds that are left, and keep progress on disk after each."""
     config, name = federation.job.config, federation.job.strategy
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
-    while progress.round < config.rounds:
+    while progress.round < config.rounds and not stalled(config, progress):
         began = time.monotonic()
         number = progress.round + 1
         trained = train_round(federation, strategy, progress, number)
@@ -108,10 +122,16 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
             "train_loss": _mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
         }
         progress.rounds.append(row)
+        progress.memory = memory(strategy)
         save_progress(federation.folder / "checkpoint" / name, progress)
         write_history(federation.folder, [progress])
         federation.listener.round(row)
     return progress
+
+
+def stalled(config: RunConfig, progress: Progress) -> bool:
+    """Whether validation has not been better for `--patience` rounds."""
+    return 0 < config.patience <= progress.round - progress.best_round
 
 
 def write_history(folder: Path, trainings: Sequence[Progress]) -> None:
@@ -147,17 +167,16 @@ def train_round(
         key=lambda m: order.index(m.metadata.dst_node_id),
     )
     replies = _ask(federation, progress, requests, chosen, number, "train")
-    accepted: list[tuple[wire.Trained, Message]] = []
+    accepted: list[wire.Trained] = []
     for site in sorted(replies):
         try:
             trained = wire.read_trained(replies[site])
             _refuse_bad_weights(trained.weights, progress.weights)
-            if trained.n_records <= 0:
-                raise ValueError("it trained on no record")
+            _refuse_bad_counts(trained, site, federation.task)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its update is refused: {error}")
         else:
-            accepted.append((trained, replies[site]))
+            accepted.append(trained)
     needed = math.ceil(config.quorum * len(chosen))
     if len(accepted) < needed:
         failed = {f["site"]: f["reason"] for f in progress.failures if f["round"] == number}
@@ -166,17 +185,21 @@ def train_round(
             f"Round {number}: {len(accepted)} of {len(chosen)} sites gave a usable update, "
             f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
         )
-    merged = by_evidence([t for t, _ in accepted], progress.weights)
-    for trained, (_, message) in zip(merged, accepted, strict=True):
-        message.content[wire.ARRAYS] = wire.pack(trained.weights)
-    result, _ = strategy.aggregate_train(number, [message for _, message in accepted])
+    # Written anew: Flower's strategies stop at a reply that holds more than the others do.
+    asked = {m.metadata.dst_node_id: m for m in requests}
+    averages = STRATEGIES[config.strategy].averages
+    merged = [
+        wire.trained_reply(trained, asked[federation.nodes[trained.site]])
+        for trained in (by_evidence(accepted, progress.weights) if averages else accepted)
+    ]
+    result, _ = strategy.aggregate_train(number, merged)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
     found = wire.unpack(result)
     progress.weights = {k: found[k].astype(v.dtype) for k, v in progress.weights.items()}
-    progress.steps += sum(t.steps for t, _ in accepted)
-    return [t for t, _ in accepted]
+    progress.steps += sum(t.steps for t in accepted)
+    return accepted
 
 
 def evaluate_sites(
@@ -194,7 +217,16 @@ def evaluate_sites(
         for node in federation.nodes.values()
     ]
     replies = _ask(federation, progress, requests, list(federation.nodes), number, split)
-    return [wire.read_evaluated(replies[site]) for site in sorted(replies)]
+    evaluated = []
+    for site in sorted(replies):
+        try:
+            found = wire.read_evaluated(replies[site])
+            _refuse_bad_tally(found, len(federation.task.classes))
+        except (KeyError, ValueError, TypeError) as error:
+            _fail(federation, progress, number, site, f"its evaluation is refused: {error}")
+        else:
+            evaluated.append(found)
+    return evaluated
 
 
 def _ask(
@@ -242,6 +274,30 @@ def _refuse_bad_weights(weights: Weights, like: Weights) -> None:
             raise ValueError(f"{name} has shape {value.shape}, not {like[name].shape}")
         if not np.isfinite(value).all():
             raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def _refuse_bad_counts(trained: wire.Trained, site: str, task: Task) -> None:
+    """`ValueError` unless the update can be weighed against the others'."""
+    if trained.site != site:
+        raise ValueError(f"it calls itself {trained.site!r}")
+    if trained.n_records <= 0:
+        raise ValueError("it trained on no record")
+    for name, wanted in (("annotated", len(task.classes)), ("recorded", task.leads)):
+        counts = getattr(trained, name)
+        if len(counts) != wanted or min(counts) < 0:
+            raise ValueError(f"{name} is {counts}, not {wanted} counts")
+    if not math.isfinite(trained.loss_sum):
+        raise ValueError("its loss is NaN or infinite")
+
+
+def _refuse_bad_tally(evaluated: wire.Evaluated, classes: int) -> None:
+    """`ValueError` unless the counts can be added to the others'."""
+    like = empty_tally(classes)
+    for name, counts in vars(evaluated.tally).items():
+        if counts.shape != getattr(like, name).shape or (counts < 0).any():
+            raise ValueError(f"its counts are not those of {classes} classes ({name})")
+    if not math.isfinite(evaluated.loss_sum):
+        raise ValueError("its loss is NaN or infinite")
 
 
 def _measure(

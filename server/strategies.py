@@ -1,13 +1,24 @@
 """How the server merges: Flower's own strategy objects, and what we add before they merge."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg, FedProx, Strategy
+from flwr.serverapp.strategy import (
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+    Strategy,
+)
 from numpy.typing import NDArray
 
 from fl.config import RunConfig
@@ -23,10 +34,39 @@ _ALL: dict[str, Any] = {
     "weighted_by_key": WEIGHTED_BY,
 }
 
-STRATEGIES: dict[str, Callable[[RunConfig], Strategy]] = {
-    "fedavg": lambda config: FedAvg(**_ALL),
-    "fedprox": lambda config: FedProx(proximal_mu=config.mu, **_ALL),
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to merge. `averages`: it builds on the average of the sites' weights.
+
+    Rules that compare sites with each other (median, Krum) must see what the sites sent, so
+    `by_evidence` is for the others only.
+    """
+
+    make: Callable[[RunConfig], Strategy]
+    averages: bool = True
+
+
+STRATEGIES: dict[str, Rule] = {
+    "fedavg": Rule(lambda config: FedAvg(**_ALL)),
+    "fedprox": Rule(lambda config: FedProx(proximal_mu=config.mu, **_ALL)),
+    "fedavgm": Rule(
+        lambda config: FedAvgM(
+            server_learning_rate=config.server_lr or 1.0,
+            server_momentum=config.server_momentum,
+            **_ALL,
+        )
+    ),
+    "fedadagrad": Rule(lambda config: FedAdagrad(eta=config.server_lr or 0.01, **_ALL)),
+    "fedadam": Rule(lambda config: FedAdam(eta=config.server_lr or 0.01, **_ALL)),
+    "fedyogi": Rule(lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL)),
+    "fedmedian": Rule(lambda config: FedMedian(**_ALL), averages=False),
+    "fedtrimmedavg": Rule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
+    "krum": Rule(lambda config: Krum(**_ALL), averages=False),
 }
+
+# What Flower's strategies remember from round to round.
+_MEMORY = ("m_t", "v_t", "momentum_vector")
 
 
 class Chosen:
@@ -47,8 +87,34 @@ def configure(
     strategy: Strategy, round_number: int, arrays: ArrayRecord, config: ConfigRecord, grid: Chosen
 ) -> Iterable[Message]:
     """The round's training requests, by Flower's strategy."""
+    if hasattr(strategy, "current_arrays"):
+        # FedAvgM keeps its own copy of what it merged, of another type than what is sent; it
+        # begins each round from what is sent, as it would after a resumption.
+        strategy.current_arrays = None
     as_grid: Grid = grid  # type: ignore[assignment]  # strategies only ask it for node ids
     return strategy.configure_train(round_number, arrays, config, as_grid)
+
+
+def memory(strategy: Strategy) -> Weights:
+    """What a strategy remembers, as named arrays for a checkpoint."""
+    kept: Weights = {}
+    for field in _MEMORY:
+        value = getattr(strategy, field, None)
+        items = value.items() if isinstance(value, dict) else enumerate(value or [])
+        kept |= {f"{field}/{key}": np.asarray(array) for key, array in items}
+    return kept
+
+
+def remember(strategy: Strategy, kept: Weights) -> None:
+    """Give a new strategy what `memory` kept."""
+    for field in _MEMORY:
+        start = f"{field}/"
+        named = {k.removeprefix(start): v for k, v in kept.items() if k.startswith(start)}
+        if not named:
+            continue
+        as_list = field == "momentum_vector"
+        value = [named[str(i)] for i in range(len(named))] if as_list else named
+        setattr(strategy, field, value)
 
 
 def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
@@ -83,8 +149,11 @@ def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
 
 
 def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(share of the records that train an entry) / (share of records): (site, entry)."""
+    """(share of the records that train an entry) / (share of records): (site, entry).
+
+    An entry that nobody trains is averaged plainly.
+    """
     each = np.array(counts, dtype=np.float64)
     total = each.sum(axis=0)
-    share = np.divide(each, total, out=np.zeros_like(each), where=total > 0)
+    share = np.where(total > 0, each / np.maximum(total, 1), plain[:, None])
     return np.asarray(share / plain[:, None], dtype=np.float32)

@@ -34,29 +34,32 @@ def choose_sources(config: RunConfig) -> Choice:
     wanted = dict(_parse(item) for item in config.sources.split(",") if item.strip())
     if not wanted:
         wanted = {source.card.name: (source, None) for source in _default(config, root)}
-    elif config.data == "synthetic":
-        wanted = {name: (_sized(source, config), n) for name, (source, n) in wanted.items()}
     sources = {name: source for name, (source, _) in wanted.items()}
     sites = {name: n for name, (_, n) in wanted.items()}
-    if config.holdout:
-        if config.holdout not in sources:
-            known, _ = _parse(config.holdout)
-            sources[known] = _parse(config.holdout)[1][0]
-        sites.pop(config.holdout, None)
+    holdout = config.holdout
+    if holdout and holdout not in sources:
+        holdout, (source, _) = _parse(config.holdout)
+        sources.setdefault(holdout, source)
+    if holdout:
+        sites.pop(holdout, None)
         if not sites:
             raise ConfigError(
-                f"--holdout {config.holdout}: no source is left to train on. Add one to --sources."
+                f"--holdout {config.holdout}: no source is left to train on. "
+                "Name more in --sources."
             )
     for name, source in sources.items():
+        if config.data == "real" and source.card.synthetic:
+            raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
+        if config.data == "synthetic" and not source.card.synthetic:
+            raise ConfigError(f"--data is 'synthetic', but --sources names {name}, which is real.")
         if not source.found(root):
             raise ConfigError(
                 f"{name}: not found in {root.resolve()}. Found there: "
                 f"{', '.join(_found(root)) or 'no known data set'}. Point --data-dir at the "
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
-        if config.data == "real" and source.card.synthetic:
-            raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
-    return Choice(sources=sources, sites=sites, holdout=config.holdout)
+    sources = {name: _sized(source, config) for name, source in sources.items()}
+    return Choice(sources=sources, sites=sites, holdout=holdout)
 
 
 def _default(config: RunConfig, root: Path) -> Sequence[Source]:
@@ -70,14 +73,13 @@ def _default(config: RunConfig, root: Path) -> Sequence[Source]:
         )
     if real and config.data != "synthetic":
         return real
-    return [_sized(SYNTHETIC, config), _sized(SYNTHETIC_HOLTER, config)]
+    return [SYNTHETIC, SYNTHETIC_HOLTER]
 
 
 def _sized(source: Source, config: RunConfig) -> Source:
+    """A synthetic source as large as asked and of the run's seed; a real one as it is."""
     if not isinstance(source, Synthetic):
-        raise ConfigError(
-            f"--data is 'synthetic', but --sources names {source.card.name}, which is real."
-        )
+        return source
     n = config.synthetic_records
     return replace(source, n_records=n // 2 if source.holter else n, seed=config.seed)
 

@@ -238,3 +238,17 @@ def class_table(title: str, scores: Row) -> Table:
         figures = [number(row[k]) for k in ("precision", "recall", "f1", "auroc")]
         table.add_row(name, str(row["positive"]), str(row["n"]), *figures)
     return table
+
+
+def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> None:
+    """The tables at the end of a run; the synthetic notice once more where it applies."""
+    classes = summary["classes"]
+    for name, result in summary["strategies"].items():
+        console.print(result_table(name, result, classes, bool(synthetic)))
+        console.print(result_notes(result, classes))
+        if result["central"]:
+            title = "Central test, per class"
+            title = f"SYNTHETIC DATA. {title}" if synthetic else title
+            console.print(class_table(title, result["central"]))
+    if synthetic:
+        console.print(synthetic_notice(synthetic))

@@ -1,0 +1,107 @@
+"""Settings are checked once, and a mistake is answered in one line that names the flag."""
+
+import pytest
+
+from fl.config import RunConfig, load_config, need
+from fl.errors import ConfigError
+from fl.tasks import TASKS
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_task_brings_its_own_defaults(task):
+    config = RunConfig(task=task.name)
+    assert (config.model, config.partition) == (task.model, task.partition)
+    assert config.per_recording == task.per_recording
+
+
+def test_what_is_given_is_not_replaced_by_a_default():
+    config = RunConfig(task="beat", model="lstm", partition="dirichlet", per_recording=0)
+    assert (config.model, config.partition, config.per_recording) == ("lstm", "dirichlet", 0)
+
+
+def test_settings_survive_the_way_to_a_worker():
+    config = RunConfig(alpha=0.1, lr=1 / 3, clients=5)
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().rounds = 3
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(toml):
+    file = toml("rounds = 7\nlocal-epochs = 3")
+    config = load_config({"rounds": "2"}, file)
+    assert (config.rounds, config.local_epochs) == (2, 3)
+    assert config.batch_size == RunConfig().batch_size
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "wanted"),
+    [
+        ("rounds", "-1", "greater than or equal to 1"),
+        ("rounds", "many", "valid integer"),
+        ("clients", "0", "greater than or equal to 1"),
+        ("local_epochs", "1.5", "valid integer"),
+        ("lr", "0", "greater than 0"),
+        ("alpha", "-3", "greater than 0"),
+        ("fraction", "1.1", "less than or equal to 1"),
+        ("seed", "-1", "greater than or equal to 0"),
+        ("task", "rythm", "'rhythm' or 'beat'"),
+        ("engine", "spark", "'ray'"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_flag_and_what_is_accepted(flag, value, wanted):
+    with pytest.raises(ConfigError) as error:
+        load_config({flag: value})
+    assert str(error.value).startswith(f"--{flag.replace('_', '-')} is '{value}': ")
+    assert wanted in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("flag", ["lr", "alpha", "mu", "weight_decay", "timeout"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_numbers_without_a_value_are_refused(flag, value):
+    with pytest.raises(ConfigError, match=f"--{flag.replace('_', '-')} is"):
+        load_config({flag: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("rounds = ", "not valid TOML"),
+        ("ruonds = 3", "unknown key ruonds. Known keys: alpha"),
+        ("rounds = 'x'", "--rounds is 'x'"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_trouble(toml, text, wanted):
+    with pytest.raises(ConfigError) as error:
+        load_config({}, toml(text))
+    assert wanted in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config({}, tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config({}, tmp_path)
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config({}, tmp_path / "x.toml")
+
+
+def test_an_unknown_name_of_a_table_is_answered_with_the_known_ones():
+    need("b", {"b": 1}, "--model")
+    with pytest.raises(ConfigError, match=r"--model is 'x'\. Known: a, b\."):
+        need("x", {"b": 1, "a": 2}, "--model")

@@ -1,0 +1,177 @@
+"""What crosses the wire comes out as it went in, and tells of no patient."""
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from flwr.common.serde import message_from_proto, message_to_proto
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from clients import fit
+from fl import wire
+from fl.metrics import BINS, Tally
+from fl.wire import Evaluated, Hello, Job, Trained
+from partitions.splits import TEST, VAL
+from server.app import initial_weights
+from server.grids import LocalGrid
+
+names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
+counts = st.integers(0, 2**40)
+losses = st.floats(0, 1e9)
+weights = st.dictionaries(
+    names,
+    st.one_of(
+        arrays(dtype, array_shapes(min_dims=0, max_dims=3, max_side=4))
+        for dtype in (np.float32, np.float64, np.int64)
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_a_run():
+    """Flower makes messages only within a run, which a grid begins."""
+    LocalGrid(fit, 1)
+
+
+def request(job=None):
+    return wire.evaluate_request(job or Job(strategy="x", config={}), wire.pack({}), 7, 3, VAL)
+
+
+def travelled(message):
+    """The message as the other side has it: serialised and read again."""
+    proto = message_to_proto(message)
+    return message_from_proto(type(proto).FromString(proto.SerializeToString()))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k], equal_nan=True)
+        for k in one
+    )
+
+
+@given(weights)
+def test_weights_keep_every_name_shape_type_and_bit(given_weights):
+    assert same(wire.unpack(wire.pack(given_weights)), given_weights)
+
+
+@given(st.builds(Hello, site=names, n_train=counts, n_val=counts, n_test=counts))
+def test_a_hello_comes_out_as_it_went_in(hello):
+    assert wire.read_hello(travelled(wire.hello_reply(hello, request()))) == hello
+
+
+@given(names, weights, counts, st.lists(counts, min_size=1).map(tuple), losses, counts, counts)
+def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, loss, seen, steps):
+    trained = Trained(
+        site=site,
+        weights=given_weights,
+        n_records=n,
+        annotated=annotated,
+        recorded=annotated[::-1],
+        loss_sum=loss,
+        n_seen=seen,
+        steps=steps,
+    )
+    found = wire.read_trained(travelled(wire.trained_reply(trained, request())))
+    assert same(found.weights, given_weights)
+    assert vars(found) | {"weights": None} == vars(trained) | {"weights": None}
+
+
+@given(names, names, counts, losses, st.integers(1, 5), st.dictionaries(names, losses))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_an_evaluation_comes_out_as_it_went_in(site, source, n, loss, classes, report):
+    tally = Tally(
+        *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
+    )
+    evaluated = Evaluated(
+        site=site,
+        source=source,
+        n_records=n,
+        n_patients=n // 2,
+        loss_sum=loss,
+        tally=tally,
+        report=report,
+    )
+    found = wire.read_evaluated(travelled(wire.evaluated_reply(evaluated, request())))
+    assert same(vars(found.tally), vars(tally))
+    assert vars(found) | {"tally": None} == vars(evaluated) | {"tally": None}
+
+
+@given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))
+def test_a_request_says_round_split_and_thresholds(thresholds):
+    job = Job(strategy="fedavg", config={"rounds": 9}, workspace="here", shards=("a", "b"))
+    message = travelled(wire.evaluate_request(job, wire.pack({}), 7, 3, TEST, thresholds))
+    assert wire.read_job(message) == job
+    assert wire.read_round(message) == 3
+    assert wire.read_split(message) == (TEST, thresholds)
+    assert wire.read_mu(message) == 0.0
+
+
+@pytest.fixture
+def visited(make_job):
+    """A site, and its replies to a training visit and to two evaluations."""
+    job = make_job(2)
+    site, start = fit.open_site(job, 0), initial_weights(job)
+    ask = request(job)
+    trained = wire.trained_reply(fit.train_visit(site, job, start, 1, 0.0), ask)
+    thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
+    evaluated = [
+        wire.evaluated_reply(fit.evaluate_visit(site, job, start, split, thresholds), ask)
+        for split in (VAL, TEST)
+    ]
+    return site, [trained, *evaluated]
+
+
+def test_replies_hold_only_the_listed_kinds(visited):
+    _, (trained, *evaluated) = visited
+    for message in (trained, *evaluated):
+        assert sorted(message.content) == ["arrays", "config", "metrics"]
+    assert sorted(trained.content["config"]) == ["site"]
+    assert sorted(trained.content["metrics"]) == [
+        "annotated",
+        "loss-sum",
+        "n-seen",
+        "num-examples",
+        "steps",
+    ]
+    for message in evaluated:
+        assert sorted(message.content["config"]) == ["report", "site", "source"]
+        assert sorted(message.content["metrics"]) == ["loss-sum", "num-examples"]
+        assert sorted(message.content["arrays"]) == ["argmax", "negative", "positive"]
+
+
+def test_no_record_patient_or_file_has_a_place_in_a_reply(visited):
+    site, replies = visited
+    told: set[str] = {str(site.folder), "signals.npy", "predictions"}
+    for part in site.splits.values():
+        told |= {*part.names.tolist(), *part.patients.tolist()}
+        told |= set(part.column("patients").tolist())
+    assert len(told) > 20
+    for message in replies:
+        content = message_to_proto(message).SerializeToString()
+        assert [name for name in told if name.encode() in content] == []
+
+
+def test_a_report_is_of_groups_and_never_of_one_record(visited):
+    site, (*_, test) = visited
+    report = json.loads(test.content["config"]["report"])
+
+    def lists(value):
+        if isinstance(value, dict):
+            return [found for part in value.values() for found in lists(part)]
+        return [value] if isinstance(value, list) else []
+
+    assert report["n_records"] == len(site.splits[TEST])
+    assert lists(report) == [report["macro_classes"]]
+
+
+def test_a_reply_goes_back_to_who_asked():
+    ask = request()
+    reply = wire.hello_reply(Hello(site="s", n_train=1, n_val=1, n_test=1), ask)
+    assert isinstance(reply, Message)
+    assert reply.metadata.dst_node_id == ask.metadata.src_node_id

@@ -1,0 +1,217 @@
+"""Patients are dealt whole, central patients go to no site, and the file says it all."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl.cache import open_shard, prepare
+from fl.cohort import Cohort
+from fl.datasets import DATASETS
+from fl.datasets.mitdb import DS1, DS2, PACED
+from fl.errors import ConfigError, DataError
+from fl.labels import BEAT_CLASSES
+from fl.tasks import BEAT, RHYTHM
+from partitions import PARTITIONERS
+from partitions.deal import (
+    CENTRAL,
+    UNSEEN,
+    deal,
+    label_text,
+    read_partition,
+    share_sites,
+    write_partition,
+)
+from partitions.summary import site_rows, unmeasurable
+
+EVEN = {"synthetic": 3, "synthetic-2lead": 2}
+
+
+def table(cohort, people, source="made-up", task=None):
+    """A cohort of nothing but patients and labels."""
+    shard = cohort.shards[0]
+    n = len(people)
+    names = np.array([f"R{i:03d}" for i in range(n)])
+    made = replace(shard, source=source, names=names, recordings=names, patients=np.array(people))
+    labels = np.eye(9, dtype=np.int8)[np.arange(n) % 9]
+    made = replace(made, labels=labels[:, : len((task or RHYTHM).classes)])
+    return Cohort.of(task or RHYTHM, [made])
+
+
+def places(cohort, partition):
+    """The (site, split) of each patient: one, if nobody straddles."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    rows = zip(cohort.patients, partition.site, partition.split, strict=True)
+    for patient, site, split in rows:
+        found.setdefault(str(patient), set()).add((str(site), str(split)))
+    return found
+
+
+@pytest.mark.parametrize("scheme", PARTITIONERS)
+@given(people=st.lists(st.integers(0, 25).map("P{:02d}".format), min_size=30, max_size=60))
+def test_no_patient_is_at_two_sites_or_in_two_splits(cohort, scheme, people):
+    made = table(cohort, [f"P{i:02d}" for i in range(26)] + people)
+    partition = deal(made, {"made-up": 3}, scheme, alpha=0.3, seed=0)
+    assert all(len(where) == 1 for where in places(made, partition).values())
+    assert partition.sites == [f"site-{i}" for i in (1, 2, 3)]
+    assert (partition.site == CENTRAL).any()
+    for site in partition.sites:
+        assert len(partition.rows(site, "train"))
+
+
+def test_sites_hold_one_source_each_and_are_numbered_in_order(cohort):
+    partition = deal(cohort, EVEN, "dirichlet", 0.5, seed=0)
+    held = [set(cohort.sources[partition.site == s].tolist()) for s in partition.sites]
+    assert held == [{"synthetic"}] * 3 + [{"synthetic-2lead"}] * 2
+
+
+def test_every_source_has_central_patients_of_about_15_percent(cohort):
+    partition = deal(cohort, EVEN, "patients", 0.5, seed=0)
+    for source in EVEN:
+        share = (partition.site[cohort.sources == source] == CENTRAL).mean()
+        assert 0.1 < share < 0.25
+
+
+def test_the_held_out_source_is_unseen_and_tested_only(cohort):
+    partition = deal(cohort, {"synthetic": 3}, "patients", 0.5, seed=0, holdout="synthetic-2lead")
+    unseen = partition.site == UNSEEN
+    assert (unseen == (cohort.sources == "synthetic-2lead")).all()
+    assert set(partition.split[unseen].tolist()) == {"test"}
+    assert UNSEEN not in partition.sites
+
+
+def test_central_patients_do_not_depend_on_the_number_of_sites_or_the_scheme(cohort):
+    central = [
+        deal(cohort, sites, scheme, alpha, seed=4).site == CENTRAL
+        for sites, scheme, alpha in [
+            (EVEN, "patients", 0.5),
+            ({"synthetic": 6, "synthetic-2lead": 1}, "dirichlet", 0.1),
+        ]
+    ]
+    assert (central[0] == central[1]).all()
+
+
+def test_another_seed_deals_otherwise(cohort):
+    one, other = (deal(cohort, EVEN, "patients", 0.5, seed).site for seed in (0, 1))
+    assert (one != other).any()
+
+
+def test_the_file_gives_the_partition_back(cohort, tmp_path):
+    partition = deal(cohort, EVEN, "dirichlet", 0.5, seed=0)
+    write_partition(tmp_path / "partition.csv", cohort, partition)
+    found = read_partition(tmp_path / "partition.csv", cohort)
+    assert found.site.tolist() == partition.site.tolist()
+    assert found.split.tolist() == partition.split.tolist()
+    lines = (tmp_path / "partition.csv").read_text().splitlines()
+    assert lines[0] == "source,record,patient,site,split,labels"
+    assert len(lines) == len(cohort) + 1
+
+
+def test_a_partition_of_other_data_is_refused(cohort, tmp_path):
+    partition = deal(cohort, EVEN, "patients", 0.5, seed=0)
+    write_partition(tmp_path / "partition.csv", cohort, partition)
+    with pytest.raises(DataError, match="made from other data"):
+        read_partition(tmp_path / "partition.csv", cohort.take(np.arange(10)))
+    with pytest.raises(DataError, match=r"made-up/R000 is not in it"):
+        read_partition(tmp_path / "partition.csv", table(cohort, ["P1"] * len(cohort)))
+
+
+def test_labels_are_written_as_names():
+    assert label_text(np.array([0, 1, -1, 0, 1]), tuple("abcde")) == "b|e"
+    assert label_text(np.array([0, -1]), tuple("ab")) == ""
+
+
+def test_the_summary_counts_every_example_once(cohort):
+    partition = deal(cohort, EVEN, "patients", 0.5, seed=0)
+    rows = site_rows(cohort, partition)
+    assert [row["site"] for row in rows] == [*partition.sites, CENTRAL]
+    assert sum(row[s] for row in rows for s in ("train", "val", "test")) == len(cohort)
+    assert sum(row["patients"] for row in rows) == len(set(cohort.patients.tolist()))
+    central = next(row for row in rows if row["site"] == CENTRAL)
+    absent = [c for c, n in central["labels"].items() if n == 0]
+    assert list(unmeasurable(cohort, partition)) == absent
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10_000), min_size=1),
+    st.integers(0, 40),
+)
+def test_every_source_gets_a_site_and_all_sites_are_given(recordings, more):
+    clients = len(recordings) + more
+    shares = share_sites(dict.fromkeys(recordings), recordings, clients)
+    assert list(shares) == list(recordings)
+    assert sum(shares.values()) == clients
+    assert min(shares.values()) >= 1
+    by_size = sorted(recordings, key=lambda name: (recordings[name], shares[name]))
+    assert [shares[name] for name in by_size] == sorted(shares.values())
+
+
+def test_numbers_that_the_user_fixed_are_kept():
+    recordings = {"a": 10, "b": 1000, "c": 1000}
+    assert share_sites({"a": 5, "b": None, "c": None}, recordings, 9) == {"a": 5, "b": 2, "c": 2}
+    assert share_sites({"a": 5, "b": 3}, recordings, 8) == {"a": 5, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("sources", "clients"),
+    [({"a": None, "b": None}, 1), ({"a": 5, "b": None}, 5), ({"a": 5}, 8), ({"a": 5, "b": 4}, 8)],
+)
+def test_numbers_that_do_not_add_up_are_the_users_mistake(sources, clients):
+    with pytest.raises(ConfigError, match=f"--clients is {clients}"):
+        share_sites(sources, {"a": 10, "b": 10}, clients)
+
+
+def assert_ds2_is_central(cohort):
+    """DS2 and its people are central, and nobody else is."""
+    partition = deal(cohort, {"mitdb": 3}, "patients", 0.5, seed=0)
+    recordings = cohort.column("recordings")
+    central = set(recordings[partition.site == CENTRAL].tolist())
+    assert central == {*DS2, "201"}
+    assert all(len(where) == 1 for where in places(cohort, partition).values())
+    assert set(recordings.tolist()) - central == {*DS1} - {"201"}
+
+
+def test_201_and_202_are_one_person_whose_beats_no_site_trains_on(cohort):
+    recordings = np.array(sorted({*DS1, *DS2}))
+    people = np.where(recordings == "202", "201", recordings)
+    made = table(cohort, people, source="mitdb", task=BEAT)
+    shard = replace(made.shards[0], recordings=recordings)
+    assert_ds2_is_central(Cohort.of(BEAT, [shard]))
+
+
+@pytest.fixture(scope="module")
+def mitdb_beats(real_data, cache_dir):
+    if not DATASETS["mitdb"].found(real_data):
+        pytest.skip("no mitdb there")
+    return prepare(DATASETS["mitdb"], real_data, BEAT, cache_dir, workers=2)
+
+
+@pytest.mark.real
+def test_real_ds2_is_central_and_201_with_it(mitdb_beats):
+    assert_ds2_is_central(Cohort.open(BEAT, [mitdb_beats]))
+
+
+@pytest.mark.real
+def test_real_beats_are_as_many_as_the_protocol_says(mitdb_beats):
+    shard = open_shard(mitdb_beats)
+    per_class = dict(zip(BEAT_CLASSES, (shard.labels == 1).sum(axis=0).tolist(), strict=True))
+    assert per_class["S"] == 2781
+    assert (shard.labels == 1).sum() == 100_733
+    assert np.isin(shard.recordings, DS1).sum() == 51_021
+    assert shard.excluded == {"paced": list(PACED)}
+    fusion = {r: int((shard.labels[shard.recordings == r, 3] == 1).sum()) for r in ("208", "213")}
+    assert fusion == {"208": 373, "213": 362}
+    assert shard.labels[np.isin(shard.recordings, DS1), 4].sum() == 8
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "records"), [("cpsc2018", 150), ("cpsc2018-lead1", 1329)])
+def test_real_recordings_are_as_many_as_the_folder_holds(real_data, cache_dir, name, records):
+    source = DATASETS[name]
+    if not source.found(real_data):
+        pytest.skip(f"no {name} there")
+    shard = open_shard(prepare(source, real_data, RHYTHM, cache_dir, workers=2))
+    assert len(source.records(real_data)) == records
+    assert len(shard.names) + sum(map(len, shard.excluded.values())) == records

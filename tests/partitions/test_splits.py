@@ -1,0 +1,61 @@
+"""Splits keep their shares, and every class reaches every side where enough patients carry it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from fl.seeds import stream
+from partitions.splits import CENTRAL_SHARES, SITE_SHARES, split_site, stratify
+
+SHARES = [SITE_SHARES, CENTRAL_SHARES, (0.5, 0.5), (1.0,)]
+tables = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
+seeds = st.integers(0, 1000)
+
+
+def one_class_each(counts):
+    """(patient, class) where each patient carries one class."""
+    return np.eye(len(counts), dtype=bool)[np.repeat(np.arange(len(counts)), counts)]
+
+
+@given(tables, st.sampled_from(SHARES), seeds)
+def test_every_patient_gets_one_subset_and_sizes_are_near_the_shares(present, shares, seed):
+    subset = stratify(present, shares, stream(seed, "split"))
+    assert subset.shape == (len(present),)
+    assert set(subset.tolist()) <= set(range(len(shares)))
+    # Each class may pull a patient or two over: the classes come before the sizes.
+    slack = 2 + 2 * present.shape[1]
+    sizes = np.bincount(subset, minlength=len(shares))
+    assert (np.abs(sizes - np.array(shares) * len(present)) <= slack).all()
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.sampled_from(SHARES), seeds)
+def test_every_class_with_enough_carriers_is_on_every_side_in_its_share(counts, shares, seed):
+    subset = stratify(one_class_each(counts), shares, stream(seed, "split"))
+    class_of = np.repeat(np.arange(len(counts)), counts)
+    for c, n in enumerate(counts):
+        here = np.bincount(subset[class_of == c], minlength=len(shares))
+        assert (np.abs(here - np.array(shares) * n) <= len(shares)).all()
+        if n >= len(shares):
+            assert here.min() >= 1
+
+
+@given(tables, seeds)
+def test_the_same_stream_gives_the_same_split(present, seed):
+    one, other = (stratify(present, SITE_SHARES, stream(seed, "split")) for _ in range(2))
+    assert one.tolist() == other.tolist()
+
+
+@given(tables, seeds)
+def test_a_site_of_three_patients_or_more_trains_validates_and_tests(present, seed):
+    splits = split_site(present, stream(seed, "split"))
+    assert len(splits) == len(present)
+    if len(present) >= 3:
+        assert set(splits.tolist()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(("n", "splits"), [(0, []), (1, ["train"]), (2, ["train", "val"])])
+def test_a_smaller_site_trains_first(n, splits):
+    found = split_site(np.ones((n, 2), dtype=bool), stream(0, "split"))
+    assert sorted(found.tolist()) == splits

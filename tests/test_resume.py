@@ -1,0 +1,109 @@
+"""A run that is killed and resumed ends as the run that was never killed, byte for byte."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import run_sim
+from fl.seeds import stream
+
+ROOT = Path(__file__).parents[1]
+FLAGS = [
+    *("--data", "synthetic", "--synthetic-records", "50", "--clients", "3", "--rounds", "4"),
+    *("--model", "resnet1d", "--local-epochs", "1", "--partition", "patients", "--workers", "1"),
+    *("--fraction", "0.7", "--quiet"),
+]
+
+
+def without_seconds(path):
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def results(folder):
+    """Everything that must not depend on whether the run was killed."""
+    files = ("sites.csv", "summary.json", "predictions.csv", "partition.csv")
+    weights = sorted((folder / "weights").iterdir())
+    return {
+        "rounds.csv": without_seconds(folder / "rounds.csv"),
+        **{name: (folder / name).read_bytes() for name in files},
+        **{path.name: path.read_bytes() for path in weights},
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nobody killed."""
+    out = tmp_path_factory.mktemp("whole")
+    assert run_sim.main([*FLAGS, "--engine", "local", "--out", str(out), "--name", "run"]) == 0
+    return out / "run"
+
+
+def start(out, engine):
+    command = [sys.executable, str(ROOT / "run_sim.py"), *FLAGS, "--engine", engine]
+    return subprocess.Popen(
+        [*command, "--out", str(out), "--name", "run"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill_after(process, folder, rounds, seconds):
+    """Kill the driver, and whatever it started, a little after its n-th round."""
+    end = time.monotonic() + 120
+    table = folder / "rounds.csv"
+    while time.monotonic() < end and process.poll() is None:
+        if rounds == 0 or (table.exists() and len(without_seconds(table)) >= rounds):
+            break
+        time.sleep(0.02)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
+@pytest.mark.parametrize(("moment", "engine"), [(1, "local"), (2, "local"), (3, "ray")])
+def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path, moment, engine):
+    process = start(tmp_path, engine)
+    delay = stream(moment, "when to kill").uniform(0, 0.6)
+    kill_after(process, tmp_path / "run", rounds=moment, seconds=delay)
+    assert process.returncode == -signal.SIGKILL
+    assert run_sim.main(["--resume", str(tmp_path / "run"), "--engine", "local", "--quiet"]) == 0
+    assert results(tmp_path / "run") == results(whole)
+
+
+def test_a_resumed_run_says_so_and_is_complete(whole, tmp_path):
+    assert run_sim.main(["--resume", str(whole), "--quiet"]) == 0
+    run = json.loads((whole / "run.json").read_text())
+    assert run["status"] == "completed"
+    assert len(run["resumed"]) == 1
+
+
+def test_a_changed_setting_is_refused_by_name(whole, capsys):
+    assert run_sim.main(["--resume", str(whole), "--lr", "0.5", "--quiet"]) == 2
+    assert "--lr is 0.5, the run has 0.002" in capsys.readouterr().err
+
+
+def test_changed_data_are_refused_by_source(whole, tmp_path, capsys):
+    path = whole / "run.json"
+    kept = path.read_bytes()
+    run = json.loads(kept)
+    run["data"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(run))
+    try:
+        assert run_sim.main(["--resume", str(whole), "--quiet"]) == 2
+        assert "the recordings of synthetic" in capsys.readouterr().err
+    finally:
+        path.write_bytes(kept)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+    assert run_sim.main(["--resume", str(tmp_path)]) == 2
+    assert "is no run directory" in capsys.readouterr().err
