@@ -24,6 +24,7 @@ Column = NDArray[np.float64]
 
 BEAT_FS = 180.0  # Hz, half of MIT-BIH's rate
 BEAT_BEFORE, BEAT_AFTER = 48, 80  # samples: 0.27 s holds the P wave, 0.44 s the T wave
+NETWORK_FS = 90.0  # Hz; a network of a given size did as well on every second sample
 PACED_BEATS = frozenset("/f")
 LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not drown the rest
 
@@ -129,11 +130,17 @@ class Cut:
         classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
         return Examples(
             names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
-            signals=list(np.stack([beats, beats - median], axis=1).astype(np.float32)),
+            signals=list(_halved(np.stack([beats, beats - median], axis=1))),
             leads=(0, 1),
             labels=np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes],
             features=beat_features(beats, peaks / record.fs, causal=self.causal),
         )
+
+
+def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Mean of each two samples: from `BEAT_FS` to `NETWORK_FS`."""
+    pairs = signals.reshape(*signals.shape[:-1], -1, 2)
+    return np.asarray(pairs.mean(axis=-1), dtype=np.float32)
 
 
 def annotated_beats(notes: Annotations) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
