@@ -123,7 +123,9 @@ class Cut:
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
         lead = remove_baseline(lead, BEAT_FS)
         centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
-        beats = windows_around(zscore(lead), centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
+        if not self.causal:
+            lead = zscore(lead)
+        beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
         if self.causal:
             beats = beats / (_recent_scale(beats) + 1e-6)
         median = _usual(beats.astype(np.float64), self.causal)
@@ -313,7 +315,8 @@ def _rolling(
             column,
             percent,
             size=2 * each_side + 1,
-            mode="nearest",
+            # Beyond the first beat there is none: mirrored, but not into what is yet to come.
+            mode="nearest" if causal else "reflect",
             origin=each_side if causal else 0,
         )
         for column in np.ascontiguousarray(columns)

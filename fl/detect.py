@@ -1,10 +1,13 @@
 """Find heartbeats without annotations, and say how well that went."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fl.datasets import quiet
 
 Places = NDArray[np.int64]
 
@@ -12,17 +15,18 @@ MATCH_SECONDS = 0.15  # ANSI/AAMI EC57: a detection this near an annotated beat 
 
 
 def _xqrs(signal: NDArray[np.floating[Any]], fs: float) -> Places:
-    from wfdb.processing import XQRS
-
-    detector = XQRS(sig=signal, fs=fs)
-    detector.detect(verbose=False)
+    detector = quiet.processing().XQRS(sig=signal, fs=fs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wfdb's own, about its own arithmetic
+        detector.detect(verbose=False)
     return np.asarray(detector.qrs_inds, dtype=np.int64)
 
 
 def _gqrs(signal: NDArray[np.floating[Any]], fs: float) -> Places:
-    from wfdb.processing import gqrs_detect
-
-    return np.asarray(gqrs_detect(sig=signal, fs=fs), dtype=np.int64)
+    detect = quiet.processing().gqrs_detect
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(detect(sig=signal, fs=fs), dtype=np.int64)
 
 
 DETECTORS: dict[str, Callable[[NDArray[np.floating[Any]], float], Places]] = {
