@@ -227,6 +227,18 @@ def detector_quality(name: str, data: Path) -> dict[str, Any]:
     return quality
 
 
+def command() -> str:
+    """The command that was given, without the folders of this machine."""
+    words = iter(sys.argv[1:])
+    kept = ["python benchmarks/beat.py --data-dir DATA"]
+    for word in words:
+        if word in ("--data-dir", "--cache-dir", "--json", "--results", "--workers"):
+            next(words, None)
+        else:
+            kept.append(word)
+    return " ".join(kept)
+
+
 def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
     """What the results depend on, and where they were made."""
     settings = {
@@ -244,7 +256,7 @@ def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
         "details": settings,
         "machine": machine,
         "torch": torch.__version__,
-        "command": " ".join(["python", "benchmarks/beat.py", *sys.argv[1:]]),
+        "command": command(),
     }
 
 
