@@ -6,31 +6,27 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
-from fl.augment import AUGMENTATIONS
-from fl.cache import default_cache_dir, prepare, write_whole
-from fl.cohort import Cohort
+from fl.cache import default_cache_dir, prepare_all, write_whole
 from fl.config import RunConfig, load_config, need
 from fl.datasets.choose import Choice, choose_sources
 from fl.errors import ConfigError, DataError, FederationError
-from fl.models import MODELS
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder, shard_facts
 from fl.tasks import TASKS
-from partitions import PARTITIONERS
-from partitions.deal import Partition, deal, read_partition, share_sites, write_partition
-from partitions.summary import site_rows, unmeasurable
+
+if TYPE_CHECKING:
+    from fl.cohort import Cohort
+    from partitions.deal import Partition
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
     "--compare": "comparison with local-only and pooled training",
-    "--skew": "feature skew between sites",
     "--seeds": "repeats over several seeds",
     "--tensorboard": "TensorBoard logging",
     "--ray-address": "an existing Ray cluster",
@@ -84,8 +80,15 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
         if "data_dir" not in flags and os.environ.get("ECG_DATA"):
             flags["data_dir"] = os.environ["ECG_DATA"]
         config = load_config(flags, given.get("config"))
+    # Imported here: the processes that preprocess import this file, and have no use for torch.
+    from fl.augment import AUGMENTATIONS
+    from fl.models import MODELS
+    from partitions.make import check_partition
+    from partitions.skew import check_skews
+
+    check_partition(config)
     need(config.model, MODELS, "--model")
-    need(config.partition, PARTITIONERS, "--partition")
+    check_skews(config.skews, TASKS[config.task])
     for name in config.augmentations:
         need(name, AUGMENTATIONS, "--augment")
     return config, options
@@ -111,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, from data to table; returns the run directory."""
-    # Imported here, so that a mistake in a flag is answered before flwr and ray load.
+    # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
+    from partitions.drawing import draw_mix
+    from partitions.make import check_holdout
+    from partitions.skew import device_facts
+    from partitions.summary import non_iid, site_rows, unmeasurable
     from server.simulate import check_device
     from server.strategies import STRATEGIES
 
@@ -121,6 +128,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     width = None if sys.stdout.isatty() else 100
     console = Console(highlight=False, markup=False, width=width)
     choice = choose_sources(config)
+    check_holdout(config, choice)
     if choice.synthetic:
         console.print(show.synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
@@ -135,13 +143,21 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         cohort, partition = dealt(config, choice, shards, record)
         record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
         rows = site_rows(cohort, partition)
-        lacking = unmeasurable(cohort, partition)
+        lacking, apart = unmeasurable(cohort, partition), non_iid(cohort, partition)
+        devices = device_facts(config.skews, cohort.task, config.seed, partition.sites)
         record.update(status="running", sites=rows, not_measurable_centrally=lacking)
+        record.update(non_iid=apart, devices=devices)
+        picture = draw_mix(cohort, partition, apart, bool(choice.synthetic))
+        write_whole(record.folder / "partition.svg", picture)
         if not options.quiet:
             console.print(show.partition_table(rows, cohort.task.classes))
+            console.print(show.non_iid_line(apart))
+            for name, faults in devices.items():
+                console.print(show.device_line(name, faults))
         if lacking:
             console.print(f"No central test record shows {', '.join(lacking)}: n/a there.")
-        results = federate(config, shards, record, show.make_view(console, options.quiet))
+        view = show.make_view(console, options.quiet)
+        results = federate(config, shards, record, view, len(partition.sites))
         summary = {
             "task": config.task,
             "synthetic": bool(choice.synthetic),
@@ -154,6 +170,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
     show.print_results(console, summary, choice.synthetic)
+    console.print(show.left_out(record.content["data"]))
     console.print(f"Results: {record.folder}")
     return record.folder
 
@@ -169,16 +186,19 @@ def preprocess(
     workers = config.workers or available_cores()
     root, task = Path(config.data_dir), TASKS[config.task]
     with show.Steps(console, options.quiet) as steps:
-        return [
-            prepare(source, root, task, cache_dir, workers, partial(steps.step, name))
-            for name, source in choice.sources.items()
-        ]
+        return list(
+            prepare_all(choice.sources, root, task, cache_dir, workers, steps.step).values()
+        )
 
 
 def dealt(
     config: RunConfig, choice: Choice, shards: list[Path], record: RunRecord
-) -> tuple[Cohort, Partition]:
+) -> tuple["Cohort", "Partition"]:
     """The cohort and its partition: dealt and written, or read again when a run goes on."""
+    from fl.cohort import Cohort
+    from partitions.deal import read_partition, write_partition
+    from partitions.make import make_partition
+
     cohort, copies = Cohort.open(TASKS[config.task], shards).without_copies()
     facts = [shard_facts(shard, copies) for shard in cohort.shards]
     record.refuse_other_data(facts)
@@ -186,19 +206,14 @@ def dealt(
     if path.exists():
         partition = read_partition(path, cohort)
     else:
-        held = {
-            name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
-            for name in choice.sites
-        }
-        sites = share_sites(choice.sites, held, config.clients)
-        partition = deal(cohort, sites, config.partition, config.alpha, config.seed, choice.holdout)
+        partition = make_partition(config, choice, cohort)
         write_partition(path, cohort, partition)
     record.update(data=facts)
     return cohort, partition
 
 
 def federate(
-    config: RunConfig, shards: list[Path], record: RunRecord, view: show.PlainView
+    config: RunConfig, shards: list[Path], record: RunRecord, view: show.PlainView, n_sites: int
 ) -> dict[str, Any]:
     """Train by the strategy asked for; its part of summary.json by name."""
     from clients.app import app as client_app
@@ -211,6 +226,7 @@ def federate(
         strategy=config.strategy,
         workspace=str(record.folder.resolve()),
         shards=tuple(str(path) for path in shards),
+        n_sites=n_sites,
     )
     results: dict[str, Any] = {}
 
@@ -220,7 +236,7 @@ def federate(
 
     began = time.monotonic()
     try:
-        simulate(server_app(view, finished), client_app, job, config.clients)
+        simulate(server_app(view, finished), client_app, job, n_sites)
     finally:
         view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)

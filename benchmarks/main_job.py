@@ -85,7 +85,7 @@ def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, Tally]
     by_source: dict[str, Tally] = {}
     none: dict[str, Thresholds] | None = None
     for name in sites:
-        found = fit.evaluate_visit(opened[name], job, weights, VAL, none)
+        found = fit.evaluate_visit(opened[name], job, weights, VAL, none, job.config.rounds)
         known = by_source.get(found.source, empty_tally(found.tally.positive.shape[0]))
         by_source[found.source] = known + found.tally
     return by_source
@@ -96,7 +96,7 @@ def alone(job: Job, name: str) -> dict[str, Any]:
     site = fit.open_sites(job.workspace, job.shards, job.config.task)[name]
     weights = initial_weights(job)
     for number in range(1, job.config.rounds + 1):
-        weights = fit.train_visit(site, job, weights, number, mu=0.0).weights
+        weights = fit.train_visit(site, job, weights, number, mu=0.0, control={}).weights
     return central(job, weights, validation(job, weights, [name]))
 
 

@@ -26,9 +26,9 @@ def query(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """One round's training on the site's own records."""
     job, site = _site(message, context)
-    trained = fit.train_visit(
-        site, job, wire.read_weights(message), wire.read_round(message), wire.read_mu(message)
-    )
+    weights, control = wire.split_control(wire.read_weights(message))
+    number, mu = wire.read_round(message), wire.read_mu(message)
+    trained = fit.train_visit(site, job, weights, number, mu, control)
     return wire.trained_reply(trained, message)
 
 
@@ -37,5 +37,6 @@ def evaluate(message: Message, context: Context) -> Message:
     """How well the given weights do on the site's own records."""
     job, site = _site(message, context)
     split, thresholds = wire.read_split(message)
-    evaluated = fit.evaluate_visit(site, job, wire.read_weights(message), split, thresholds)
+    weights, number = wire.read_weights(message), wire.read_round(message)
+    evaluated = fit.evaluate_visit(site, job, weights, split, thresholds, number)
     return wire.evaluated_reply(evaluated, message)

@@ -1,29 +1,27 @@
 """What a site does when it is visited: train on its own records, or be measured on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
-from fl.cache import write_whole
+from clients.keep import Keep
+from clients.rules import next_control, penalty_of
 from fl.cohort import Cohort
 from fl.config import RunConfig
 from fl.evaluation import evaluate_group, predictions_text, write_predictions
 from fl.metrics import Thresholds, tally
 from fl.models import build_network
 from fl.tasks import TASKS
-from fl.training import OptimizerState, Penalty, Plan, fit, mean_loss, predict
-from fl.weights import Weights, get_weights, set_weights
+from fl.training import Plan, fit, mean_loss, predict
+from fl.weights import Weights, get_weights, local_names, set_weights
 from fl.wire import Evaluated, Hello, Job, Trained
 from partitions.deal import open_partition
+from partitions.skew import device_of
 from partitions.splits import TEST, TRAIN, VAL
-
-KEPT_STATES = 2  # the last two rounds': a resumed run goes back one at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +34,26 @@ class Site:
 
 
 @lru_cache(maxsize=4)
-def open_sites(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, Site]:
-    """Every site of a simulated run, by name. Signals stay in the shared memory maps."""
+def open_sites(
+    workspace: str,
+    shards: tuple[str, ...],
+    task: str,
+    skews: tuple[str, ...] = (),
+    seed: int = 0,
+) -> dict[str, Site]:
+    """Every site of a simulated run, by name. Signals stay in the shared memory maps.
+
+    With skew every site sees its records through a device of its own, drawn by `seed`.
+    """
     cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
+    devices = {name: device_of(skews, TASKS[task], seed, name) for name in partition.sites}
     return {
         name: Site(
             name=name,
-            splits={s: cohort.take(partition.rows(name, s)) for s in (TRAIN, VAL, TEST)},
+            splits={
+                s: cohort.take(partition.rows(name, s)).through(devices[name])
+                for s in (TRAIN, VAL, TEST)
+            },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
         )
         for name in partition.sites
@@ -51,7 +62,8 @@ def open_sites(workspace: str, shards: tuple[str, ...], task: str) -> dict[str, 
 
 def open_site(job: Job, number: int) -> Site:
     """The site that simulated node `number` acts for."""
-    sites = open_sites(job.workspace, job.shards, job.config.task)
+    config = job.config
+    sites = open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
     return sites[sorted(sites)[number]]
 
 
@@ -67,34 +79,43 @@ def hello(site: Site) -> Hello:
     return Hello(site=site.name, n_train=n[TRAIN], n_val=n[VAL], n_test=n[TEST])
 
 
-def proximal_penalty(local: Sequence[Tensor], anchor: Sequence[Tensor], mu: float) -> Tensor:
-    """FedProx's term mu/2 * sum ||w - w_global||^2, squared as in the paper.
+def train_visit(
+    site: Site, job: Job, weights: Weights, round_number: int, mu: float, control: Weights
+) -> Trained:
+    """Train the given weights on the site's records for one round.
 
-    Source: Li et al. 2020, arXiv:1812.06127. Both are sequences, not generators: the term is
-    needed again for every batch.
+    `control` is SCAFFOLD's control variate, empty for every other strategy.
     """
-    distance = torch.stack([(w - g).pow(2).sum() for w, g in zip(local, anchor, strict=True)])
-    return mu / 2 * distance.sum()
-
-
-def train_visit(site: Site, job: Job, weights: Weights, round_number: int, mu: float) -> Trained:
-    """Train the given weights on the site's records for one round."""
     config, cohort = job.config, site.splits[TRAIN]
     network = network_for(config.model, config.task)
-    set_weights(network, weights)
-    state_folder = site.folder / job.strategy
+    start = weights | own_entries(site, job, round_number)
+    set_weights(network, start)
+    optimizer = Keep(site.folder / job.strategy / "optimizer")
+    controls = Keep(site.folder / job.strategy / "control")
+    own = controls.before(round_number) or {k: np.zeros_like(v) for k, v in control.items()}
+    state = {k: torch.from_numpy(v) for k, v in optimizer.before(round_number).items()}
     fitted = fit(
         network,
         cohort,
         _plan(config, site.name, round_number),
-        state=_last_state(state_folder, round_number),
-        penalty=_penalty(network, mu, config.device),
+        state=state,
+        penalty=penalty_of(network, mu, control, own, config.device),
     )
-    _keep_state(state_folder, round_number, fitted.state)
+    optimizer.put(round_number, {k: v.numpy() for k, v in fitted.state.items()})
+    found = get_weights(network)
+    local = local_names(config.strategy, config.model, config.task)
+    if local:
+        entries(site, job).put(round_number, {k: found[k] for k in sorted(local)})
+    changed: Weights = {}
+    if control:
+        new = next_control(own, control, start, found, fitted.lr_sum)
+        controls.put(round_number, new)
+        changed = {k: control[k] + new[k] - own[k] for k in control}
     weight = cohort.epoch_weights(config.per_recording)
     return Trained(
         site=site.name,
-        weights=get_weights(network),
+        weights={k: v for k, v in found.items() if k not in local},
+        control=changed,
         n_records=round(weight.sum()),
         annotated=tuple(np.rint(weight @ (cohort.labels >= 0)).astype(int).tolist()),
         recorded=tuple(np.rint(weight @ cohort.lead_mask).astype(int).tolist()),
@@ -104,21 +125,34 @@ def train_visit(site: Site, job: Job, weights: Weights, round_number: int, mu: f
     )
 
 
+def entries(site: Site, job: Job) -> Keep:
+    """FedBN's normalisation layers, of every round: the best round may be any."""
+    return Keep(site.folder / job.strategy / "own", prune=False)
+
+
+def own_entries(site: Site, job: Job, round_number: int) -> Weights:
+    """The site's own entries as they were before a round."""
+    return entries(site, job).before(round_number)
+
+
 def evaluate_visit(
     site: Site,
     job: Job,
     weights: Weights,
     split: str,
     thresholds: dict[str, Thresholds] | None,
+    round_number: int,
 ) -> Evaluated:
-    """Measure the given weights on one split of the site's records.
+    """Measure the weights of a round on one split of the site's records.
 
     On test the site also writes its predictions, in its own folder, and reports its measures.
     """
     config, cohort = job.config, site.splits[split]
     task = TASKS[config.task]
     network = network_for(config.model, config.task)
-    set_weights(network, weights)
+    set_weights(network, weights | own_entries(site, job, round_number + 1))
+    if split == TEST and config.strategy == "finetune":
+        finetune(network, site, config)
     p = predict(network, cohort, device=config.device)
     report = {}
     if split == TEST and len(cohort):
@@ -137,6 +171,33 @@ def evaluate_visit(
     )
 
 
+def finetune(network: nn.Module, site: Site, config: RunConfig) -> None:
+    """A few more epochs on the site's own records, kept only if its validation is better.
+
+    A tenth of the learning rate, constant: the schedule of the federation has ended.
+    """
+    if not len(site.splits[TRAIN]):
+        return
+    before, loss = get_weights(network), _val_loss(network, site, config)
+    plan = replace(
+        _plan(config, site.name, config.rounds + 1),
+        epochs=config.finetune_epochs,
+        lr=config.lr / 10,
+        constant=True,
+    )
+    fit(network, site.splits[TRAIN], plan)
+    # Without validation records there is no telling, and the global weights stay.
+    if not _val_loss(network, site, config) < loss:
+        set_weights(network, before)
+
+
+def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:
+    val = site.splits[VAL]
+    if not len(val):
+        return float("nan")
+    return mean_loss(val.task, val.labels, predict(network, val, device=config.device))
+
+
 def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
     return Plan(
         seed=config.seed,
@@ -150,28 +211,6 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         per_recording=config.per_recording,
         augment=config.augmentations,
         imbalance=config.imbalance,
+        sgd=config.strategy == "scaffold",
         device=config.device,
     )
-
-
-def _penalty(network: nn.Module, mu: float, device: str) -> Penalty | None:
-    if mu == 0:
-        return None
-    network.to(device)
-    anchor = [w.detach().clone() for w in network.parameters()]
-    return lambda net: proximal_penalty(list(net.parameters()), anchor, mu)
-
-
-def _last_state(folder: Path, round_number: int) -> OptimizerState | None:
-    """The optimizer's state after the site's last visit before this round."""
-    before = [
-        path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_number
-    ]
-    return load(before[-1].read_bytes()) if before else None
-
-
-def _keep_state(folder: Path, round_number: int, state: OptimizerState) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{round_number:06d}.safetensors", save(state))
-    for old in sorted(folder.glob("*.safetensors"))[:-KEPT_STATES]:
-        old.unlink()

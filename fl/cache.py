@@ -10,8 +10,9 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -28,7 +29,10 @@ from fl.tasks import TASKS, Task
 
 FORMAT = 2
 FILES = ("signals.npy", "index.npz")  # those whose sums cache.json holds
+FEW = 16  # records; fewer are done sooner than worker processes start
+CHUNK = 8  # records handed to a worker at a time, at most
 Progress = Callable[[int, int], None]  # records done, records in all
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,27 @@ def prepare(
     progress: Progress | None = None,
 ) -> Path:
     """Folder of the source's examples, made first if it is not there whole."""
+
+    def step(_: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    return prepare_all({"": source}, root, task, cache_dir, workers, step)[""]
+
+
+def prepare_all(
+    sources: Mapping[str, Source],
+    root: Path,
+    task: Task,
+    cache_dir: Path,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Path]:
+    """Folder of each source's examples; `progress` is told name, records done, records in all.
+
+    One set of worker processes serves all sources, since each takes a second to start, and has
+    the work of all sources from the beginning, so that none waits while a source is written.
+    """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,16 +104,62 @@ def prepare(
             f"--cache-dir: {cache_dir} cannot be made ({error.strerror}). Name a folder you may "
             "write to, or set $HEARTFED_CACHE."
         ) from None
+    with ExitStack() as stack:
+        crew = Crew(workers, stack)
+        builds = {
+            name: _begin(source, root, task, cache_dir, crew) for name, source in sources.items()
+        }
+        for name, build in builds.items():
+            if build.results is not None:
+                _finish(build, task, partial(progress, name) if progress else None)
+        return {name: build.path for name, build in builds.items()}
+
+
+class Crew:
+    """Worker processes that start when there is work for them."""
+
+    def __init__(self, workers: int, stack: ExitStack) -> None:
+        self.workers, self._stack = workers, stack
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
+        """`work` of each name, in the order of the names."""
+        if self.workers < 2 or len(names) < FEW:
+            return map(work, names)
+        if self._pool is None:
+            # Spawned, not forked: the parent may hold threads (progress display) and open locks.
+            pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            self._pool = pool
+            self._stack.callback(pool.shutdown, cancel_futures=True)
+        chunk = max(1, min(CHUNK, len(names) // (8 * self.workers)))
+        return self._pool.map(work, names, chunksize=chunk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A source's cache folder, and the records that are being preprocessed for it."""
+
+    source: Source
+    digest: str
+    path: Path
+    names: list[str]
+    results: Iterator["Made | str"] | None  # of each name; None: the folder is there whole
+
+
+def _begin(source: Source, root: Path, task: Task, cache_dir: Path, crew: Crew) -> Build:
+    """Hands the records to the workers, unless the folder is there whole."""
     digest = content_digest(source, root, cache_dir)
     key = hashlib.blake2b(
         f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
     ).hexdigest()
     path = cache_dir / f"{source.card.name}-{task.name}-{key}"
-    if not _is_whole(path):
-        # A folder that fails its own sums is of no use to anyone, so it goes first.
-        shutil.rmtree(path, ignore_errors=True)
-        _build(source, root, task, path, digest, workers, progress)
-    return path
+    if _is_whole(path):
+        return Build(source=source, digest=digest, path=path, names=[], results=None)
+    # A folder that fails its own sums is of no use to anyone, so it goes first.
+    shutil.rmtree(path, ignore_errors=True)
+    names = source.records(root)
+    results = crew.map(partial(_preprocess, source, root, task.name), names)
+    return Build(source=source, digest=digest, path=path, names=names, results=results)
 
 
 def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
@@ -176,26 +247,18 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _build(
-    source: Source,
-    root: Path,
-    task: Task,
-    path: Path,
-    digest: str,
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """Preprocess every record into a temporary folder, then give it its name in one step."""
+def _finish(build: Build, task: Task, progress: Progress | None) -> None:
+    """Write every record's examples to a temporary folder, then give it its name in one step."""
+    source, path, names = build.source, build.path, build.names
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        names = source.records(root)
         excluded: dict[str, list[str]] = {}
         prints: dict[str, list[str]] = {}
         seen = Seen()
-        rows: list[dict[str, object]] = []
+        parts: list[Columns] = []
         chunks: list[NDArray[np.float16]] = []
-        offset = 0
-        for done, (name, result) in enumerate(_preprocessed(source, root, task, names, workers), 1):
+        results = zip(names, build.results or (), strict=True)
+        for done, (name, result) in enumerate(results, start=1):
             verdict = result if isinstance(result, str) else ""
             if not isinstance(result, str) and seen.same_as(name, result[0]):
                 verdict = "duplicate"
@@ -203,25 +266,23 @@ def _build(
                 excluded.setdefault(verdict, []).append(name)
             else:
                 prints[name] = list(result[0])
-                for row, samples in result[1]:
-                    rows.append(row | {"offsets": offset})
-                    chunks.append(samples)
-                    offset += samples.size
+                parts.append(result[1])
+                chunks.append(result[2])
             if progress is not None:
                 progress(done, len(names))
-        if not rows:
+        if not parts:
             reasons = ", ".join(f"{k}: {len(v)}" for k, v in sorted(excluded.items()))
             raise DataError(
                 f"{source.card.name}: none of {len(names)} records can be used for "
                 f"{task.name} ({reasons}). `python -m fl.datasets check` names each one."
             )
         np.save(temporary / "signals.npy", np.concatenate(chunks))
-        np.savez(temporary / "index.npz", allow_pickle=False, **_columns(rows))
+        np.savez(temporary / "index.npz", allow_pickle=False, **_columns(parts))
         sums = {n: _file_digest(temporary / n) for n in FILES}
         facts = {
             "source": source.card.name,
             "task": task.name,
-            "digest": digest,
+            "digest": build.digest,
             "excluded": excluded,
             "prints": prints,
             "sha256": sums,
@@ -238,24 +299,12 @@ def _build(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-Row = tuple[dict[str, object], NDArray[np.float16]]
-Made = tuple[tuple[str, ...], list[Row]]  # fingerprints of the recording, its examples
-
-
-def _preprocessed(
-    source: Source, root: Path, task: Task, names: list[str], workers: int
-) -> Iterator[tuple[str, Made | str]]:
-    """Each record's examples, or its verdict, in the order of `names`."""
-    work = partial(_preprocess, source, root, task.name)
-    if workers < 2 or len(names) < 16:
-        yield from zip(names, map(work, names), strict=True)
-        return
-    # Spawned, not forked: the parent may hold threads (progress display) and open locks.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from zip(names, pool.map(work, names, chunksize=8), strict=True)
+# Fingerprints of a recording; what is known of each example; their samples in one row.
+Made = tuple[tuple[str, ...], Columns, NDArray[np.float16]]
 
 
 def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made | str:
+    """A record's examples, or its verdict."""
     task = TASKS[task_name]
     try:
         record = source.read(root, name)
@@ -266,37 +315,30 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made |
     mask[list(examples.leads)] = True
     # A lead's rows follow the task's lead order, whatever the order in the file.
     order = np.argsort(examples.leads)
-    rows: list[Row] = [
-        (
-            {
-                "names": example,
-                "recordings": name,
-                "patients": record.patient,
-                "groups": record.group,
-                "first_labels": record.first_label,
-                "sexes": record.sex,
-                "ages": np.nan if record.age is None else record.age,
-                "labels": labels,
-                "features": features,
-                "lead_mask": mask,
-                "lengths": signal.shape[1],
-            },
-            signal[order].astype(np.float16).ravel(),
-        )
-        for example, signal, labels, features in zip(
-            examples.names, examples.signals, examples.labels, examples.features, strict=True
-        )
-    ]
-    return fingerprints(record.leads, record.signal), rows
-
-
-def _columns(rows: list[dict[str, object]]) -> dict[str, Any]:
-    """Rows to columns, with the widths and types that `Shard` states."""
-    types = {"ages": np.float32, "offsets": np.int64, "lengths": np.int64}
-    columns = {
-        name: np.array([row[name] for row in rows], dtype=types.get(name)) for name in rows[0]
+    count = len(examples.names)
+    columns: Columns = {
+        "names": np.array(examples.names),
+        "recordings": np.repeat(name, count),
+        "patients": np.repeat(record.patient, count),
+        "groups": np.repeat(record.group, count),
+        "first_labels": np.repeat(record.first_label, count),
+        "sexes": np.repeat(record.sex, count),
+        "ages": np.repeat(np.float32(np.nan if record.age is None else record.age), count),
+        "labels": examples.labels,
+        "features": examples.features,
+        "lead_mask": np.tile(mask, (count, 1)),
+        "lengths": np.array([signal.shape[1] for signal in examples.signals], dtype=np.int64),
     }
+    samples = [signal[order].astype(np.float16).ravel() for signal in examples.signals]
+    return fingerprints(record.leads, record.signal), columns, np.concatenate(samples)
+
+
+def _columns(parts: list[Columns]) -> Columns:
+    """The columns of all records, one under the other, and where each example's samples begin."""
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     twice = [n for n, k in Counter(columns["names"].tolist()).items() if k > 1]
     if twice:
         raise ValueError(f"example names are not unique: {twice[:3]}")
+    sizes = columns["lengths"] * columns["lead_mask"].sum(axis=1)
+    columns["offsets"] = sizes.cumsum() - sizes
     return columns

@@ -1,8 +1,9 @@
 """Examples of several sources side by side, and batches cut from their memory maps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,22 @@ class Batch:
     labels: torch.Tensor  # (batch, class) float32; -1 where not annotated
 
 
+class Device(Protocol):
+    """A recorder of a site's own. It makes the same of the same example every time."""
+
+    def leads(self, recorded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which recorded leads it delivers: (example, lead) -> (example, lead)."""
+
+    def signal(
+        self, signal: NDArray[np.float32], names: NDArray[np.str_], at: Indices
+    ) -> NDArray[np.float32]:
+        """What it makes of crops (example, lead, sample).
+
+        `names` tells the examples apart, `at` (example, sample) is where in its example each
+        sample is.
+        """
+
+
 @dataclass(frozen=True)
 class Cohort:
     """Patients and their examples: rows of one or several shards, in a fixed order."""
@@ -33,6 +50,7 @@ class Cohort:
     shards: tuple[Shard, ...]
     shard: Indices  # (example,) which shard
     row: Indices  # (example,) which row of it
+    device: Device | None = None  # what the examples pass through when a batch is cut
 
     @classmethod
     def of(cls, task: Task, shards: list[Shard]) -> "Cohort":
@@ -75,7 +93,11 @@ class Cohort:
 
     def take(self, indices: Indices) -> "Cohort":
         """Only these examples, in this order."""
-        return Cohort(self.task, self.shards, self.shard[indices], self.row[indices])
+        return replace(self, shard=self.shard[indices], row=self.row[indices])
+
+    def through(self, device: Device | None) -> "Cohort":
+        """The same examples as that recorder would have delivered them."""
+        return replace(self, device=device)
 
     def column(self, name: str) -> NDArray[np.generic]:
         """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
@@ -92,7 +114,8 @@ class Cohort:
     @cached_property
     def lead_mask(self) -> NDArray[np.bool_]:
         """(example, lead) whether the lead was recorded."""
-        return self.column("lead_mask").astype(bool)
+        recorded = self.column("lead_mask").astype(bool)
+        return recorded if self.device is None else self.device.leads(recorded)
 
     @cached_property
     def sources(self) -> NDArray[np.str_]:
@@ -117,10 +140,10 @@ class Cohort:
 
     @cached_property
     def _gather(self) -> tuple[Indices, NDArray[np.bool_], NDArray[np.float32]]:
-        mask = self.lead_mask
-        rank = np.maximum(mask.cumsum(axis=1) - 1, 0)  # a lead's place among the recorded ones
+        stored = self.column("lead_mask").astype(bool)
+        rank = np.maximum(stored.cumsum(axis=1) - 1, 0)  # a lead's place among the recorded ones
         first = self.column("offsets").astype(np.int64)[:, None] + rank * self.lengths[:, None]
-        return first, mask, self.column("features").astype(np.float32)
+        return first, self.lead_mask, self.column("features").astype(np.float32)
 
     def batch(self, indices: Indices, starts: Indices) -> Batch:
         """`task.samples` samples of each example from its start; shape (batch, lead, sample).
@@ -138,6 +161,8 @@ class Cohort:
             rows = chosen[example]
             positions = first[indices[rows], lead][:, None] + at[rows]
             signal[rows, lead] = self.shards[number].signals[positions]
+        if self.device is not None:
+            signal = self.device.signal(signal, self.names[indices], at)
         return Batch(
             signal=torch.from_numpy(signal),
             lead_mask=torch.from_numpy(mask[indices].astype(np.float32)),

@@ -32,12 +32,19 @@ class RunConfig(BaseModel):
     )
     clients: int = Field(8, ge=1, description="number of sites")
     partition: str = Field(
-        "", description="how patients are dealt to sites (dirichlet for rhythm, patients for beat)"
+        "",
+        description="how patients are dealt to sites, or file:PATH of a saved partition.csv "
+        "(dirichlet for rhythm, patients for beat)",
     )
     alpha: float = Field(
         0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
     )
-    holdout: str = Field("", description="a source that no site trains on, tested as unseen")
+    holdout: str = Field(
+        "", description="a source, or one site by name, that is not trained on and tested as unseen"
+    )
+    skew: str = Field(
+        "", description="what each site's own recorder does: any of noise,gain,leads,rate"
+    )
     model: str = Field("", description="network (default: the task's own)")
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
@@ -66,7 +73,14 @@ class RunConfig(BaseModel):
         description="changes to training batches, e.g. lead_dropout,noise; auto: the task's own; "
         "none",
     )
-    lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
+    lr: float = Field(
+        0.0,
+        ge=0,
+        description="peak learning rate; 0: 0.002 (AdamW), 0.05 for scaffold (plain SGD)",
+    )
+    finetune_epochs: int = Field(
+        3, ge=1, description="strategy finetune: epochs at each site after the last round"
+    )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
@@ -95,6 +109,8 @@ class RunConfig(BaseModel):
         for name, value in (("model", task.model), ("partition", task.partition)):
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+        if self.lr == 0:
+            object.__setattr__(self, "lr", 0.05 if self.strategy == "scaffold" else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.imbalance == "auto":
@@ -111,6 +127,17 @@ class RunConfig(BaseModel):
     def augmentations(self) -> tuple[str, ...]:
         """Names of the changes to training batches."""
         return () if self.augment == "none" else tuple(self.augment.split(","))
+
+    @property
+    def skews(self) -> tuple[str, ...]:
+        """Names of what each site's recorder does."""
+        return tuple(self.skew.split(",")) if self.skew else ()
+
+    @property
+    def partition_file(self) -> Path | None:
+        """The saved partition to use, if one is named."""
+        scheme, _, path = self.partition.partition(":")
+        return Path(path) if scheme == "file" else None
 
 
 def load_config(flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fl
 from fl.cache import Shard, write_whole
 from fl.config import RunConfig, load_config
@@ -130,14 +132,16 @@ class RunRecord:
 def shard_facts(shard: Shard, copies: Mapping[str, list[str]]) -> dict[str, Any]:
     """What run.json says of one source: content, counts, and every record left out and why."""
     excluded = dict(shard.excluded)
-    if shard.source in copies:
-        excluded["duplicate"] = [*excluded.get("duplicate", []), *copies[shard.source]]
+    repeated = copies.get(shard.source, [])
+    if repeated:
+        excluded["duplicate"] = [*excluded.get("duplicate", []), *repeated]
+    used = ~np.isin(shard.recordings, repeated)
     return {
         "source": shard.source,
         "sha256": shard.digest,
         "cache": str(shard.path),
-        "examples": len(shard.names),
-        "recordings": len(set(shard.recordings.tolist())),
-        "patients": len(set(shard.patients.tolist())),
+        "examples": int(used.sum()),
+        "recordings": len(set(shard.recordings[used].tolist())),
+        "patients": len(set(shard.patients[used].tolist())),
         "excluded": excluded,
     }

@@ -1,6 +1,8 @@
 """Resample, filter, cut and normalise: arrays in, arrays out. Shapes are (lead, sample)."""
 
 from fractions import Fraction
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +28,15 @@ def bandpass(signal: Signal, fs: float, low: float = 0.5, high: float = 40.0) ->
 
     0.5 Hz keeps the ST segment; a 3 Hz high-pass would bend it.
     """
-    sos = butter(3, [low, high], btype="bandpass", fs=fs, output="sos")
+    sos = _butterworth(low, high, fs)
     padding = min(signal.shape[-1] - 1, int(2 * fs))  # 2 s, the time constant of 0.5 Hz
     return np.asarray(sosfiltfilt(sos, signal, axis=-1, padlen=padding), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)  # designing the filter takes longer than a short recording's filtering
+def _butterworth(low: float, high: float, fs: float) -> NDArray[Any]:
+    sos: NDArray[Any] = butter(3, [low, high], btype="bandpass", fs=fs, output="sos")
+    return sos
 
 
 def remove_baseline(signal: Signal, fs: float) -> Signal:
@@ -37,11 +45,11 @@ def remove_baseline(signal: Signal, fs: float) -> Signal:
     The first removes QRS and P, the second T; what is left is the baseline.
     Source: de Chazal et al. 2004, 10.1109/TBME.2004.827359.
     """
-    baseline = signal
-    for seconds in (0.2, 0.6):
-        size = int(seconds * fs) | 1  # odd, so that the window is centred
-        # Lead by lead: in one dimension the filter is 20 times as fast.
-        baseline = np.stack([median_filter(row, size=size, mode="nearest") for row in baseline])
+    baseline = np.array(signal)
+    for lead in range(len(baseline)):  # scipy has a fast median for one row, none for many
+        for seconds in (0.2, 0.6):
+            size = int(seconds * fs) | 1  # odd, so that the window is centred
+            baseline[lead] = median_filter(baseline[lead], size=size, mode="nearest")
     return np.asarray(signal - baseline, dtype=np.float32)
 
 

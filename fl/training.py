@@ -38,6 +38,8 @@ class Plan:
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     imbalance: str = "none"  # a name of IMBALANCE
+    sgd: bool = False  # plain gradient steps, unclipped, instead of AdamW
+    constant: bool = False  # `lr` throughout, no schedule
     device: str = "cpu"
 
 
@@ -48,6 +50,7 @@ class Fitted:
     loss_sum: float  # sum over examples of the training loss, seen while training
     n_seen: int  # examples seen, all epochs
     steps: int
+    lr_sum: float  # sum of the steps' learning rates
     state: OptimizerState
 
 
@@ -88,6 +91,8 @@ def _unsure(log_p: Tensor, focus: float) -> Tensor:
 
 def learning_rate(plan: Plan, done: float) -> float:
     """Warm-up then cosine over the whole run, not over one visit. `done`: share of the visit."""
+    if plan.constant:
+        return plan.lr
     progress = (plan.round - 1 + done) / plan.rounds
     warm = min(1.0, progress / WARMUP) if progress < WARMUP else 1.0
     return plan.lr * max(warm, 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -110,26 +115,19 @@ def fit(
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
     network.to(plan.device).train()
     named = dict(network.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for n, p in named.items() if "rr" not in n], "rate": 1.0},
-            {"params": [p for n, p in named.items() if "rr" in n], "rate": RR_RATE},
-        ],
-        lr=plan.lr,
-        weight_decay=plan.weight_decay,
-        foreach=True,
-    )
+    optimizer = _optimizer(named, plan)
     _restore(optimizer, named, state)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
-    loss_sum, n_seen, step = 0.0, 0, 0
+    loss_sum, lr_sum, n_seen, step = 0.0, 0.0, 0, 0
     for _ in range(plan.epochs):
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
         for chosen in np.array_split(order, batches):
+            rate = learning_rate(plan, min(step / total, 1.0))
             for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * learning_rate(plan, min(step / total, 1.0))
+                group["lr"] = group["rate"] * rate
             batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
             batch = augmented(batch, cohort.task, plan.augment, rng)
             logits = _apply(network, batch, plan.device)
@@ -139,12 +137,20 @@ def fit(
             objective = loss if penalty is None else loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(objective)
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            if not plan.sgd:
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             loss_sum += loss.item() * len(chosen)
+            lr_sum += rate
             n_seen += len(chosen)
             step += 1
-    return Fitted(loss_sum=loss_sum, n_seen=n_seen, steps=step, state=_saved(optimizer, named))
+    return Fitted(
+        loss_sum=loss_sum,
+        n_seen=n_seen,
+        steps=step,
+        lr_sum=lr_sum,
+        state=_saved(optimizer, named),
+    )
 
 
 def predict(
@@ -180,6 +186,17 @@ def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> f
         return float(-np.log(p[labels == 1]).mean())
     losses = np.where(labels == 1, -np.log(p), -np.log1p(-p)) * (labels >= 0)
     return float(losses.sum() / labels.size)
+
+
+def _optimizer(named: dict[str, nn.Parameter], plan: Plan) -> torch.optim.Optimizer:
+    if plan.sgd:
+        group = {"params": list(named.values()), "rate": 1.0}
+        return torch.optim.SGD([group], lr=plan.lr, weight_decay=plan.weight_decay)
+    groups = [
+        {"params": [p for n, p in named.items() if "rr" not in n], "rate": 1.0},
+        {"params": [p for n, p in named.items() if "rr" in n], "rate": RR_RATE},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay, foreach=True)
 
 
 def _apply(network: nn.Module, batch: Batch, device: str) -> Tensor:

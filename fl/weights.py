@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +12,27 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from fl.cache import write_whole
+from fl.models import build_network
+from fl.tasks import TASKS
 
-Weights = dict[str, NDArray[np.generic]]
+Weights = dict[str, NDArray[Any]]
 
 HEAD = ("head.weight", "head.bias")  # one row per class in every network
 LEAD_ENTRIES = ("stem.conv.weight", "leads.conv.weight", "lead_shift.weight")  # one column per lead
+
+
+@lru_cache(maxsize=8)
+def local_names(strategy: str, model: str, task: str) -> frozenset[str]:
+    """Entries that never leave a site: the normalisation layers under `fedbn`, else none."""
+    if strategy != "fedbn":
+        return frozenset()
+    network = build_network(model, TASKS[task])
+    return frozenset(
+        f"{name}.{entry}"
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.GroupNorm | torch.nn.LayerNorm)
+        for entry, _ in module.named_parameters()
+    )
 
 
 def get_weights(network: torch.nn.Module) -> Weights:

@@ -6,7 +6,7 @@ record, patient, file name or prediction of one recording has a place in a reply
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from fl.metrics import Tally, Thresholds
 from fl.weights import Weights
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
+CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 
 
@@ -41,6 +42,12 @@ class Job(BaseModel):
     strategy: str  # name under which this training is reported
     workspace: str = ""  # run directory
     shards: tuple[str, ...] = ()  # cache folders
+    n_sites: int = 0  # sites that train; 0: as many as the settings say, none is held out
+
+    @property
+    def expected(self) -> int:
+        """How many sites to wait for."""
+        return self.n_sites or self.config.clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,7 @@ class Trained:
     loss_sum: float
     n_seen: int
     steps: int
+    control: Weights = field(default_factory=dict)  # SCAFFOLD: server's control + the site's change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,17 @@ def pack(weights: Weights) -> ArrayRecord:
 def unpack(record: ArrayRecord) -> Weights:
     """Weights from a Flower record."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def with_control(weights: Weights, control: Weights) -> Weights:
+    """Weights and control variate in one record, the form in which strategies merge both."""
+    return weights | {f"{CONTROL}{name}": value for name, value in control.items()}
+
+
+def split_control(both: Weights) -> tuple[Weights, Weights]:
+    """What `with_control` joined."""
+    control = {k.removeprefix(CONTROL): v for k, v in both.items() if k.startswith(CONTROL)}
+    return {k: v for k, v in both.items() if not k.startswith(CONTROL)}, control
 
 
 def query(job: Job, node: int) -> Message:
@@ -169,15 +188,18 @@ def trained_reply(trained: Trained, request: Message) -> Message:
         "n-seen": trained.n_seen,
         "steps": trained.steps,
     }
-    return _reply(request, {"site": trained.site}, metrics, pack(trained.weights))
+    arrays = pack(with_control(trained.weights, trained.control))
+    return _reply(request, {"site": trained.site}, metrics, arrays)
 
 
 def read_trained(message: Message) -> Trained:
     """A node's answer to a training visit."""
     site, metrics = _site_and_metrics(message)
+    weights, control = split_control(read_weights(message))
     return Trained(
         site=site,
-        weights=read_weights(message),
+        weights=weights,
+        control=control,
         n_records=int(metrics[WEIGHTED_BY]),
         annotated=tuple(int(n) for n in metrics["annotated"]),
         recorded=tuple(int(n) for n in metrics["recorded"]),

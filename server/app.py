@@ -78,13 +78,24 @@ def initial_weights(job: Job) -> Weights:
     return get_weights(build_network(job.config.model, TASKS[job.config.task]))
 
 
+def first_control(job: Job) -> Weights:
+    """SCAFFOLD's control variate before the first round: zero for every parameter."""
+    if job.config.strategy != "scaffold":
+        return {}
+    network = build_network(job.config.model, TASKS[job.config.task])
+    return {
+        name: np.zeros(parameter.shape, dtype=np.float32)
+        for name, parameter in network.named_parameters()
+    }
+
+
 def train(federation: Federation) -> Progress:
     """All rounds, from the last checkpoint if there is one; writes both sets of weights."""
     job = federation.job
     progress = load_progress(federation.folder / "checkpoint" / job.strategy)
     if progress is None:
         start = initial_weights(job)
-        progress = Progress(weights=start, best_weights=start)
+        progress = Progress(weights=start, best_weights=start, control=first_control(job))
     strategy = STRATEGIES[job.config.strategy].make(job.config)
     remember(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)

@@ -11,7 +11,7 @@ from fl.metrics import Thresholds
 from fl.weights import Weights, load_weights, save_weights
 
 KEPT = 2
-_ARRAYS = ("weights", "best_weights", "memory")
+_ARRAYS = ("weights", "best_weights", "memory", "control")
 Row = dict[str, Any]
 
 
@@ -22,6 +22,7 @@ class Progress:
     weights: Weights
     best_weights: Weights
     memory: Weights = field(default_factory=dict)  # what the strategy remembers
+    control: Weights = field(default_factory=dict)  # SCAFFOLD's control variate
     round: int = 0  # finished rounds
     best_round: int = 0
     best_score: float = -1.0  # see `rounds.score`
@@ -40,6 +41,7 @@ def save_progress(folder: Path, progress: Progress) -> None:
         save_weights(temporary / "last.safetensors", progress.weights)
         save_weights(temporary / "best.safetensors", progress.best_weights)
         save_weights(temporary / "memory.safetensors", progress.memory)
+        save_weights(temporary / "control.safetensors", progress.control)
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         (temporary / "state.json").write_text(json.dumps(state))
         temporary.rename(folder / f"{progress.round:06d}")
@@ -59,5 +61,6 @@ def load_progress(folder: Path) -> Progress | None:
         weights=load_weights(found[-1] / "last.safetensors"),
         best_weights=load_weights(found[-1] / "best.safetensors"),
         memory=load_weights(found[-1] / "memory.safetensors"),
+        control=load_weights(found[-1] / "control.safetensors"),
         **state,
     )

@@ -27,11 +27,18 @@ from fl.metrics import (
 )
 from fl.seeds import stream
 from fl.tasks import TASKS, Task
-from fl.weights import Weights
+from fl.weights import Weights, local_names
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
-from server.strategies import STRATEGIES, Chosen, by_evidence, configure, memory
+from server.strategies import (
+    STRATEGIES,
+    Chosen,
+    by_evidence,
+    configure,
+    memory,
+    merged_control,
+)
 from server.tables import ROUNDS, SITES, write_table
 
 
@@ -94,10 +101,10 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
 def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:
     """The nodes, once as many are there as the run has sites: they may join after the server."""
     end = time.monotonic() + job.config.timeout
-    while len(nodes := list(grid.get_node_ids())) < job.config.clients:
+    while len(nodes := list(grid.get_node_ids())) < job.expected:
         if time.monotonic() > end:
             raise FederationError(
-                f"{len(nodes)} of {job.config.clients} sites joined within "
+                f"{len(nodes)} of {job.expected} sites joined within "
                 f"{job.config.timeout:g} s. Raise --timeout, or start the others."
             )
         time.sleep(0.1)
@@ -159,7 +166,9 @@ def train_round(
     """One round of training; merges into `progress.weights` and returns what was merged."""
     job, config = federation.job, federation.job.config
     chosen = choose_sites(federation, number)
-    arrays = wire.pack(progress.weights)
+    arrays = wire.pack(wire.with_control(progress.weights, progress.control))
+    local = local_names(config.strategy, config.model, config.task)
+    shared = {k: v for k, v in progress.weights.items() if k not in local}
     order = [federation.nodes[site] for site in chosen]
     settings: ConfigRecord = wire.run_settings(job)
     requests = sorted(
@@ -171,7 +180,8 @@ def train_round(
     for site in sorted(replies):
         try:
             trained = wire.read_trained(replies[site])
-            _refuse_bad_weights(trained.weights, progress.weights)
+            _refuse_bad_weights(trained.weights, shared)
+            _refuse_bad_weights(trained.control, progress.control)
             _refuse_bad_counts(trained, site, federation.task)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its update is refused: {error}")
@@ -196,8 +206,10 @@ def train_round(
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
-    found = wire.unpack(result)
-    progress.weights = {k: found[k].astype(v.dtype) for k, v in progress.weights.items()}
+    found, control = wire.split_control(wire.unpack(result))
+    progress.weights |= {k: found[k].astype(v.dtype) for k, v in shared.items()}
+    share = len(accepted) / len(federation.sites)
+    progress.control = merged_control(progress.control, control, share)
     progress.steps += sum(t.steps for t in accepted)
     return accepted
 
@@ -222,6 +234,7 @@ def evaluate_sites(
         try:
             found = wire.read_evaluated(replies[site])
             _refuse_bad_tally(found, len(federation.task.classes))
+            _refuse_bad_report(found.report)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its evaluation is refused: {error}")
         else:
@@ -300,6 +313,18 @@ def _refuse_bad_tally(evaluated: wire.Evaluated, classes: int) -> None:
         raise ValueError("its loss is NaN or infinite")
 
 
+def _refuse_bad_report(report: dict[str, Any]) -> None:
+    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
+    if not report:
+        return
+    for name in ("macro_f1", "macro_auroc"):
+        value = report[name]["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"its {name} is {value}")
+    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
+        raise ValueError("its report does not name its classes")
+
+
 def _measure(
     federation: Federation, progress: Progress, evaluated: Sequence[wire.Evaluated]
 ) -> Row:
@@ -332,7 +357,7 @@ def _measure(
             }
         )
     pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
-    now = score(by_source, evaluated)
+    now = score(by_source, evaluated, [task.classes.index(c) for c in task.taught])
     if now is not None and now > progress.best_score:
         progress.best_score, progress.best_round = now, progress.round
         progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
@@ -345,15 +370,20 @@ def _measure(
     }
 
 
-def score(by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated]) -> float | None:
+def score(
+    by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated], taught: Sequence[int]
+) -> float | None:
     """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
+
+    Over the classes that are trained on.
 
     Each source counts by its patients: by its records, the hundreds of windows of a handful
     of Holter patients would decide alone; evenly, the chance of who those few are would.
     """
     total, weight = 0.0, 0
     for source, tally in by_source.items():
-        value = mean_of(histogram_aurocs(tally))
+        aurocs = histogram_aurocs(tally)
+        value = mean_of([aurocs[c] for c in taught])
         patients = sum(e.n_patients for e in evaluated if e.source == source)
         if value is not None:
             total, weight = total + value * patients, weight + patients

@@ -62,6 +62,10 @@ STRATEGIES: dict[str, Rule] = {
     "fedyogi": Rule(lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL)),
     "fedmedian": Rule(lambda config: FedMedian(**_ALL), averages=False),
     "fedtrimmedavg": Rule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
+    # What these three do more is done at the sites (`clients/`) and around the merging.
+    "fedbn": Rule(lambda config: FedAvg(**_ALL)),
+    "scaffold": Rule(lambda config: FedAvg(**_ALL)),
+    "finetune": Rule(lambda config: FedAvg(**_ALL)),
     "krum": Rule(lambda config: Krum(**_ALL), averages=False),
 }
 
@@ -93,6 +97,19 @@ def configure(
         strategy.current_arrays = None
     as_grid: Grid = grid  # type: ignore[assignment]  # strategies only ask it for node ids
     return strategy.configure_train(round_number, arrays, config, as_grid)
+
+
+def merged_control(control: Weights, average: Weights, share: float) -> Weights:
+    """SCAFFOLD's control variate after a round: c + share * (average of what sites sent - c).
+
+    `share`: how many of all sites took part; the others count as unchanged. Source: Karimireddy
+    et al. 2020, arXiv:1910.06378, algorithm 1, line 17. We weigh sites by records, as weights
+    are; with equal sites it is the paper's plain mean.
+    """
+    return {
+        name: np.asarray(c + share * (average[name] - c), dtype=np.float32)
+        for name, c in control.items()
+    }
 
 
 def memory(strategy: Strategy) -> Weights:

@@ -23,6 +23,7 @@ QUICK = [
 ]
 FILES = {
     *("run.json", "partition.csv", "rounds.csv", "sites.csv", "summary.json", "predictions.csv"),
+    "partition.svg",
     *("weights/fedavg-best.safetensors", "weights/fedavg-last.safetensors"),
 }
 COLUMNS = {
@@ -35,6 +36,7 @@ RUNS = {
     "rhythm": [],
     "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1"],
     "holdout": ["--holdout", "synthetic-2lead", "--quiet"],
+    "skew": ["--skew", "noise,gain,leads,rate", "--holdout", "site-2", "--rounds", "1"],
 }
 
 
@@ -189,6 +191,23 @@ def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
     assert set(result["thresholds"]) == {"pooled", "synthetic"}
 
 
+def test_a_site_held_out_is_unseen_and_every_other_has_a_device_of_its_own(runs):
+    told = facts(runs("skew") / "run.json")
+    assert told["devices"].keys() == {"site-1", "site-3"}
+    assert 0 < told["non_iid"] < 1
+    assert {row["site"] for row in table(runs("skew") / "sites.csv")} == {"site-1", "site-3"}
+    unseen = facts(runs("skew") / "summary.json")["strategies"]["fedavg"]["unseen"]
+    assert unseen["n_records"] > 0
+
+
+def test_a_saved_partition_gives_the_same_run_again(runs, tmp_path):
+    folder = runs("rhythm")
+    given = ["--partition", f"file:{folder / 'partition.csv'}", "--out", str(tmp_path)]
+    assert run_sim.main([*QUICK, *given, "--name", "again"]) == 0
+    for file in ("partition.csv", "partition.svg", "weights/fedavg-last.safetensors"):
+        assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
+
+
 def test_synthetic_data_is_called_so_everywhere(runs, tmp_path, capsys):
     folder = runs("rhythm")
     assert facts(folder / "summary.json")["synthetic"] is True
@@ -205,6 +224,14 @@ def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     file = "weights/fedavg-last.safetensors"
     assert (tmp_path / "run" / file).read_bytes() == (runs("rhythm") / file).read_bytes()
+
+
+def test_workers_give_the_same_weights_under_skew(runs, tmp_path):
+    arguments = [*QUICK, *RUNS["skew"], "--engine", "ray", "--out", str(tmp_path), "--name", "run"]
+    done = command(*arguments, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    file = "weights/fedavg-last.safetensors"
+    assert (tmp_path / "run" / file).read_bytes() == (runs("skew") / file).read_bytes()
 
 
 def test_the_file_gives_defaults_and_a_flag_wins(tmp_path):
@@ -234,8 +261,11 @@ def command(*arguments):
 
 MISTAKES = {
     "model": (["--model", "nope"], "--model is 'nope'. Known: cnn1d"),
-    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known: fedavg"),
+    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. fedavg, fedavgm"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
+    "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
+    "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),
+    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Known: "),
     "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
     "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
     "sites": (["--clients", "80"], "need at least as many patients"),

@@ -52,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="read everything, say what is unusable and why")
     check.add_argument("source", nargs="*", help="names, or mysite=FOLDER; default: all found")
+    check.add_argument(
+        "--task", choices=("rhythm", "beat"), help="also name records of no use to this task"
+    )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
     plot = commands.add_parser("plot", help="draw one record on ECG paper")
@@ -77,6 +80,7 @@ def _source(name: str) -> Source:
 
 def _check(options: argparse.Namespace) -> int:
     from fl.datasets.check import check
+    from fl.tasks import TASKS
 
     root: Path = options.data_dir
     found = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
@@ -91,7 +95,10 @@ def _check(options: argparse.Namespace) -> int:
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
         tasks = {s.card.name: bars.add_task(s.card.name, total=None) for s in sources}
         report = check(
-            sources, root, lambda name, n, total: bars.update(tasks[name], completed=n, total=total)
+            sources,
+            root,
+            lambda name, n, total: bars.update(tasks[name], completed=n, total=total),
+            TASKS[options.task] if options.task else None,
         )
     if options.json:
         print(report.to_json())

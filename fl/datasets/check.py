@@ -16,6 +16,7 @@ from fl.datasets.waveforms import Waveform
 from fl.ecg import LEADS, Record
 from fl.errors import REASONS, Unusable
 from fl.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES
+from fl.tasks import Task
 
 Progress = Callable[[str, int, int], None]  # source, records done, records in all
 
@@ -62,15 +63,31 @@ class CheckReport:
         return [table for table in tables if table.row_count]
 
 
-def check(sources: Sequence[Source], root: Path, progress: Progress | None = None) -> CheckReport:
-    """Reads all records of the sources. `DataError` if one of the folders holds none."""
-    seen = Seen()
-    reports = [_check_source(source, root, seen, progress) for source in sources]
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Recordings met so far: those that can be used, and all, also those without a label."""
+
+    usable: Seen = field(default_factory=Seen)
+    any: Seen = field(default_factory=Seen)
+
+
+def check(
+    sources: Sequence[Source],
+    root: Path,
+    progress: Progress | None = None,
+    task: Task | None = None,
+) -> CheckReport:
+    """Reads all records of the sources. `DataError` if one of the folders holds none.
+
+    With a task, a record that gives it no example is unusable too, as it is in training.
+    """
+    copies = Copies()
+    reports = [_check_source(source, root, copies, progress, task) for source in sources]
     return CheckReport(folder=str(root), sources=tuple(reports))
 
 
 def _check_source(
-    source: Source, root: Path, seen: Seen, progress: Progress | None
+    source: Source, root: Path, copies: Copies, progress: Progress | None, task: Task | None
 ) -> SourceReport:
     card, names = source.card, source.records(root)
     report = SourceReport(
@@ -81,12 +98,14 @@ def _check_source(
     for done, name in enumerate(names, start=1):
         try:
             record = source.read(root, name)
-            _refuse_copy(report, name, seen, record.leads, record)
+            if task is not None:
+                task.cut(record)
+            _refuse_copy(report, name, copies, record)
         except Unusable as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
             report.details[name] = verdict.detail
             if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
-                _look_for_copy(source, root, name, seen, report)
+                _look_for_copy(source, root, name, copies, report)
         else:
             patients.add(record.patient)
             _count(report, record, card.leads)
@@ -96,24 +115,32 @@ def _check_source(
     return report
 
 
-def _refuse_copy(
-    report: SourceReport, name: str, seen: Seen, leads: tuple[str, ...], wave: Record | Waveform
-) -> None:
-    first = seen.same_as(f"{report.name}/{name}", fingerprints(leads, wave.signal))
+def _refuse_copy(report: SourceReport, name: str, copies: Copies, record: Record) -> None:
+    """Refuses the copy of a usable record; one of a record without a label is only told."""
+    prints = fingerprints(record.leads, record.signal)
+    _note_copy(report, name, copies, prints)
+    first = copies.usable.same_as(f"{report.name}/{name}", prints)
     if first:
-        report.duplicates[name] = first
         raise Unusable(name, "duplicate", f"the signal of {first}")
 
 
-def _look_for_copy(source: Source, root: Path, name: str, seen: Seen, report: SourceReport) -> None:
+def _note_copy(report: SourceReport, name: str, copies: Copies, prints: tuple[str, ...]) -> None:
+    first = copies.any.same_as(f"{report.name}/{name}", prints)
+    if first:
+        report.duplicates[name] = first
+
+
+def _look_for_copy(
+    source: Source, root: Path, name: str, copies: Copies, report: SourceReport
+) -> None:
     """A record without a label is no loss, but its copy elsewhere may have one."""
     if not isinstance(source, HasWaveform):
         return
     try:
         wave = source.waveform(root, name)
-        _refuse_copy(report, name, seen, wave.leads, wave)
     except Unusable:
         return  # it has its verdict already
+    _note_copy(report, name, copies, fingerprints(wave.leads, wave.signal))
 
 
 def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
@@ -177,7 +204,7 @@ def _altered(report: CheckReport) -> Table:
 
 
 def _copies(report: CheckReport) -> Table:
-    title = "The same signal twice (the first is kept)"
+    title = "The same signal twice"
     table = Table("Record", "Same as", title=title, title_justify="left")
     for s in report.sources:
         for name, first in s.duplicates.items():

@@ -20,7 +20,12 @@ class Choice:
 
     sources: dict[str, Source]
     sites: dict[str, int | None]  # without the source held out
-    holdout: str
+    holdout: str  # a source, else a site of the partition
+
+    @property
+    def holds_out_site(self) -> bool:
+        """Whether `holdout` can only be a site."""
+        return bool(self.holdout) and self.holdout not in self.sources
 
     @property
     def synthetic(self) -> tuple[str, ...]:
@@ -37,16 +42,14 @@ def choose_sources(config: RunConfig) -> Choice:
     sources = {name: source for name, (source, _) in wanted.items()}
     sites = {name: n for name, (_, n) in wanted.items()}
     holdout = config.holdout
-    if holdout and holdout not in sources:
-        holdout, (source, _) = _parse(config.holdout)
+    if holdout in DATASETS or "=" in holdout:
+        holdout, (source, _) = _parse(holdout)
         sources.setdefault(holdout, source)
-    if holdout:
-        sites.pop(holdout, None)
-        if not sites:
-            raise ConfigError(
-                f"--holdout {config.holdout}: no source is left to train on. "
-                "Name more in --sources."
-            )
+    sites.pop(holdout, None)
+    if not sites:
+        raise ConfigError(
+            f"--holdout {config.holdout}: no source is left to train on. Name more in --sources."
+        )
     for name, source in sources.items():
         if config.data == "real" and source.card.synthetic:
             raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")

@@ -22,11 +22,6 @@ def header(stem: Path) -> Any:
     return call("rdheader", str(stem.absolute()))
 
 
-def stored(stem: Path) -> Any:
-    """A recording as the integers that were stored."""
-    return call("rdrecord", str(stem.absolute()), physical=False, return_res=32)
-
-
 def beats(stem: Path) -> Any:
     return call("rdann", str(stem.absolute()), "atr")
 

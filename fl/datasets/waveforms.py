@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets import quiet
+from fl.datasets.samples import stored
 from fl.ecg import LEADS, lead_name
 from fl.errors import Unusable
 
@@ -60,7 +61,7 @@ def read_waveform(stem: Path, *, name: str, rates: tuple[float, ...], unit: str)
         raise Unusable(name, "wrong-rate", f"fs is {header.fs:g} Hz; accepted: {accepted} Hz")
     channels = _channels(header, name)
     _check_length(stem, header, name)
-    recorded = _samples(stem, name)
+    recorded = _samples(stem, header, name)
     _check_sums(recorded, name)
     if len(recorded.d_signal) < MIN_SECONDS * header.fs:
         seconds = len(recorded.d_signal) / header.fs
@@ -141,10 +142,10 @@ def _check_length(stem: Path, header: Any, name: str) -> None:
         raise Unusable(name, "truncated", f"{path.name} has {size} bytes of {expected}")
 
 
-def _samples(stem: Path, name: str) -> Any:
+def _samples(stem: Path, header: Any, name: str) -> Any:
     """The recording as the integers that were stored."""
     try:
-        return quiet.stored(stem)
+        return stored(stem, header)
     except Exception as error:  # wfdb and numpy raise many kinds; none may stop the others
         raise Unusable(name, "bad-signal", f"wfdb: {type(error).__name__}") from None
 
@@ -196,7 +197,8 @@ def _usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     present = np.isfinite(samples)
     if 1 - present.mean() > BAD_SHARE:
         return False
-    stored = stored[present]
+    if not present.all():
+        stored = stored[present]
     low, high = stored.min(), stored.max()
     if low == high:
         return False

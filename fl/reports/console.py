@@ -173,6 +173,31 @@ def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
     return table
 
 
+def non_iid_line(apart: float | None) -> str:
+    """How far the sites' label mixes are apart."""
+    return (
+        f"Label mix between sites: mean Jensen-Shannon distance {number(apart)} "
+        "(0: alike, 1: no class in common)"
+    )
+
+
+def device_line(site: str, faults: Row) -> str:
+    """What a site's recorder does to its signals."""
+    said = [
+        text.format(faults[name], mains=faults.get("mains"))
+        for name, text in (
+            ("muscle", "muscle noise {:g} sd"),
+            ("hum", "{mains:g} Hz hum {:g} sd"),
+            ("rails", "saturates at {:g} sd"),
+            ("rate", "records at {:g} Hz"),
+        )
+        if name in faults
+    ]
+    if faults.get("lost"):
+        said.append(f"without {' '.join(faults['lost'])}")
+    return f"{site} records with: {'; '.join(said)}"
+
+
 def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: bool) -> Table:
     """Sites down, measures across; then mean, spread, worst site, central and unseen."""
     title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
@@ -252,3 +277,15 @@ def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> N
             console.print(class_table(title, result["central"]))
     if synthetic:
         console.print(synthetic_notice(synthetic))
+
+
+def left_out(data: Sequence[Row]) -> str:
+    """One line: how many records were used, and those that were not, by source and verdict."""
+    used = sum(source["recordings"] for source in data)
+    parts = []
+    for source in data:
+        verdicts = [f"{len(names)} {v}" for v, names in sorted(source["excluded"].items())]
+        if verdicts:
+            parts.append(f"{source['source']} {', '.join(verdicts)}")
+    told = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
+    return f"Records: {used} used{told}."

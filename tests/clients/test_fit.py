@@ -5,8 +5,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from clients import fit
-from clients.fit import open_site, proximal_penalty, train_visit
+from clients import fit, rules
+from clients.fit import open_site, train_visit
+from clients.rules import proximal_penalty
 from fl.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL
 from server.app import initial_weights
@@ -38,7 +39,7 @@ def distance(one, other):
 def visit(make_job, name, mu, **settings):
     job = make_job(2, name=name, **settings)
     start = initial_weights(job)
-    return start, train_visit(open_site(job, 0), job, start, 1, mu)
+    return start, train_visit(open_site(job, 0), job, start, 1, mu, {})
 
 
 def test_a_large_mu_keeps_a_site_near_the_global_weights(make_job):
@@ -58,7 +59,7 @@ def test_the_penalty_is_there_on_every_batch(make_job, monkeypatch):
         seen.append(term.item())
         return term
 
-    monkeypatch.setattr(fit, "proximal_penalty", counted)
+    monkeypatch.setattr(rules, "proximal_penalty", counted)
     _, trained = visit(make_job, "counted", 1.0, batch_size=2, local_epochs=2)
     assert len(seen) == trained.steps > 4
     assert seen[0] == 0  # at the global weights themselves
@@ -67,9 +68,8 @@ def test_the_penalty_is_there_on_every_batch(make_job, monkeypatch):
 
 def test_mu_of_zero_is_no_penalty(make_job, monkeypatch):
     _, plain = visit(make_job, "plain", 0.0)
-    monkeypatch.setattr(
-        fit, "_penalty", lambda net, mu, device: lambda n: 0 * sum(p.sum() for p in n.parameters())
-    )
+    nothing = lambda net: 0 * sum(p.sum() for p in net.parameters())  # noqa: E731
+    monkeypatch.setattr(fit, "penalty_of", lambda *given: nothing)
     _, zero = visit(make_job, "zero", 0.0)
     assert all(np.array_equal(plain.weights[k], zero.weights[k]) for k in plain.weights)
 
@@ -78,7 +78,7 @@ def test_training_changes_nothing_in_the_weights_it_was_sent(make_job):
     job = make_job(2)
     start = initial_weights(job)
     before = {k: v.copy() for k, v in start.items()}
-    train_visit(open_site(job, 0), job, start, 1, 0.0)
+    train_visit(open_site(job, 0), job, start, 1, 0.0, {})
     assert all(np.array_equal(start[k], before[k]) for k in before)
 
 
@@ -97,8 +97,9 @@ def test_a_visit_counts_the_records_that_an_epoch_takes(make_job):
     assert (said.n_train, said.n_val, said.n_test) == tuple(
         len(site.splits[s]) for s in (TRAIN, VAL, TEST)
     )
-    trained = train_visit(site, job, initial_weights(job), 1, 0.0)
-    assert trained.n_records == trained.n_seen == said.n_train
+    trained = train_visit(site, job, initial_weights(job), 1, 0.0, {})
+    assert trained.n_records == said.n_train
+    assert trained.n_seen == said.n_train * job.config.local_epochs
     assert trained.annotated == (said.n_train,) * 9
 
 
@@ -106,7 +107,7 @@ def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_takes_up_the_last
     job = make_job(2, rounds=9)
     site, weights = open_site(job, 0), initial_weights(job)
     for number in (1, 2, 5):
-        weights = train_visit(site, job, weights, number, 0.0).weights
+        weights = train_visit(site, job, weights, number, 0.0, {}).weights
     kept = sorted(site.folder.rglob("*.safetensors"))
     assert [path.stem for path in kept] == ["000002", "000005"]
     steps = [load_file(path)["head.bias/step"].item() for path in kept]
@@ -116,8 +117,8 @@ def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_takes_up_the_last
 def test_a_round_done_again_takes_the_state_from_before_it(make_job):
     job = make_job(2)
     site, start = open_site(job, 0), initial_weights(job)
-    one = train_visit(site, job, start, 1, 0.0)
-    first, again = (train_visit(site, job, one.weights, 2, 0.0).weights for _ in range(2))
+    one = train_visit(site, job, start, 1, 0.0, {})
+    first, again = (train_visit(site, job, one.weights, 2, 0.0, {}).weights for _ in range(2))
     assert all(np.array_equal(first[k], again[k]) for k in first)
 
 
@@ -125,9 +126,9 @@ def test_only_test_is_reported_and_written(make_job):
     job = make_job(2)
     site, weights = open_site(job, 0), initial_weights(job)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
-    assert fit.evaluate_visit(site, job, weights, VAL, thresholds).report == {}
+    assert fit.evaluate_visit(site, job, weights, VAL, thresholds, 1).report == {}
     assert not list(site.folder.glob("predictions*"))
-    found = fit.evaluate_visit(site, job, weights, TEST, thresholds)
+    found = fit.evaluate_visit(site, job, weights, TEST, thresholds, 1)
     assert found.report["n_records"] == found.n_records == len(site.splits[TEST])
     written = (site.folder / "predictions-fedavg.csv").read_text().splitlines()
     assert len(written) == found.n_records

@@ -53,7 +53,7 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(toml):
         ("rounds", "many", "valid integer"),
         ("clients", "0", "greater than or equal to 1"),
         ("local_epochs", "1.5", "valid integer"),
-        ("lr", "0", "greater than 0"),
+        ("lr", "-1", "greater than or equal to 0"),
         ("alpha", "-3", "greater than 0"),
         ("fraction", "1.1", "less than or equal to 1"),
         ("seed", "-1", "greater than or equal to 0"),

@@ -118,10 +118,10 @@ def visited(make_job):
     job = make_job(2)
     site, start = fit.open_site(job, 0), initial_weights(job)
     ask = request(job)
-    trained = wire.trained_reply(fit.train_visit(site, job, start, 1, 0.0), ask)
+    trained = wire.trained_reply(fit.train_visit(site, job, start, 1, 0.0, {}), ask)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
     evaluated = [
-        wire.evaluated_reply(fit.evaluate_visit(site, job, start, split, thresholds), ask)
+        wire.evaluated_reply(fit.evaluate_visit(site, job, start, split, thresholds, 1), ask)
         for split in (VAL, TEST)
     ]
     return site, [trained, *evaluated]
@@ -137,11 +137,12 @@ def test_replies_hold_only_the_listed_kinds(visited):
         "loss-sum",
         "n-seen",
         "num-examples",
+        "recorded",
         "steps",
     ]
     for message in evaluated:
         assert sorted(message.content["config"]) == ["report", "site", "source"]
-        assert sorted(message.content["metrics"]) == ["loss-sum", "num-examples"]
+        assert sorted(message.content["metrics"]) == ["loss-sum", "n-patients", "num-examples"]
         assert sorted(message.content["arrays"]) == ["argmax", "negative", "positive"]
 
 

@@ -1,6 +1,7 @@
 """Patients are dealt whole, central patients go to no site, and the file says it all."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +20,15 @@ from partitions.deal import (
     CENTRAL,
     UNSEEN,
     deal,
+    hold_out,
     label_text,
+    load_partition,
     read_partition,
     share_sites,
+    site_names,
     write_partition,
 )
+from partitions.roll import count_groups
 from partitions.summary import site_rows, unmeasurable
 
 EVEN = {"synthetic": 3, "synthetic-2lead": 2}
@@ -35,6 +40,7 @@ def table(cohort, people, source="made-up", task=None):
     n = len(people)
     names = np.array([f"R{i:03d}" for i in range(n)])
     made = replace(shard, source=source, names=names, recordings=names, patients=np.array(people))
+    made = replace(made, groups=np.array([f"device-{person[-1]}" for person in people]))
     labels = np.eye(9, dtype=np.int8)[np.arange(n) % 9]
     made = replace(made, labels=labels[:, : len((task or RHYTHM).classes)])
     return Cohort.of(task or RHYTHM, [made])
@@ -116,6 +122,121 @@ def test_a_partition_of_other_data_is_refused(cohort, tmp_path):
         read_partition(tmp_path / "partition.csv", cohort.take(np.arange(10)))
     with pytest.raises(DataError, match=r"made-up/R000 is not in it"):
         read_partition(tmp_path / "partition.csv", table(cohort, ["P1"] * len(cohort)))
+
+
+def test_a_saved_partition_runs_again_as_it_was(cohort, tmp_path):
+    partition = hold_out(deal(cohort, EVEN, "pathological", 0.5, seed=0), cohort, "site-2")
+    write_partition(tmp_path / "p.csv", cohort, partition)
+    found = load_partition(tmp_path / "p.csv", cohort, clients=4)
+    assert found.site.tolist() == partition.site.tolist()
+    assert found.split.tolist() == partition.split.tolist()
+
+
+@pytest.fixture
+def saved(cohort, tmp_path):
+    """A saved partition of five sites, as a path and its lines."""
+    path = tmp_path / "p.csv"
+    write_partition(path, cohort, deal(cohort, EVEN, "patients", 0.5, seed=0))
+    return path, path.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (2, "somebody", "S00001 is another's"),
+        (5, "", "S00001 is relabelled"),
+        (1, "S99999", "S00001 is not in it, synthetic/S99999 is only in it"),
+        (1, "S00002", "names a record twice"),
+        (3, "../elsewhere", "site '../elsewhere', split '.*'. A site's name has letters"),
+        (4, "dev", "split 'dev'. .* is one of .*test"),
+    ],
+)
+def test_a_changed_file_is_refused_with_what_is_changed(cohort, saved, field, value, message):
+    path, lines = saved
+    row = lines[1].split(",")
+    row[field] = value
+    path.write_text("\n".join([lines[0], ",".join(row), *lines[2:]]))
+    with pytest.raises(DataError, match=message):
+        load_partition(path, cohort, clients=5)
+
+
+def test_a_file_that_parts_a_patient_from_itself_is_refused(cohort, saved):
+    path, lines = saved
+    rows = [line.split(",") for line in lines]
+    patients = [row[2] for row in rows]
+    twice = next(i for i, who in enumerate(patients) if patients.count(who) > 1)
+    rows[twice][3:5] = ["site-9", "train"]
+    path.write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(DataError, match="1 patients are at two sites or in two splits"):
+        load_partition(path, cohort, clients=6)
+
+
+def test_a_file_of_another_number_of_sites_or_no_file_is_the_users_mistake(cohort, saved):
+    path, _ = saved
+    with pytest.raises(ConfigError, match=r"--clients is 8, but .* has 5 sites. Use --clients 5"):
+        load_partition(path, cohort, clients=8)
+    with pytest.raises(ConfigError, match=r"--partition file:nowhere.csv: cannot be read"):
+        load_partition(Path("nowhere.csv"), cohort, clients=8)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"is no partition. Its columns are source,record"):
+        load_partition(path, cohort, clients=8)
+
+
+def test_a_site_held_out_is_unseen_and_nothing_else_changes(cohort):
+    whole = deal(cohort, EVEN, "patients", 0.5, seed=0)
+    partition = deal(cohort, EVEN, "patients", 0.5, seed=0, holdout="site-3")
+    held = whole.site == "site-3"
+    assert (partition.site[held] == UNSEEN).all()
+    assert (partition.split[held] == "test").all()
+    assert (partition.site[~held] == whole.site[~held]).all()
+    assert partition.sites == ["site-1", "site-2", "site-4", "site-5"]
+
+
+def test_a_holdout_that_is_not_there_or_leaves_nobody_is_the_users_mistake(cohort):
+    partition = deal(cohort, {"synthetic": 1, "synthetic-2lead": 1}, "iid", 0.5, seed=0)
+    with pytest.raises(ConfigError, match=r"'site-7'. Accepted: a source or .*site-1, site-2"):
+        hold_out(partition, cohort, "site-7")
+    with pytest.raises(ConfigError, match="no site is left to train on"):
+        hold_out(hold_out(partition, cohort, "site-1"), cohort, "site-2")
+
+
+def test_names_of_sites_sort_in_their_order():
+    assert site_names(2) == ["site-1", "site-2"]
+    assert site_names(10) == sorted(site_names(10))
+
+
+def test_natural_sites_are_as_many_as_the_groups_allow():
+    most = {"a": 1, "b": 9}
+    assert share_sites({"a": None, "b": None}, {"a": 900, "b": 90}, 6, most) == {"a": 1, "b": 5}
+    for sources, clients in (({"a": None, "b": None}, 11), ({"a": 2, "b": None}, 4)):
+        with pytest.raises(ConfigError, match=r"to make sites of: a 1, b 9. Use --clients 10"):
+            share_sites(sources, {"a": 1, "b": 1}, clients, most)
+
+
+def test_natural_sites_of_the_synthetic_cohort_hold_devices_whole(cohort):
+    most = count_groups(cohort, EVEN, seed=0)
+    assert most == {"synthetic": 6, "synthetic-2lead": 6}
+    partition = deal(cohort, EVEN, "natural", 0.5, seed=0)
+    groups = cohort.column("groups")
+    for source in EVEN:
+        for device in np.unique(groups):
+            here = (cohort.sources == source) & (groups == device) & (partition.site != CENTRAL)
+            assert len(set(partition.site[here].tolist())) == 1
+
+
+@pytest.mark.real
+def test_real_recorders_become_sites(real_data, cache_dir):
+    if not DATASETS["mitdb"].found(real_data):
+        pytest.skip("no mitdb there")
+    path = prepare(DATASETS["mitdb"], real_data, RHYTHM, cache_dir, workers=2)
+    cohort = Cohort.open(RHYTHM, [path])
+    n = count_groups(cohort, ["mitdb"], seed=0)["mitdb"]
+    partition = deal(cohort, {"mitdb": n}, "natural", 0.5, seed=0)
+    rows = [row for row in site_rows(cohort, partition) if row["site"] != CENTRAL]
+    assert n >= 6
+    assert all(len(row["groups"]) <= 1 for row in rows)
+    serials = {"654", "1629", "694", "167", "2851", "3655", "653", "171", "356"}
+    assert {row["groups"][0] for row in rows if row["groups"]} <= serials
 
 
 def test_labels_are_written_as_names():

@@ -256,7 +256,14 @@ def report_that_is_no_json(reply):
     reply.content["config"]["report"] = "{"
 
 
-@pytest.mark.parametrize("change", [misshapen_counts, missing_counts, report_that_is_no_json])
+def report_without_measures(reply):
+    reply.content["config"]["report"] = '{"x": 1}'
+
+
+BROKEN = [misshapen_counts, missing_counts, report_that_is_no_json, report_without_measures]
+
+
+@pytest.mark.parametrize("change", BROKEN)
 def test_a_broken_evaluation_is_named_and_left_out(make_job, change):
     watching, summary = run(make_job(3), lying_about(change))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
@@ -296,6 +303,14 @@ def test_fedprox_with_mu_of_zero_is_fedavg_and_with_one_it_is_not(make_job):
         run(job)
         digests[name] = digest(job)
     assert digests["mu-0"] == digests["fedavg"] != digests["mu-1"]
+
+
+@pytest.mark.parametrize("strategy", ["fedbn", "scaffold", "finetune", "fedadam", "krum"])
+def test_every_kind_of_strategy_runs_to_its_end(make_job, strategy):
+    watching, summary = run(make_job(3, strategy=strategy, fraction=0.7))
+    assert not watching.failed
+    assert summary["rounds"] == 2
+    assert len(summary["sites"]) == 3
 
 
 def test_a_fraction_of_the_sites_is_drawn_by_name(make_job):

@@ -1,0 +1,156 @@
+"""Write the data cards and the counts into docs/data.md.
+
+python docs/make_data_cards.py                    # the cards, from the sources' own facts
+python docs/make_data_cards.py --data-dir DATA    # and what was found in recordings there
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fl.cache import write_whole
+from fl.datasets import DATASETS
+from fl.datasets.base import Card
+from fl.datasets.check import CheckReport, SourceReport, check
+from fl.datasets.mitdb import MITDB
+from fl.ecg import LEADS
+from fl.errors import Unusable
+from fl.labels import BEAT_CLASSES, RHYTHM_CLASSES
+from fl.tasks import RHYTHM
+
+PAGE = Path(__file__).with_name("data.md")
+
+
+def cards() -> str:
+    """One section per data set."""
+    return "\n".join(card(source.card) for source in DATASETS.values())
+
+
+def card(facts: Card) -> str:
+    """A data set's facts as a table of two columns."""
+    classes = ", ".join(facts.annotates)
+    masked = ", ".join(c for c in RHYTHM_CLASSES if c not in facts.annotates)
+    leads = "all twelve" if facts.leads == LEADS else ", ".join(facts.leads)
+    unit = facts.unit if facts.unit == "mV" else f"{facts.unit}: each record's own peak is 1"
+    rows = {
+        "leads, rate, unit": f"{leads}; {' or '.join(f'{r:g}' for r in facts.rates)} Hz; {unit}",
+        "classes annotated": f"{classes}; masked: {masked or 'none'}",
+        "labels": facts.mapping,
+        "patients": facts.patients,
+        "licence": facts.licence,
+        "cite": facts.citation,
+        "page": f"<{facts.url}>" if facts.url else "none",
+    }
+    lines = (f"| {key} | {text.replace('|', chr(92) + '|')} |" for key, text in rows.items())
+    return "\n".join((f"### `{facts.name}`: {facts.title}\n", "| | |", "| --- | --- |", *lines, ""))
+
+
+def counts(report: CheckReport, root: Path) -> str:
+    """What `check --task rhythm` found, and the windows that MIT-BIH gives."""
+    overview = table(
+        ("source", "records", "used", "patients", "left out, by verdict", "without a lead"),
+        (
+            (s.name, s.records, s.usable, s.patients, verdicts(s), lacking(s))
+            for s in report.sources
+        ),
+    )
+    labels = table(
+        ("records that show", *RHYTHM_CLASSES),
+        ((s.name, *map(shown(s), RHYTHM_CLASSES)) for s in report.sources if s.classes),
+    )
+    copies = table(
+        ("recording", "has the signal of"),
+        ((f"{s.name}/{n}", first) for s in report.sources for n, first in s.duplicates.items()),
+    )
+    parts = [overview, labels, copies]
+    parts += [beats(s) for s in report.sources if s.name == "mitdb"]
+    parts += [windows(root) for s in report.sources if s.name == "mitdb"]
+    return "\n".join(parts)
+
+
+def verdicts(source: SourceReport) -> str:
+    """`3 duplicate (00457 00460 00463), 144 no-label`"""
+    return ", ".join(
+        f"{len(names)} {reason}" + (f" ({' '.join(names)})" if len(names) <= 5 else "")
+        for reason, names in sorted(source.unusable.items())
+    )
+
+
+def lacking(source: SourceReport) -> str:
+    """`II: 102 104`, or how many where they are many."""
+    return ", ".join(
+        f"{lead}: {' '.join(names) if len(names) <= 5 else len(names)}"
+        for lead in LEADS
+        if (names := source.missing_leads.get(lead))
+    )
+
+
+def shown(source: SourceReport) -> Callable[[str], object]:
+    """How many records show a class; `masked` where the source says nothing of it."""
+
+    def cell(label: str) -> object:
+        found = source.classes[label]
+        return found["yes"] if found["yes"] + found["no"] else "masked"
+
+    return cell
+
+
+def beats(source: SourceReport) -> str:
+    """Beats of each set of the inter-patient protocol."""
+    sets = ((n, c) for n, c in sorted(source.beats.items()) if n != "paced")
+    rows = ((n, *c.values(), sum(c.values())) for n, c in sets)
+    return table(("beats of MIT-BIH", *BEAT_CLASSES, "all"), rows)
+
+
+def windows(root: Path) -> str:
+    """10 s windows of MIT-BIH and how many show each class."""
+    labels = np.concatenate(list(_window_labels(root)))
+    shows = [int((labels[:, i] == 1).sum()) for i in range(len(RHYTHM_CLASSES))]
+    # A class is annotated in all windows or in none.
+    cells = [n if labels[0, i] >= 0 else "masked" for i, n in enumerate(shows)]
+    return table(("windows of MIT-BIH", *RHYTHM_CLASSES), [(f"{len(labels):,}", *cells)])
+
+
+def _window_labels(root: Path) -> Iterator[np.ndarray]:
+    for name in MITDB.records(root):
+        try:
+            yield RHYTHM.cut(MITDB.read(root, name)).labels
+        except Unusable:
+            continue
+
+
+def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; numbers with thousands separated."""
+    names = list(head)
+
+    def line(cells: Iterable[object]) -> str:
+        return f"| {' | '.join(f'{c:,}' if isinstance(c, int) else str(c) for c in cells)} |"
+
+    return "\n".join([line(names), line(["---"] * len(names)), *map(line, rows), ""])
+
+
+def replaced(page: str, mark: str, content: str) -> str:
+    """The page with what stands between the marks replaced."""
+    begin, end = f"<!-- {mark}: docs/make_data_cards.py -->\n", f"<!-- end of {mark} -->\n"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{PAGE}: the marks of {mark} are not there")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-dir", type=Path)
+    root = parser.parse_args().data_dir
+    page = replaced(PAGE.read_text(), "cards", cards())
+    if root is not None:
+        sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+        page = replaced(page, "counts", counts(check(sources, root, task=RHYTHM), root))
+    write_whole(PAGE, page.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""docs/data.md says what the sources say of themselves."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from fl.datasets import DATASETS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = importlib.util.spec_from_file_location("make_data_cards", DOCS / "make_data_cards.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_command_writes(maker):
+    page = (DOCS / "data.md").read_text()
+    assert maker.replaced(page, "cards", maker.cards()) == page
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_card_states_licence_and_citation(maker, name):
+    text = maker.card(DATASETS[name].card)
+    assert f"| licence | {DATASETS[name].card.licence} |" in text
+    assert "| cite | " in text
+
+
+def test_the_counts_are_those_found(maker):
+    page = (DOCS / "data.md").read_text()
+    for known in (
+        "4 bad-header (E00009 E00015 E00018 E00793)",
+        "| ptbxl/00463 | ptbxl/00145 |",
+        "| DS1 | 45,866 | 944 | 3,788 | 415 | 8 | 51,021 |",
+        "| all non-paced | 90,125 | 2,781 | 7,009 | 803 | 15 | 100,733 |",
+        "II: 102",
+    ):
+        assert known in page
+
+
+def test_a_page_without_marks_is_refused(maker):
+    with pytest.raises(ValueError, match="marks of cards"):
+        maker.replaced("# Data", "cards", "")

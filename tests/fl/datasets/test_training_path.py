@@ -1,0 +1,102 @@
+"""What `check` says of a record is what training does with it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_records import challenge, holter, ptbxl, waves
+
+from fl.cache import prepare, prepare_all
+from fl.cohort import Cohort
+from fl.datasets import DATASETS
+from fl.datasets.check import check
+from fl.datasets.cpsc2018 import CPSC2018
+from fl.datasets.synthetic import SYNTHETIC
+from fl.ecg import LEADS
+from fl.reports.console import left_out
+from fl.rundir import shard_facts
+from fl.tasks import BEAT, RHYTHM, TASKS
+
+FULL_SIZE = 6877  # records in CPSC2018
+MEAN_SECONDS = 16.1  # of those at hand, 1,479 of them
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Good and bad records, copies with and without a label, a paced Holter."""
+    flat = waves(12, 4000, seed=2)
+    flat[:, 3] = 0
+    folder = tmp_path / "cpsc2018"
+    challenge(folder, "A0001", signal=waves(12, 4000, seed=1))
+    challenge(folder, "A0002", signal=flat)
+    challenge(folder, "A0003", seed=3).with_suffix(".mat").unlink()
+    challenge(folder, "A0004", signal=waves(12, 4000, seed=1))
+    unknown = "10370003"  # a pacemaker: none of the nine
+    challenge(tmp_path / "georgia", "E00001", dx=unknown, signal=waves(12, 4000, seed=4))
+    challenge(tmp_path / "georgia", "E00002", signal=waves(12, 4000, seed=4))
+    challenge(tmp_path / "georgia", "E00003", signal=waves(12, 4000, seed=1))
+    holter(tmp_path / "mitdb", "101", symbols="+" + "N" * 24, seconds=24)
+    holter(tmp_path / "mitdb", "102", symbols="+" + "/" * 24, seconds=24, seed=1)
+    ptbxl(tmp_path, codes="{'LVH': 0.0}")
+    ptbxl(tmp_path, 2)
+    return tmp_path
+
+
+def trained_on(root, names, task):
+    paths = prepare_all({name: DATASETS[name] for name in names}, root, task, root / "cache")
+    cohort, copies = Cohort.open(task, list(paths.values())).without_copies()
+    return [shard_facts(shard, copies) for shard in cohort.shards]
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("rhythm", ("cpsc2018", "georgia", "mitdb", "ptbxl")), ("beat", ("mitdb",))],
+)
+def test_training_leaves_out_what_check_names(root, task, names):
+    report = check([DATASETS[name] for name in names], root, task=TASKS[task]).sources
+    facts = trained_on(root, names, TASKS[task])
+    assert {f["source"]: f["excluded"] for f in facts} == {s.name: s.unusable for s in report}
+    assert {f["source"]: f["recordings"] for f in facts} == {s.name: s.usable for s in report}
+
+
+def test_a_labelled_copy_of_a_record_without_a_label_is_used(root):
+    report = check([DATASETS["georgia"]], root).sources[0]
+    assert report.duplicates == {"E00002": "georgia/E00001"}
+    assert (report.usable, report.unusable) == (2, {"no-label": ["E00001"]})
+
+
+def test_what_was_left_out_is_told_in_one_line(root):
+    line = left_out(trained_on(root, ("cpsc2018", "georgia", "ptbxl"), RHYTHM))
+    assert line == (
+        "Records: 4 used; left out: cpsc2018 1 duplicate, 1 missing-file; "
+        "georgia 1 duplicate, 1 no-label; ptbxl 1 no-label (run.json names each)."
+    )
+    whole = [{"source": "mysite", "recordings": 3, "excluded": {}}]
+    assert left_out(whole) == "Records: 3 used, none left out."
+
+
+def test_a_flat_lead_is_masked_and_the_others_are_used(root):
+    cohort = Cohort.open(RHYTHM, [prepare(CPSC2018, root, RHYTHM, root / "cache")])
+    at = cohort.names.tolist().index("A0002")
+    batch = cohort.batch(np.array([at]), np.array([0]))
+    flat = LEADS.index("aVR")
+    assert [i for i in range(12) if not batch.lead_mask[0, i]] == [flat]
+    assert not batch.signal[0, flat].any()
+    assert all(batch.signal[0, i].std() > 0.1 for i in range(12) if i != flat)
+
+
+def test_a_cohort_of_full_size_takes_less_than_a_gibibyte(tmp_path):
+    few = replace(SYNTHETIC, n_records=12)
+    path = prepare(few, Path(), RHYTHM, tmp_path)
+    cohort = Cohort.open(RHYTHM, [path])
+    seconds = cohort.lengths.sum() / RHYTHM.fs
+    # Leads that a device lost take no room; count them as if they did.
+    share = cohort.column("lead_mask").mean()
+    size = sum(file.stat().st_size for file in path.iterdir())
+    assert size / seconds / share * MEAN_SECONDS * FULL_SIZE < 2**30
+
+
+def test_paced_records_are_of_no_use_to_the_beat_task(root):
+    report = check([DATASETS["mitdb"]], root, task=BEAT).sources[0]
+    assert report.unusable == {"paced": ["102"]}

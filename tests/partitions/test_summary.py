@@ -1,0 +1,70 @@
+"""The non-IID measure has known values, and the picture says what the counts say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+from fl.cohort import Cohort
+from partitions.deal import Partition, deal
+from partitions.drawing import draw_mix
+from partitions.summary import js_distances, label_counts, non_iid
+
+
+def distance(one, other):
+    return js_distances(np.array(one), np.array([other]))[0]
+
+
+def test_equal_mixes_are_at_0_and_disjoint_ones_at_1():
+    assert distance([3, 9, 0], [1, 3, 0]) == pytest.approx(0, abs=1e-7)
+    assert distance([5, 0], [0, 2]) == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1, max_size=9))
+def test_the_distance_is_scipys(pairs):
+    one, other = np.array(pairs).T
+    here, there = distance(one, other), distance(other, one)
+    assert here == pytest.approx(there)
+    assert 0 <= here <= 1
+    divergence = jensenshannon(one, other, base=2)
+    assert here == pytest.approx(0 if np.isnan(divergence) else divergence, abs=1e-7)
+
+
+def test_a_class_that_one_site_does_not_annotate_is_left_out_for_the_pair():
+    assert distance([5, 5, -1], [2, 2, 80]) == pytest.approx(0, abs=1e-7)
+    assert np.isnan(distance([5, -1], [-1, 5]))
+
+
+def test_skewed_labels_are_further_apart_than_dealt_ones(cohort):
+    def apart(scheme):
+        return non_iid(cohort, deal(cohort, {"synthetic": 4, "synthetic-2lead": 2}, scheme, 0.5, 0))
+
+    assert apart("iid") < apart("dirichlet") < apart("pathological")
+
+
+def test_one_site_has_nothing_to_be_compared_with(cohort):
+    everyone = np.full(len(cohort), "site-1")
+    assert non_iid(cohort, Partition(everyone, everyone)) is None
+
+
+def test_classes_that_a_site_does_not_annotate_are_unknown_in_its_counts(few: Cohort):
+    partition = deal(few, {str(few.sources[0]): 2}, "iid", 0.5, seed=0)
+    masked = few.take(np.arange(len(few)))
+    masked.__dict__["labels"] = np.where(np.arange(9) == 2, -1, few.labels).astype(np.int8)
+    counts = label_counts(masked, partition)
+    assert (counts[:, 2] == -1).all()
+    assert (np.delete(counts, 2, axis=1) >= 0).all()
+
+
+def test_the_picture_is_the_same_every_time_and_names_every_site(cohort):
+    partition = deal(cohort, {"synthetic": 3, "synthetic-2lead": 2}, "dirichlet", 0.5, seed=0)
+    picture = draw_mix(cohort, partition, 0.25, synthetic=True)
+    assert picture == draw_mix(cohort, partition, 0.25, synthetic=True)
+    text = picture.decode()
+    assert all(name in text for name in [*partition.sites, "STE", "SYNTHETIC DATA", "(%)", ".250"])
+
+
+def test_many_sites_still_make_a_picture(cohort):
+    names = np.array([f"site-{i:03d}" for i in np.arange(len(cohort)) % 110])
+    assert len(draw_mix(cohort, Partition(names, names), None)) > 1000
