@@ -210,6 +210,7 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         weight_decay=config.weight_decay,
         per_recording=config.per_recording,
         augment=config.augmentations,
+        imbalance=config.imbalance,
         sgd=config.strategy == "scaffold",
         device=config.device,
     )

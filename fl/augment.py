@@ -15,6 +15,7 @@ Change = Callable[[Batch, Task, np.random.Generator], Batch]
 DROPPED = 0.5  # share of examples that lose leads
 GAIN = 0.15  # standard deviation of the log of the gain
 NOISE = 0.1  # largest standard deviation of added noise, in standard deviations of the lead
+FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 WANDER = 0.3  # largest amplitude of added baseline wander, likewise
 
 
@@ -57,11 +58,18 @@ def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return _added(batch, torch.from_numpy(height * np.sin(2 * np.pi * (cycles + phase))))
 
 
+def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """A little noise on each feature, so that no threshold is learnt to the last digit."""
+    white = rng.standard_normal(batch.features.shape, dtype=np.float32)
+    return replace(batch, features=batch.features + FEATURE_NOISE * torch.from_numpy(white))
+
+
 AUGMENTATIONS: dict[str, Change] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
     "noise": noise,
     "wander": wander,
+    "feature_noise": feature_noise,
 }
 
 

@@ -60,7 +60,14 @@ class RunConfig(BaseModel):
         description="most examples of one recording in one epoch, 0 for all (30 for rhythm, all "
         "for beat)",
     )
-    batch_size: int = Field(16, ge=1, description="records per step")
+    batch_size: int = Field(
+        0, ge=0, description="records per step (0: 16 for rhythm, 128 for beat)"
+    )
+    imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
+        "auto",
+        description="rare classes: a quarter of the commonest per epoch (thinned), every class "
+        "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
+    )
     augment: str = Field(
         "auto",
         description="changes to training batches, e.g. lead_dropout,noise; auto: the task's own; "
@@ -106,6 +113,12 @@ class RunConfig(BaseModel):
             object.__setattr__(self, "lr", 0.05 if self.strategy == "scaffold" else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
+        if self.imbalance == "auto":
+            object.__setattr__(self, "imbalance", task.imbalance)
+        if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
+            raise ValueError("thinned and balanced are for beats, which have one class each")
+        if not self.batch_size:
+            object.__setattr__(self, "batch_size", task.batch_size)
         if self.per_recording < 0:
             object.__setattr__(self, "per_recording", task.per_recording)
         return self

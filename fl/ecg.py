@@ -48,3 +48,14 @@ class Record:
     group: str = ""  # recorder, hospital or device where the source tells
     age: float | None = None  # years
     sex: str = ""  # "F", "M" or "" where unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What one recording gives to a task, in the order of time."""
+
+    names: list[str]  # (example,) unique within the source
+    signals: list[NDArray[np.float32]]  # (example,) of (recorded lead, sample), normalised
+    leads: tuple[int, ...]  # (recorded lead,) index among the task's leads
+    labels: NDArray[np.int8]  # (example, class)
+    features: NDArray[np.float32]  # (example, feature)

@@ -68,25 +68,3 @@ def windows_around(signal: Signal, centres: NDArray[np.int64], before: int, afte
     positions = centres[:, None] + np.arange(-before, after)
     positions = positions.clip(0, signal.shape[-1] - 1)
     return np.moveaxis(signal[:, positions], 0, 1)
-
-
-def rr_features(r_peaks: NDArray[np.int64]) -> Signal:
-    """How early or late each beat comes, as four standardised log-ratios: (beat, 4).
-
-    pre/local, post/pre, post/local, local/global: `pre` and `post` are the intervals before
-    and after the beat, `local` the mean of the last ten intervals, `global` the mean of the
-    recording (so this is for offline use: a monitor does not know the mean beforehand). The
-    mean and not the median: in bigeminy half the intervals are early ones. Divided by 0.2, the
-    size of a clear prematurity, and clipped, so that a pause does not drown the rest.
-    """
-    if len(r_peaks) < 3:
-        return np.zeros((len(r_peaks), 4), dtype=np.float32)
-    intervals = np.maximum(np.diff(r_peaks), 1).astype(np.float64)
-    pre = np.concatenate([intervals[:1], intervals])
-    post = np.concatenate([intervals, intervals[-1:]])
-    sums = np.concatenate([[0.0], pre.cumsum()])
-    ends = np.arange(1, len(pre) + 1)
-    starts = np.maximum(ends - 10, 0)
-    local = (sums[ends] - sums[starts]) / (ends - starts)
-    ratios = np.stack([pre / local, post / pre, post / local, local / intervals.mean()], axis=1)
-    return np.asarray(np.clip(np.log(ratios) / 0.2, -5, 5), dtype=np.float32)

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from fl.augment import augmented
 from fl.cohort import Batch, Cohort
+from fl.imbalance import class_weights, epoch_order, focus
 from fl.seeds import stream, torch_seed
 from fl.tasks import Task
 
 WARMUP = 0.05  # share of the whole run
-RR_RATE = 5.0  # learning-rate factor of the small RR branch, which trains too slowly otherwise
+RR_RATE = 2.0  # learning-rate factor of the small RR branch, which trains too slowly otherwise
 CROPS = 4  # crops averaged per recording when a network is applied
 Penalty = Callable[[nn.Module], Tensor]
 OptimizerState = dict[str, Tensor]
@@ -36,6 +37,7 @@ class Plan:
     weight_decay: float
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
+    imbalance: str = "none"  # a name of IMBALANCE
     sgd: bool = False  # plain gradient steps, unclipped, instead of AdamW
     constant: bool = False  # `lr` throughout, no schedule
     device: str = "cpu"
@@ -58,19 +60,33 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
-def task_loss(task: Task, logits: Tensor, labels: Tensor) -> Tensor:
+def task_loss(
+    task: Task, logits: Tensor, labels: Tensor, weights: Tensor | None = None, focus: float = 0.0
+) -> Tensor:
     """Mean loss per example: (batch, class), (batch, class) -> scalar.
 
     Rhythm: binary cross-entropy over the annotated classes of each example; a class that the
-    source never annotated adds nothing. Beat: cross-entropy.
+    source never annotated adds nothing. Beat: cross-entropy. `weights` (class,) multiply what
+    the examples of a class add, `focus` is the exponent of focal loss.
     """
     if task.exclusive:
-        return F.cross_entropy(logits, labels.argmax(dim=1))
+        truth = labels.argmax(dim=1)
+        log_p = logits.log_softmax(dim=1).gather(1, truth[:, None])[:, 0]
+        each = -log_p * _unsure(log_p, focus)
+        return (each if weights is None else each * weights[truth]).mean()
     known = (labels >= 0).float()
     losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+    losses = losses * _unsure(-losses, focus)
+    if weights is not None:
+        losses = losses * torch.where(labels > 0, weights, torch.ones_like(weights))
     # Divided by the number of classes, not of annotated ones: a source that annotates six of
     # nine gives each of its classes the same weight as a source that annotates all.
     return (losses * known).sum() / labels.numel()
+
+
+def _unsure(log_p: Tensor, focus: float) -> Tensor:
+    """Focal loss's factor (1 - p)^focus, p the probability of what is true."""
+    return (1 - log_p.exp()).clamp(min=0) ** focus if focus else torch.ones_like(log_p)
 
 
 def learning_rate(plan: Plan, done: float) -> float:
@@ -101,18 +117,23 @@ def fit(
     named = dict(network.named_parameters())
     optimizer = _optimizer(named, plan)
     _restore(optimizer, named, state)
+    weights = class_weights(cohort, plan.imbalance)
+    weights = None if weights is None else weights.to(plan.device)
     loss_sum, lr_sum, n_seen, step = 0.0, 0.0, 0, 0
     for _ in range(plan.epochs):
-        order = cohort.epoch(plan.per_recording, rng)
+        order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
         for chosen in np.array_split(order, batches):
-            rate = learning_rate(plan, step / total)
+            rate = learning_rate(plan, min(step / total, 1.0))
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * rate
             batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
             batch = augmented(batch, cohort.task, plan.augment, rng)
-            loss = task_loss(cohort.task, _apply(network, batch, plan.device), _labels(batch, plan))
+            logits = _apply(network, batch, plan.device)
+            loss = task_loss(
+                cohort.task, logits, _labels(batch, plan), weights, focus(plan.imbalance)
+            )
             objective = loss if penalty is None else loss + penalty(network)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(objective)

@@ -153,7 +153,7 @@ def check_skews(skews: tuple[str, ...], task: Task) -> None:
     """`ConfigError` if one is not known, or can do nothing to this task."""
     for name in skews:
         need(name, SKEWS, "--skew")
-    if "leads" in skews and task.leads == 1:
+    if "leads" in skews and task.leads < len(LEADS):
         raise ConfigError(
             f"--skew names 'leads', but the {task.name} task reads one lead and can lose none. "
             f"Accepted here: {', '.join(name for name in SKEWS if name != 'leads')}."

@@ -357,7 +357,7 @@ def _measure(
             }
         )
     pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
-    now = score(by_source, evaluated)
+    now = score(by_source, evaluated, [task.classes.index(c) for c in task.taught])
     if now is not None and now > progress.best_score:
         progress.best_score, progress.best_round = now, progress.round
         progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
@@ -370,15 +370,20 @@ def _measure(
     }
 
 
-def score(by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated]) -> float | None:
+def score(
+    by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated], taught: Sequence[int]
+) -> float | None:
     """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
+
+    Over the classes that are trained on.
 
     Each source counts by its patients: by its records, the hundreds of windows of a handful
     of Holter patients would decide alone; evenly, the chance of who those few are would.
     """
     total, weight = 0.0, 0
     for source, tally in by_source.items():
-        value = mean_of(histogram_aurocs(tally))
+        aurocs = histogram_aurocs(tally)
+        value = mean_of([aurocs[c] for c in taught])
         patients = sum(e.n_patients for e in evaluated if e.source == source)
         if value is not None:
             total, weight = total + value * patients, weight + patients

@@ -32,3 +32,10 @@ def symbols() -> frozenset[str]:
         warnings.simplefilter("ignore")
         annotation = importlib.import_module("wfdb.io.annotation")
     return frozenset(annotation.ann_label_table["symbol"])
+
+
+def processing() -> Any:
+    """wfdb's beat detectors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("wfdb.processing")

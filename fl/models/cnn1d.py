@@ -25,6 +25,7 @@ class CNN1D:
     dense: int = 32
     long_from: int = 512  # samples; the paper has 187
     dropout: float = 0.1
+    silence: float = 0.0  # share of training examples that show their features only
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights."""
@@ -39,6 +40,7 @@ class CNN1D:
             classes=classes,
             dropout=self.dropout,
             dense=(self.dense, self.dense),
+            silence=self.silence,
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl.signals import bandpass, remove_baseline, resample, rr_features, windows_around, zscore
+from fl.signals import bandpass, remove_baseline, resample, windows_around, zscore
 
 
 def sine(hz, fs, seconds=10.0, leads=1):
@@ -81,28 +81,7 @@ def test_windows_are_one_per_centre_and_lead():
     assert windows_around(sine(1, 100, leads=3), np.array([50, 80]), 4, 6).shape == (2, 3, 10)
 
 
-def test_rr_features_of_an_early_beat_and_its_pause():
-    # 100, 100, 50 (early), 150 (pause): the mean of all four is 100.
-    features = rr_features(np.array([0, 100, 200, 250, 400]))
-    pre, post, local, whole = 50, 150, (100 + 100 + 100 + 50) / 4, 100
-    expected = np.log([pre / local, post / pre, post / local, local / whole]) / 0.2
-    np.testing.assert_allclose(features[3], expected.clip(-5, 5), rtol=1e-6)
-    assert features[3, 0] < -2
-    assert features[3, 1] == 5  # clipped, so that a pause does not drown the rest
-
-
-def test_the_local_mean_looks_back_ten_intervals_only():
-    slow, fast = np.arange(0, 2000, 200), 2000 + np.arange(0, 2000, 100)
-    features = rr_features(np.concatenate([slow, fast]))
-    np.testing.assert_allclose(features[-1, :3], 0, atol=1e-6)
-
-
-@given(st.lists(st.integers(60, 500), min_size=2, max_size=40), st.integers(2, 5))
-def test_rr_features_do_not_depend_on_the_rate(intervals, factor):
-    peaks = np.concatenate([[0], np.cumsum(intervals)])
-    np.testing.assert_allclose(rr_features(peaks), rr_features(peaks * factor), atol=1e-5)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2])
-def test_too_few_beats_for_a_ratio_give_zeros(n):
-    assert rr_features(np.arange(n)).tolist() == np.zeros((n, 4)).tolist()
+def test_the_baseline_of_each_lead_is_its_own():
+    two = np.stack([np.full(900, 1.0), np.linspace(0, 9, 900)]).astype(np.float32)
+    alone = np.concatenate([remove_baseline(two[:1], 180.0), remove_baseline(two[1:], 180.0)])
+    np.testing.assert_array_equal(remove_baseline(two, 180.0), alone)

@@ -6,7 +6,6 @@ import pytest
 from fl.ecg import Annotations, Record
 from fl.errors import Unusable
 from fl.labels import BEAT_CLASSES, RHYTHM_CLASSES
-from fl.signals import rr_features
 from fl.tasks import BEAT, RHYTHM, labelled_windows
 
 FS = 360.0
@@ -145,14 +144,15 @@ def test_beats_get_their_ec57_class():
     assert "".join(found) == "NNNNNSSSSVVFQ"
 
 
-def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_rr_features():
+def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
     peaks = [(1.0, "N"), (2.0, "N"), (2.5, "A"), (4.0, "N")]
     annotated = notes((0.0, "(N"), *peaks, (5.0, "~"), (5.5, "!"))
     examples = BEAT.cut(record(annotated, leads=("V1", "II")))
     assert examples.names == ["100/000360", "100/000720", "100/000900", "100/001440"]
-    assert [signal.shape for signal in examples.signals] == [(1, BEAT.samples)] * 4
-    at = np.array([round(t * FS) for t, _ in peaks])
-    np.testing.assert_array_equal(examples.features, rr_features(at))
+    assert [signal.shape for signal in examples.signals] == [(2, BEAT.samples)] * 4
+    assert examples.features.shape == (4, len(BEAT.features))
+    early = BEAT.features.index("pre/local")
+    assert examples.features[:, early].argmin() == 2
 
 
 @pytest.mark.parametrize("symbol", ["/", "f"])

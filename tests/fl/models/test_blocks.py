@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fl.models.blocks import LeadStem, RRBranch, group_norm, mean_and_max
+from fl.models.blocks import LeadStem, RRBranch, Silence, group_norm, mean_and_max
 
 
 @pytest.fixture
@@ -34,11 +34,19 @@ def test_without_features_the_rr_branch_is_empty():
     assert branch(torch.zeros(3, 0)).shape == (3, 0)
 
 
-def test_a_fresh_rr_branch_hands_on_the_ratios_unchanged():
+def test_the_rr_branch_makes_its_own_of_the_features_and_nothing_of_none():
     features = torch.randn(3, 4)
-    out = RRBranch(4, hidden=5)(features)
-    assert out.shape == (3, 9)
-    assert torch.equal(out[:, :4], features)
+    assert RRBranch(4, hidden=5)(features).shape == (3, 5)
+    assert RRBranch(0)(features[:, :0]).shape == (3, 0)
+
+
+def test_a_silenced_signal_is_zero_for_whole_examples_and_in_training_only():
+    pooled = torch.ones(1000, 7)
+    silence = Silence(0.25)
+    kept = silence(pooled)
+    assert ((kept == 0).all(dim=1) | (kept == 1).all(dim=1)).all()
+    assert 0.7 < kept[:, 0].mean() < 0.8
+    assert torch.equal(silence.eval()(pooled), pooled)
 
 
 def test_mean_and_max_over_time():

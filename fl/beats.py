@@ -1,0 +1,367 @@
+"""Heartbeats of a half-hour recording as examples: their shape, their timing and their P wave.
+
+Every measure is relative to the same patient (his median beat, his usual interval), because a
+network that learns one patient's shapes does not know the next patient's. By default that uses
+the whole recording, so it is offline use; `causal=True` uses only what came before, as a monitor
+would that answers one second after the beat.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import percentile_filter
+
+from fl.detect import detect_beats, match_beats
+from fl.ecg import Annotations, Examples, Record
+from fl.errors import Unusable
+from fl.labels import AAMI, BEAT_CLASSES
+from fl.signals import remove_baseline, resample, windows_around, zscore
+
+Rows = NDArray[np.float64]
+Column = NDArray[np.float64]
+
+BEAT_FS = 180.0  # Hz, half of MIT-BIH's rate
+BEAT_BEFORE, BEAT_AFTER = 48, 80  # samples: 0.27 s holds the P wave, 0.44 s the T wave
+NETWORK_FS = 90.0  # Hz; a network of a given size did as well on every second sample
+PACED_BEATS = frozenset("/f")
+LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not drown the rest
+
+# Parts of a beat, in samples from the R peak.
+QRS = slice(BEAT_BEFORE - 16, BEAT_BEFORE + 17)
+P_WAVE = slice(BEAT_BEFORE - 45, BEAT_BEFORE - 12)
+T_WAVE = slice(BEAT_BEFORE + 20, BEAT_BEFORE + 80)
+T_ENDS = 70, 90  # samples after R over which the mean T wave is faded out
+
+# Centre and unit of each feature. Fixed numbers near the median and the spread over DS1: a
+# federation has no common statistics to standardise by, and these reveal nothing of a site.
+UNITS: dict[str, tuple[float, float]] = {
+    # Log of a ratio of intervals. `pre`, `post`: before and after the beat; `pre2`, `pre3`,
+    # `post2`: one and two further; `local`: mean of the last ten; `around 20`: mean of 20 beats
+    # to each side; `usual`: their median; `sinus`, `longest`: their upper quartile, decile.
+    # Means as well as medians: in bigeminy half the intervals are early ones.
+    "pre/local": (0.0, 0.15),
+    "post/pre": (0.0, 0.25),
+    "post/local": (0.0, 0.16),
+    "local/global": (0.0, 0.10),
+    "pre/around 20": (0.0, 0.16),
+    "post/around 20": (0.0, 0.16),
+    "pre/around 60": (0.0, 0.17),
+    "post/around 60": (0.0, 0.17),
+    "pre2/around 20": (0.0, 0.16),
+    "pre3/around 20": (0.0, 0.16),
+    "post2/around 20": (0.0, 0.16),
+    "pre/pre2": (0.0, 0.25),
+    "post2/post": (0.0, 0.25),
+    "pair/around 20": (0.0, 0.10),
+    "pre/usual": (0.0, 0.16),
+    "pre/sinus": (-0.07, 0.18),
+    "pre/longest": (-0.12, 0.20),
+    "usual/around 20": (0.0, 0.06),
+    # Prematurity and pause in units of how much the intervals vary hereabouts.
+    "pre surprise": (0.0, 3.5),
+    "post surprise": (0.0, 3.5),
+    # Log10 of the relative change from interval to interval, 10 and 30 beats to each side:
+    # 2% in sinus rhythm, 15% in fibrillation. The median ignores lone ectopic beats.
+    "change 10, median": (-1.3, 0.45),
+    "change 10, mean": (-1.15, 0.45),
+    "change 10, low": (-1.5, 0.45),
+    "change 30, median": (-1.3, 0.45),
+    "change 30, mean": (-1.12, 0.42),
+    "change 30, low": (-1.5, 0.42),
+    # QRS against the patient's median beat, and against the median of 15 beats to each side.
+    "qrs like median": (0.95, 0.25),
+    "qrs rest": (-2.2, 0.8),
+    "qrs width": (0.05, 0.25),
+    "qrs height": (0.0, 0.25),
+    "qrs area": (0.05, 0.3),
+    "qrs width, absolute": (2.0, 0.35),
+    "qrs like neighbours": (0.95, 0.25),
+    "qrs rest, neighbours": (-2.4, 0.8),
+    # P wave likewise; `alike`: how alike the P waves are hereabouts (not in fibrillation).
+    "p like median": (0.7, 0.4),
+    "p rest, relative": (0.1, 0.55),
+    "p rest": (-3.4, 0.6),
+    "p strength": (0.0, 0.4),
+    "p of median": (-2.3, 0.6),
+    "p like neighbours": (0.75, 0.37),
+    "p alike, mean": (0.75, 0.24),
+    "p alike, median": (0.8, 0.23),
+    "p of neighbours": (-2.2, 0.57),
+    "p rest, neighbours": (0.1, 0.5),
+    # P wave after the mean T wave of the beat before is taken away: early P hide in it.
+    "p without t": (0.7, 0.4),
+    "p without t, rest": (0.1, 0.5),
+    "t like median": (0.8, 0.37),
+    "t rest": (-2.9, 0.77),
+}
+FEATURES = tuple(UNITS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a recording is cut into beats. Two tasks differ in nothing else."""
+
+    causal: bool = False  # True: nothing later than the beat's own window
+    detector: str = ""  # name in DETECTORS; "" takes the places from the annotations
+
+    def __call__(self, record: Record) -> Examples:
+        """One example per beat: lead II around it and its difference from the median beat.
+
+        Scaled by the whole recording's deviation, not by the beat's own: a beat that is larger
+        than its neighbours must stay so.
+        """
+        notes = _annotations(record)
+        peaks, symbols = annotated_beats(notes)
+        if self.detector:
+            found = detect_beats(self.detector, record.signal[record.leads.index("II")], record.fs)
+            known, place = match_beats(peaks, found, record.fs)
+            peaks, symbols = found[place], symbols[known]
+        if len(peaks) < 3:
+            raise Unusable(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
+        lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
+        lead = remove_baseline(lead, BEAT_FS)
+        centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
+        if not self.causal:
+            lead = zscore(lead)
+        beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
+        if self.causal:
+            beats = beats / (_recent_scale(beats) + 1e-6)
+        median = _usual(beats.astype(np.float64), self.causal)
+        classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
+        return Examples(
+            names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
+            signals=list(_halved(np.stack([beats, beats - median], axis=1))),
+            leads=(0, 1),
+            labels=np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes],
+            features=beat_features(beats, peaks / record.fs, causal=self.causal),
+        )
+
+
+def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Mean of each two samples: from `BEAT_FS` to `NETWORK_FS`."""
+    pairs = signals.reshape(*signals.shape[:-1], -1, 2)
+    return np.asarray(pairs.mean(axis=-1), dtype=np.float32)
+
+
+def annotated_beats(notes: Annotations) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Places and symbols of the annotated beats; other annotations are no beats."""
+    symbols = np.array(notes.symbols)
+    is_beat = np.isin(symbols, list(AAMI))
+    return notes.samples[is_beat], symbols[is_beat]
+
+
+def _annotations(record: Record) -> Annotations:
+    if record.annotations is None:
+        raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
+    paced = sum(symbol in PACED_BEATS for symbol in record.annotations.symbols)
+    if paced:
+        raise Unusable(record.name, "paced", f"{paced} paced beats")
+    if "II" not in record.leads:
+        raise Unusable(
+            record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
+        )
+    return record.annotations
+
+
+def beat_features(
+    beats: NDArray[np.floating[Any]], seconds: Column, *, causal: bool = False
+) -> NDArray[np.float32]:
+    """Timing and shape of each beat as the numbers named in `UNITS`: (beat, feature).
+
+    `beats` (beat, sample) as `Cut` makes them, `seconds` (beat,) of the R peaks. A feature that
+    needs the next beat is 0 where `causal`.
+    """
+    values = np.asarray(beats, dtype=np.float64)
+    found = timing(seconds, causal) | shape(values, seconds, causal)
+    columns = [
+        np.broadcast_to((found[name] - centre) / unit, len(beats))
+        for name, (centre, unit) in UNITS.items()
+    ]
+    return np.clip(np.stack(columns, axis=1), -LIMIT, LIMIT).astype(np.float32)
+
+
+def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
+    """How early or late each beat comes, and how regular its surroundings are."""
+    intervals = np.maximum(np.diff(seconds), 1e-3)
+    pre = np.concatenate([intervals[:1], intervals])
+    post = pre if causal else np.concatenate([intervals, intervals[-1:]])
+    pre2, post2 = _earlier(pre), post if causal else _later(post)
+    around = _rolling_mean(pre, 20, causal)
+    around_60 = _rolling_mean(pre, 60, causal)
+    local = _rolling_mean(pre, 5, True, width=10)
+    overall = pre.cumsum() / np.arange(1, len(pre) + 1) if causal else intervals.mean()
+    usual, sinus, longest = (_rolling(pre, 20, q, causal) for q in (50, 75, 90))
+    middle = _rolling(pre, 15, 50, causal)
+    varies = _rolling(np.abs(np.log(pre / middle)), 30, 50, causal) + 0.03
+    change = np.abs(np.log(pre / pre2) if causal else np.log(post / pre))
+    found = {
+        "pre/local": pre / local,
+        "local/global": local / overall,
+        "pre/around 20": pre / around,
+        "pre/around 60": pre / around_60,
+        "pre2/around 20": pre2 / around,
+        "pre3/around 20": _earlier(pre2) / around,
+        "pre/pre2": pre / pre2,
+        "pre/usual": pre / usual,
+        "pre/sinus": pre / sinus,
+        "pre/longest": pre / longest,
+        "usual/around 20": usual / around,
+    }
+    after = {
+        "post/pre": post / pre,
+        "post/local": post / local,
+        "post/around 20": post / around,
+        "post/around 60": post / around_60,
+        "post2/around 20": post2 / around,
+        "post2/post": post2 / post,
+        "pair/around 20": (pre + post) / 2 / around,
+    }
+    if causal:
+        after = {name: np.ones_like(pre) for name in after}
+    logs = {name: np.log(ratio) for name, ratio in (found | after).items()}
+    logs["pre surprise"] = np.log(pre / middle) / varies
+    logs["post surprise"] = np.zeros_like(pre) if causal else np.log(post / middle) / varies
+    for beats in (10, 30):
+        for name, of in (
+            ("median", _rolling(change, beats, 50, causal)),
+            ("mean", _rolling_mean(change, beats, causal)),
+            ("low", _rolling(change, beats, 30, causal)),
+        ):
+            logs[f"change {beats}, {name}"] = np.log10(of + 0.005)
+    return logs
+
+
+def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Column]:
+    """How each beat differs from the patient's median beat and from its neighbours."""
+    median = _usual(beats, causal)
+    qrs, p, t = beats[:, QRS], beats[:, P_WAVE], beats[:, T_WAVE]
+    qrs_median, p_median = median[:, QRS], median[:, P_WAVE]
+    height = np.abs(qrs_median).max(axis=1) + 1e-6  # of the median beat: the unit of the rest
+    qrs_near, p_near = _neighbours(qrs, causal), _neighbours(p, causal)
+    area, tall = np.abs(qrs).sum(axis=1) + 1e-6, np.abs(qrs).max(axis=1) + 1e-6
+    area_median = np.abs(qrs_median).sum(axis=1) + 1e-6
+    p_rest, p_rest_near = (
+        _rest(_centred(p), _centred(p_median)),
+        _rest(_centred(p), _centred(p_near)),
+    )
+    alike = _correlation(p, p_near)
+    freed = p - _tail_before(beats, seconds, causal)
+    freed_median = _usual(freed, causal)
+    freed_rest = _rest(_centred(freed), _centred(freed_median))
+    spread = p.std(axis=1)
+    return {
+        "qrs like median": _correlation(qrs, qrs_median),
+        "qrs rest": _log(_rest(qrs, qrs_median) / height),
+        "qrs width": np.log(area / tall * height / area_median),
+        "qrs height": np.log(tall / height),
+        "qrs area": np.log(area / area_median),
+        "qrs width, absolute": np.log(area / tall),
+        "qrs like neighbours": _correlation(qrs, qrs_near),
+        "qrs rest, neighbours": _log(_rest(qrs, qrs_near) / height),
+        "p like median": _correlation(p, p_median),
+        "p rest, relative": np.log((p_rest + 1e-3) / (_usual(p_rest, causal) + 1e-3)),
+        "p rest": _log(p_rest / height),
+        "p strength": np.log((spread + 1e-3) / (_usual(spread, causal) + 1e-3)),
+        "p of median": _log(np.ptp(p_median, axis=1) / height),
+        "p like neighbours": alike,
+        "p alike, mean": _rolling_mean(alike, 15, causal),
+        "p alike, median": _rolling(alike, 15, 50, causal),
+        "p of neighbours": _log(np.ptp(p_near, axis=1) / height),
+        "p rest, neighbours": np.log(
+            (p_rest_near + 1e-3) / (_rolling(p_rest_near, 15, 50, causal) + 1e-3)
+        ),
+        "p without t": _correlation(freed, freed_median),
+        "p without t, rest": np.log((freed_rest + 1e-3) / (_usual(freed_rest, causal) + 1e-3)),
+        "t like median": _correlation(t, median[:, T_WAVE]),
+        "t rest": _log(_rest(t, median[:, T_WAVE]) / height),
+    }
+
+
+def _tail_before(beats: Rows, seconds: Column, causal: bool) -> Rows:
+    """What the median beat's end leaves in each P window, by the distance of the beat before."""
+    median = _usual(beats, causal)[:, BEAT_BEFORE:]
+    after = np.arange(median.shape[1])
+    start, end = T_ENDS
+    tail = median * np.clip((end - after) / (end - start), 0, 1)
+    gap = np.rint(np.diff(seconds, prepend=seconds[0] - 2) * BEAT_FS).astype(np.int64)
+    at = gap[:, None] + np.arange(P_WAVE.start, P_WAVE.stop) - BEAT_BEFORE
+    inside = (at >= 0) & (at < tail.shape[1])
+    rows = np.arange(len(beats))[:, None]
+    return np.where(inside, tail[rows, at.clip(0, tail.shape[1] - 1)], 0.0)
+
+
+def _usual(values: NDArray[np.float64], causal: bool) -> NDArray[np.float64]:
+    """Median over the recording's beats, or over the last hundred: same shape as `values`."""
+    if not causal:
+        return np.broadcast_to(np.median(values, axis=0), values.shape)
+    return _rolling(values, 50, 50, causal)
+
+
+def _neighbours(rows: Rows, causal: bool) -> Rows:
+    """Median of the beats hereabouts, sample by sample: (beat, sample)."""
+    return _rolling(rows, 15, 50, causal)
+
+
+def _rolling(
+    values: NDArray[np.float64], each_side: int, percent: int, causal: bool
+) -> NDArray[np.float64]:
+    """Percentile over the beats around each beat, or as many before it where `causal`."""
+    columns = values.reshape(len(values), -1).T
+    # One column at a time: in one dimension the filter is fast, in two it sorts every window.
+    found = [
+        percentile_filter(
+            column,
+            percent,
+            size=2 * each_side + 1,
+            # Beyond the first beat there is none: mirrored, but not into what is yet to come.
+            mode="nearest" if causal else "reflect",
+            origin=each_side if causal else 0,
+        )
+        for column in np.ascontiguousarray(columns)
+    ]
+    return np.stack(found, axis=1).reshape(values.shape)
+
+
+def _rolling_mean(values: Column, each_side: int, causal: bool, width: int = 0) -> Column:
+    """Mean of the beats around each beat, fewer at the ends; the last `width` where `causal`."""
+    sums = np.concatenate([[0.0], values.cumsum()])
+    place = np.arange(len(values))
+    width = width or 2 * each_side + 1
+    starts = np.maximum(place - (width - 1 if causal else each_side), 0)
+    ends = np.minimum(place + (0 if causal else each_side) + 1, len(values))
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts))
+
+
+def _recent_scale(beats: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Deviation of the last hundred beats' samples: (beat, 1)."""
+    energy = _rolling_mean((beats.astype(np.float64) ** 2).mean(axis=1), 50, True)
+    return np.sqrt(energy)[:, None].astype(np.float32)
+
+
+def _earlier(values: Column) -> Column:
+    return np.concatenate([values[:1], values[:-1]])
+
+
+def _later(values: Column) -> Column:
+    return np.concatenate([values[1:], values[-1:]])
+
+
+def _centred(rows: Rows) -> Rows:
+    return np.asarray(rows - rows.mean(axis=1, keepdims=True))
+
+
+def _rest(rows: Rows, other: Rows) -> Column:
+    """Root mean square of the difference, row by row."""
+    return np.asarray(np.sqrt(((rows - other) ** 2).mean(axis=1)))
+
+
+def _correlation(rows: Rows, other: Rows) -> Column:
+    """Pearson's correlation, row by row; 0 where a row is flat."""
+    a, b = _centred(rows), _centred(other)
+    return np.asarray((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1) + 1e-9))
+
+
+def _log(ratio: Column) -> Column:
+    return np.asarray(np.log(ratio + 0.01))
