@@ -375,8 +375,7 @@ def score(
 ) -> float | None:
     """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
 
-    Over the classes that are trained on.
-
+    Over the classes in `taught` alone: one that cannot be learnt would choose by chance.
     Each source counts by its patients: by its records, the hundreds of windows of a handful
     of Holter patients would decide alone; evenly, the chance of who those few are would.
     """

@@ -105,3 +105,9 @@ def test_an_unknown_name_of_a_table_is_answered_with_the_known_ones():
     need("b", {"b": 1}, "--model")
     with pytest.raises(ConfigError, match=r"--model is 'x'\. Known: a, b\."):
         need("x", {"b": 1, "a": 2}, "--model")
+
+
+def test_a_remedy_for_beats_is_refused_for_rhythm_in_one_line():
+    with pytest.raises(ConfigError) as error:
+        load_config({"imbalance": "thinned"})
+    assert str(error.value).startswith("--imbalance is 'thinned', which is for beats alone")
