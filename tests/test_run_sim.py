@@ -260,8 +260,8 @@ def command(*arguments):
 
 
 MISTAKES = {
-    "model": (["--model", "nope"], "--model is 'nope'. Known: cnn1d"),
-    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known: fedadagrad"),
+    "model": (["--model", "nope"], "--model is 'nope'. Known:"),
+    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known:"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
     "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),
