@@ -260,7 +260,7 @@ def command(*arguments):
 
 
 MISTAKES = {
-    "model": (["--model", "nope"], "--model is 'nope'. Known: cnn1d"),
+    "model": (["--model", "nope"], "--model is 'nope'. Known: beat_cnn"),
     "strategy": (["--strategy", "nope"], "--strategy is 'nope'. fedavg, fedavgm"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
