@@ -118,7 +118,10 @@ class RunConfig(BaseModel):
         if self.imbalance == "auto":
             object.__setattr__(self, "imbalance", task.imbalance)
         if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
-            raise ValueError("thinned and balanced are for beats, which have one class each")
+            raise ValueError(
+                f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
+                "class each. For rhythm: none, weighted, focal."
+            )
         if not self.batch_size:
             object.__setattr__(self, "batch_size", task.batch_size)
         if self.per_recording < 0:
@@ -168,7 +171,9 @@ def load_config(flags: Mapping[str, Any], file: Path | None = None) -> RunConfig
 def _one_line(error: ValidationError) -> str:
     """Pydantic's first complaint as `--flag is VALUE: what is accepted`."""
     first = error.errors()[0]
-    name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "configuration"
+    if not first["loc"]:  # a rule between settings: it names them itself
+        return first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]).replace("_", "-")
     wanted = first["msg"][0].lower() + first["msg"][1:]
     return f"--{name} is {first['input']!r}: {wanted}."
 

@@ -25,7 +25,7 @@ class Progress:
     control: Weights = field(default_factory=dict)  # SCAFFOLD's control variate
     round: int = 0  # finished rounds
     best_round: int = 0
-    best_score: float = -1.0  # see `rounds.score`
+    best_score: float = -1.0  # see `validation.score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
     rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv

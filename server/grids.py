@@ -8,6 +8,7 @@ message to a client and wait for its reply, and nothing else.
 import itertools
 import logging
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -88,13 +89,13 @@ class SimulatedGrid(Grid):
         self.abandon(waiting)
         return replies
 
+    @abstractmethod
     def submit(self, message: Message) -> None:
         """Queue one message for its node."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abandon(self, message_ids: Iterable[str]) -> None:
         """Forget messages whose replies nobody waits for any more."""
-        raise NotImplementedError
 
 
 def error_reply(message: Message, error: BaseException) -> Message:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -16,14 +15,7 @@ from fl import wire
 from fl.config import RunConfig
 from fl.errors import FederationError
 from fl.metrics import (
-    Tally,
     Thresholds,
-    choose_thresholds,
-    confusion,
-    confusion_f1s,
-    empty_tally,
-    histogram_aurocs,
-    mean_of,
 )
 from fl.seeds import stream
 from fl.tasks import TASKS, Task
@@ -31,6 +23,12 @@ from fl.weights import Weights, local_names
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
 from server.grids import collect
+from server.refuse import (
+    refuse_bad_counts,
+    refuse_bad_report,
+    refuse_bad_tally,
+    refuse_bad_weights,
+)
 from server.strategies import (
     STRATEGIES,
     Chosen,
@@ -40,6 +38,7 @@ from server.strategies import (
     merged_control,
 )
 from server.tables import ROUNDS, SITES, write_table
+from server.validation import mean_loss, measure
 
 
 class Listener(Protocol):
@@ -121,12 +120,12 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
         trained = train_round(federation, strategy, progress, number)
         evaluated = evaluate_sites(federation, progress, progress.weights, number, VAL)
         progress.round = number
-        row = _measure(federation, progress, evaluated)
+        row = measure(federation.task, name, progress, evaluated)
         row |= {
             "seconds": round(time.monotonic() - began, 3),
             "participants": len(trained),
             "failures": sum(f["round"] == number for f in progress.failures),
-            "train_loss": _mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
+            "train_loss": mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
         }
         progress.rounds.append(row)
         progress.memory = memory(strategy)
@@ -180,9 +179,9 @@ def train_round(
     for site in sorted(replies):
         try:
             trained = wire.read_trained(replies[site])
-            _refuse_bad_weights(trained.weights, shared)
-            _refuse_bad_weights(trained.control, progress.control)
-            _refuse_bad_counts(trained, site, federation.task)
+            refuse_bad_weights(trained.weights, shared)
+            refuse_bad_weights(trained.control, progress.control)
+            refuse_bad_counts(trained, site, federation.task)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its update is refused: {error}")
         else:
@@ -233,8 +232,8 @@ def evaluate_sites(
     for site in sorted(replies):
         try:
             found = wire.read_evaluated(replies[site])
-            _refuse_bad_tally(found, len(federation.task.classes))
-            _refuse_bad_report(found.report)
+            refuse_bad_tally(found, len(federation.task.classes))
+            refuse_bad_report(found.report)
         except (KeyError, ValueError, TypeError) as error:
             _fail(federation, progress, number, site, f"its evaluation is refused: {error}")
         else:
@@ -277,124 +276,6 @@ def _fail(federation: Federation, progress: Progress, number: int, site: str, re
     federation.listener.site(number, site, "failed", reason)
 
 
-def _refuse_bad_weights(weights: Weights, like: Weights) -> None:
-    """`ValueError` unless names and shapes agree and every number is finite."""
-    if weights.keys() != like.keys():
-        odd = sorted(weights.keys() ^ like.keys())
-        raise ValueError(f"entries differ from the model's ({odd[0]}, ...)")
-    for name, value in weights.items():
-        if value.shape != like[name].shape:
-            raise ValueError(f"{name} has shape {value.shape}, not {like[name].shape}")
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} holds NaN or infinite values")
-
-
-def _refuse_bad_counts(trained: wire.Trained, site: str, task: Task) -> None:
-    """`ValueError` unless the update can be weighed against the others'."""
-    if trained.site != site:
-        raise ValueError(f"it calls itself {trained.site!r}")
-    if trained.n_records <= 0:
-        raise ValueError("it trained on no record")
-    for name, wanted in (("annotated", len(task.classes)), ("recorded", task.leads)):
-        counts = getattr(trained, name)
-        if len(counts) != wanted or min(counts) < 0:
-            raise ValueError(f"{name} is {counts}, not {wanted} counts")
-    if not math.isfinite(trained.loss_sum):
-        raise ValueError("its loss is NaN or infinite")
-
-
-def _refuse_bad_tally(evaluated: wire.Evaluated, classes: int) -> None:
-    """`ValueError` unless the counts can be added to the others'."""
-    like = empty_tally(classes)
-    for name, counts in vars(evaluated.tally).items():
-        if counts.shape != getattr(like, name).shape or (counts < 0).any():
-            raise ValueError(f"its counts are not those of {classes} classes ({name})")
-    if not math.isfinite(evaluated.loss_sum):
-        raise ValueError("its loss is NaN or infinite")
-
-
-def _refuse_bad_report(report: dict[str, Any]) -> None:
-    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
-    if not report:
-        return
-    for name in ("macro_f1", "macro_auroc"):
-        value = report[name]["value"]
-        if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"its {name} is {value}")
-    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
-        raise ValueError("its report does not name its classes")
-
-
-def _measure(
-    federation: Federation, progress: Progress, evaluated: Sequence[wire.Evaluated]
-) -> Row:
-    """Validation of a round: its lines for sites.csv and rounds.csv, and the best round so far.
-
-    Everything comes from counts that sites sent. The macro-F1 of validation uses thresholds
-    chosen on the same records, so it flatters; test never does.
-    """
-    task, name = federation.task, federation.job.strategy
-    by_source: dict[str, Tally] = {}
-    for e in evaluated:
-        known = by_source.get(e.source, empty_tally(len(task.classes)))
-        by_source[e.source] = known + e.tally
-    thresholds = None if task.exclusive else choose_thresholds(by_source, task.classes)
-    counts = np.zeros((len(task.classes), 4), dtype=np.int64)
-    for e in evaluated:
-        row = None if thresholds is None else list(thresholds[e.source].values())
-        here = confusion(e.tally, row)
-        counts += here
-        progress.sites.append(
-            {
-                "strategy": name,
-                "round": progress.round,
-                "site": e.site,
-                "split": VAL,
-                "n_records": e.n_records,
-                "loss": _mean_loss([(e.loss_sum, e.n_records)]),
-                "macro_f1": mean_of(confusion_f1s(here)),
-                "macro_auroc": mean_of(histogram_aurocs(e.tally)),
-            }
-        )
-    pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
-    now = score(by_source, evaluated, [task.classes.index(c) for c in task.taught])
-    if now is not None and now > progress.best_score:
-        progress.best_score, progress.best_round = now, progress.round
-        progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
-    return {
-        "strategy": name,
-        "round": progress.round,
-        "val_loss": _mean_loss([(e.loss_sum, e.n_records) for e in evaluated]),
-        "central_macro_f1": mean_of(confusion_f1s(counts)),
-        "central_macro_auroc": mean_of(histogram_aurocs(pooled)),
-    }
-
-
-def score(
-    by_source: Mapping[str, Tally], evaluated: Sequence[wire.Evaluated], taught: Sequence[int]
-) -> float | None:
-    """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
-
-    Over the classes that are trained on.
-
-    Each source counts by its patients: by its records, the hundreds of windows of a handful
-    of Holter patients would decide alone; evenly, the chance of who those few are would.
-    """
-    total, weight = 0.0, 0
-    for source, tally in by_source.items():
-        aurocs = histogram_aurocs(tally)
-        value = mean_of([aurocs[c] for c in taught])
-        patients = sum(e.n_patients for e in evaluated if e.source == source)
-        if value is not None:
-            total, weight = total + value * patients, weight + patients
-    return total / weight if weight else None
-
-
-def _mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
-    n = sum(count for _, count in parts)
-    return math.fsum(loss for loss, _ in parts) / n if n else None
-
-
 def final_measures(federation: Federation, progress: Progress) -> dict[str, dict[str, Any]]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
@@ -408,7 +289,7 @@ def final_measures(federation: Federation, progress: Progress) -> dict[str, dict
                 "site": e.site,
                 "split": TEST,
                 "n_records": e.n_records,
-                "loss": _mean_loss([(e.loss_sum, e.n_records)]),
+                "loss": mean_loss([(e.loss_sum, e.n_records)]),
                 "macro_f1": e.report["macro_f1"]["value"] if e.report else None,
                 "macro_auroc": e.report["macro_auroc"]["value"] if e.report else None,
             }

@@ -261,7 +261,7 @@ def command(*arguments):
 
 MISTAKES = {
     "model": (["--model", "nope"], "--model is 'nope'. Known: beat_cnn"),
-    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. fedavg, fedavgm"),
+    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known: fedadagrad"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
     "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),

@@ -17,9 +17,9 @@ def toml(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_a_task_brings_its_own_defaults(task):
-    config = RunConfig(task=task.name)
+@pytest.mark.parametrize("name", ["rhythm", "beat"])
+def test_a_task_brings_its_own_defaults(name):
+    config, task = RunConfig(task=name), TASKS[name]
     assert (config.model, config.partition) == (task.model, task.partition)
     assert config.per_recording == task.per_recording
 
@@ -105,3 +105,9 @@ def test_an_unknown_name_of_a_table_is_answered_with_the_known_ones():
     need("b", {"b": 1}, "--model")
     with pytest.raises(ConfigError, match=r"--model is 'x'\. Known: a, b\."):
         need("x", {"b": 1, "a": 2}, "--model")
+
+
+def test_a_remedy_for_beats_is_refused_for_rhythm_in_one_line():
+    with pytest.raises(ConfigError) as error:
+        load_config({"imbalance": "thinned"})
+    assert str(error.value).startswith("--imbalance is 'thinned', which is for beats alone")

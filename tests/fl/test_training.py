@@ -180,7 +180,8 @@ def test_predictions_are_the_mean_over_the_crops(cohort):
         with torch.inference_mode():
             logits = network(batch.signal, batch.lead_mask, batch.features)
         each.append(logits.double().sigmoid().numpy()[0])
-    np.testing.assert_allclose(predict(network, longest)[0], np.mean(each, axis=0), atol=2e-7)
+    # A batch of two is summed in another order than two of one.
+    np.testing.assert_allclose(predict(network, longest)[0], np.mean(each, axis=0), atol=1e-6)
 
 
 def test_predictions_are_probabilities_of_seven_decimals(beats):
