@@ -16,8 +16,10 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    task: Literal["rhythm", "beat"] = Field(
-        "rhythm", description="rhythm: classes of a 10 s recording; beat: class of a heartbeat"
+    task: Literal["rhythm", "beat", "beat-causal", "beat-xqrs", "beat-gqrs"] = Field(
+        "rhythm",
+        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat-causal: "
+        "as a monitor knows it; beat-xqrs, beat-gqrs: beats found by a detector",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",

@@ -11,7 +11,10 @@ from fl.datasets.folder import parse_source
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
 from fl.errors import ConfigError
 
-DEFAULT = {"rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"), "beat": ("mitdb",)}
+DEFAULT = {
+    "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
+    **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb",)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(toml):
         ("alpha", "-3", "greater than 0"),
         ("fraction", "1.1", "less than or equal to 1"),
         ("seed", "-1", "greater than or equal to 0"),
-        ("task", "rythm", "'rhythm' or 'beat'"),
+        ("task", "rythm", "'rhythm', 'beat'"),
         ("engine", "spark", "'ray'"),
     ],
 )
