@@ -15,7 +15,7 @@ MODELS: dict[str, Model] = {
     "resnet1d": ResNet1D(),
     "lstm": LSTM(),
     # For heartbeats: little room to learn 22 patients by heart, and half the beats in training
-    # show their features only (macro-F1 .84 against .78 in cross-validation over DS1).
+    # show their features only (better in cross-validation over DS1: docs/results.md).
     "beat_cnn": CNN1D(width=16, depth=3, dropout=0.2, silence=0.5),
 }
 
