@@ -168,8 +168,8 @@ def assign_all(scheme: Scheme, people: People, rng: np.random.Generator) -> Ints
     """
     if scheme.sites > len(people):
         raise ConfigError(
-            f"--clients: {scheme.sites} sites need at least as many patients; "
-            f"{len(people)} patients are there. Use fewer sites or more data."
+            f"--clients: one source's share, {scheme.sites} sites, need at least as many "
+            f"patients; it has {len(people)} to deal. Use fewer sites or more data."
         )
     site_of = scheme.assign(people, rng)
     enough = min(ENOUGH, len(people) // scheme.sites) if scheme.topped_up else 0

@@ -76,7 +76,7 @@ def test_another_stream_deals_otherwise(scheme):
 
 @every_scheme
 def test_more_sites_than_patients_is_the_users_mistake(scheme):
-    with pytest.raises(ConfigError, match="--clients: 4 sites need at least as many patients; 3"):
+    with pytest.raises(ConfigError, match="4 sites, need at least as many patients; it has 3"):
         deal_out(scheme(sites=4), people([0, 0, 0]))
 
 
