@@ -5,5 +5,7 @@ import os
 # Set before flwr or ray is imported anywhere: neither may report usage to its makers.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Without this Ray warns that it will one day stop hiding GPUs from workers that asked for none.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 __version__ = "0.1.0"

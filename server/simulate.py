@@ -21,8 +21,6 @@ OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes thro
 def simulate(server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int) -> None:
     """One federated training; raises what the ServerApp raises."""
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    # Without this Ray warns that it will one day stop hiding GPUs from workers that asked none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     run_config = UserConfig({"job": job.model_dump_json()})
     engine = job.config.engine
     if engine == "flower":

@@ -1,0 +1,60 @@
+"""Our grids: what happens to a client that does not answer."""
+
+import time
+
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+
+from fl.config import RunConfig
+from fl.wire import Job
+from server.grids import LocalGrid, RayGrid, collect
+from server.simulate import ray_running
+
+JOB = Job(config=RunConfig(workers=2), strategy="fedavg")
+
+
+def echo():
+    """A client that sends back what it was sent, and hangs if it is told to.
+
+    Made here, not found by its module: workers do not know this file.
+    """
+
+    def client(message: Message, context: Context) -> Message:
+        if message.content["config"]["hang"]:
+            time.sleep(3600)
+        return Message(message.content, reply_to=message)
+
+    return client
+
+
+def ask(grid, node, hang=False):
+    content = RecordDict({"config": ConfigRecord({"hang": hang})})
+    return Message(content, node, MessageType.QUERY)
+
+
+def answered(grid, messages, timeout):
+    replies = collect(grid, messages, timeout, lambda reply: None)
+    assert not any(reply.has_error() for reply in replies)
+    return sorted(reply.metadata.src_node_id for reply in replies)
+
+
+def test_a_client_that_hangs_is_given_up_and_its_worker_replaced():
+    with ray_running(JOB):
+        grid = RayGrid(echo(), 2, workers=2, n_gpus=0)
+        try:
+            one, two = grid.get_node_ids()
+            assert answered(grid, [ask(grid, one), ask(grid, two)], timeout=120) == [one, two]
+            began = time.monotonic()
+            assert answered(grid, [ask(grid, one, hang=True), ask(grid, two)], timeout=3) == [two]
+            assert time.monotonic() - began < 30
+            both = [ask(grid, one), ask(grid, two)]
+            assert answered(grid, both, timeout=120) == [one, two]
+        finally:
+            grid.close()
+
+
+def test_messages_that_nobody_waits_for_are_forgotten():
+    grid = LocalGrid(echo(), 2)
+    one, two = grid.get_node_ids()
+    (late,) = grid.push_messages([ask(grid, one)])
+    grid.abandon([late])
+    assert answered(grid, [ask(grid, two)], timeout=5) == [two]
