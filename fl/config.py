@@ -104,6 +104,13 @@ class RunConfig(BaseModel):
         800, ge=50, description="recordings in the synthetic 12-lead cohort (half as many 2-lead)"
     )
 
+    synthetic_patients: int = Field(
+        0,
+        ge=0,
+        description="patients behind them (half as many behind the 2-lead ones); 0: 19 for every "
+        "20 recordings",
+    )
+
     @model_validator(mode="after")
     def _fill_defaults(self) -> Self:
         # A frozen model is filled once, here, so that run.json shows what was really used.
@@ -117,6 +124,11 @@ class RunConfig(BaseModel):
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.imbalance == "auto":
             object.__setattr__(self, "imbalance", task.imbalance)
+        if self.synthetic_patients > self.synthetic_records:
+            raise ValueError(
+                f"--synthetic-patients is {self.synthetic_patients}, but --synthetic-records is "
+                f"{self.synthetic_records}: a patient needs a recording."
+            )
         if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "

@@ -86,8 +86,13 @@ def _sized(source: Source, config: RunConfig) -> Source:
     """A synthetic source as large as asked and of the run's seed; a real one as it is."""
     if not isinstance(source, Synthetic):
         return source
-    n = config.synthetic_records
-    return replace(source, n_records=n // 2 if source.holter else n, seed=config.seed)
+    part = 2 if source.holter else 1
+    return replace(
+        source,
+        n_records=config.synthetic_records // part,
+        n_patients=config.synthetic_patients // part,
+        seed=config.seed,
+    )
 
 
 def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:

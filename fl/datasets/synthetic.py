@@ -92,6 +92,7 @@ class Synthetic:
     seconds: tuple[float, float] = (10.0, 20.0)  # shortest and longest
     fs: float = 500.0  # Hz
     holter: bool = False  # worn while walking about: more noise and wander
+    n_patients: int = 0  # 0: 19 for every 20 records
     noise: float = 1.0  # 0 takes all noise away, hum, wander and lost leads included
 
     @property
@@ -104,7 +105,8 @@ class Synthetic:
             rates=(self.fs,),
             annotates=RHYTHM_CLASSES,
             mapping="none: each record is drawn from its labels; mixed as CPSC2018's are",
-            patients="synthetic ids; one record in ten belongs to a patient who has another one",
+            patients="synthetic ids; one record in ten belongs to a patient who has another one, "
+            "unless --synthetic-patients says otherwise",
             licence="the project's own",
             citation="synthetic; waves after McSharry et al. 2003, 10.1109/TBME.2003.808805, "
             "leads after Dower et al. 1980, 10.1002/clc.1980.3.2.87",
@@ -175,7 +177,12 @@ class Synthetic:
         return number - 1
 
     def _patient_number(self, index: int) -> int:
-        """Patients of a block of records are numbered in order; two records share one."""
+        """Patients of a block of records are numbered in order; two records share one.
+
+        A number of patients asked for has the records dealt to them in turn instead.
+        """
+        if self.n_patients:
+            return index % self.n_patients
         block, place = divmod(index, BLOCK)
         first, second = sorted(
             stream(self.seed, self.name, "pair", block).choice(BLOCK, 2, replace=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl.config import RunConfig
+from fl.config import RunConfig, load_config
 from fl.datasets.choose import choose_sources
 from fl.errors import ConfigError
 
@@ -74,3 +74,17 @@ def test_a_mistake_is_answered_with_what_is_there(tmp_path, settings, wanted):
     with pytest.raises(ConfigError) as error:
         choose(tmp_path, **settings)
     assert wanted in str(error.value)
+
+
+def test_the_synthetic_cohort_has_as_many_patients_as_asked(tmp_path):
+    config = RunConfig(data="synthetic", synthetic_records=60, synthetic_patients=20)
+    twelve, two = choose_sources(config).sources.values()
+    for source, records, patients in ((twelve, 60, 20), (two, 30, 10)):
+        names = source.records(tmp_path)
+        assert len(names) == records
+        assert len({source.patient(i).name for i in range(records)}) == patients
+
+
+def test_more_synthetic_patients_than_recordings_are_refused():
+    with pytest.raises(ConfigError, match="--synthetic-patients is 99"):
+        load_config({"synthetic_records": 60, "synthetic_patients": 99})
