@@ -51,22 +51,30 @@ def start(out, engine):
     return subprocess.Popen(
         [*command, "--out", str(out), "--name", "run"],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         start_new_session=True,
+        text=True,
+        # Whoever runs the tests in the background may have had interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
-def kill_after(process, folder, rounds, seconds):
-    """Kill the driver, and whatever it started, a little after its n-th round."""
+def wait_for(process, folder, rounds):
+    """Until the n-th round is written, or the run has ended."""
     end = time.monotonic() + 120
     table = folder / "rounds.csv"
     while time.monotonic() < end and process.poll() is None:
         if rounds == 0 or (table.exists() and len(without_seconds(table)) >= rounds):
             break
         time.sleep(0.02)
+
+
+def kill_after(process, folder, rounds, seconds):
+    """Kill the driver, and whatever it started, a little after its n-th round."""
+    wait_for(process, folder, rounds)
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize(("moment", "engine"), [(1, "local"), (2, "local"), (3, "ray")])
@@ -76,6 +84,17 @@ def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path, moment, engine
     kill_after(process, tmp_path / "run", rounds=moment, seconds=delay)
     assert process.returncode == -signal.SIGKILL
     assert run_sim.main(["--resume", str(tmp_path / "run"), "--engine", "local", "--quiet"]) == 0
+    assert results(tmp_path / "run") == results(whole)
+
+
+def test_an_interrupted_run_ends_in_one_line_and_can_be_resumed(whole, tmp_path):
+    process = start(tmp_path, "local")
+    wait_for(process, tmp_path / "run", rounds=1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said == "run_sim.py: interrupted; what is done so far is in the run directory\n"
+    assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
     assert results(tmp_path / "run") == results(whole)
 
 

@@ -327,7 +327,11 @@ def test_ctrl_c_stops_the_command_and_leaves_it_resumable(server, tmp_path, caps
     server.faults[DAT] = ["hang"]
     command = [sys.executable, "-m", "fl.datasets", "download", "mitdb", "--base-url", server.url]
     started = subprocess.Popen(
-        [*command, "--data-dir", str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "--data-dir", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Whoever runs the tests in the background may have had interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert server.hanging.wait(30)
