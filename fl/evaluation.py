@@ -21,6 +21,14 @@ from fl.metrics import (
 )
 from fl.tasks import Task
 
+SEXES = {"F": "female", "M": "male"}
+AGE_BANDS = {
+    "under 50": (0, 50),
+    "50 to 64": (50, 65),
+    "65 to 79": (65, 80),
+    "80 and over": (80, 200),
+}
+FEWEST_PATIENTS = 5  # in a part by sex or age, else it is not measured
 KEYS = ("strategy", "source", "record", "patient", "site", "split")
 
 
@@ -42,7 +50,44 @@ def evaluate_group(
         known = found[name] is not None
         low, high = interval(draws[name]) if known else (None, None)
         found[name] = {"value": found[name], "low": low, "high": high}
-    return found | {"n_patients": len(set(cohort.patients.tolist()))}
+    return found | {
+        "n_patients": len(set(cohort.patients.tolist())),
+        "subgroups": {
+            "sex": {name: _part(cohort, p, said, rows) for name, rows in by_sex(cohort).items()},
+            "age": {name: _part(cohort, p, said, rows) for name, rows in by_age(cohort).items()},
+        },
+    }
+
+
+def by_sex(cohort: Cohort) -> dict[str, NDArray[np.bool_]]:
+    """Which examples are of a woman, and which of a man, where it is known."""
+    sexes = cohort.column("sexes")
+    return {name: np.asarray(sexes == code) for code, name in SEXES.items()}
+
+
+def by_age(cohort: Cohort) -> dict[str, NDArray[np.bool_]]:
+    """Which examples are of each age band (years), where the age is known."""
+    ages = cohort.column("ages").astype(np.float64)
+    return {
+        name: np.asarray((ages >= low) & (ages < high)) for name, (low, high) in AGE_BANDS.items()
+    }
+
+
+def _part(
+    cohort: Cohort, p: NDArray[np.float64], said: NDArray[np.bool_], rows: NDArray[np.bool_]
+) -> dict[str, Any] | None:
+    """Measures of a part of a group, decided by the same thresholds; None if it is too small.
+
+    A part of a handful of patients says more of each of them than of the model.
+    """
+    n_patients = len(set(cohort.patients[rows].tolist()))
+    if n_patients < FEWEST_PATIENTS:
+        return None
+    found = scores(cohort.labels[rows], p[rows], said[rows], cohort.task.classes)
+    measures = {
+        name: found[name] for name in ("n_records", "macro_f1", "macro_auroc", "macro_classes")
+    }
+    return {"n_patients": n_patients} | measures
 
 
 def predictions_header(task: Task) -> list[str]:

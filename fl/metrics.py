@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
+from fl.calibration import expected_calibration_error, reliability
 from fl.seeds import stream
 
 Labels = NDArray[np.int8]
@@ -24,6 +30,8 @@ Scores = dict[str, Any]
 # finely as common ones. Rounded like probabilities, so that both decide alike at an edge.
 EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
 BINS = len(EDGES) + 1
+# What is measured of each class; a class without a positive or a negative has None for all.
+MEASURES = ("precision", "recall", "f1", "auroc", "auprc", "brier", "ece", "accuracy")
 MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
 
 
@@ -166,42 +174,50 @@ def scores(labels: Labels, p: Probs, said: NDArray[np.bool_], classes: Sequence[
     example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
     them: it is high for rare classes whatever the model does, so read it beside macro-F1.
     """
-    per_class: dict[str, dict[str, float | int | None]] = {}
-    for c, name in enumerate(classes):
-        known = labels[:, c] >= 0
-        truth, guess = labels[known, c] == 1, said[known, c]
-        n, n_positive = int(known.sum()), int(truth.sum())
-        entry: dict[str, float | int | None] = {
-            "n": n,
-            "positive": n_positive,
-            "precision": None,
-            "recall": None,
-            "f1": None,
-            "auroc": None,
-            "accuracy": None,
-        }
-        if 0 < n_positive < n:
-            precision, recall, f1, _ = precision_recall_fscore_support(
-                truth, guess, average="binary", zero_division=0.0
-            )
-            entry |= {
-                "precision": float(precision),
-                "recall": float(recall),
-                "f1": float(f1),
-                "auroc": float(roc_auc_score(truth, p[known, c])),
-                "accuracy": float((truth == guess).mean()),
-            }
-        per_class[name] = entry
+    per_class = {
+        name: _class_scores(labels[:, c], p[:, c], said[:, c]) for c, name in enumerate(classes)
+    }
     measured = [name for name in classes if per_class[name]["f1"] is not None]
+    means = {m: mean_of([per_class[n][m] for n in measured]) for m in MEASURES}
     return {
         "n_records": len(labels),
         "macro_classes": measured,
-        "macro_f1": mean_of([per_class[n]["f1"] for n in measured]),
-        "macro_auroc": mean_of([per_class[n]["auroc"] for n in measured]),
-        "macro_precision": mean_of([per_class[n]["precision"] for n in measured]),
-        "macro_recall": mean_of([per_class[n]["recall"] for n in measured]),
-        "accuracy": mean_of([per_class[n]["accuracy"] for n in measured]),
+        **{f"macro_{m}": mean for m, mean in means.items() if m != "accuracy"},
+        "accuracy": means["accuracy"],
         "classes": per_class,
+    }
+
+
+def _class_scores(
+    labels: Labels, p: Probs, said: NDArray[np.bool_]
+) -> dict[str, float | int | None]:
+    """One class against the rest, over the examples that annotate it.
+
+    AUPRC is average precision; chance gives the prevalence, so it stands beside it.
+    """
+    known = labels >= 0
+    truth, guess, p = labels[known] == 1, said[known], p[known]
+    n, n_positive = int(known.sum()), int(truth.sum())
+    entry: dict[str, float | int | None] = {
+        "n": n,
+        "positive": n_positive,
+        "prevalence": n_positive / n if n else None,
+        **dict.fromkeys(MEASURES),
+    }
+    if not 0 < n_positive < n:
+        return entry
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, guess, average="binary", zero_division=0.0
+    )
+    return entry | {
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "auroc": float(roc_auc_score(truth, p)),
+        "auprc": float(average_precision_score(truth, p)),
+        "brier": float(brier_score_loss(truth, p)),
+        "ece": expected_calibration_error(reliability(truth, p)),
+        "accuracy": float((truth == guess).mean()),
     }
 
 
