@@ -10,22 +10,19 @@ go to docs/results.md, between the marks `<!-- beat -->` and `<!-- /beat -->`.
 import argparse
 import hashlib
 import json
-import platform
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
-from beat_tables import cv_tables, ds2_tables, put_between_marks
+from beat_tables import cv_tables, ds2_tables
+from kept import Kept, command, machine, put_between_marks
 from numpy.typing import NDArray
 
 from fl.beats import FEATURES, annotated_beats
-from fl.cache import default_cache_dir, prepare, write_whole
+from fl.cache import default_cache_dir, prepare
 from fl.cohort import Cohort
 from fl.datasets.mitdb import DS1, DS2, MITDB, SAME_PATIENT
 from fl.detect import detect_beats, match_beats
@@ -171,31 +168,6 @@ Split = Callable[[Cohort, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 SPLITS: dict[str, Split] = {"standard": standard, "strict": strict, "intra": intra}
 
 
-class Kept:
-    """Results on disk by name; a name that is there is not done again."""
-
-    def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
-        self.path = path
-        self.content: dict[str, Any] = {**stamp, "results": {}}
-        if path.exists():
-            found = json.loads(path.read_text())
-            if found["settings"] == stamp["settings"]:
-                self.content["results"] = found["results"]
-            else:
-                print(f"{path}: made with other settings; starting anew.")
-
-    def of(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of this name, made and written if it is not there."""
-        results = self.content["results"]
-        if name not in results:
-            began = time.monotonic()
-            results[name] = make()
-            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(self.content).encode())
-        return results[name]
-
-
 def cross_validate(cohort: Cohort, recipe: Recipe, seed: int, device: str) -> dict[str, Any]:
     """Each record of DS1 by a network that saw the other folds: counts by record."""
     seen = as_in(recipe, cohort)
@@ -227,18 +199,6 @@ def detector_quality(name: str, data: Path) -> dict[str, Any]:
     return quality
 
 
-def command() -> str:
-    """The command that was given, without the folders of this machine."""
-    words = iter(sys.argv[1:])
-    kept = ["python benchmarks/beat.py --data-dir DATA"]
-    for word in words:
-        if word in ("--data-dir", "--cache-dir", "--json", "--results", "--workers"):
-            next(words, None)
-        else:
-            kept.append(word)
-    return " ".join(kept)
-
-
 def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
     """What the results depend on, and where they were made."""
     settings = {
@@ -250,13 +210,12 @@ def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
         "data": cohort.shards[0].digest,
     }
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-    machine = f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores, {device}"
     return {
         "settings": digest,
         "details": settings,
-        "machine": machine,
+        "machine": machine(device),
         "torch": torch.__version__,
-        "command": command(),
+        "command": command("beat.py"),
     }
 
 

@@ -1,12 +1,10 @@
 """The beat benchmark's results as Markdown, between two marks of a shared file."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fl.cache import write_whole
 from fl.ec57 import by_record, intervals, table
 from fl.labels import BEAT_CLASSES
 
@@ -22,18 +20,6 @@ TITLES = {
     "xqrs standard": "Beats found by the XQRS detector, DS1 to DS2",
     "gqrs standard": "Beats found by the GQRS detector, DS1 to DS2",
 }
-
-
-def put_between_marks(path: Path, name: str, text: str) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->`, or add it at the end."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    old = path.read_text() if path.exists() else "# Results\n"
-    if start not in old:
-        old = f"{old.rstrip()}\n\n{start}\n{end}\n"
-    before, rest = old.split(start, 1)
-    after = rest.split(end, 1)[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, f"{before}{start}\n{text.strip()}\n{end}{after}".encode())
 
 
 def runs_of(content: Results, prefix: str) -> dict[str, list[dict[str, Any]]]:

@@ -93,7 +93,8 @@ def train_visit(
     optimizer = Keep(site.folder / job.strategy / "optimizer")
     controls = Keep(site.folder / job.strategy / "control")
     own = controls.before(round_number) or {k: np.zeros_like(v) for k, v in control.items()}
-    state = {k: torch.from_numpy(v) for k, v in optimizer.before(round_number).items()}
+    kept = optimizer.before(round_number) if config.optimizer_state == "kept" else {}
+    state = {k: torch.from_numpy(v) for k, v in kept.items()}
     fitted = fit(
         network,
         cohort,
@@ -212,5 +213,7 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         augment=config.augmentations,
         imbalance=config.imbalance,
         sgd=config.strategy == "scaffold",
+        constant=config.schedule == "constant",
+        restart=config.schedule == "round",
         device=config.device,
     )

@@ -80,6 +80,23 @@ class RunConfig(BaseModel):
         ge=0,
         description="peak learning rate; 0: 0.002 (AdamW), 0.05 for scaffold (plain SGD)",
     )
+    schedule: Literal["run", "round", "constant"] = Field(
+        "run",
+        description="learning rate: one warm-up and cosine over the whole run, over each round, "
+        "or none",
+    )
+    optimizer_state: Literal["kept", "fresh"] = Field(
+        "kept", description="AdamW's moments stay at the site between rounds, or begin afresh"
+    )
+    weighting: Literal["records", "root", "even"] = Field(
+        "records",
+        description="a site counts by its records, by their square root, or as one of many",
+    )
+    averaging: Literal["evidence", "plain"] = Field(
+        "evidence",
+        description="weights of a class or a lead are averaged over the records that have it, or "
+        "as all others are",
+    )
     finetune_epochs: int = Field(
         3, ge=1, description="strategy finetune: epochs at each site after the last round"
     )

@@ -38,12 +38,19 @@ def evaluate_group(
     thresholds: Mapping[str, Thresholds] | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Scores of these examples; macro-F1 and macro-AUROC as {"value", "low", "high"}.
+    """Scores of these examples, decided by thresholds or, without, by the most probable class."""
+    said = decide(p, cohort.sources, thresholds, cohort.task.classes)
+    return evaluate_said(cohort, p, said, seed)
+
+
+def evaluate_said(
+    cohort: Cohort, p: NDArray[np.float64], said: NDArray[np.bool_], seed: int
+) -> dict[str, Any]:
+    """Scores of what was said; macro-F1 and macro-AUROC as {"value", "low", "high"}.
 
     Intervals: the middle 95% of 1,000 bootstrap draws of patients; None where they are too few.
     """
     classes = cohort.task.classes
-    said = decide(p, cohort.sources, thresholds, classes)
     found = scores(cohort.labels, p, said, classes)
     draws = bootstrap_macro(cohort.labels, p, said, draw_patients(cohort.patients, seed))
     for name in ("macro_f1", "macro_auroc"):

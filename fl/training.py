@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fl.augment import augmented
 from fl.cohort import Batch, Cohort
@@ -40,6 +41,8 @@ class Plan:
     imbalance: str = "none"  # a name of IMBALANCE
     sgd: bool = False  # plain gradient steps, unclipped, instead of AdamW
     constant: bool = False  # `lr` throughout, no schedule
+    restart: bool = False  # the schedule is over each visit instead of the whole run
+    ema: float = 0.0  # decay per step of a running mean of the weights, which the visit ends with
     device: str = "cpu"
 
 
@@ -90,10 +93,10 @@ def _unsure(log_p: Tensor, focus: float) -> Tensor:
 
 
 def learning_rate(plan: Plan, done: float) -> float:
-    """Warm-up then cosine over the whole run, not over one visit. `done`: share of the visit."""
+    """Warm-up then cosine, by default over the whole run. `done`: share of the visit."""
     if plan.constant:
         return plan.lr
-    progress = (plan.round - 1 + done) / plan.rounds
+    progress = done if plan.restart else (plan.round - 1 + done) / plan.rounds
     warm = min(1.0, progress / WARMUP) if progress < WARMUP else 1.0
     return plan.lr * max(warm, 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -117,6 +120,7 @@ def fit(
     named = dict(network.named_parameters())
     optimizer = _optimizer(named, plan)
     _restore(optimizer, named, state)
+    running = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
     loss_sum, lr_sum, n_seen, step = 0.0, 0.0, 0, 0
@@ -140,10 +144,14 @@ def fit(
             if not plan.sgd:
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
+            if running is not None:
+                running.update_parameters(network)
             loss_sum += loss.item() * len(chosen)
             lr_sum += rate
             n_seen += len(chosen)
             step += 1
+    if running is not None:
+        network.load_state_dict(running.module.state_dict())
     return Fitted(
         loss_sum=loss_sum,
         n_seen=n_seen,
@@ -196,7 +204,14 @@ def _optimizer(named: dict[str, nn.Parameter], plan: Plan) -> torch.optim.Optimi
         {"params": [p for n, p in named.items() if "rr" not in n], "rate": 1.0},
         {"params": [p for n, p in named.items() if "rr" in n], "rate": RR_RATE},
     ]
-    return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay, foreach=True)
+    return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
+
+
+def _running_mean(network: nn.Module, plan: Plan) -> AveragedModel | None:
+    if not plan.ema:
+        return None
+    mean = get_ema_multi_avg_fn(plan.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=mean)
 
 
 def _apply(network: nn.Module, batch: Batch, device: str) -> Tensor:

@@ -36,6 +36,7 @@ from server.strategies import (
     configure,
     memory,
     merged_control,
+    weighed,
 )
 from server.tables import ROUNDS, SITES, write_table
 from server.validation import mean_loss, measure
@@ -196,11 +197,10 @@ def train_round(
         )
     # Written anew: Flower's strategies stop at a reply that holds more than the others do.
     asked = {m.metadata.dst_node_id: m for m in requests}
-    averages = STRATEGIES[config.strategy].averages
-    merged = [
-        wire.trained_reply(trained, asked[federation.nodes[trained.site]])
-        for trained in (by_evidence(accepted, progress.weights) if averages else accepted)
-    ]
+    said = weighed(accepted, config.weighting)
+    if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
+        said = by_evidence(said, progress.weights)
+    merged = [wire.trained_reply(t, asked[federation.nodes[t.site]]) for t in said]
     result, _ = strategy.aggregate_train(number, merged)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")

@@ -1,5 +1,6 @@
 """How the server merges: Flower's own strategy objects, and what we add before they merge."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -132,6 +133,29 @@ def remember(strategy: Strategy, kept: Weights) -> None:
         as_list = field == "momentum_vector"
         value = [named[str(i)] for i in range(len(named))] if as_list else named
         setattr(strategy, field, value)
+
+
+def weighed(replies: Sequence[Trained], weighting: str) -> list[Trained]:
+    """The replies with the say each site is to have: by records, by their root, or the same.
+
+    By records every recording counts alike, and a large hospital decides; evenly every hospital
+    counts alike. Counts are whole numbers, so roots are taken in thousandths.
+    """
+    if weighting == "records":
+        return list(replies)
+    given = []
+    for reply in replies:
+        say = 1000 * (math.sqrt(reply.n_records) if weighting == "root" else 1.0)
+        factor = say / reply.n_records
+        given.append(
+            replace(
+                reply,
+                n_records=round(say),
+                annotated=tuple(round(n * factor) for n in reply.annotated),
+                recorded=tuple(round(n * factor) for n in reply.recorded),
+            )
+        )
+    return given
 
 
 def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:

@@ -10,7 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import beat
-from beat_tables import cv_tables, ds2_tables, put_between_marks
+from beat_tables import cv_tables, ds2_tables
+from kept import put_between_marks
 
 from fl.cache import prepare
 from fl.cohort import Cohort

@@ -35,6 +35,7 @@ class ResLSTMTemporalSE:
     time_gate: bool = True
     reduction: int = 8  # of the squeeze-and-excitation bottleneck
     dropout: float = 0.1
+    block_dropout: float = 0.0  # of what each block adds
 
     def __post_init__(self) -> None:
         """Raises ConfigError for an option that has no meaning."""
@@ -67,7 +68,11 @@ class ResLSTMTemporalSE:
             reduction=self.reduction,
         )
         return ResLSTMBlock(
-            self.width, tse, residual=self.residual, bidirectional=self.bidirectional
+            self.width,
+            tse,
+            residual=self.residual,
+            bidirectional=self.bidirectional,
+            dropout=self.block_dropout,
         )
 
 
@@ -100,7 +105,13 @@ class ResLSTMBlock(nn.Module):
     """One LSTM layer whose result is weighed by TemporalSE and added to what came in."""
 
     def __init__(
-        self, width: int, tse: "TemporalSE", *, residual: bool, bidirectional: bool
+        self,
+        width: int,
+        tse: "TemporalSE",
+        *,
+        residual: bool,
+        bidirectional: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.residual = residual
@@ -112,10 +123,11 @@ class ResLSTMBlock(nn.Module):
             bidirectional=bidirectional,
         )
         self.tse = tse
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, time, width) -> (batch, time, width)."""
-        update: Tensor = self.tse(self.lstm(self.norm(h))[0])
+        update: Tensor = self.dropout(self.tse(self.lstm(self.norm(h))[0]))
         return h + update if self.residual else update
 
 

@@ -1,5 +1,6 @@
 """A visit trains as its plan says, and says the same again when asked again."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,25 @@ def test_the_learning_rate_warms_up_once_and_falls_to_zero_over_the_whole_run():
     assert learning_rate(plan, 0.5) == pytest.approx(1.0, abs=0.01)
     assert learning_rate(replace(plan, round=6), 0.0) == pytest.approx(0.5)
     assert learning_rate(replace(plan, round=10), 1.0) == pytest.approx(0.0)
+
+
+def test_a_schedule_may_restart_at_every_visit_or_be_constant():
+    plan = replace(PLAN, rounds=10, round=7, lr=1.0)
+    again = replace(plan, restart=True)
+    assert learning_rate(again, 0.0) == pytest.approx(0.02)
+    assert learning_rate(again, 1.0) == pytest.approx(0.0)
+    assert {learning_rate(replace(plan, constant=True), d) for d in (0.0, 0.5, 1.0)} == {1.0}
+
+
+def test_a_running_mean_of_weights_ends_between_the_start_and_the_last_step(few):
+    begun = build_network("resnet1d", RHYTHM)
+    ends = []
+    for ema in (0.0, 0.9):
+        network = copy.deepcopy(begun)
+        fit(network, few, replace(PLAN, ema=ema))
+        ends.append(torch.nn.utils.parameters_to_vector(network.parameters()))
+    start = torch.nn.utils.parameters_to_vector(begun.parameters())
+    assert 0 < torch.dist(ends[1], start) < torch.dist(ends[0], start)
 
 
 def test_a_round_goes_on_at_the_rate_where_the_last_one_ended():

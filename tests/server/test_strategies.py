@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fl.config import RunConfig
 from fl.weights import HEAD
 from fl.wire import Trained, pack, unpack
-from server.strategies import STRATEGIES, by_evidence
+from server.strategies import STRATEGIES, by_evidence, weighed
 
 CLASSES = 3
 LEADS = 2
@@ -109,3 +109,14 @@ def test_equal_weights_average_to_themselves():
     found = averaged(by_evidence(replies, START))
     np.testing.assert_allclose(found["head.bias"], np.float32(0.1), rtol=1e-6)
     assert unpack(pack(found)).keys() == START.keys()
+
+
+def test_a_site_may_count_by_its_records_by_their_root_or_as_one_of_many():
+    replies = [reply("a", 1.0, n=100, annotated=(100, 50, 0)), reply("b", 4.0, n=25)]
+    assert weighed(replies, "records") == replies
+    for weighting, ratio in (("root", 2.0), ("even", 1.0)):
+        one, other = weighed(replies, weighting)
+        assert one.n_records / other.n_records == pytest.approx(ratio)
+        # What it holds of each class keeps its share of the site's records.
+        assert np.divide(one.annotated, one.n_records) == pytest.approx([1, 0.5, 0])
+        assert one.weights is replies[0].weights

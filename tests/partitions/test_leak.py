@@ -1,0 +1,65 @@
+"""A leak check that can fail: patients on both sides of a split must raise the validation score."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fl.cache import prepare
+from fl.cohort import Cohort
+from fl.datasets.synthetic import SYNTHETIC
+from fl.metrics import scores
+from fl.models import build_network
+from fl.seeds import stream
+from fl.tasks import RHYTHM
+from fl.training import Plan, fit, predict
+from partitions.deal import CENTRAL, deal
+from partitions.splits import TRAIN, VAL
+
+CLASS = 1
+
+
+@pytest.fixture(scope="module")
+def nameless(cache_dir, tmp_path_factory):
+    """Twelve recordings each of 16 patients, and labels that say nothing but who the patient is.
+
+    Half the patients, by chance, have one class. Nothing of a patient never seen tells it.
+    """
+    source = replace(SYNTHETIC, n_records=192, n_patients=16, seconds=(10.0, 11.0))
+    cohort = Cohort.open(
+        RHYTHM, [prepare(source, tmp_path_factory.mktemp("no"), RHYTHM, cache_dir)]
+    )
+    (shard,) = cohort.shards
+    names, patient = np.unique(shard.patients, return_inverse=True)
+    assert len(names) == 16
+    drawn = stream(0, "leak").permutation(np.arange(len(names)) % 2)
+    labels = np.full_like(shard.labels, -1)
+    labels[:, CLASS] = drawn[patient]
+    return replace(cohort, shards=(replace(shard, labels=labels),))
+
+
+def validation_auroc(cohort, split):
+    """Train on one part, validate on the other."""
+    torch.manual_seed(0)
+    network = build_network("resnet1d", RHYTHM)
+    plan = Plan(
+        seed=0, site="all", round=1, rounds=1, epochs=20, batch_size=16, lr=2e-3, weight_decay=0.01
+    )
+    fit(network, cohort.take(np.flatnonzero(split == TRAIN)), plan)
+    held = cohort.take(np.flatnonzero(split == VAL))
+    p = predict(network, held)
+    return scores(held.labels, p, p >= 0.5, RHYTHM.classes)["macro_auroc"]
+
+
+def test_shuffling_patients_across_splits_raises_the_validation_score(nameless):
+    partition = deal(nameless, {str(nameless.sources[0]): 1}, "patients", 0.5, 0)
+    split = np.where(partition.site == CENTRAL, VAL, partition.split)
+    split = np.where(split == TRAIN, TRAIN, VAL)
+    of_train = set(nameless.patients[split == TRAIN].tolist())
+    assert of_train.isdisjoint(nameless.patients[split == VAL].tolist())
+    leaking = stream(0, "shuffled").permutation(split)
+    honest, leaked = validation_auroc(nameless, split), validation_auroc(nameless, leaking)
+    assert honest < 0.75  # who is never seen cannot be known
+    assert leaked > 0.9
+    assert leaked > honest + 0.2
