@@ -14,6 +14,8 @@ MODELS: dict[str, Model] = {
     "cnn_lstm": CNNLSTM(),
     "resnet1d": ResNet1D(),
     "lstm": LSTM(),
+    # About the size of Ribeiro's network: for large data and a GPU.
+    "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
     # For heartbeats: little room to learn 22 patients by heart, and half the beats in training
     # show their features only (better in cross-validation over DS1: docs/results.md).
     "beat_cnn": CNN1D(width=16, depth=3, dropout=0.2, silence=0.5),

@@ -1,6 +1,7 @@
 """ResLSTM-TemporalSE: residual LSTM layers that learn which moments and channels matter."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -8,10 +9,10 @@ from torch import Tensor, nn
 
 from fl.errors import ConfigError
 from fl.models.blocks import LeadStem, Network, conv_norm
+from fl.models.resnet1d import ResidualBlock
 
-Stem = Literal["conv", "linear"]
+Stem = Literal["residual", "conv", "linear"]
 STEMS: tuple[str, ...] = get_args(Stem)
-PATCH = 8  # samples per time step: the conv stem's three strides of 2, the linear stem's one patch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,15 @@ class ResLSTMTemporalSE:
     squeeze-and-excitation with temporal attention). Ours is `h <- h + TSE(BiLSTM(LayerNorm(h)))`
     over a strided stem, mean and maximum over time, one linear layer. Squeeze-and-excitation:
     Hu et al. 2018, arXiv:1709.01507; attention over time: Lin et al. 2017, arXiv:1703.03130.
-    The abstract names no convolution: `stem="linear"` embeds patches instead.
+    The abstract names no convolution: `stem="linear"` embeds patches instead, `stem="conv"` has
+    plain convolutions. Residual ones and fewer, longer time steps did better in validation
+    (docs/results.md): LSTM layers want the wave shapes found for them.
     """
 
-    stem: Stem = "conv"
+    stem: Stem = "residual"
+    stride: int = 16  # samples per time step, a power of 2
     width: int = 64  # channels, an even number
-    depth: int = 3
+    depth: int = 2
     residual: bool = True
     bidirectional: bool = True
     se: bool = True
@@ -41,6 +45,8 @@ class ResLSTMTemporalSE:
         """Raises ConfigError for an option that has no meaning."""
         if self.stem not in STEMS:
             raise ConfigError(f"model.stem is {self.stem!r}. Known stems: {', '.join(STEMS)}.")
+        if self.stride < 4 or self.stride & (self.stride - 1):
+            raise ConfigError(f"model.stride is {self.stride}. Give a power of 2, 4 or more.")
         if self.width % 2:
             raise ConfigError(
                 f"model.width is {self.width}; two directions share it. Give an even number."
@@ -49,7 +55,7 @@ class ResLSTMTemporalSE:
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights; the length of the signal does not change its size."""
         return Network(
-            stem=ConvStem(leads, self.width) if self.stem == "conv" else patches(leads, self.width),
+            stem=self._stem(leads),
             body=nn.Sequential(
                 ChannelsLast(), *(self._block() for _ in range(self.depth)), ChannelsLast()
             ),
@@ -58,6 +64,12 @@ class ResLSTMTemporalSE:
             classes=classes,
             dropout=self.dropout,
         )
+
+    def _stem(self, leads: int) -> nn.Module:
+        if self.stem == "linear":
+            return patches(leads, self.width, self.stride)
+        steps = self.stride.bit_length() - 2  # strides of 2 after the first
+        return ConvStem(leads, self.width, steps, residual=self.stem == "residual")
 
     def _block(self) -> "ResLSTMBlock":
         tse = TemporalSE(
@@ -77,18 +89,20 @@ class ResLSTMTemporalSE:
 
 
 class ConvStem(nn.Module):
-    """Three convolutions of stride 2: one time step per 8 samples."""
+    """Convolutions of stride 2, plain or in residual blocks of two: 2 samples a step, 4, 8, ..."""
 
-    def __init__(self, leads: int, width: int) -> None:
+    def __init__(self, leads: int, width: int, steps: int, *, residual: bool) -> None:
         super().__init__()
-        self.leads = LeadStem(leads, width // 2, kernel=7, stride=2, padding=3)
-        self.convs = nn.Sequential(
-            nn.ReLU(),
-            conv_norm(width // 2, width, kernel=7, stride=2),
-            nn.ReLU(),
-            conv_norm(width, width, kernel=7, stride=2),
-            nn.ReLU(),
-        )
+        first = width // 2
+        self.leads = LeadStem(leads, first, kernel=7, stride=2, padding=3)
+        widths = [first] * (steps if residual else 1) + [width] * (1 if residual else steps)
+        self.convs = nn.Sequential(nn.ReLU())
+        for come, go in pairwise(widths):
+            self.convs.extend(
+                [ResidualBlock(come, go, 7)]
+                if residual
+                else [conv_norm(come, go, kernel=7, stride=2), nn.ReLU()]
+            )
 
     def forward(self, signal: Tensor, lead_mask: Tensor) -> Tensor:
         """(batch, lead, sample), (batch, lead) -> (batch, width, time)."""
@@ -96,9 +110,9 @@ class ConvStem(nn.Module):
         return embedded
 
 
-def patches(leads: int, width: int) -> LeadStem:
-    """Linear embedding of 8 samples of all leads at a time, without overlap."""
-    return LeadStem(leads, width, kernel=PATCH, stride=PATCH, padding=0)
+def patches(leads: int, width: int, patch: int) -> LeadStem:
+    """Linear embedding of a few samples of all leads at a time, without overlap."""
+    return LeadStem(leads, width, kernel=patch, stride=patch, padding=0)
 
 
 class ResLSTMBlock(nn.Module):

@@ -73,6 +73,12 @@ def test_temporal_se_is_its_formula_on_two_moments_of_one_channel():
     assert out.flatten().tolist() == pytest.approx([0.0, moment * excited * gate])
 
 
+def test_dropout_in_a_block_leaves_what_came_in():
+    block = ResLSTMBlock(8, tse(), residual=True, bidirectional=True, dropout=1.0)
+    h = sequence()
+    torch.testing.assert_close(block.train()(h), h)
+
+
 def test_attention_prefers_the_moment_with_the_higher_score():
     module = tse()
     h = sequence()
@@ -118,8 +124,8 @@ def test_without_residual_the_weights_stay_and_the_logits_differ():
 
 def test_a_block_adds_its_update_to_what_came_in():
     module = tse()
-    with_skip = ResLSTMBlock(8, module, residual=True, bidirectional=True)
-    without = ResLSTMBlock(8, module, residual=False, bidirectional=True)
+    with_skip = ResLSTMBlock(8, module, residual=True, bidirectional=True, dropout=0.0)
+    without = ResLSTMBlock(8, module, residual=False, bidirectional=True, dropout=0.0)
     without.load_state_dict(with_skip.state_dict())
     h = sequence()
     torch.testing.assert_close(with_skip(h), h + without(h))
@@ -131,19 +137,21 @@ def test_one_direction_knows_nothing_of_what_comes_later():
     later[:, 4:] = later[:, 4:].flip(dims=[2])  # LayerNorm would not see a shift
     silent = tse(se=False, time_gate=False)
     torch.manual_seed(0)
-    one_way = ResLSTMBlock(8, silent, residual=True, bidirectional=False)
-    both_ways = ResLSTMBlock(8, silent, residual=True, bidirectional=True)
+    one_way = ResLSTMBlock(8, silent, residual=True, bidirectional=False, dropout=0.0)
+    both_ways = ResLSTMBlock(8, silent, residual=True, bidirectional=True, dropout=0.0)
     assert torch.equal(one_way(h)[:, :4], one_way(later)[:, :4])
     assert not torch.allclose(both_ways(h)[:, :4], both_ways(later)[:, :4])
 
 
-@pytest.mark.parametrize("stem", ["conv", "linear"])
-def test_both_stems_give_one_step_per_eight_samples(stem):
-    network = build(stem=stem)
-    assert network.stem(torch.randn(2, 12, 1000), torch.ones(2, 12)).shape == (2, 64, 125)
+@pytest.mark.parametrize("stem", ["residual", "conv", "linear"])
+@pytest.mark.parametrize(("stride", "steps"), [(8, 125), (16, 63), (4, 250)])
+def test_every_stem_gives_one_step_per_stride(stem, stride, steps):
+    network = build(stem=stem, stride=stride)
+    whole = steps - 1 if stem == "linear" and 1000 % stride else steps  # no half patch at the end
+    assert network.stem(torch.randn(2, 12, 1000), torch.ones(2, 12)).shape == (2, 64, whole)
 
 
-def test_the_default_has_about_146_thousand_weights():
+def test_the_default_has_about_as_many_weights_as_the_first_trials_had():
     assert parameters(build()) == pytest.approx(146_000, rel=0.05)
 
 
@@ -154,8 +162,10 @@ def test_depth_and_width_are_options():
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"stem": "wavelet"}, "model.stem is 'wavelet'. Known stems: conv, linear"),
+        ({"stem": "wavelet"}, "model.stem is 'wavelet'. Known stems: residual, conv, linear"),
         ({"width": 33}, "model.width is 33"),
+        ({"stride": 12}, "model.stride is 12"),
+        ({"stride": 2}, "model.stride is 2"),
     ],
 )
 def test_an_option_without_meaning_is_refused_by_name(option, says):
