@@ -1,6 +1,6 @@
 """What makes a federation learn: settings of run_sim.py, one changed at a time, on validation.
 
-    python benchmarks/federated.py --data-dir DATA [--seeds 0,1] [--only NAMES] [--model resnet1d]
+    python benchmarks/federated.py --data-dir DATA [--seeds 0,1] [--only NAMES]
 
 Every row is one run of 8 sites over the same partition with the same passes over the records
 (rounds x local epochs), measured on the sites' validation records of its best round, beside one
@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,7 +60,6 @@ STUDY: dict[str, dict[str, Any]] = {
     "FedProx, mu .1": {"strategy": "fedprox", "mu": 0.1},
     "SCAFFOLD": {"strategy": "scaffold"},
     "own normalisation layers (fedbn)": {"strategy": "fedbn"},
-    "10 windows of a recording": {"per_recording": 10},
     "30 windows of a recording": {"per_recording": 30},
 }
 
@@ -180,7 +179,7 @@ def table(content: Mapping[str, Any]) -> list[str]:
         f"| changed | seeds | {' | '.join(sources)} | mean of sources | validation loss |",
         f"| --- | --- | {'--- | ' * len(sources)}--- | --- |",
     ]
-    for name in sorted(by_name, key=lambda n: list(STUDY).index(n.split(": ", 1)[-1])):
+    for name in sorted(by_name, key=list(STUDY).index):
         runs = by_name[name]
         means = [np.mean([r["sources"][s] for s in sources]) for r in runs]
         cells = [_cell([r["sources"][s] for r in runs]) for s in sources]
@@ -201,7 +200,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", default="", help="names of rows, separated by semicolons")
-    parser.add_argument("--model", default="resnet1d", help="the network that trains fastest")
+    parser.add_argument("--model", default=RHYTHM.model)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--local-epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
@@ -221,10 +220,11 @@ def main() -> None:
         if key not in file.content["results"]
     }
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        for key, found in zip(cases, pool.map(run, cases.values()), strict=True):
-            file.content["results"][key] = found
+        waiting = {pool.submit(run, case): key for key, case in cases.items()}
+        for done in as_completed(waiting):
+            file.content["results"][waiting[done]] = done.result()
             file.write()
-            print(f"{key}: {found}", flush=True)
+            print(f"{waiting[done]}: {done.result()}", flush=True)
     text = table(file.content)
     print("\n".join(text))
     note = f"Made by `{command('federated.py')}` on {file.content['machine']}."

@@ -8,7 +8,7 @@ was stopped goes on, and so that choices can be made from validation without ope
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,7 +44,7 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 0.01
     batch_size: int = RHYTHM.batch_size
-    per_recording: int = 10
+    per_recording: int = RHYTHM.per_recording
     augment: tuple[str, ...] = RHYTHM.augment
     imbalance: str = RHYTHM.imbalance
     ema: float = 0.0
@@ -181,7 +181,9 @@ def run_missing(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, float]
         yield from ((job, run_fold(job)) for job in missing)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from zip(missing, pool.map(run_fold, missing), strict=True)
+        waiting = {pool.submit(run_fold, job): job for job in missing}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
 
 
 def kept(job: Job) -> Mapping[str, NDArray[Any]]:

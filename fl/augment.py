@@ -16,6 +16,9 @@ DROPPED = 0.5  # share of examples that lose leads
 GAIN = 0.15  # standard deviation of the log of the gain
 NOISE = 0.1  # largest standard deviation of added noise, in standard deviations of the lead
 FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
+STRETCH = 0.15  # largest change of the time scale, as a share
+BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
+MIXED = 0.3  # both parameters of mixup's Beta distribution
 WANDER = 0.3  # largest amplitude of added baseline wander, likewise
 
 
@@ -58,6 +61,51 @@ def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return _added(batch, torch.from_numpy(height * np.sin(2 * np.pi * (cycles + phase))))
 
 
+def stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each example a little faster or slower: another heart rate, the same waves."""
+    n, _, samples = batch.signal.shape
+    rate = np.exp(rng.uniform(-STRETCH, STRETCH, size=(n, 1)))
+    middle = (samples - 1) / 2
+    at = np.abs(middle + (np.arange(samples) - middle) * rate)
+    at = (samples - 1) - np.abs((samples - 1) - at)  # mirrored where the crop ends
+    left = np.clip(at.astype(np.int64), 0, samples - 2)
+    part = torch.from_numpy((at - left).astype(np.float32))[:, None, :]
+    index = torch.from_numpy(left)[:, None, :].expand_as(batch.signal)
+    one, other = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
+    return replace(batch, signal=one + part * (other - one))
+
+
+def blank(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """A stretch of time of each example is flat, so that the rest must do."""
+    n, _, samples = batch.signal.shape
+    length = rng.uniform(0, BLANK, size=(n, 1)) * samples
+    start = rng.uniform(size=(n, 1)) * (samples - length)
+    time = np.arange(samples)
+    kept = (time < start) | (time >= start + length)
+    return replace(batch, signal=batch.signal * torch.from_numpy(kept[:, None, :]))
+
+
+def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each example is mixed with another one, its labels likewise.
+
+    A class counts only where both annotate it, a lead where either recorded it. Source: Zhang et
+    al. 2018, arXiv:1710.09412.
+    """
+    n = len(batch.signal)
+    share = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
+    share = torch.from_numpy(np.maximum(share, 1 - share))  # it stays mostly itself
+    other = torch.from_numpy(rng.permutation(n))
+    a, b = share[:, None, None], share[:, None]
+    known = (batch.labels >= 0) & (batch.labels[other] >= 0)
+    labels = b * batch.labels + (1 - b) * batch.labels[other]
+    return replace(
+        batch,
+        signal=a * batch.signal + (1 - a) * batch.signal[other],
+        lead_mask=torch.maximum(batch.lead_mask, batch.lead_mask[other]),
+        labels=torch.where(known, labels, torch.where(batch.labels >= 0, batch.labels, -1.0)),
+    )
+
+
 def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """A little noise on each feature, so that no threshold is learnt to the last digit."""
     white = rng.standard_normal(batch.features.shape, dtype=np.float32)
@@ -70,6 +118,9 @@ AUGMENTATIONS: dict[str, Change] = {
     "noise": noise,
     "wander": wander,
     "feature_noise": feature_noise,
+    "stretch": stretch,
+    "blank": blank,
+    "mixup": mixup,
 }
 
 

@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
     per_recording: int = Field(
         -1,
         ge=-1,
-        description="most examples of one recording in one epoch, 0 for all (30 for rhythm, all "
+        description="most examples of one recording in one epoch, 0 for all (10 for rhythm, all "
         "for beat)",
     )
     batch_size: int = Field(

@@ -137,7 +137,7 @@ RHYTHM = Task(
     taught=RHYTHM_CLASSES,
     imbalance="none",
     batch_size=16,
-    per_recording=30,
+    per_recording=10,
     settings="rhythm-1",
     cut=rhythm_examples,
 )
