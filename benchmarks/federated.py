@@ -38,14 +38,14 @@ from fl.wire import Job
 from partitions.splits import TRAIN, VAL
 
 POOLED = "pooled (no federation)"
+# Passes over the records are the same in every row: rounds x local epochs.
 STUDY: dict[str, dict[str, Any]] = {
     POOLED: {},
     "as shipped": {},
-    "60 rounds of 1 epoch": {"rounds": 60, "local_epochs": 1},
-    "30 rounds of 2 epochs": {"rounds": 30, "local_epochs": 2},
-    "12 rounds of 5 epochs": {"rounds": 12, "local_epochs": 5},
-    "batch of 8": {"batch_size": 8},
+    "a third of the local epochs, three times the rounds": {"rounds": 30, "local_epochs": 1},
+    "twice the local epochs, half the rounds": {"rounds": 5, "local_epochs": 6},
     "batch of 32": {"batch_size": 32},
+    "batch of 8": {"batch_size": 8},
     "learning rate .001": {"lr": 1e-3},
     "learning rate .004": {"lr": 4e-3},
     "schedule over each round": {"schedule": "round"},
@@ -56,11 +56,10 @@ STUDY: dict[str, dict[str, Any]] = {
     "plain averaging of heads and leads": {"averaging": "plain"},
     "server momentum (fedavgm)": {"strategy": "fedavgm", "server_momentum": 0.5},
     "server Adam (fedadam)": {"strategy": "fedadam", "server_lr": 0.003},
-    "FedProx, mu .01": {"strategy": "fedprox", "mu": 0.01},
     "FedProx, mu .1": {"strategy": "fedprox", "mu": 0.1},
     "SCAFFOLD": {"strategy": "scaffold"},
     "own normalisation layers (fedbn)": {"strategy": "fedbn"},
-    "30 windows of a recording": {"per_recording": 30},
+    "mixup": {"augment": ",".join((*RHYTHM.augment, "mixup"))},
 }
 
 
@@ -201,7 +200,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", default="", help="names of rows, separated by semicolons")
     parser.add_argument("--model", default=RHYTHM.model)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--local-epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--json", type=Path, default=Path("docs/results-federated.json"))
