@@ -40,10 +40,10 @@ class Recipe:
 
     model: str = RHYTHM.model
     switches: tuple[tuple[str, Any], ...] = ()  # options of the model that are not its defaults
-    epochs: int = 24
+    epochs: int = 20
     lr: float = 2e-3
     weight_decay: float = 0.01
-    batch_size: int = RHYTHM.batch_size
+    batch_size: int = 16
     per_recording: int = RHYTHM.per_recording
     augment: tuple[str, ...] = RHYTHM.augment
     imbalance: str = RHYTHM.imbalance

@@ -63,7 +63,7 @@ class RunConfig(BaseModel):
         "for beat)",
     )
     batch_size: int = Field(
-        0, ge=0, description="records per step (0: 16 for rhythm, 128 for beat)"
+        0, ge=0, description="records per step (0: 8 for rhythm, 128 for beat)"
     )
     imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
         "auto",
