@@ -92,8 +92,8 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     al. 2018, arXiv:1710.09412.
     """
     n = len(batch.signal)
-    share = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
-    share = torch.from_numpy(np.maximum(share, 1 - share))  # it stays mostly itself
+    drawn = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
+    share = torch.from_numpy(np.maximum(drawn, 1 - drawn))  # it stays mostly itself
     other = torch.from_numpy(rng.permutation(n))
     a, b = share[:, None, None], share[:, None]
     known = (batch.labels >= 0) & (batch.labels[other] >= 0)
@@ -102,7 +102,7 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
         batch,
         signal=a * batch.signal + (1 - a) * batch.signal[other],
         lead_mask=torch.maximum(batch.lead_mask, batch.lead_mask[other]),
-        labels=torch.where(known, labels, torch.where(batch.labels >= 0, batch.labels, -1.0)),
+        labels=torch.where(known, labels, batch.labels),
     )
 
 
