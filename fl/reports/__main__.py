@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fl.cache import write_whole
 from fl.errors import ConfigError, DataError
-from fl.reports.rundata import is_repeated, read_run
 from fl.reports.repeated import beside_page
+from fl.reports.rundata import is_repeated, read_run
 from fl.reports.write import INDEX, seed_folders, write_report
 
 
@@ -48,6 +48,8 @@ def rebuild(folders: Sequence[Path], out: Path | None) -> list[Path]:
     written = [folder / INDEX for folder in folders]
     if len(folders) > 1:
         out = out or folders[0].resolve().parent / "side-by-side.html"
+        if not out.parent.is_dir():
+            raise ConfigError(f"--out {out}: {out.parent} is no folder. Name a file in a folder.")
         write_whole(out, beside_page([read_run(part) for part in parts], out.resolve()).encode())
         written.append(out)
     return written

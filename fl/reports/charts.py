@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fl.reports.console import number
 from fl.reports.rundata import Row, Run, value_of
@@ -73,7 +74,7 @@ def learning(run: Run) -> list[Drawing]:
                 axes.set_ylim(0, 1)
                 _best(axes, rows, run.strategies[strategy].get("best_round"), i)
         axes.set(xlabel="round", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         _legend_above(figure, axes)
         drawings.append(inline(figure, name, title))
@@ -120,7 +121,7 @@ def forest(rows: Sequence[Row], against: str, metric: str) -> Drawing | None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(wheres)), [place(where) for where in wheres])
     axes.set_ylim(len(wheres) - 0.5, -0.5)
-    axes.set_xlabel(f"difference in {NAMES[metric]} (strategy minus {against})")
+    axes.set_xlabel(f"{NAMES[metric]}, strategy minus {against}")
     axes.grid(axis="x", alpha=0.3)
     _legend_above(figure, axes)
     what = "training alone" if against == "local" else "pooling all recordings"
@@ -219,7 +220,8 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
     """The names of lines or pieces above the axes, where they cover nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        columns = min(5, len(labels)) if max(map(len, labels)) < 6 else 3
+        longest = max(map(len, labels))
+        columns = 5 if longest < 6 else 4 if longest < 9 else 3
         figure.legend(
             handles,
             labels,
@@ -230,4 +232,3 @@ def _legend_above(figure: Figure, axes: Axes) -> None:
             handlelength=1.4,
             columnspacing=1.0,
         )
-

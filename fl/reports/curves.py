@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
+from fl import calibration
+from fl.calibration import Bin
 from fl.metrics import Thresholds
 from fl.reports.console import number
 from fl.reports.rundata import Predictions, Row
@@ -100,7 +102,7 @@ def confusion_bars(rows: Sequence[Row], unit: str) -> Drawing:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set(xlabel=f"test {unit}", ylabel="class")
     figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=7)
-    caption = f"Decisions per class. Test {unit} in which the class was found, missed, falsely said."
+    caption = f"Decisions per class. Test {unit} where it was found, missed or falsely said."
     return inline(figure, "confusion", caption)
 
 
@@ -123,7 +125,7 @@ def roc(found: Predictions, thresholds: Mapping[str, Thresholds] | None) -> Draw
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set(xlabel="1 - specificity (share of negatives said positive)")
     axes.set(ylabel="sensitivity (share of positives found)")
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=7)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=7)
     return inline(
         figure,
         "roc",
@@ -153,7 +155,7 @@ def precision_recall(
             axes.plot(*point, "o", color=ink(c), markersize=4)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set(xlabel="sensitivity (recall)", ylabel="positive predictive value (precision)")
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=7)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=7)
     return inline(
         figure,
         "pr",
@@ -163,26 +165,19 @@ def precision_recall(
 
 
 @styled
-def reliability(
-    bins: Mapping[str, Sequence[Row]] | None, thresholds: Thresholds | None = None
-) -> Drawing | None:
+def reliability(found: Predictions, thresholds: Thresholds | None = None) -> Drawing | None:
     """Observed share against predicted probability, a line per class; None where not known."""
-    known = {
-        name: [b for b in rows if b["n"] and b["observed"] is not None]
-        for name, rows in (bins or {}).items()
-        if rows
-    }
-    if not any(known.values()):
+    known = {c: _bins(found, c) for c in measurable(found)}
+    if not known:
         return None
     figure, axes = canvas(3.9)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-    for i, (name, rows) in enumerate(known.items()):
-        if not rows:
-            continue
+    for c, rows in known.items():
+        name = found.classes[c]
         x, y = [b["mean_p"] for b in rows], [b["observed"] for b in rows]
-        axes.plot(x, y, dash(i), color=ink(i), marker=".", label=name, linewidth=1.2)
+        axes.plot(x, y, dash(c), color=ink(c), marker=".", label=name, linewidth=1.2)
         if thresholds and name in thresholds:
-            axes.plot([thresholds[name]] * 2, [-0.02, 0.03], color=ink(i), linewidth=2)
+            axes.plot([thresholds[name]] * 2, [-0.02, 0.03], color=ink(c), linewidth=2)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set(xlabel="predicted probability (mean of bin)", ylabel="observed share")
     figure.legend(loc="outside upper left", ncols=5, frameon=False, fontsize=7)
@@ -193,6 +188,11 @@ def reliability(
         "Reliability by class. On the grey line a predicted probability is what is observed; below "
         f"it the model is too sure.{told}",
     )
+
+
+def _bins(found: Predictions, c: int) -> list[Bin]:
+    annotated = found.y[:, c] >= 0
+    return calibration.reliability(found.y[annotated, c] == 1, found.p[annotated, c])
 
 
 def at_thresholds(

@@ -7,7 +7,7 @@ from fl.reports import charts
 from fl.reports.card import models
 from fl.reports.curves import reliability
 from fl.reports.provenance import provenance
-from fl.reports.rundata import Row, Run
+from fl.reports.rundata import CENTRAL, Row, Run
 from fl.reports.svg import Drawing
 from fl.reports.templates import render
 from fl.reports.tripod import checklist
@@ -39,7 +39,7 @@ def index_page(run: Run) -> str:
         main=run.main,
         results=results,
         shown=shown,
-        reliability=reliability(shown.get("reliability")),
+        reliability=reliability(run.predictions.of(run.main, CENTRAL)),
         unseen=[(name, r["unseen"]) for name, r in run.strategies.items() if r.get("unseen")],
         failures=run.facts.get("failures", []),
         weights=checksums(run),

@@ -34,9 +34,7 @@ class Missed:
     surprise: float  # mean of -ln(probability given to what is true), over annotated classes
 
 
-def most_wrong(
-    found: Predictions, said: np.ndarray[Any, Any], count: int = SHOWN
-) -> list[Missed]:
+def most_wrong(found: Predictions, said: np.ndarray[Any, Any], count: int = SHOWN) -> list[Missed]:
     """The wrong decisions with the largest surprise, at most one of each recording."""
     known = found.y >= 0
     given = np.where(found.y == 1, found.p, 1 - found.p).clip(1e-7, 1)
@@ -134,9 +132,7 @@ def draw(missed: Missed, record: Record, name: str, unit: str, synthetic: bool) 
     paper.sheet(axes, shown, strips, synthetic=synthetic, unit=unit)
     if beat is not None:
         at = paper.LEFT + paper.SPEED * (beat - start)
-        axes.annotate(
-            "this beat", (at, paper.BOTTOM), ha="center", va="top", size=8, weight="bold"
-        )
+        axes.annotate("this beat", (at, paper.BOTTOM), ha="center", va="top", size=8, weight="bold")
         axes.axvline(at, color="#0072B2", linewidth=1.2, linestyle=":")
     leads = ", ".join(lead for lead in LEADS if lead in record.leads)
     caption = (

@@ -119,4 +119,5 @@ def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
     ]
     name = f"beside-{metric.replace('_', '-')}"
     label = f"{NAMES[metric]} on central test records"
-    return charts.dots(rows, name, label, f"{label[0].upper()}{label[1:]}. Lines are 95% intervals.")
+    caption = f"{label[0].upper()}{label[1:]}. Lines are 95% intervals."
+    return charts.dots(rows, name, label, caption)

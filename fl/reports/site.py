@@ -30,7 +30,7 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         labels=curves.label_counts(view.labels, unit_of(view.task)),
         differences=table_of(view.differences),
         report=report,
-        calibration=curves.reliability(report.get("reliability"), _own_thresholds(view)),
+        calibration=curves.reliability(view.predictions, _own_thresholds(view)),
         **_decisions(view),
         missed=list(_missed(view, recordings)),
     )
@@ -73,9 +73,7 @@ def _missed(view: SiteView, recordings: Recordings) -> list[tuple[Missed, Drawin
     return [(m, _picture(m, i, view, recordings)) for i, m in enumerate(worst, start=1)]
 
 
-def _picture(
-    missed: Missed, number: int, view: SiteView, recordings: Recordings
-) -> Drawing | str:
+def _picture(missed: Missed, number: int, view: SiteView, recordings: Recordings) -> Drawing | str:
     record = recordings.read(missed.source, recording_of(missed.name))
     if isinstance(record, str):
         return record

@@ -115,5 +115,3 @@ def _thresholds(
     if not found:
         return None
     return {name: row for name, row in found.items() if name in ("pooled", *sources)}
-
-

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -36,7 +36,7 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 WIDTH = 3.75  # inches: 360 CSS pixels, so that a phone shows a figure at its own size
 FONTS = "system-ui, 'DejaVu Sans', Arial, sans-serif"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "heartfed",  # no random ids: the same run gives the same page
     "svg.fonttype": "none",  # text stays text: found by a search, read by a screen reader
     "text.parse_math": False,
@@ -95,7 +95,9 @@ def inline(figure: Figure, name: str, caption: str) -> Drawing:
     text = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", text)
     text = _own_ids(text, name)
     label = escape(caption.split(". ")[0])
-    return Drawing(Markup(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)), caption)
+    return Drawing(
+        Markup(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)), caption
+    )
 
 
 def _rounded(path: re.Match[str]) -> str:

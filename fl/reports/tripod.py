@@ -171,7 +171,7 @@ def _results(run: Run) -> list[Item]:
             "reproduce",
         ),
         Item("23a", "Performance with intervals", DONE, "Results; Comparison", "results"),
-        Item("23b", "Heterogeneity of performance", DONE, "Results by site, worst, spread", "results"),
+        Item("23b", "Heterogeneity of performance", DONE, "By site, worst, spread", "results"),
         Item("24", "Results of model updating", NOT_APPLICABLE, "Nothing was updated"),
     ]
 

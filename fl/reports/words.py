@@ -47,9 +47,10 @@ def verdict(row: Row | None) -> str:
     """`gain` or `loss` if the whole interval says so, `none` if it holds zero, else `unknown`."""
     if row is None or row.get("low") is None or row.get("high") is None:
         return "unknown"
-    if row["low"] > 0:
+    # A percentile interval may, with few patients, lie on the other side than the value itself.
+    if row["low"] > 0 and row["value"] > 0:
         return "gain"
-    return "loss" if row["high"] < 0 else "none"
+    return "loss" if row["high"] < 0 and row["value"] < 0 else "none"
 
 
 VERDICTS = {
@@ -246,5 +247,9 @@ def table_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def place(where: str) -> str:
     """Where a figure was measured, in words."""
-    known = {"mean_site": "mean over hospitals", "worst_site": "worst hospital"}
+    known = {
+        "mean_site": "mean over hospitals",
+        "worst_site": "worst hospital",
+        "spread": "spread over hospitals (sd)",
+    }
     return known.get(where, where.removeprefix("site:"))
