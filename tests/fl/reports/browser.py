@@ -5,9 +5,10 @@ import json
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -21,23 +22,38 @@ def executable() -> str | None:
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
-class Browser:
-    """One browser with one tab; a profile of its own, ended with `close`."""
+@contextmanager
+def opened(command: str, profile: Path):
+    """A browser with one tab and a profile of its own; it ends with the block."""
+    process = subprocess.Popen(
+        [command, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with connect(address(process, profile), max_size=None) as socket:
+            yield Browser(socket)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
-    def __init__(self, command: str, profile: Path) -> None:
-        self.process = subprocess.Popen(
-            [command, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        port_file, until = profile / "DevToolsActivePort", time.monotonic() + 60
-        while not port_file.is_file() or len(port_file.read_text().split()) < 2:
-            if time.monotonic() > until or self.process.poll() is not None:
-                raise RuntimeError("Chromium did not start")
-            time.sleep(0.05)
-        port, path = port_file.read_text().split()
-        self.socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None)
-        self.number, self.session, self.events = 0, None, []
+
+def address(process: subprocess.Popen, profile: Path) -> str:
+    """Where the browser listens, once it does."""
+    file, until = profile / "DevToolsActivePort", time.monotonic() + 60
+    while not file.is_file() or len(file.read_text().split()) < 2:
+        if time.monotonic() > until or process.poll() is not None:
+            raise RuntimeError("Chromium did not start")
+        time.sleep(0.05)
+    port, path = file.read_text().split()
+    return f"ws://127.0.0.1:{port}{path}"
+
+
+class Browser:
+    """The tab, spoken to by DevTools messages."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket, self.number, self.session, self.events = socket, 0, None, []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
@@ -93,8 +109,3 @@ class Browser:
 
     def _of(self, method: str) -> list[dict]:
         return [event["params"] for event in self.events if event["method"] == method]
-
-    def close(self) -> None:
-        self.socket.close()
-        self.process.terminate()
-        self.process.wait(timeout=30)

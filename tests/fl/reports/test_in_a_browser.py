@@ -14,9 +14,8 @@ def tab(tmp_path_factory):
     command = browser.executable()
     if command is None:
         pytest.skip("no Chromium: apt-get install chromium")
-    opened = browser.Browser(command, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
+    with browser.opened(command, tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,9 @@ def test_pages_open_without_complaint_request_or_sideways_scrolling(tab, every_p
     for page in every_page:
         seen = tab.open(page, width)
         assert seen["complaints"] == []
-        assert seen["requests"] in ([page.as_uri()], [page.as_uri(), "data:,"])
+        # What is in the page itself is no request, although the browser lists it.
+        asked = [url for url in seen["requests"] if not url.startswith("data:")]
+        assert asked == [page.as_uri()]
         assert seen["width"] == width, page.name
 
 
