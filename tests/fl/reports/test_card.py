@@ -7,8 +7,9 @@ import made
 import pytest
 from made import facts
 
+from fl.reports.card import write_cards
 from fl.reports.console import estimate
-from fl.reports.write import write_report
+from fl.reports.rundata import read_run
 
 HEADINGS = (
     *("Intended use", "Limits", "Training data", "Preprocessing", "Results on test records"),
@@ -59,7 +60,7 @@ def test_a_local_model_without_thresholds_of_its_own_has_no_card(copy):
     made.change(
         folder / "summary.json", lambda s: s["strategies"]["local"].pop("thresholds_by_site")
     )
-    write_report(folder)
+    write_cards(read_run(folder))
     assert not list((folder / "weights").glob("local-*.json"))
     assert (folder / "weights" / "pooled.json").is_file()
 
@@ -73,5 +74,5 @@ def test_fedbn_says_what_its_file_lacks(copy):
     made.change(folder / "summary.json", rename)
     weights = folder / "weights"
     (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
-    write_report(folder)
+    write_cards(read_run(folder))
     assert "normalisation layers at each site" in (weights / "fedbn.md").read_text()
