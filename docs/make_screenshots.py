@@ -69,7 +69,7 @@ def main() -> int:
         ("report-site.png", report / "sites" / f"{options.site}.html"),
     ):
         if not page.is_file():
-            print(f"error: {page}: no such page. Write it: python -m fl.reports RUN", file=sys.stderr)
+            print(f"error: {page}: not there. Write it: python -m fl.reports RUN", file=sys.stderr)
             return 2
         write(photograph(browser, page), HERE / name)
         print(HERE / name)

@@ -14,7 +14,8 @@ SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
 TOLD = (
     *("task", "model", "strategy", "mu", "rounds", "local_epochs", "batch_size", "lr"),
-    *("weight_decay", "imbalance", "augment", "per_recording", "seed"),
+    *("weight_decay", "imbalance", "augment", "per_recording", "schedule", "optimizer_state"),
+    *("weighting", "averaging", "seed"),
 )
 
 
