@@ -86,14 +86,17 @@ def question(run: Run) -> str:
 
 def answer(run: Run) -> list[str]:
     """The run's answer, each sentence from its own numbers."""
-    found = [_level(run, run.main)]
+    found = []
     if run.comparison:
-        found += [s for name in run.federated for s in against(run, name)]
+        others = [name for name in run.federated if name != run.main]
+        found += [s for name in (run.main, *others) for s in against(run, name)]
+        found.append(_level(run, run.main))
         found.append(
             "Intervals are 95% by paired bootstrap over patients, each by itself: of twenty "
             "comparisons without any difference, one is expected to look like one."
         )
     else:
+        found.append(_level(run, run.main))
         found.append(
             "Nothing was compared in this run: whether a hospital gains over training alone, and "
             "what pooling would add, is answered by a run with --compare."
@@ -184,7 +187,7 @@ def advice(view: SiteView) -> Advice:
     few = min((row["n_patients"] for row in rows if row.get("n_patients")), default=None)
     if few is not None and few < FEW_PATIENTS:
         because.append(
-            f"Only {few} test patients of this hospital stand behind these intervals: more of "
+            f"Only {few} test patients of this hospital stand behind these figures: more of "
             "them would narrow what can be said."
         )
     return Advice(HEADLINES[verdict(f1), verdict(auroc)], tuple(because))

@@ -144,7 +144,7 @@ WANTED = {
 def test_the_recommendation_follows_from_the_intervals(written, site):
     page = written("compared") / "report" / "sites" / f"{site}.html"
     assert WANTED[site] in page.read_text()
-    assert "test patients of this hospital stand behind these intervals" in page.read_text()
+    assert "test patients of this hospital stand behind these figures" in page.read_text()
 
 
 def test_without_a_comparison_nothing_is_recommended(written):
