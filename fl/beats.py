@@ -118,6 +118,11 @@ class Cut:
             found = detect_beats(self.detector, record.signal[record.leads.index("II")], record.fs)
             known, place = match_beats(peaks, found, record.fs)
             peaks, symbols = found[place], symbols[known]
+        classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
+        return self.at(record, peaks, np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes])
+
+    def at(self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]) -> Examples:
+        """The examples of beats whose R peaks (beat,) and labels (beat, class) are known."""
         if len(peaks) < 3:
             raise Unusable(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
@@ -129,12 +134,11 @@ class Cut:
         if self.causal:
             beats = beats / (_recent_scale(beats) + 1e-6)
         median = _usual(beats.astype(np.float64), self.causal)
-        classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
         return Examples(
             names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
             signals=list(_halved(np.stack([beats, beats - median], axis=1))),
             leads=(0, 1),
-            labels=np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes],
+            labels=labels,
             features=beat_features(beats, peaks / record.fs, causal=self.causal),
         )
 
@@ -155,14 +159,24 @@ def annotated_beats(notes: Annotations) -> tuple[NDArray[np.int64], NDArray[np.s
 def _annotations(record: Record) -> Annotations:
     if record.annotations is None:
         raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
-    paced = sum(symbol in PACED_BEATS for symbol in record.annotations.symbols)
+    refuse_paced(record.name, record.annotations)
+    need_lead_two(record)
+    return record.annotations
+
+
+def refuse_paced(name: str, notes: Annotations) -> None:
+    """`Unusable` if a beat is a pacemaker's: ANSI/AAMI EC57 leaves such recordings out."""
+    paced = sum(symbol in PACED_BEATS for symbol in notes.symbols)
     if paced:
-        raise Unusable(record.name, "paced", f"{paced} paced beats")
+        raise Unusable(name, "paced", f"{paced} paced beats")
+
+
+def need_lead_two(record: Record) -> None:
+    """`Unusable` without the lead that beats are read from."""
     if "II" not in record.leads:
         raise Unusable(
             record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
         )
-    return record.annotations
 
 
 def beat_features(

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from fl.datasets.base import Source
 from fl.datasets.duplicates import Seen, fingerprints
+from fl.ecg import Examples, Record
 from fl.errors import ConfigError, DataError, Unusable
 from fl.tasks import TASKS, Task
 
@@ -311,6 +312,28 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made |
         examples = task.cut(record)
     except Unusable as verdict:
         return verdict.reason
+    columns, samples = _stored(task, name, record, examples)
+    return fingerprints(record.leads, record.signal), columns, samples
+
+
+def in_memory(task: Task, record: Record, examples: Examples) -> Shard:
+    """One recording's examples as a cache would hold them, for a model to be applied to."""
+    columns, samples = _stored(task, record.name, record, examples)
+    return Shard(
+        path=Path(),
+        source=record.source,
+        digest="",
+        excluded={},
+        prints={},
+        signals=samples,
+        **_columns([columns]),
+    )
+
+
+def _stored(
+    task: Task, name: str, record: Record, examples: Examples
+) -> tuple[Columns, NDArray[np.float16]]:
+    """What is known of each example of a recording, and their samples in one row."""
     mask = np.zeros(task.leads, dtype=bool)
     mask[list(examples.leads)] = True
     # A lead's rows follow the task's lead order, whatever the order in the file.
@@ -330,7 +353,7 @@ def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made |
         "lengths": np.array([signal.shape[1] for signal in examples.signals], dtype=np.int64),
     }
     samples = [signal[order].astype(np.float16).ravel() for signal in examples.signals]
-    return fingerprints(record.leads, record.signal), columns, np.concatenate(samples)
+    return columns, np.concatenate(samples)
 
 
 def _columns(parts: list[Columns]) -> Columns:

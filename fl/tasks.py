@@ -45,22 +45,17 @@ class Task:
 
 def rhythm_examples(record: Record) -> Examples:
     """10 s windows of a recording annotated by the moment, else the recording as it is."""
-    seconds = record.signal.shape[1] / record.fs
-    if seconds < MIN_SECONDS:
-        raise Unusable(record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s")
-    fs = RHYTHM.fs
-    signal = bandpass(resample(record.signal, record.fs, fs), fs)
-    leads = tuple(LEADS.index(lead) for lead in record.leads)
+    signal, leads = filtered(record), lead_places(record)
     names, signals, labels = [], [], []
     if record.labels is not None:
         if not (record.labels == 1).any():
             raise Unusable(record.name, "no-label", "none of the nine rhythm classes")
         names, signals, labels = [record.name], [zscore(signal)], [record.labels]
     elif record.annotations is not None:
+        seconds = record.signal.shape[1] / record.fs
         for start, vector in labelled_windows(record.annotations, record.fs, seconds):
             names.append(f"{record.name}/{start:04.0f}s")
-            begin = round(start * fs)
-            signals.append(zscore(signal[:, begin : begin + round(WINDOW_SECONDS * fs)]))
+            signals.append(window(signal, start))
             labels.append(vector)
     if not names:
         raise Unusable(record.name, "no-label", "no 10 s window with a rhythm of the nine classes")
@@ -71,6 +66,25 @@ def rhythm_examples(record: Record) -> Examples:
         labels=np.stack(labels),
         features=np.zeros((len(names), 0), dtype=np.float32),
     )
+
+
+def filtered(record: Record) -> NDArray[np.float32]:
+    """A recording at the rhythm task's rate without wander and noise: (lead, sample), in mV."""
+    seconds = record.signal.shape[1] / record.fs
+    if seconds < MIN_SECONDS:
+        raise Unusable(record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s")
+    return bandpass(resample(record.signal, record.fs, RHYTHM.fs), RHYTHM.fs)
+
+
+def lead_places(record: Record) -> tuple[int, ...]:
+    """Where each of its leads is among the task's twelve."""
+    return tuple(LEADS.index(lead) for lead in record.leads)
+
+
+def window(signal: NDArray[np.float32], start: float) -> NDArray[np.float32]:
+    """The 10 s of a `filtered` recording from `start` (s) on, normalised by themselves."""
+    begin = round(start * RHYTHM.fs)
+    return zscore(signal[:, begin : begin + round(WINDOW_SECONDS * RHYTHM.fs)])
 
 
 def labelled_windows(

@@ -8,23 +8,10 @@ from matplotlib.figure import Figure
 
 from fl.cohort import Cohort
 from fl.reports.console import number
+from fl.reports.svg import LIGHT, PALETTE
 from partitions.deal import Partition
 from partitions.summary import label_counts
 
-# Okabe & Ito 2008, told apart with every kind of colour vision; grey makes nine. The order puts
-# light beside dark, so that neighbours differ in grey print too.
-PALETTE = (
-    "#E69F00",
-    "#0072B2",
-    "#F0E442",
-    "#D55E00",
-    "#56B4E9",
-    "#000000",
-    "#CC79A7",
-    "#009E73",
-    "#999999",
-)
-LIGHT = {"#E69F00", "#F0E442", "#56B4E9", "#CC79A7", "#999999"}
 NAMED = 7.0  # percent; a narrower piece has no room for its class's name
 ROW = 0.32  # inches per site
 MOST_ROWS = 100  # beyond that, rows become narrower instead

@@ -65,7 +65,7 @@ class MitBih:
             leads=wave.leads,
             fs=wave.fs,
             labels=None,
-            annotations=_annotations(find_stem(root / self.folder, name), name, wave),
+            annotations=beat_annotations(find_stem(root / self.folder, name), name, wave),
             group=recorder,
             age=age_years(age),
             sex=sex_letter(sex),
@@ -83,7 +83,8 @@ def first_comment(comments: Sequence[str]) -> tuple[str, str, str]:
     return fields[0], fields[1], fields[3] if fields[3].isdigit() else ""
 
 
-def _annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
+def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
+    """The annotations in `stem`.atr, checked against the signal; raises `Unusable`."""
     path = stem.parent / f"{stem.name}.atr"
     if not read_own(path, name).endswith(b"\0\0"):  # the end mark of every annotation file
         raise Unusable(name, "no-annotation", f"{path.name} ends before its end mark")

@@ -168,8 +168,8 @@ def _waveform(recorded: Any, channels: dict[str, int], name: str, unit: str) -> 
     for lead, i in channels.items():
         scale = _scale(recorded.units[i], unit, name)
         samples = physical[:, i].astype(np.float32) * np.float32(scale)
-        if _usable(recorded.d_signal[:, i], samples):
-            signal.append(_bridged(samples))
+        if usable(recorded.d_signal[:, i], samples):
+            signal.append(bridged(samples))
             kept.append(lead)
         else:
             dropped.append(lead)
@@ -192,7 +192,7 @@ def _scale(stated: str, wanted: str, name: str) -> float:
     raise Unusable(name, "bad-header", f"unit is {stated[:20]!r}; {wanted} is expected")
 
 
-def _usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
+def usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     """Whether a lead holds a signal: neither flat nor clipped nor mostly missing."""
     present = np.isfinite(samples)
     if 1 - present.mean() > BAD_SHARE:
@@ -206,7 +206,8 @@ def _usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     return at_rail <= BAD_SHARE
 
 
-def _bridged(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def bridged(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The lead with its missing samples (nan) filled in by straight lines."""
     gaps = ~np.isfinite(samples)
     if not gaps.any():
         return samples

@@ -1,11 +1,13 @@
 """A recording on ECG paper: 25 mm/s and 10 mm/mV, to scale when printed at its own size."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as File
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from fl.ecg import LEADS, Record
 from fl.errors import ConfigError
@@ -62,7 +64,7 @@ def draw(
 
 def save(
     record: Record,
-    path: Path,
+    path: File,
     seconds: float = 10.0,
     *,
     leads: tuple[str, ...] | None = None,
@@ -126,10 +128,14 @@ def _middle(height: float, row: int) -> float:
 
 
 def _grid(axes: Axes, width: float, height: float) -> None:
+    """Lines at every millimetre and heavier ones at every fifth, each kind as one shape."""
     for step, colour, thick in ((1, FINE, 0.3), (5, COARSE, 0.5)):
-        x, y = np.arange(LEFT % 5, width, step), np.arange(0, height, step)
-        axes.vlines(x, 0, height, colors=colour, linewidths=thick, zorder=0)
-        axes.hlines(y, 0, width, colors=colour, linewidths=thick, zorder=0)
+        upright = [[(x, 0.0), (x, height)] for x in np.arange(LEFT % 5, width, step)]
+        level = [[(0.0, y), (width, y)] for y in np.arange(0, height, step)]
+        path = Path.make_compound_path(*(Path(line) for line in upright + level))
+        axes.add_patch(
+            PathPatch(path, edgecolor=colour, facecolor="none", linewidth=thick, zorder=0)
+        )
 
 
 def _calibration(axes: Axes, middle: float) -> None:

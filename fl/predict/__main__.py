@@ -1,0 +1,117 @@
+"""`python -m fl.predict --weights W RECORD...`: classes with probabilities.
+
+RECORD is a WFDB record (its path without extension, or its .hea file) or a CSV file with a header
+of lead names, one line per sample, values in mV and the rate given by --fs. Research software,
+no medical device.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fl.detect import DETECTORS
+from fl.errors import ConfigError, DataError
+from fl.predict.apply import Reading, read_by
+from fl.predict.model import Model, load_model
+from fl.predict.read import UNITS, read_record
+from fl.predict.show import as_csv, as_json, as_text
+from fl.reports.console import NOTICE
+from fl.tasks import TASKS
+
+DISCLAIMER = "Research software, no medical device: no result may guide the care of a patient."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 a mistake or a recording that cannot be used; the others are shown."""
+    options = _parser().parse_args(arguments)
+    try:
+        model = load_model(options.weights, options.task)
+        model.thresholds_of(options.source)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(DISCLAIMER, file=sys.stderr)
+    if model.synthetic:
+        print(f"The model was trained on synthetic recordings. {NOTICE}", file=sys.stderr)
+    readings, failed = _read_all(model, options)
+    if readings:
+        print(_shown(model, readings, options))
+    return 2 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fl.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("record", nargs="+", help="WFDB record or CSV file")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="e.g. runs/NAME/weights/fedavg-best.safetensors"
+    )
+    parser.add_argument("--task", choices=sorted(TASKS), default="", help="refuse other weights")
+    parser.add_argument(
+        "--source", default="pooled", help="decide by this source's thresholds [%(default)s]"
+    )
+    parser.add_argument("--fs", type=_rate, help="sampling rate of a CSV file, in Hz")
+    parser.add_argument(
+        "--unit",
+        choices=sorted(UNITS),
+        default="mV",
+        help="of a CSV file's values [%(default)s]; "
+        "NU: of a recording scaled to its own peak, CSV or WFDB",
+    )
+    parser.add_argument(
+        "--windows", action="store_true", help="rhythm: 10 s windows of short recordings, too"
+    )
+    parser.add_argument(
+        "--detector",
+        choices=sorted(DETECTORS),
+        default="",
+        help="beat: find beats by this, even "
+        "where they are annotated [annotations if there are any, else xqrs]",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    return parser
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no sampling rate in Hz")
+    return value
+
+
+def _read_all(model: Model, options: argparse.Namespace) -> tuple[list[Reading], int]:
+    """What is said of every recording that can be used, and how many cannot."""
+    readings, failed = [], 0
+    for text in options.record:
+        try:
+            record = read_record(text, options.fs, options.unit)
+            readings.append(
+                read_by(
+                    model,
+                    record,
+                    text,
+                    source=options.source,
+                    windows=options.windows,
+                    detector=options.detector,
+                )
+            )
+        except (ConfigError, DataError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+    return readings, failed
+
+
+def _shown(model: Model, readings: Sequence[Reading], options: argparse.Namespace) -> str:
+    if options.json:
+        return as_json(model, readings, options.source)
+    return as_csv(model, readings) if options.csv else as_text(model, readings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

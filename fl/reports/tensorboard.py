@@ -1,0 +1,81 @@
+"""Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
+
+`TensorBoard(folder, view)` is a listener that passes everything on to another one: give it to
+`server_app` in the view's place and close it at the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fl.errors import ConfigError
+
+# Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
+CURVES = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "central_macro_f1": "validation/macro-F1",
+    "central_macro_auroc": "validation/macro-AUROC",
+    "participants": "sites/participants",
+    "failures": "sites/failures",
+    "seconds": "seconds per round",
+}
+
+
+class View(Protocol):
+    """Whoever else shows how the run is going."""
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
+
+    def round(self, row: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
+
+    def __init__(self, folder: Path, view: View) -> None:
+        self.folder, self.view = folder, view
+        self._make = _summary_writer()
+        self._writers: dict[str, Any] = {}
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
+        self.view.training(strategy, rounds, sites)
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        self.view.site(round_number, site, doing, note)
+
+    def round(self, row: Mapping[str, Any]) -> None:
+        """The round's line of rounds.csv, as one point of each curve."""
+        strategy = str(row["strategy"])
+        if strategy not in self._writers:
+            self._writers[strategy] = self._make(str(self.folder / strategy))
+        for column, name in CURVES.items():
+            if row.get(column) is not None:
+                self._writers[strategy].add_scalar(name, row[column], row["round"])
+        self.view.round(row)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        for writer in self._writers.values():
+            writer.close()
+        self.view.close()
+
+
+def check_tensorboard() -> None:
+    """`ConfigError` that says what to install where the package is missing."""
+    _summary_writer()
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "--tensorboard: the package tensorboard is not installed. Install it: "
+            "pip install -c constraints.txt -e '.[tensorboard]'"
+        ) from None
+    return SummaryWriter

@@ -1,0 +1,308 @@
+"""A trained model applied to single recordings: the same figures as in the run it came from."""
+
+import csv
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
+
+import made
+
+from fl.config import load_config
+from fl.datasets import quiet
+from fl.datasets.choose import choose_sources
+from fl.predict.__main__ import main
+from fl.predict.apply import read_by
+from fl.predict.model import load_model
+from fl.predict.read import read_record
+from fl.reports.card import write_cards
+from fl.reports.rundata import read_run
+
+WEIGHTS = "weights/fedavg-best.safetensors"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of each task with its cards. Not to be changed."""
+    out = tmp_path_factory.mktemp("runs")
+    for name in ("rhythm", "beat"):
+        write_cards(read_run(made.make(out, name)))
+    return out
+
+
+@pytest.fixture
+def weights(runs, tmp_path):
+    """A copy of one run's weights that a test may change."""
+
+    def copied(name):
+        shutil.copytree(runs / name / "weights", tmp_path / f"{name}-weights")
+        return tmp_path / f"{name}-weights" / "fedavg-best.safetensors"
+
+    return copied
+
+
+def source_of(run, name):
+    return choose_sources(load_config(made.facts(run / "run.json")["config"])).sources[name]
+
+
+def expected(run, source):
+    """Test records of a source as predictions.csv has them."""
+    rows = [r for r in made.table(run / "predictions.csv") if r["source"] == source]
+    return {row["record"]: row for row in rows}
+
+
+def write_csv(path, signal, leads):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(leads)
+        writer.writerows([[f"{v:.9g}" for v in row] for row in signal.T.tolist()])
+
+
+def write_wfdb(folder, name, record, units="mV"):
+    """The recording in a WFDB format fine enough to lose nothing that counts."""
+    quiet.call(
+        "wrsamp",
+        name,
+        fs=record.fs,
+        units=[units] * len(record.leads),
+        sig_name=list(record.leads),
+        p_signal=record.signal.T.astype(float),
+        fmt=["32"] * len(record.leads),
+        write_dir=str(folder),
+    )
+    return folder / name
+
+
+@pytest.mark.parametrize("source", ["synthetic", "synthetic-2lead"])
+def test_a_record_of_the_cohort_gets_the_probability_that_the_run_gave_it(runs, source):
+    run = runs / "rhythm"
+    model, data = load_model(run / WEIGHTS), source_of(run, source)
+    wanted = expected(run, source)
+    for name in list(wanted)[:6]:
+        record = data.read(Path(), name)
+        reading = read_by(model, record, name, source=source, windows=False, detector="")
+        (found,) = reading.findings
+        p = [float(wanted[name][f"p_{c}"]) for c in model.task.classes]
+        assert list(found.p.values()) == pytest.approx(p, abs=1e-6)
+        thresholds = model.thresholds[source]
+        said = [c for c, v in zip(model.task.classes, p, strict=True) if v >= thresholds[c]]
+        assert list(found.said) == said
+
+
+def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
+    run = runs / "beat"
+    model = load_model(run / WEIGHTS)
+    wanted = expected(run, "synthetic-2lead")
+    name = next(iter(wanted)).split("/")[0]
+    record = source_of(run, "synthetic-2lead").read(Path(), name)
+    reading = read_by(model, record, name, source="pooled", windows=False, detector="")
+    assert reading.beats == "annotations"
+    found = {f"{name}/{f.peak:06d}": f for f in reading.findings}
+    mine = {record: row for record, row in wanted.items() if record.split("/")[0] == name}
+    assert mine.keys() <= found.keys()
+    for beat, row in mine.items():
+        p = [float(row[f"p_{c}"]) for c in model.task.classes]
+        assert list(found[beat].p.values()) == pytest.approx(p, abs=1e-6)
+        assert found[beat].said == (model.task.classes[int(np.argmax(p))],)
+        assert found[beat].start <= found[beat].peak < found[beat].end
+
+
+@pytest.fixture
+def recording(runs):
+    """A two-lead recording and its name."""
+    name = next(iter(expected(runs / "rhythm", "synthetic-2lead")))
+    return name, source_of(runs / "rhythm", "synthetic-2lead").read(Path(), name)
+
+
+def test_wfdb_and_csv_of_a_recording_say_the_same(runs, recording, tmp_path, capsys):
+    name, record = recording
+    write_wfdb(tmp_path, name, record)
+    write_csv(tmp_path / "table.csv", record.signal, record.leads)
+    files = [str(tmp_path / name), str(tmp_path / f"{name}.hea"), str(tmp_path / "table.csv")]
+    command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", f"{record.fs:g}", "--json"]
+    assert main([*command, *files]) == 0
+    said = json.loads(capsys.readouterr().out)
+    row = expected(runs / "rhythm", "synthetic-2lead")[name]
+    for reading in said["records"]:
+        for c, p in reading["findings"][0]["p"].items():
+            assert p == pytest.approx(float(row[f"p_{c}"]), abs=2e-3)
+    assert [r["record"] for r in said["records"]] == files
+    assert said["records"][0]["leads"] == list(record.leads)
+    assert said["synthetic"] is True
+
+
+def test_a_lead_is_known_by_its_name_and_not_by_its_place(runs, recording, tmp_path):
+    _, record = recording
+    write_csv(tmp_path / "a.csv", record.signal, record.leads)
+    write_csv(tmp_path / "b.csv", record.signal[::-1], ["v1", "MLII"])
+    a, b = (read_record(str(tmp_path / f"{n}.csv"), record.fs, "mV") for n in "ab")
+    assert a.leads == b.leads == ("II", "V1")
+    assert np.array_equal(a.signal, b.signal)
+
+
+def test_long_recordings_are_read_in_windows_with_their_samples(runs, recording, tmp_path, capsys):
+    _, record = recording
+    times = int(np.ceil(160 * record.fs / record.signal.shape[1]))
+    write_csv(tmp_path / "long.csv", np.tile(record.signal, times), record.leads)
+    command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", f"{record.fs:g}", "--csv"]
+    assert main([*command, str(tmp_path / "long.csv")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    step = 10 * record.fs
+    assert [float(r["start"]) for r in rows] == [i * step for i in range(len(rows))]
+    assert {float(r["end"]) - float(r["start"]) for r in rows} == {step}
+    assert float(rows[-1]["end"]) <= record.signal.shape[1] * times
+    assert len(rows) >= 16
+
+
+def test_beats_without_annotations_are_found_by_a_detector(runs, recording, tmp_path, capsys):
+    _, record = recording
+    write_csv(tmp_path / "x.csv", np.tile(record.signal, 3), record.leads)
+    command = ["--weights", str(runs / "beat" / WEIGHTS), "--fs", f"{record.fs:g}"]
+    assert main([*command, "--json", str(tmp_path / "x.csv")]) == 0
+    (reading,) = json.loads(capsys.readouterr().out)["records"]
+    assert reading["beats"] == "xqrs"
+    peaks = [f["peak"] for f in reading["findings"]]
+    assert len(peaks) > 10
+    assert peaks == sorted(peaks)
+    assert all(abs(sum(f["p"].values()) - 1) < 1e-6 for f in reading["findings"])
+
+
+def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_path, capsys):
+    _, record = recording
+    write_csv(tmp_path / "x.csv", record.signal, record.leads)
+    command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", f"{record.fs:g}"]
+    assert main([*command, str(tmp_path / "x.csv")]) == 0
+    told = capsys.readouterr()
+    head, line = told.out.splitlines()
+    assert head.split()[:5] == ["record", "samples", "said", "NSR", "AF"]
+    assert f"0-{record.signal.shape[1]}" in line
+    assert "no medical device" in told.err
+    assert "SYNTHETIC DATA" in told.err
+
+
+SECONDS = 12
+FLAT = np.zeros((1, 100 * SECONDS))
+WAVE = np.sin(np.linspace(0, 2 * np.pi * SECONDS, 100 * SECONDS))[None]
+BAD_TABLES = {
+    "no lead": (WAVE, ["foo"], "'foo'; known: I, II"),
+    "twice": (np.tile(WAVE, (2, 1)), ["II", "MLII"], "lead II is named twice"),
+    "unit": (1000 * WAVE, ["II"], "Give the unit: --unit"),
+    "flat": (FLAT, ["II"], "no lead holds a usable signal"),
+    "short": (WAVE[:, :300], ["II"], "the recording is too short (3.0 s"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_table_that_cannot_be_used_is_refused_in_one_line(runs, tmp_path, capsys, name):
+    signal, leads, wanted = BAD_TABLES[name]
+    write_csv(tmp_path / "x.csv", signal, leads)
+    command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", "100"]
+    assert main([*command, str(tmp_path / "x.csv")]) == 2
+    told = capsys.readouterr()
+    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert wanted in errors[0]
+    assert told.out == ""
+
+
+BAD_FILES = {
+    "text": ("I,II\n1,x\n", "line 2 is not all numbers"),
+    "ragged": ("I,II\n1\n", "line 2 has 1 values, its header 2"),
+    "empty": ("I,II\n", "has no samples"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_that_is_no_table_is_refused_in_one_line(runs, tmp_path, capsys, name):
+    content, wanted = BAD_FILES[name]
+    (tmp_path / "x.csv").write_text(content)
+    command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", "100"]
+    assert main([*command, str(tmp_path / "x.csv")]) == 2
+    assert wanted in capsys.readouterr().err
+
+
+MISSING = {
+    "no rate": (["{folder}/x.csv"], "a CSV file does not state its sampling rate"),
+    "nothing there": (["{folder}/none"], "none.hea is not there"),
+    "signal file": (["{folder}/x.dat"], "Name its header:"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_record_that_cannot_be_read_is_refused(runs, tmp_path, capsys, name):
+    arguments, wanted = MISSING[name]
+    (tmp_path / "x.csv").write_text("I\n1\n")
+    given = [text.format(folder=tmp_path) for text in arguments]
+    assert main(["--weights", str(runs / "rhythm" / WEIGHTS), *given]) == 2
+    assert wanted in capsys.readouterr().err
+
+
+def test_a_header_with_another_unit_is_refused(runs, recording, tmp_path, capsys):
+    name, record = recording
+    write_wfdb(tmp_path, name, record, units="mmHg")
+    assert main(["--weights", str(runs / "rhythm" / WEIGHTS), str(tmp_path / name)]) == 2
+    assert "unit is 'mmHg'; mV is expected" in capsys.readouterr().err
+
+
+def test_the_other_records_are_read_all_the_same(runs, recording, tmp_path, capsys):
+    name, record = recording
+    write_wfdb(tmp_path, name, record)
+    files = [str(tmp_path / "none"), str(tmp_path / name)]
+    assert main(["--weights", str(runs / "rhythm" / WEIGHTS), *files]) == 2
+    told = capsys.readouterr()
+    assert "none.hea" in told.err
+    assert len(told.out.splitlines()) == 2
+
+
+def test_microvolts_are_read_as_such(recording, tmp_path):
+    _, record = recording
+    write_csv(tmp_path / "x.csv", 1000 * record.signal, record.leads)
+    found = read_record(str(tmp_path / "x.csv"), record.fs, "uV")
+    assert found.signal == pytest.approx(record.signal, abs=1e-4)
+
+
+def test_beats_need_lead_two(runs, tmp_path, capsys):
+    write_csv(tmp_path / "x.csv", WAVE, ["V1"])
+    command = ["--weights", str(runs / "beat" / WEIGHTS), "--fs", "100"]
+    assert main([*command, str(tmp_path / "x.csv")]) == 2
+    assert "the beat task reads II; found V1" in capsys.readouterr().err
+
+
+def refused(path, capsys, *more):
+    assert main(["--weights", str(path), "x", *more]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_weights_of_the_other_task_are_refused(weights, runs, capsys):
+    path = weights("rhythm")
+    assert "answers the task 'rhythm', not 'beat'" in refused(path, capsys, "--task", "beat")
+    shutil.copy(runs / "beat" / "weights" / "fedavg.json", path.with_name("fedavg.json"))
+    assert "are of the task 'rhythm', but fedavg.json says 'beat'" in refused(path, capsys)
+
+
+def test_weights_without_their_file_or_with_anothers_are_refused(weights, capsys):
+    path = weights("rhythm")
+    beside = path.with_name("fedavg.json")
+    made.change(beside, lambda facts: facts.update(sha256="0" * 64))
+    assert "its SHA-256 is not the one in fedavg.json" in refused(path, capsys)
+    beside.write_text("{")
+    assert "not valid JSON" in refused(path, capsys)
+    beside.unlink()
+    assert "python -m fl.reports RUN" in refused(path, capsys)
+    path.write_bytes(b"nonsense")
+    assert "is no safetensors file" in refused(path, capsys)
+    path.unlink()
+    assert "no such file" in refused(path, capsys)
+
+
+def test_a_source_without_thresholds_is_refused(runs, capsys):
+    said = refused(runs / "rhythm" / WEIGHTS, capsys, "--source", "nope")
+    assert "The model has thresholds for: pooled, synthetic, synthetic-2lead" in said

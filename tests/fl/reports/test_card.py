@@ -1,0 +1,78 @@
+"""The model card, and the small file that prediction reads beside the weights."""
+
+import hashlib
+import re
+
+import made
+import pytest
+from made import facts
+
+from fl.reports.card import write_cards
+from fl.reports.console import estimate
+from fl.reports.rundata import read_run
+
+HEADINGS = (
+    *("Intended use", "Limits", "Training data", "Preprocessing", "Results on test records"),
+    *("Thresholds", "Files", "Licence"),
+)
+
+
+@pytest.mark.parametrize("kind", ["rhythm", "beat", "holdout", "compared"])
+def test_a_card_has_all_its_parts(written, kind):
+    card = (written(kind) / "weights" / "fedavg.md").read_text()
+    assert tuple(re.findall(r"^## (.*)$", card, flags=re.MULTILINE)) == HEADINGS
+    assert "Not a medical device" in card
+    central = facts(written(kind) / "summary.json")["strategies"]["fedavg"]["central"]
+    assert estimate(central["macro_f1"]) in card
+
+
+def test_its_tables_have_as_many_cells_in_every_line(written):
+    for line_group in re.findall(
+        r"(?:^\|.*\n)+", (written("rhythm") / "weights" / "fedavg.md").read_text(), re.MULTILINE
+    ):
+        assert len({line.rstrip().count("|") for line in line_group.splitlines()}) == 1
+
+
+def test_the_file_beside_the_weights_is_theirs(written):
+    weights = written("rhythm") / "weights"
+    told = facts(weights / "fedavg.json")
+    digest = hashlib.sha256((weights / told["weights"]).read_bytes()).hexdigest()
+    assert told["sha256"] == digest
+    summary = facts(written("rhythm") / "summary.json")
+    assert told["thresholds"] == summary["strategies"]["fedavg"]["thresholds"]
+    assert told["classes"] == summary["classes"]
+
+
+def test_a_comparison_has_a_card_for_every_model(written):
+    weights = written("compared") / "weights"
+    models = {path.name.removesuffix("-best.safetensors") for path in weights.glob("*-best.*")}
+    assert models == {"fedavg", "fedprox", "pooled", "local-site-1", "local-site-2", "local-site-3"}
+    for name in models:
+        assert facts(weights / f"{name}.json")["strategy"] == name
+    own = (weights / "local-site-2.md").read_text()
+    assert "site-2" in own
+    assert "site-1" not in own
+
+
+def test_a_local_model_without_thresholds_of_its_own_has_no_card(copy):
+    folder = copy("rhythm")
+    made.compare(folder)
+    made.change(
+        folder / "summary.json", lambda s: s["strategies"]["local"].pop("thresholds_by_site")
+    )
+    write_cards(read_run(folder))
+    assert not list((folder / "weights").glob("local-*.json"))
+    assert (folder / "weights" / "pooled.json").is_file()
+
+
+def test_fedbn_says_what_its_file_lacks(copy):
+    folder = copy("rhythm")
+
+    def rename(summary):
+        summary["strategies"]["fedbn"] = summary["strategies"].pop("fedavg")
+
+    made.change(folder / "summary.json", rename)
+    weights = folder / "weights"
+    (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
+    write_cards(read_run(folder))
+    assert "normalisation layers at each site" in (weights / "fedbn.md").read_text()

@@ -1,0 +1,61 @@
+"""Curves for TensorBoard: every round of every strategy, and nothing lost for the next listener."""
+
+import sys
+
+import pytest
+
+from fl.errors import ConfigError
+from fl.reports.tensorboard import CURVES, TensorBoard, check_tensorboard
+
+ROW = {
+    "strategy": "fedavg",
+    "round": 1,
+    "seconds": 2.0,
+    "participants": 3,
+    "failures": 0,
+    "train_loss": 0.5,
+    "val_loss": 0.4,
+    "central_macro_f1": None,
+    "central_macro_auroc": 0.75,
+}
+
+
+class Noted:
+    def __init__(self):
+        self.said = []
+
+    def training(self, strategy, rounds, sites):
+        self.said.append(("training", strategy, rounds))
+
+    def site(self, round_number, site, doing, note):
+        self.said.append(("site", site, doing))
+
+    def round(self, row):
+        self.said.append(("round", row["round"]))
+
+    def close(self):
+        self.said.append(("close",))
+
+
+def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    noted = Noted()
+    board = TensorBoard(tmp_path, noted)
+    board.training("fedavg", 2, [])
+    board.site(1, "site-1", "train", "")
+    board.round(ROW)
+    board.round(ROW | {"round": 2, "val_loss": 0.25})
+    board.close()
+    assert [said[0] for said in noted.said] == ["training", "site", "round", "round", "close"]
+    found = EventAccumulator(str(tmp_path / "fedavg")).Reload()
+    points = [(e.step, e.value) for e in found.Scalars("loss/validation")]
+    assert points == [(1, pytest.approx(0.4)), (2, pytest.approx(0.25))]
+    assert set(found.Tags()["scalars"]) == set(CURVES.values()) - {"validation/macro-F1"}
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"pip install .*\[tensorboard\]"):
+        check_tensorboard()
