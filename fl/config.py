@@ -62,9 +62,7 @@ class RunConfig(BaseModel):
         description="most examples of one recording in one epoch, 0 for all (10 for rhythm, all "
         "for beat)",
     )
-    batch_size: int = Field(
-        0, ge=0, description="records per step (0: 8 for rhythm, 128 for beat)"
-    )
+    batch_size: int = Field(0, ge=0, description="records per step (0: 8 for rhythm, 128 for beat)")
     imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
         "auto",
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
