@@ -149,7 +149,9 @@ def differences(measured: Measured, strategy: str, against: str) -> Iterator[Row
     }
     for metric in METRICS:
         both = {where: (one[metric], other[metric]) for where, (one, other) in pairs.items()}
-        sites = {s: pair for s, pair in both.items() if s not in HELD and None not in _values(pair)}
+        at_sites = {site: pair for site, pair in both.items() if site not in HELD}
+        known = {site: pair for site, pair in at_sites.items() if None not in _values(pair)}
+        sites = known or at_sites
         people = {where: measured.n_patients(where) for where in both}
         merged = {
             where: (reduce([a for a, _ in sites.values()]), reduce([b for _, b in sites.values()]))

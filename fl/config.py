@@ -173,7 +173,11 @@ class RunConfig(BaseModel):
         """Names in order and once each; a `--strategy` that was asked for is among them."""
         if self.compare:
             names = [name.strip() for name in self.compare.split(",") if name.strip()]
-            if "strategy" in self.model_fields_set or not names:
+            if not names:
+                raise ValueError(
+                    f"--compare is {self.compare!r}: names of strategies, e.g. {BARE_COMPARE}."
+                )
+            if "strategy" in self.model_fields_set:
                 names.append(self.strategy)
             object.__setattr__(self, "compare", ",".join(dict.fromkeys(names)))
             object.__setattr__(self, "strategy", self.strategies[0])
@@ -184,6 +188,8 @@ class RunConfig(BaseModel):
                     f"--seeds is {self.seeds!r}: different whole numbers from 0, with commas "
                     "between them, e.g. 0,1,2."
                 )
+            if "seed" in self.model_fields_set and self.seed != int(given[0]):
+                raise ValueError(f"--seed is {self.seed} and --seeds is {self.seeds}: give one.")
             object.__setattr__(self, "seeds", ",".join(str(int(text)) for text in given))
             object.__setattr__(self, "seed", self.each_seed[0])
 

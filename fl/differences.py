@@ -151,6 +151,6 @@ def seeds_sentence(
         f"{signed(facts['high_seed'])}, seeds: {len(values)})"
     )
     if facts["low_seed"] <= 0 <= facts["high_seed"]:
-        return f"The seeds disagree on {strategy} against {other} {place}: {size}."
+        return f"No difference in which all seeds agree between {strategy} and {other} {place}: {size}."
     verb = "gains" if facts["mean"] > 0 else "loses"
     return f"{strategy} {verb} {size} {place} against {other}."

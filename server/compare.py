@@ -29,10 +29,12 @@ class Together:
     sites: list[Row]
 
 
-def alone_parts(federation: Federation, start: Weights) -> list[Part]:
+def alone_parts(
+    federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
+) -> list[Part]:
     """The trainings `local` and `pooled`, from the first weights on or from where they stopped."""
     folder, config = federation.folder, federation.job.config
-    parts = {name: load_part(folder, name) for name in (LOCAL, POOLED)}
+    parts = {name: load_part(folder, name) for name in names}
     courses: dict[str, list[Alone]] = {}
 
     def history() -> None:
