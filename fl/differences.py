@@ -151,6 +151,7 @@ def seeds_sentence(
         f"{signed(facts['high_seed'])}, seeds: {len(values)})"
     )
     if facts["low_seed"] <= 0 <= facts["high_seed"]:
-        return f"No difference in which all seeds agree between {strategy} and {other} {place}: {size}."
+        both = f"{strategy} and {other}"
+        return f"No difference in which all seeds agree between {both} {place}: {size}."
     verb = "gains" if facts["mean"] > 0 else "loses"
     return f"{strategy} {verb} {size} {place} against {other}."
