@@ -14,7 +14,7 @@ FLAGS = [
     *("--model", "resnet1d", "--engine", "local", "--partition", "patients", "--workers", "1"),
     *("--local-epochs", "1", "--holdout", "synthetic-2lead"),
 ]
-NAMES = ["local", "pooled", "fedbn", "fedavg"]
+NAMES = ["local", "pooled", "finetune", "fedavg"]
 SITES = ["site-1", "site-2"]
 
 
@@ -22,7 +22,7 @@ SITES = ["site-1", "site-2"]
 def parent(tmp_path_factory):
     """A comparison over two seeds."""
     out = tmp_path_factory.mktemp("compared")
-    given = ["--compare", "fedbn,fedavg", "--seeds", "0,1", "--quiet"]
+    given = ["--compare", "finetune,fedavg", "--seeds", "0,1", "--quiet"]
     assert run_sim.main([*FLAGS, *given, "--out", str(out), "--name", "run"]) == 0
     return out / "run"
 
@@ -83,7 +83,7 @@ def test_differences_are_those_of_the_summary(summary):
     pairs = [(r["strategy"], r["against"]) for r in found]
     assert list(dict.fromkeys(pairs)) == [
         ("pooled", "local"),
-        *((name, against) for name in ("fedbn", "fedavg") for against in ("local", "pooled")),
+        *((name, against) for name in ("finetune", "fedavg") for against in ("local", "pooled")),
     ]
     wheres = ["central", "unseen", "site:site-1", "site:site-2", "mean_site", "worst_site"]
     assert [r["where"] for r in found][:6] == wheres
@@ -99,7 +99,7 @@ def test_the_run_directory_holds_the_weights_of_all_and_run_json_tells_of_each(p
     assert weights == best | {f"{name}-last" for name in NAMES[1:]}
     told = facts(folder / "run.json")
     assert (told["status"], told["failures"], told["seed"]) == ("completed", [], 0)
-    assert told["config"]["compare"] == "fedbn,fedavg"
+    assert told["config"]["compare"] == "finetune,fedavg"
     assert list(told["trainings"]) == NAMES
 
 
@@ -156,7 +156,7 @@ def test_a_resumed_parent_keeps_finished_seeds_and_goes_on_with_the_other(parent
     [
         (["--seeds", "0,2"], "--seeds is 0,2, the run has 0,1"),
         (["--seed", "1"], "--seed is 1 and --seeds is 0,1"),
-        (["--compare", "krum"], "the run has fedbn,fedavg"),
+        (["--compare", "krum"], "the run has finetune,fedavg"),
     ],
 )
 def test_another_comparison_is_not_gone_on_with(parent, capsys, flags, words):
