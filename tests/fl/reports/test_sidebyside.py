@@ -21,7 +21,7 @@ def row(strategy, number):
 
 
 def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_trains():
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False)
     view = LiveView(console)
     view.training("local", 2, [hello("site-1"), hello("site-2")])
     view.training("pooled", 2, [hello("pooled")])
