@@ -1,34 +1,23 @@
 """HeartFed on the command line: parse, build, run, write, show."""
 
 import argparse
-import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import get_args
 
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
-from fl.cache import default_cache_dir, prepare_all, write_whole
-from fl.config import RunConfig, load_config, need
-from fl.datasets.choose import Choice, choose_sources
+from fl.config import BARE_COMPARE, RunConfig, load_config, need
 from fl.errors import ConfigError, DataError, FederationError
 from fl.reports import console as show
-from fl.rundir import RunRecord, make_folder, shard_facts
+from fl.rundir import RunRecord, make_folder
 from fl.tasks import TASKS
-
-if TYPE_CHECKING:
-    from fl.cohort import Cohort
-    from partitions.deal import Partition
 
 # Flags of the design that this version does not serve: refused, never ignored.
 LATER = {
-    "--compare": "comparison with local-only and pooled training",
-    "--seeds": "repeats over several seeds",
-    "--tensorboard": "TensorBoard logging",
     "--ray-address": "an existing Ray cluster",
 }
 
@@ -49,15 +38,30 @@ def parser() -> argparse.ArgumentParser:
             f"--{name.replace('_', '-')}",
             metavar=None if choices else name.upper(),
             choices=choices,
+            # `--compare` alone means the usual strategies; every other flag needs its value.
+            nargs="?" if name == "compare" else None,
+            const=BARE_COMPARE if name == "compare" else None,
             help=f"{field.description}{default}",
         )
     made.add_argument("--config", type=Path, help="TOML file with any of these settings")
     made.add_argument("--out", default="runs", help="parent of the run directory [runs]")
     made.add_argument("--name", default="", help="name of the run directory [date and time]")
     made.add_argument("--resume", type=Path, metavar="RUN", help="run directory to go on with")
-    made.add_argument("--cache-dir", help="preprocessed recordings [$HEARTFED_CACHE]")
+    made.add_argument("--cache-dir", type=Path, help="preprocessed recordings [$HEARTFED_CACHE]")
     made.add_argument(
         "--quiet", action="store_true", default=False, help="no progress; results are still printed"
+    )
+    made.add_argument(
+        "--no-pages",
+        action="store_true",
+        default=False,
+        help="write no report/ (python -m fl.reports RUN does it later)",
+    )
+    made.add_argument(
+        "--tensorboard",
+        action="store_true",
+        default=False,
+        help="also write curves for TensorBoard into the run directory",
     )
     for flag, what in LATER.items():
         made.add_argument(flag, nargs="?", const="", help=f"{what} (not in this version)")
@@ -113,22 +117,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
-    """One run, from data to table; returns the run directory."""
+    """One run, or one for each of several seeds; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
-    from partitions.drawing import draw_mix
-    from partitions.make import check_holdout
-    from partitions.skew import device_facts
-    from partitions.summary import non_iid, site_rows, unmeasurable
-    from server.simulate import check_device
     from server.strategies import STRATEGIES
 
-    need(config.strategy, STRATEGIES, "--strategy")
+    for name in config.strategies:
+        need(name, STRATEGIES, "--compare" if config.compare else "--strategy")
+
+    from clients.app import app as client_app
+    from fl.reports.tensorboard import check_tensorboard
+    from server.repeats import run_repeats
+    from server.run import Session, chosen, run_once
+    from server.simulate import check_device
+
     check_device(config.device)
+    if options.tensorboard:
+        check_tensorboard()
     # A pipe has no width; tables are made to fit 100 columns.
     width = None if sys.stdout.isatty() else 100
     console = Console(highlight=False, markup=False, width=width)
-    choice = choose_sources(config)
-    check_holdout(config, choice)
+    choice = chosen(config)
     if choice.synthetic:
         console.print(show.synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
@@ -137,110 +145,19 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     else:
         folder = make_folder(Path(options.out), options.name)
         record = RunRecord.new(folder, config, choice.synthetic)
-    try:
-        began = time.monotonic()
-        shards = preprocess(config, options, choice, console)
-        cohort, partition = dealt(config, choice, shards, record)
-        record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
-        rows = site_rows(cohort, partition)
-        lacking, apart = unmeasurable(cohort, partition), non_iid(cohort, partition)
-        devices = device_facts(config.skews, cohort.task, config.seed, partition.sites)
-        record.update(status="running", sites=rows, not_measurable_centrally=lacking)
-        record.update(non_iid=apart, devices=devices)
-        picture = draw_mix(cohort, partition, apart, bool(choice.synthetic))
-        write_whole(record.folder / "partition.svg", picture)
-        if not options.quiet:
-            console.print(show.partition_table(rows, cohort.task.classes))
-            console.print(show.non_iid_line(apart))
-            for name, faults in devices.items():
-                console.print(show.device_line(name, faults))
-        if lacking:
-            console.print(f"No central test record shows {', '.join(lacking)}: n/a there.")
-        view = show.make_view(console, options.quiet)
-        results = federate(config, shards, record, view, len(partition.sites))
-        summary = {
-            "task": config.task,
-            "synthetic": bool(choice.synthetic),
-            "classes": list(cohort.task.classes),
-            "strategies": results,
-        }
-        write_whole(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
-        record.update(status="completed")
-    except BaseException as error:
-        record.update(status="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    show.print_results(console, summary, choice.synthetic)
-    console.print(show.left_out(record.content["data"]))
-    console.print(f"Results: {record.folder}")
-    return record.folder
-
-
-def preprocess(
-    config: RunConfig, options: argparse.Namespace, choice: Choice, console: Console
-) -> list[Path]:
-    """Cache folder of each source."""
-    from server.simulate import available_cores
-
-    given = getattr(options, "cache_dir", None)
-    cache_dir = Path(given) if given else default_cache_dir()
-    workers = config.workers or available_cores()
-    root, task = Path(config.data_dir), TASKS[config.task]
-    with show.Steps(console, options.quiet) as steps:
-        return list(
-            prepare_all(choice.sources, root, task, cache_dir, workers, steps.step).values()
-        )
-
-
-def dealt(
-    config: RunConfig, choice: Choice, shards: list[Path], record: RunRecord
-) -> tuple["Cohort", "Partition"]:
-    """The cohort and its partition: dealt and written, or read again when a run goes on."""
-    from fl.cohort import Cohort
-    from partitions.deal import read_partition, write_partition
-    from partitions.make import make_partition
-
-    cohort, copies = Cohort.open(TASKS[config.task], shards).without_copies()
-    facts = [shard_facts(shard, copies) for shard in cohort.shards]
-    record.refuse_other_data(facts)
-    path = record.folder / "partition.csv"
-    if path.exists():
-        partition = read_partition(path, cohort)
-    else:
-        partition = make_partition(config, choice, cohort)
-        write_partition(path, cohort, partition)
-    record.update(data=facts)
-    return cohort, partition
-
-
-def federate(
-    config: RunConfig, shards: list[Path], record: RunRecord, view: show.PlainView, n_sites: int
-) -> dict[str, Any]:
-    """Train by the strategy asked for; its part of summary.json by name."""
-    from clients.app import app as client_app
-    from fl.wire import Job
-    from server.app import server_app
-    from server.simulate import simulate
-
-    job = Job(
-        config=config,
-        strategy=config.strategy,
-        workspace=str(record.folder.resolve()),
-        shards=tuple(str(path) for path in shards),
-        n_sites=n_sites,
+    session = Session(
+        client_app=client_app,
+        console=console,
+        quiet=options.quiet,
+        pages=not options.no_pages,
+        tensorboard=options.tensorboard,
+        cache_dir=getattr(options, "cache_dir", None),
     )
-    results: dict[str, Any] = {}
-
-    def finished(summary: dict[str, Any], progress: Any) -> None:
-        results[config.strategy] = summary
-        record.content["failures"] = progress.failures
-
-    began = time.monotonic()
-    try:
-        simulate(server_app(view, finished), client_app, job, n_sites)
-    finally:
-        view.close()
-    record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
-    return results
+    if config.seeds:
+        run_repeats(session, config, choice, record)
+    else:
+        run_once(session, config, choice, record)
+    return record.folder
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/main_job.py --data-dir DATA [--seeds 0,1,2] [flags of run_sim.py]
 
-Runs `run_sim.py` with the given flags, then trains each site alone for the same epochs from the
-same first weights, and measures everything on the same central test records with the same rule
-for thresholds. Prints a table and writes it, with machine and data, to --json.
+Runs `run_sim.py` with the given flags, then trains each site alone as `--compare` does, and
+measures everything on the same central test records with the same rule for thresholds. The time
+is that of `run_sim.py` alone. Prints a table and writes it, with machine and data, to --json.
 """
 
 import argparse
@@ -17,17 +17,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
 
 import run_sim
 from clients import fit
 from clients.app import app as client_app
+from fl.config import LOCAL
 from fl.evaluation import evaluate_group
 from fl.metrics import Tally, Thresholds, choose_thresholds, empty_tally
 from fl.tasks import TASKS
@@ -36,7 +37,10 @@ from fl.weights import Weights, load_weights, set_weights
 from fl.wire import Job
 from partitions.deal import CENTRAL
 from partitions.splits import VAL
-from server.app import Silent, held_by_server, initial_weights, server_app
+from server.app import Silent, initial_weights, server_app
+from server.compare import alone_parts
+from server.results import held_by_server
+from server.rounds import roll_call
 from server.simulate import simulate
 
 
@@ -91,13 +95,26 @@ def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, Tally]
     return by_source
 
 
-def alone(job: Job, name: str) -> dict[str, Any]:
-    """One site's own training, measured centrally by thresholds from its own validation."""
-    site = fit.open_sites(job.workspace, job.shards, job.config.task)[name]
-    weights = initial_weights(job)
-    for number in range(1, job.config.rounds + 1):
-        weights = fit.train_visit(site, job, weights, number, mu=0.0, control={}).weights
-    return central(job, weights, validation(job, weights, [name]))
+def elsewhere(job: Job, folder: Path) -> Job:
+    """The same job on the same partition in another, new folder."""
+    folder.mkdir()
+    shutil.copy(Path(job.workspace) / "partition.csv", folder)
+    return job.model_copy(update={"workspace": str(folder.resolve())})
+
+
+def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
+    """Every site's own training, measured centrally by thresholds from its own validation."""
+    made, found = ServerApp(), {}
+    job = elsewhere(job, folder)
+
+    @made.main()
+    def main(grid: Grid, context: Context) -> None:
+        federation = roll_call(grid, job, Silent())
+        (part,) = alone_parts(federation, initial_weights(job), names=(LOCAL,))
+        found.update(part.summary["central_by_site"])
+
+    simulate(made, client_app, job, n_sites)
+    return found
 
 
 class Enough(Exception):
@@ -113,9 +130,7 @@ class OneRound(Silent):
 
 def first_round(job: Job, sites: list[str], folder: Path) -> dict[str, Any]:
     """The federation's weights after one round, trained anew in another folder."""
-    folder.mkdir()
-    shutil.copy(Path(job.workspace) / "partition.csv", folder)
-    job = job.model_copy(update={"workspace": str(folder.resolve())})
+    job = elsewhere(job, folder)
     with contextlib.suppress(Enough):
         simulate(server_app(OneRound()), client_app, job, len(sites))
     weights = load_weights(folder / "checkpoint" / job.strategy / "000001" / "last.safetensors")
@@ -147,9 +162,6 @@ def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
     job = job_of(folder, strategy)
     sites = sorted(result["sites"])
     first = first_round(job, sites, out / f"first-{seed}")
-    local_job = job.model_copy(update={"strategy": "alone"})
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        local = list(pool.map(alone, [local_job] * len(sites), sites))
     return {
         "seed": seed,
         "seconds": seconds,
@@ -157,7 +169,7 @@ def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
         "federated": result["central"],
         "by_source": result["central_by_source"],
         "first_round": first,
-        "alone": dict(zip(sites, local, strict=True)),
+        "alone": alone(job, len(sites), out / f"alone-{seed}"),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fl.cache import write_whole
-from fl.reports.console import estimate, number
+from fl.reports.numbers import estimate, number
 
 Content = Mapping[str, Any]
 MAIN = ("cpsc2018-lead1", "cpsc2018", "mitdb")  # the sources that a default run trains on

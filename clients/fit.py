@@ -11,7 +11,7 @@ from torch import nn
 from clients.keep import Keep
 from clients.rules import next_control, penalty_of
 from fl.cohort import Cohort
-from fl.config import RunConfig
+from fl.config import POOLED, RunConfig
 from fl.evaluation import evaluate_group, predictions_text, write_predictions
 from fl.metrics import Thresholds, tally
 from fl.models import build_network
@@ -60,11 +60,28 @@ def open_sites(
     }
 
 
+def sites_of(job: Job) -> dict[str, Site]:
+    """Every site of a simulated run, by name."""
+    config = job.config
+    return open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
+
+
 def open_site(job: Job, number: int) -> Site:
     """The site that simulated node `number` acts for."""
-    config = job.config
-    sites = open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
+    sites = sites_of(job)
     return sites[sorted(sites)[number]]
+
+
+def open_trainee(job: Job, number: int) -> Site:
+    """Who trains when node `number` is asked to: its site, or under `pooled` all sites as one."""
+    if job.strategy != POOLED:
+        return open_site(job, number)
+    everyone = sites_of(job)
+    return Site(
+        name=POOLED,
+        splits={TRAIN: Cohort.joined([everyone[name].splits[TRAIN] for name in sorted(everyone)])},
+        folder=Path(job.workspace) / "checkpoint" / "sites" / POOLED,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -152,8 +169,9 @@ def evaluate_visit(
     task = TASKS[config.task]
     network = network_for(config.model, config.task)
     set_weights(network, weights | own_entries(site, job, round_number + 1))
+    steps = 0
     if split == TEST and config.strategy == "finetune":
-        finetune(network, site, config)
+        steps = finetune(network, site, config)
     p = predict(network, cohort, device=config.device)
     report = {}
     if split == TEST and len(cohort):
@@ -169,16 +187,18 @@ def evaluate_visit(
         loss_sum=loss,
         tally=tally(cohort.labels, p),
         report=report,
+        steps=steps,
     )
 
 
-def finetune(network: nn.Module, site: Site, config: RunConfig) -> None:
+def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
     """A few more epochs on the site's own records, kept only if its validation is better.
 
-    A tenth of the learning rate, constant: the schedule of the federation has ended.
+    Returns the gradient steps taken, kept or not. A tenth of the learning rate, constant: the
+    schedule of the federation has ended.
     """
     if not len(site.splits[TRAIN]):
-        return
+        return 0
     before, loss = get_weights(network), _val_loss(network, site, config)
     plan = replace(
         _plan(config, site.name, config.rounds + 1),
@@ -186,10 +206,11 @@ def finetune(network: nn.Module, site: Site, config: RunConfig) -> None:
         lr=config.lr / 10,
         constant=True,
     )
-    fit(network, site.splits[TRAIN], plan)
+    fitted = fit(network, site.splits[TRAIN], plan)
     # Without validation records there is no telling, and the global weights stay.
     if not _val_loss(network, site, config) < loss:
         set_weights(network, before)
+    return fitted.steps
 
 
 def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:

@@ -1,5 +1,6 @@
 """Examples of several sources side by side, and batches cut from their memory maps."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,8 @@ class Cohort:
     shard: Indices  # (example,) which shard
     row: Indices  # (example,) which row of it
     device: Device | None = None  # what the examples pass through when a batch is cut
+    devices: tuple[Device | None, ...] = ()  # of a joined cohort: those of its parts
+    part: Indices | None = None  # of a joined cohort: (example,) which of them
 
     @classmethod
     def of(cls, task: Task, shards: list[Shard]) -> "Cohort":
@@ -93,11 +96,37 @@ class Cohort:
 
     def take(self, indices: Indices) -> "Cohort":
         """Only these examples, in this order."""
-        return replace(self, shard=self.shard[indices], row=self.row[indices])
+        part = None if self.part is None else self.part[indices]
+        return replace(self, shard=self.shard[indices], row=self.row[indices], part=part)
 
     def through(self, device: Device | None) -> "Cohort":
         """The same examples as that recorder would have delivered them."""
-        return replace(self, device=device)
+        return replace(self, device=device, devices=(), part=None)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Cohort"]) -> "Cohort":
+        """Several cohorts of the same shards as one; each keeps the recorder it had."""
+        first = parts[0]
+        if any(part.shards is not first.shards for part in parts):
+            raise ValueError("cohorts of different shards cannot be joined")
+        return cls(
+            first.task,
+            first.shards,
+            np.concatenate([part.shard for part in parts]),
+            np.concatenate([part.row for part in parts]),
+            devices=tuple(part.device for part in parts),
+            part=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        )
+
+    def _by_device(self, indices: Indices) -> Iterator[tuple[Device, Indices]]:
+        """Each device, and which places of `indices` pass through it."""
+        if self.device is not None:
+            yield self.device, np.arange(len(indices))
+        elif self.part is not None:
+            part = self.part[indices]
+            for number, device in enumerate(self.devices):
+                if device is not None and (part == number).any():
+                    yield device, np.flatnonzero(part == number)
 
     def column(self, name: str) -> NDArray[np.generic]:
         """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
@@ -115,7 +144,9 @@ class Cohort:
     def lead_mask(self) -> NDArray[np.bool_]:
         """(example, lead) whether the lead was recorded."""
         recorded = self.column("lead_mask").astype(bool)
-        return recorded if self.device is None else self.device.leads(recorded)
+        for device, at in self._by_device(np.arange(len(self))):
+            recorded[at] = device.leads(recorded[at])
+        return recorded
 
     @cached_property
     def sources(self) -> NDArray[np.str_]:
@@ -161,8 +192,8 @@ class Cohort:
             rows = chosen[example]
             positions = first[indices[rows], lead][:, None] + at[rows]
             signal[rows, lead] = self.shards[number].signals[positions]
-        if self.device is not None:
-            signal = self.device.signal(signal, self.names[indices], at)
+        for device, of in self._by_device(indices):
+            signal[of] = device.signal(signal[of], self.names[indices[of]], at[of])
         return Batch(
             signal=torch.from_numpy(signal),
             lead_mask=torch.from_numpy(mask[indices].astype(np.float32)),

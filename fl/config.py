@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fl.errors import ConfigError
 from fl.tasks import TASKS
 
+# Trainings beside the strategies in a comparison: each site alone, and all records as one.
+LOCAL, POOLED = "local", "pooled"
+BARE_COMPARE = "fedavg,fedprox"
+
 
 class RunConfig(BaseModel):
     """The settings of one run. Each field is also a flag: `local_epochs` is `--local-epochs`."""
@@ -49,6 +53,11 @@ class RunConfig(BaseModel):
     )
     model: str = Field("", description="network (default: the task's own)")
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
+    compare: str = Field(
+        "",
+        description="strategies to put beside every site alone and all data pooled "
+        f"(without a name: {BARE_COMPARE})",
+    )
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
     server_lr: float = Field(
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
@@ -108,6 +117,7 @@ class RunConfig(BaseModel):
     )
     timeout: float = Field(3600.0, gt=0, description="seconds to wait for the sites of a round")
     seed: int = Field(0, ge=0, description="same seed, same results")
+    seeds: str = Field("", description="repeat the whole run with each of these seeds, e.g. 0,1,2")
     engine: Literal["ray", "local", "flower"] = Field(
         "ray",
         description="ray: worker processes; local: in this process, for debugging; flower: "
@@ -133,7 +143,9 @@ class RunConfig(BaseModel):
         for name, value in (("model", task.model), ("partition", task.partition)):
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
-        if self.lr == 0:
+        self._fill_comparison()
+        # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
+        if self.lr == 0 and not self.compare:
             object.__setattr__(self, "lr", 0.05 if self.strategy == "scaffold" else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
@@ -154,6 +166,48 @@ class RunConfig(BaseModel):
         if self.per_recording < 0:
             object.__setattr__(self, "per_recording", task.per_recording)
         return self
+
+    def _fill_comparison(self) -> None:
+        """Names in order and once each; a `--strategy` that was asked for is among them."""
+        if self.compare:
+            names = [name.strip() for name in self.compare.split(",") if name.strip()]
+            if not names:
+                raise ValueError(
+                    f"--compare is {self.compare!r}: names of strategies, e.g. {BARE_COMPARE}."
+                )
+            if "strategy" in self.model_fields_set:
+                names.append(self.strategy)
+            object.__setattr__(self, "compare", ",".join(dict.fromkeys(names)))
+            object.__setattr__(self, "strategy", self.strategies[0])
+        if self.seeds:
+            given = [text.strip() for text in self.seeds.split(",")]
+            if not all(text.isdecimal() for text in given) or len(set(given)) < len(given):
+                raise ValueError(
+                    f"--seeds is {self.seeds!r}: different whole numbers from 0, with commas "
+                    "between them, e.g. 0,1,2."
+                )
+            if "seed" in self.model_fields_set and self.seed != int(given[0]):
+                raise ValueError(f"--seed is {self.seed} and --seeds is {self.seeds}: give one.")
+            object.__setattr__(self, "seeds", ",".join(str(int(text)) for text in given))
+            object.__setattr__(self, "seed", self.each_seed[0])
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies to train by."""
+        return tuple(self.compare.split(",")) if self.compare else (self.strategy,)
+
+    @property
+    def each_seed(self) -> tuple[int, ...]:
+        """The seeds to repeat the run with; empty without `--seeds`."""
+        return tuple(int(text) for text in self.seeds.split(",")) if self.seeds else ()
+
+    def for_strategy(self, name: str) -> Self:
+        """The settings of one training of a comparison."""
+        return type(self)(**(self.model_dump() | {"strategy": name, "compare": "", "seeds": ""}))
+
+    def for_seed(self, seed: int) -> Self:
+        """The settings of one repetition."""
+        return type(self)(**(self.model_dump() | {"seed": seed, "seeds": ""}))
 
     @property
     def augmentations(self) -> tuple[str, ...]:
@@ -189,10 +243,27 @@ def load_config(flags: Mapping[str, Any], file: Path | None = None) -> RunConfig
                 f"--config {file}: unknown key {', '.join(sorted(unknown))}. "
                 f"Known keys: {', '.join(sorted(RunConfig.model_fields))}."
             )
+    return checked(_seed_or_seeds(settings, flags) | dict(flags))
+
+
+def checked(settings: Mapping[str, Any]) -> RunConfig:
+    """The settings as a configuration. `ConfigError` names what is wrong."""
     try:
-        return RunConfig(**(settings | dict(flags)))
+        return RunConfig(**settings)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from error
+
+
+def _seed_or_seeds(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's settings without the seed, or seeds, that a flag replaces."""
+    either = {"seed", "seeds"}
+    for given in (file, flags):
+        if either <= given.keys():
+            raise ConfigError(
+                f"--seed is {given['seed']} and --seeds is {given['seeds']}: give one of them."
+            )
+    replaced = either if either & flags.keys() else set()
+    return {name: value for name, value in file.items() if name not in replaced}
 
 
 def _one_line(error: ValidationError) -> str:

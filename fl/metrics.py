@@ -229,10 +229,15 @@ class Draws:
     patient: NDArray[np.int64]  # (example,) its patient
 
 
-def draw_patients(patients: NDArray[np.str_], seed: int, draws: int = 1000) -> Draws:
-    """Draw patients with replacement: records of one patient are not independent."""
+def draw_patients(
+    patients: NDArray[np.str_], seed: int, draws: int = 1000, *, group: str = ""
+) -> Draws:
+    """Draw patients with replacement: records of one patient are not independent.
+
+    Groups of other names are drawn independently of each other, even if they are of one size.
+    """
     names, patient = np.unique(patients, return_inverse=True)
-    rng = stream(seed, "bootstrap", len(names))
+    rng = stream(seed, "bootstrap", len(names), *([group] if group else []))
     picks = rng.integers(0, len(names), size=(draws, len(names)))
     weights = np.stack([np.bincount(row, minlength=len(names)) for row in picks])
     return Draws(weights.astype(np.float64), patient)

@@ -14,7 +14,7 @@ import numpy as np
 
 import fl
 from fl.cache import Shard, write_whole
-from fl.config import RunConfig, load_config
+from fl.config import RunConfig, checked
 from fl.errors import ConfigError
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "scipy", "scikit-learn", "wfdb")
@@ -100,8 +100,8 @@ class RunRecord:
 
         `ConfigError` names every setting that differs.
         """
-        stored = load_config(self.content["config"])
-        asked = load_config(self.content["config"] | dict(flags))
+        stored = checked(self.content["config"])
+        asked = checked(self.content["config"] | dict(flags))
         differences = [
             f"--{name.replace('_', '-')} is {getattr(asked, name)}, the run has "
             f"{getattr(stored, name)}"

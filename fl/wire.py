@@ -86,6 +86,7 @@ class Evaluated:
     loss_sum: float
     tally: Tally
     report: dict[str, Any]  # evaluate_group's result on test, empty on validation
+    steps: int = 0  # gradient steps taken before measuring (finetune)
 
 
 def run_settings(job: Job) -> ConfigRecord:
@@ -117,6 +118,13 @@ def split_control(both: Weights) -> tuple[Weights, Weights]:
 def query(job: Job, node: int) -> Message:
     """Ask a node which site it is."""
     return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
+
+
+def train_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
+    """Ask a node to train weights that will be merged with nobody's."""
+    config = run_settings(job)
+    config["server-round"] = round_number
+    return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.TRAIN)
 
 
 def evaluate_request(
@@ -220,6 +228,7 @@ def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
         WEIGHTED_BY: evaluated.n_records,
         "n-patients": evaluated.n_patients,
         "loss-sum": evaluated.loss_sum,
+        "steps": evaluated.steps,
     }
     counts: Weights = {
         "positive": evaluated.tally.positive,
@@ -242,6 +251,7 @@ def read_evaluated(message: Message) -> Evaluated:
         loss_sum=float(metrics["loss-sum"]),
         tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
         report=json.loads(str(config["report"])),
+        steps=int(metrics["steps"]),
     )
 
 

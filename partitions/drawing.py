@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fl.cohort import Cohort
-from fl.reports.console import number
+from fl.reports.numbers import number
 from fl.reports.svg import LIGHT, PALETTE
 from partitions.deal import Partition
 from partitions.summary import label_counts

@@ -1,7 +1,7 @@
-"""The ServerApp: one federated training from roll call to summary, whatever carries it."""
+"""The ServerApp: one run's trainings from roll call to tables, whatever carries them."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,30 +9,20 @@ import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fl.cohort import Cohort
 from fl.errors import ConfigError
-from fl.evaluation import evaluate_group, predictions_header, predictions_text, write_predictions
-from fl.metrics import mean_of
 from fl.models import build_network
 from fl.seeds import torch_seed
 from fl.tasks import TASKS
-from fl.training import one_thread, predict
-from fl.weights import Weights, get_weights, save_weights, set_weights
+from fl.weights import Weights, get_weights
 from fl.wire import Job
-from partitions.deal import CENTRAL, UNSEEN, open_partition
-from partitions.splits import TEST
-from server.checkpoints import Progress, load_progress
-from server.rounds import (
-    Federation,
-    Listener,
-    final_measures,
-    roll_call,
-    run_rounds,
-    write_history,
-)
+from server.checkpoints import Progress, load_progress, save_trained
+from server.compare import alone_parts
+from server.parts import Part, load_part, save_part, write_tables
+from server.results import across_sites, measure_held, site_predictions
+from server.rounds import Federation, Listener, final_measures, roll_call, run_rounds
 from server.strategies import STRATEGIES, remember
 
-Finished = Callable[[dict[str, Any], Progress], None]
+Finished = Callable[[Part], None]
 
 
 class Silent:
@@ -44,9 +34,11 @@ class Silent:
 
     def round(self, row: Mapping[str, Any]) -> None: ...
 
+    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+
 
 def server_app(listener: Listener, finished: Finished | None = None) -> ServerApp:
-    """A ServerApp that reports to `listener` and hands its summary to `finished`.
+    """A ServerApp that reports to `listener` and hands each training to `finished` at its end.
 
     Its run configuration holds one key, `job`: a `Job` as JSON.
     """
@@ -61,10 +53,9 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
             )
         job = Job.model_validate_json(str(context.run_config["job"]))
         federation = roll_call(grid, job, listener)
-        progress = train(federation)
-        summary = summarise(federation, progress)
-        if finished is not None:
-            finished(summary, progress)
+        for part in trainings(federation):
+            if finished is not None:
+                finished(part)
 
     return made
 
@@ -89,6 +80,27 @@ def first_control(job: Job) -> Weights:
     }
 
 
+def trainings(federation: Federation) -> Iterator[Part]:
+    """Every training of the run, one after the other; those that are over are read again.
+
+    In a comparison, first each site alone and all records pooled, then each strategy.
+    """
+    config, folder = federation.job.config, federation.folder
+    done: list[Part] = []
+    if config.compare:
+        done += alone_parts(federation, initial_weights(federation.job))
+        yield from done
+    for name in config.strategies:
+        job = federation.job.model_copy(
+            update={"config": config.for_strategy(name), "strategy": name}
+        )
+        one = replace(federation, job=job, finished=tuple(done))
+        part = load_part(folder, name) or save_part(folder, summarise(one, train(one)))
+        done.append(part)
+        yield part
+    write_tables(folder, federation.task, done)
+
+
 def train(federation: Federation) -> Progress:
     """All rounds, from the last checkpoint if there is one; writes both sets of weights."""
     job = federation.job
@@ -99,77 +111,23 @@ def train(federation: Federation) -> Progress:
     strategy = STRATEGIES[job.config.strategy].make(job.config)
     remember(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
-    for kind, weights in (("best", progress.best_weights), ("last", progress.weights)):
-        path = federation.folder / "weights" / f"{job.strategy}-{kind}.safetensors"
-        facts = {"model": job.config.model, "task": job.config.task, "strategy": job.strategy}
-        save_weights(path, weights, facts)
+    save_trained(federation.folder, job, job.strategy, progress)
     return progress
 
 
-def summarise(federation: Federation, progress: Progress) -> dict[str, Any]:
-    """The best round on test: each site by itself, the central and the unseen records here.
-
-    Writes predictions.csv of this training from the parts that sites wrote where they run.
-    """
-    job, task = federation.job, federation.task
+def summarise(federation: Federation, progress: Progress) -> Part:
+    """The best round on test: each site by itself, the central and the unseen records here."""
+    job = federation.job
     sites = final_measures(federation, progress)
-    held = held_by_server(job)
-    one_thread()
-    network = build_network(job.config.model, task)
-    set_weights(network, progress.best_weights)
-    groups: dict[str, Any] = {CENTRAL: None, UNSEEN: None}
-    text = ""
-    for name, cohort in held.items():
-        p = predict(network, cohort, device=job.config.device)
-        groups[name] = evaluate_group(cohort, p, progress.thresholds, job.config.seed)
-        if name == CENTRAL:
-            groups["central_by_source"] = {
-                str(source): evaluate_group(
-                    cohort.take(rows := np.flatnonzero(cohort.sources == source)),
-                    p[rows],
-                    progress.thresholds,
-                    job.config.seed,
-                )
-                for source in np.unique(cohort.sources)
-            }
-        text += predictions_text(cohort, p, job.strategy, name, TEST)
-    parts = federation.folder / "checkpoint" / "sites"
-    for site, report in sites.items():
-        if report:
-            text += (parts / site / f"predictions-{job.strategy}.csv").read_text()
-    header = ",".join(predictions_header(task)) + "\n"
-    write_predictions(federation.folder / "predictions.csv", header + text)
-    write_history(federation.folder, [progress])
-    return (
-        groups
+    groups, text = measure_held(job, job.strategy, progress.best_weights, progress.thresholds)
+    return Part(
+        name=job.strategy,
+        summary=groups
         | {"sites": sites, "thresholds": progress.thresholds, "best_round": progress.best_round}
-        | {"rounds": progress.round, "gradient_steps": progress.steps}
-        | across_sites(sites)
+        | {"rounds": progress.round, "gradient_steps": progress.steps, "lr": job.config.lr}
+        | across_sites(sites),
+        rounds=progress.rounds,
+        sites=progress.sites,
+        failures=progress.failures,
+        predictions=text + site_predictions(federation.folder, job.strategy, sites),
     )
-
-
-def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Worst site, mean and spread of the sites whose macro-F1 can be measured."""
-    f1 = {s: r["macro_f1"]["value"] for s, r in sites.items() if r}
-    known = {s: v for s, v in f1.items() if v is not None}
-    if not known:
-        return {"worst_site": None, "site_mean": None, "spread": None}
-    worst = min(known, key=lambda site: (known[site], site))
-    values = np.array(list(known.values()))
-    aurocs = [r["macro_auroc"]["value"] for r in sites.values() if r]
-    return {
-        "worst_site": {"site": worst, "macro_f1": known[worst]},
-        "site_mean": {"macro_f1": float(values.mean()), "macro_auroc": mean_of(aurocs)},
-        "spread": {
-            "macro_f1_sd": float(values.std()),
-            "macro_f1_range": float(values.max() - values.min()),
-        },
-    }
-
-
-def held_by_server(job: Job) -> dict[str, Cohort]:
-    """Test records of no site, by group."""
-    task, folder = TASKS[job.config.task], Path(job.workspace)
-    cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
-    groups = {name: partition.rows(name, TEST) for name in (CENTRAL, UNSEEN)}
-    return {name: cohort.take(rows) for name, rows in groups.items() if len(rows)}

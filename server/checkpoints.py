@@ -3,12 +3,14 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fl.metrics import Thresholds
 from fl.weights import Weights, load_weights, save_weights
+from fl.wire import Job
 
 KEPT = 2
 _ARRAYS = ("weights", "best_weights", "memory", "control")
@@ -64,3 +66,13 @@ def load_progress(folder: Path) -> Progress | None:
         control=load_weights(found[-1] / "control.safetensors"),
         **state,
     )
+
+
+def save_trained(
+    folder: Path, job: Job, name: str, progress: Progress, kinds: Sequence[str] = ("best", "last")
+) -> None:
+    """Write the weights that a training ends with: `weights/<name>-<kind>.safetensors`."""
+    facts = {"model": job.config.model, "task": job.config.task, "strategy": job.strategy}
+    found = {"best": progress.best_weights, "last": progress.weights}
+    for kind in kinds:
+        save_weights(folder / "weights" / f"{name}-{kind}.safetensors", found[kind], facts)

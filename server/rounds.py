@@ -54,6 +54,19 @@ class Listener(Protocol):
     def round(self, row: Row) -> None:
         """A round is over: its line of rounds.csv."""
 
+    def alone(self, site: str, row: Row, last: bool) -> None:
+        """A site that trains alone has finished a round, its last if `last`."""
+
+
+class History(Protocol):
+    """What a training has written down so far."""
+
+    @property
+    def rounds(self) -> list[Row]: ...
+
+    @property
+    def sites(self) -> list[Row]: ...
+
 
 @dataclass(frozen=True)
 class Federation:
@@ -64,6 +77,7 @@ class Federation:
     nodes: Mapping[str, int]  # site -> node
     sites: Mapping[str, wire.Hello]
     listener: Listener
+    finished: tuple[History, ...] = ()  # trainings of this run that are over
 
     @property
     def task(self) -> Task:
@@ -131,7 +145,7 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
         progress.rounds.append(row)
         progress.memory = memory(strategy)
         save_progress(federation.folder / "checkpoint" / name, progress)
-        write_history(federation.folder, [progress])
+        write_history(federation.folder, [*federation.finished, progress])
         federation.listener.round(row)
     return progress
 
@@ -141,7 +155,7 @@ def stalled(config: RunConfig, progress: Progress) -> bool:
     return 0 < config.patience <= progress.round - progress.best_round
 
 
-def write_history(folder: Path, trainings: Sequence[Progress]) -> None:
+def write_history(folder: Path, trainings: Sequence[History]) -> None:
     """Write rounds.csv and sites.csv."""
     write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
     write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
@@ -281,17 +295,23 @@ def final_measures(federation: Federation, progress: Progress) -> dict[str, dict
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
     )
-    for e in evaluated:
-        progress.sites.append(
-            {
-                "strategy": federation.job.strategy,
-                "round": progress.best_round,
-                "site": e.site,
-                "split": TEST,
-                "n_records": e.n_records,
-                "loss": mean_loss([(e.loss_sum, e.n_records)]),
-                "macro_f1": e.report["macro_f1"]["value"] if e.report else None,
-                "macro_auroc": e.report["macro_auroc"]["value"] if e.report else None,
-            }
-        )
+    progress.sites += [
+        tested_row(federation.job.strategy, progress.best_round, e) for e in evaluated
+    ]
+    progress.steps += sum(e.steps for e in evaluated)
     return {e.site: e.report for e in evaluated}
+
+
+def tested_row(strategy: str, best_round: int, evaluated: wire.Evaluated) -> Row:
+    """A site's line of sites.csv for its test records."""
+    report = evaluated.report
+    return {
+        "strategy": strategy,
+        "round": best_round,
+        "site": evaluated.site,
+        "split": TEST,
+        "n_records": evaluated.n_records,
+        "loss": mean_loss([(evaluated.loss_sum, evaluated.n_records)]),
+        "macro_f1": report["macro_f1"]["value"] if report else None,
+        "macro_auroc": report["macro_auroc"]["value"] if report else None,
+    }

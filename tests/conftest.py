@@ -73,21 +73,25 @@ def make_job(few: Cohort, tmp_path: Path) -> Callable[..., Job]:
     """A job over the few recordings, dealt to `sites` sites; settings may be given."""
 
     def make(sites: int = 3, name: str = "run", **settings: Any) -> Job:
-        given = {"rounds": 2, "batch_size": 4, "model": "resnet1d", "engine": "local"} | settings
-        config = RunConfig(clients=sites, **given)
-        folder = tmp_path / name
-        folder.mkdir()
-        source = str(few.sources[0])
-        partition = deal(few, {source: sites}, "patients", config.alpha, config.seed)
-        write_partition(folder / "partition.csv", few, partition)
-        return Job(
-            config=config,
-            strategy=config.strategy,
-            workspace=str(folder),
-            shards=tuple(str(shard.path) for shard in few.shards),
-        )
+        return job_over(few, tmp_path / name, sites, **settings)
 
     return make
+
+
+def job_over(cohort: Cohort, folder: Path, sites: int, **settings: Any) -> Job:
+    """A job over a cohort of one source, in a folder of its own."""
+    given = {"rounds": 2, "batch_size": 4, "model": "resnet1d", "engine": "local"} | settings
+    config = RunConfig(clients=sites, **given)
+    folder.mkdir(exist_ok=True)
+    source = str(cohort.sources[0])
+    partition = deal(cohort, {source: sites}, "patients", config.alpha, config.seed)
+    write_partition(folder / "partition.csv", cohort, partition)
+    return Job(
+        config=config,
+        strategy=config.strategy,
+        workspace=str(folder),
+        shards=tuple(str(shard.path) for shard in cohort.shards),
+    )
 
 
 @pytest.fixture

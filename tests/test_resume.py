@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLAGS = [
     *("--data", "synthetic", "--synthetic-records", "50", "--clients", "3", "--rounds", "4"),
     *("--model", "resnet1d", "--local-epochs", "1", "--partition", "patients", "--workers", "1"),
-    *("--fraction", "0.7", "--quiet"),
+    *("--fraction", "0.7", "--quiet", "--no-pages"),
 ]
 
 
@@ -83,7 +83,12 @@ def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path, moment, engine
     delay = stream(moment, "when to kill").uniform(0, 0.6)
     kill_after(process, tmp_path / "run", rounds=moment, seconds=delay)
     assert process.returncode == -signal.SIGKILL
-    assert run_sim.main(["--resume", str(tmp_path / "run"), "--engine", "local", "--quiet"]) == 0
+    assert (
+        run_sim.main(
+            ["--resume", str(tmp_path / "run"), "--engine", "local", "--quiet", "--no-pages"]
+        )
+        == 0
+    )
     assert results(tmp_path / "run") == results(whole)
 
 
@@ -94,12 +99,12 @@ def test_an_interrupted_run_ends_in_one_line_and_can_be_resumed(whole, tmp_path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said == "run_sim.py: interrupted; what is done so far is in the run directory\n"
-    assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
+    assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
     assert results(tmp_path / "run") == results(whole)
 
 
 def test_a_resumed_run_says_so_and_is_complete(whole, tmp_path):
-    assert run_sim.main(["--resume", str(whole), "--quiet"]) == 0
+    assert run_sim.main(["--resume", str(whole), "--quiet", "--no-pages"]) == 0
     run = json.loads((whole / "run.json").read_text())
     assert run["status"] == "completed"
     assert len(run["resumed"]) == 1
@@ -117,7 +122,7 @@ def test_changed_data_are_refused_by_source(whole, tmp_path, capsys):
     run["data"][0]["sha256"] = "0" * 64
     path.write_text(json.dumps(run))
     try:
-        assert run_sim.main(["--resume", str(whole), "--quiet"]) == 2
+        assert run_sim.main(["--resume", str(whole), "--quiet", "--no-pages"]) == 2
         assert "the recordings of synthetic" in capsys.readouterr().err
     finally:
         path.write_bytes(kept)

@@ -20,6 +20,7 @@ CLASSES = {"rhythm": RHYTHM_CLASSES, "beat": BEAT_CLASSES}
 QUICK = [
     *("--data", "synthetic", "--synthetic-records", "60", "--clients", "3", "--rounds", "2"),
     *("--model", "resnet1d", "--engine", "local", "--partition", "patients", "--workers", "1"),
+    "--no-pages",
 ]
 FILES = {
     *("run.json", "partition.csv", "rounds.csv", "sites.csv", "summary.json", "predictions.csv"),
@@ -278,7 +279,11 @@ MISTAKES = {
     "out is a file": (["--out", "{file}"], "--out: {file}"),
     "out": (["--out", "/proc/nope"], "--out: /proc/nope"),
     "cache": (["--cache-dir", "/proc/nope"], "--cache-dir: /proc/nope"),
-    "later": (["--compare", "fedprox"], "--compare: "),
+    "later": (["--ray-address", "auto"], "--ray-address: "),
+    "compare": (["--compare", "fedavg,nope"], "--compare is 'nope'. Known: fedadagrad"),
+    "compare what is always there": (["--compare", "local"], "--compare is 'local'. Known: "),
+    "seeds": (["--seeds", "0,x"], "--seeds is '0,x'"),
+    "seed and seeds": (["--seed", "1", "--seeds", "0,1"], "--seed is 1 and --seeds is 0,1: give"),
     "resume": (["--resume", "runs/x"], "--resume: "),
     "toml": (["--config", "{file}"], "not valid TOML"),
     "toml key": (["--config", "{key}"], "unknown key ruonds"),

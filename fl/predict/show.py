@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from fl.predict.apply import Finding, Reading
 from fl.predict.model import Model
-from fl.reports.console import number
+from fl.reports.numbers import number
 
 
 def as_text(model: Model, readings: Sequence[Reading]) -> str:

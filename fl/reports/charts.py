@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fl.reports.console import number
+from fl.reports.numbers import number
 from fl.reports.rundata import Row, Run, value_of
 from fl.reports.svg import LIGHT, MARKS, PALETTE, Drawing, canvas, ink, inline, styled
 from fl.reports.words import NAMES, place, unit_of

@@ -8,29 +8,23 @@ from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
+from fl.config import LOCAL, POOLED
+from fl.reports.numbers import estimate, number
+from fl.reports.sidebyside import print_comparison
+
 Row = Mapping[str, Any]
 NOTICE = "SYNTHETIC DATA: no patient stands behind these figures. They say nothing about medicine."
-
-
-def number(value: float | None) -> str:
-    """Three decimals without the leading zero, or n/a."""
-    if value is None:
-        return "n/a"
-    text = f"{value:.3f}"
-    return text[1:] if text.startswith("0.") else text
-
-
-def estimate(value: Row | None) -> str:
-    """`.812 [.774, .846]`"""
-    if value is None or value["value"] is None:
-        return "n/a"
-    if value["low"] is None:
-        return number(value["value"])
-    return f"{number(value['value'])} [{number(value['low'])}, {number(value['high'])}]"
 
 
 def synthetic_notice(names: Sequence[str]) -> Panel:
@@ -57,7 +51,12 @@ class PlainView:
 
     def round(self, row: Row) -> None:
         if not self.quiet:
-            self.console.print(f"round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+            name = "pooled, " if row["strategy"] == POOLED else ""
+            self.console.print(f"{name}round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+
+    def alone(self, site: str, row: Row, last: bool) -> None:
+        if last and not self.quiet:
+            self.console.print(f"{site} alone, round {row['round']:>3}  {round_text(row)}")
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -87,12 +86,15 @@ class LiveView(PlainView):
         )
         self.live = Live(console=console, refresh_per_second=4, transient=True)
         self.sites: dict[str, str] = {}
-        self.last: Row | None = None
+        self.tasks: dict[str, TaskID] = {}  # bar of each training
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         super().training(strategy, rounds, sites)
-        self.task = self.bar.add_task(strategy, total=rounds)
-        self.sites = {s.site: f"{s.n_train} training records" for s in sites}
+        total = rounds * len(sites) if strategy == LOCAL else rounds
+        self.tasks[strategy] = self.bar.add_task(strategy, total=total)
+        # Each site alone and all as one go on at the same time: their lines stay together.
+        kept = self.sites if strategy == POOLED else {}
+        self.sites = kept | {s.site: f"{s.n_train} training records" for s in sites}
         self.live.start()
         self._draw()
 
@@ -104,8 +106,15 @@ class LiveView(PlainView):
 
     def round(self, row: Row) -> None:
         super().round(row)
-        self.last = row
-        self.bar.update(self.task, completed=row["round"])
+        if row["strategy"] == POOLED:
+            self.sites[POOLED] = f"round {row['round']}: trained and validated"
+        self.bar.update(self.tasks[row["strategy"]], completed=row["round"])
+        self._draw()
+
+    def alone(self, site: str, row: Row, last: bool) -> None:
+        super().alone(site, row, last)
+        self.sites[site] = f"round {row['round']}: trained and validated, alone"
+        self.bar.advance(self.tasks[LOCAL])
         self._draw()
 
     def close(self) -> None:
@@ -266,9 +275,15 @@ def class_table(title: str, scores: Row) -> Table:
 
 
 def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> None:
-    """The tables at the end of a run; the synthetic notice once more where it applies."""
+    """The tables at the end of a run; the synthetic notice once more where it applies.
+
+    A comparison puts its trainings side by side instead of one table for each.
+    """
     classes = summary["classes"]
-    for name, result in summary["strategies"].items():
+    compared = "comparison" in summary
+    if compared:
+        print_comparison(console, summary)
+    for name, result in () if compared else summary["strategies"].items():
         console.print(result_table(name, result, classes, bool(synthetic)))
         console.print(result_notes(result, classes))
         if result["central"]:

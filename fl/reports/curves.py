@@ -9,7 +9,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_curve
 from fl import calibration
 from fl.calibration import Bin
 from fl.metrics import Thresholds
-from fl.reports.console import number
+from fl.reports.numbers import number
 from fl.reports.rundata import Predictions, Row
 from fl.reports.svg import Drawing, canvas, dash, ink, inline, styled
 

@@ -31,6 +31,8 @@ class View(Protocol):
 
     def round(self, row: Mapping[str, Any]) -> None: ...
 
+    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -57,6 +59,10 @@ class TensorBoard:
             if row.get(column) is not None:
                 self._writers[strategy].add_scalar(name, row[column], row["round"])
         self.view.round(row)
+
+    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+        """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
+        self.view.alone(site, row, last)
 
     def close(self) -> None:
         """Write what is still in memory."""

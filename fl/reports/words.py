@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fl.reports.console import estimate, number
+from fl.reports.numbers import estimate, number
 from fl.reports.rundata import Row, Run
 from fl.reports.sitedata import SiteView
 

@@ -132,3 +132,39 @@ def test_a_cohort_of_nobody_is_no_trouble(cohort, rng):
     assert nobody.labels.shape == (0, 9)
     assert nobody.patients.tolist() == []
     assert len(nobody.even_crops(4)[0]) == 0
+
+
+class Louder:
+    """A recorder that multiplies what it hears, and loses the first lead."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def leads(self, recorded):
+        return recorded & (np.arange(recorded.shape[1]) > 0)
+
+    def signal(self, signal, names, at):
+        assert len(signal) == len(names) == len(at)
+        return signal * np.float32(self.factor)
+
+
+def test_joined_cohorts_keep_their_own_recorders(cohort):
+    rows = np.arange(6)
+    parts = [
+        cohort.take(rows[:2]),
+        cohort.take(rows[2:4]).through(Louder(2)),
+        cohort.take(rows[4:]).through(Louder(3)),
+    ]
+    joined, starts = Cohort.joined(parts), np.zeros(6, dtype=np.int64)
+    found = joined.batch(rows, starts)
+    for i, part in enumerate(parts):
+        own, at = part.batch(np.arange(2), starts[:2]), slice(2 * i, 2 * i + 2)
+        np.testing.assert_array_equal(found.signal[at], own.signal)
+        np.testing.assert_array_equal(found.lead_mask[at], own.lead_mask)
+    picked = joined.take(np.array([5, 1, 2])).batch(np.arange(3), starts[:3])
+    np.testing.assert_array_equal(picked.signal, found.signal[[5, 1, 2]])
+
+
+def test_cohorts_of_other_data_are_not_joined(cohort, few):
+    with pytest.raises(ValueError, match="different shards"):
+        Cohort.joined([cohort, few])

@@ -111,3 +111,53 @@ def test_a_remedy_for_beats_is_refused_for_rhythm_in_one_line():
     with pytest.raises(ConfigError) as error:
         load_config({"imbalance": "thinned"})
     assert str(error.value).startswith("--imbalance is 'thinned', which is for beats alone")
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"compare": "fedavg, scaffold,fedavg"}, ("fedavg", "scaffold")),
+        ({"compare": "fedprox"}, ("fedprox",)),
+        ({"compare": "fedavg,fedprox", "strategy": "fedbn"}, ("fedavg", "fedprox", "fedbn")),
+        ({"strategy": "krum"}, ("krum",)),
+    ],
+)
+def test_a_comparison_has_each_strategy_once_and_the_one_asked_for(given, names):
+    config = load_config(given)
+    assert config.strategies == names
+    assert config.strategy == names[0]
+    assert RunConfig(**config.model_dump()) == config
+
+
+def test_each_strategy_of_a_comparison_has_its_own_learning_rate_unless_one_is_given():
+    own = load_config({"compare": "fedavg,scaffold"})
+    assert [own.for_strategy(name).lr for name in own.strategies] == [2e-3, 0.05]
+    one = load_config({"compare": "fedavg,scaffold", "lr": 0.01})
+    assert [one.for_strategy(name).lr for name in one.strategies] == [0.01, 0.01]
+    alone = RunConfig(strategy="scaffold", rounds=3)
+    compared = load_config({"compare": "fedavg,scaffold", "rounds": 3})
+    assert compared.for_strategy("scaffold") == alone
+
+
+def test_each_seed_has_the_settings_of_a_run_of_its_own():
+    config = load_config({"seeds": "0, 3,2", "compare": "fedavg", "rounds": 4})
+    assert config.each_seed == (0, 3, 2)
+    assert config.for_seed(3) == load_config({"seed": 3, "compare": "fedavg", "rounds": 4})
+
+
+@pytest.mark.parametrize("value", ["0,0", "a", "1,", "-1", "1.5", " "])
+def test_seeds_are_different_whole_numbers(value):
+    with pytest.raises(ConfigError, match=r"^--seeds is .*e\.g\. 0,1,2\.$"):
+        load_config({"seeds": value})
+
+
+def test_one_seed_or_several_and_a_flag_wins_over_the_file(toml):
+    with pytest.raises(ConfigError, match="--seed is 1 and --seeds is 0,1: give one of them"):
+        load_config({"seed": "1", "seeds": "0,1"})
+    assert load_config({"seeds": "4,5"}, toml("seed = 7")).each_seed == (4, 5)
+    assert load_config({"seed": 4}, toml('seeds = "1,2"')).each_seed == ()
+
+
+def test_a_comparison_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="--compare is ','"):
+        load_config({"compare": ","})

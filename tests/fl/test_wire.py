@@ -143,7 +143,12 @@ def test_replies_hold_only_the_listed_kinds(visited):
     ]
     for message in evaluated:
         assert sorted(message.content["config"]) == ["report", "site", "source"]
-        assert sorted(message.content["metrics"]) == ["loss-sum", "n-patients", "num-examples"]
+        assert sorted(message.content["metrics"]) == [
+            "loss-sum",
+            "n-patients",
+            "num-examples",
+            "steps",
+        ]
         assert sorted(message.content["arrays"]) == ["argmax", "negative", "positive"]
 
 

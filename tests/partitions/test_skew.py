@@ -11,7 +11,7 @@ from fl.errors import ConfigError
 from fl.tasks import BEAT, RHYTHM
 from partitions.skew import SKEWS, SiteDevice, check_skews, device_of
 from partitions.splits import TEST, TRAIN, VAL
-from server.app import held_by_server
+from server.results import held_by_server
 
 every_skew = pytest.mark.parametrize("skew", SKEWS)
 ALL = tuple(SKEWS)

@@ -57,7 +57,7 @@ def digest(job):
 def run(job, client=client_app, grid=LocalGrid):
     """One training in this process: what the listener saw, and the summary."""
     watching, summaries = Watching(), []
-    app = server_app(watching, lambda summary, progress: summaries.append(summary))
+    app = server_app(watching, lambda part: summaries.append(part.summary))
     settings = UserConfig({"job": job.model_dump_json()})
     context = Context(
         run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=settings

@@ -6,7 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from fl.reports.console import NOTICE, estimate, number
+from fl.reports.console import NOTICE
+from fl.reports.numbers import estimate, number
 from fl.reports.words import interval, percent, signed
 
 

@@ -10,7 +10,7 @@ import run_sim
 QUICK = [
     *("--data", "synthetic", "--synthetic-records", "60", "--clients", "3", "--rounds", "2"),
     *("--model", "resnet1d", "--engine", "local", "--partition", "patients", "--workers", "1"),
-    *("--local-epochs", "1", "--quiet"),
+    *("--local-epochs", "1", "--quiet", "--no-pages"),
 ]
 KINDS = {
     "rhythm": [],

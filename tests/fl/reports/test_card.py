@@ -8,7 +8,7 @@ import pytest
 from made import facts
 
 from fl.reports.card import write_cards
-from fl.reports.console import estimate
+from fl.reports.numbers import estimate
 from fl.reports.rundata import read_run
 
 HEADINGS = (

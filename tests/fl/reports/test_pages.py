@@ -11,7 +11,7 @@ from made import facts
 
 from fl.errors import DataError
 from fl.reports.__main__ import main
-from fl.reports.console import number
+from fl.reports.numbers import number
 from fl.reports.words import signed
 from fl.reports.write import write_report
 

@@ -1,0 +1,23 @@
+"""Figures as all tables write them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def number(value: float | None) -> str:
+    """Three decimals without the leading zero, or n/a."""
+    if value is None:
+        return "n/a"
+    text = f"{value:.3f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+def estimate(value: Row | None) -> str:
+    """`.812 [.774, .846]`"""
+    if value is None or value["value"] is None:
+        return "n/a"
+    if value["low"] is None:
+        return number(value["value"])
+    return f"{number(value['value'])} [{number(value['low'])}, {number(value['high'])}]"
