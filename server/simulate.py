@@ -61,6 +61,9 @@ def ray_running(job: Job) -> Iterator[None]:
     import ray
 
     workers = job.config.workers or available_cores()
+    # Ray's workers would give way to everything else on the machine (niceness 15), and a round
+    # would take as long as whatever runs beside it likes.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(
         num_cpus=workers,
         include_dashboard=False,

@@ -177,6 +177,18 @@ def test_below_the_quorum_the_run_stops_and_names_the_sites(make_job):
         run(job, spoiled(raises))
 
 
+def test_a_run_that_stopped_below_the_quorum_goes_on_as_if_it_had_not(make_job):
+    plain = make_job(3, name="plain", rounds=3, quorum=1.0)
+    run(plain)
+    job = make_job(3, name="stopped", rounds=3, quorum=1.0)
+    with pytest.raises(FederationError, match=r"Round 2: 2 of 3"):
+        run(job, spoiled(raises, rounds=(2,)))
+    watching, _ = run(job)
+    assert [row["round"] for row in watching.rows] == [2, 3]
+    assert watching.failed == []
+    assert digest(job) == digest(plain)
+
+
 def test_a_site_that_cannot_start_stops_the_run(make_job):
     def client(message, context):
         raise OSError("no such folder")
