@@ -29,7 +29,7 @@ from rhythm_cv import (
     real_sources,
     run_missing,
 )
-from rhythm_tables import choice_table, reliability_figure, result_tables
+from rhythm_tables import choice_table, heading, reliability_figure, result_tables
 
 from fl.cache import default_cache_dir
 from fl.cohort import Cohort
@@ -261,7 +261,12 @@ def main() -> None:
         results["counts"] = counts(cohort, study.seed)
         reliability_figure(results, options.results.parent / "rhythm-reliability.svg")
     file.write()
-    text = [*choice_table(file.content), *result_tables(file.content)]
+    text = [
+        *heading(file.content),
+        *choice_table(file.content),
+        *choice_table(file.content, "val", "The five networks, on validation patients"),
+        *result_tables(file.content),
+    ]
     print("\n".join(text))
     put_between_marks(options.results, "rhythm", "\n".join(text))
 

@@ -22,6 +22,29 @@ def named(content: Content, prefix: str) -> dict[str, Any]:
     }
 
 
+def heading(content: Content) -> list[str]:
+    """What was done, by which command, and who is in the folds."""
+    lines = [
+        "## Rhythm, pooled: five-fold cross-validation over every source found",
+        "",
+        "Every patient is tested once, by a network trained on the other folds. Each fold's other "
+        "patients are split again into those that train and those that validate; choices and "
+        "thresholds are made on the latter.",
+        "",
+        f"Made by `{content['command']}` on {content['machine']}, torch {content['torch']}, seed "
+        f"{content['settings']['seed']}.",
+        "",
+    ]
+    folds = content["results"].get("counts")
+    if folds:
+        lines += ["| patients tested | " + " | ".join(map(str, range(len(folds)))) + " |"]
+        lines += ["| --- |" + " --- |" * len(folds)]
+        for source in sorted(folds[0]["test"]):
+            cells = [str(fold["test"].get(source, 0)) for fold in folds]
+            lines.append(f"| {source} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def choice_table(content: Content, prefix: str = "choice", title: str = "") -> list[str]:
     """What the candidates reach on validation: mean over folds, standard deviation in brackets."""
     rows = named(content, prefix)
@@ -81,7 +104,7 @@ def result_tables(content: Content) -> list[str]:
     for source in (s for s in rows[first]["sources"] if s in MAIN):
         lines += class_table(first, source, rows[first]["sources"][source])
     lines += part_table(first, rows[first]["sources"])
-    return lines
+    return [*lines, "![Reliability of the default network](rhythm-reliability.svg)", ""]
 
 
 def _network_row(name: str, row: Mapping[str, Any], source: str) -> str:

@@ -1,0 +1,155 @@
+"""How fast the networks train on one thread, beside what the machine can multiply.
+
+    python benchmarks/train.py [--records 5500] [--json FILE]
+
+For each network: records per second of whole training steps as `fl.training.fit` does them
+(batches cut from the cache, augmentation, forward, backward, AdamW), of forward and backward
+alone, and of prediction; the floating-point operations of a step; and the share of the rate at
+which this thread multiplies matrices. Turns are interleaved and the fastest of each is taken.
+Data: synthetic twelve-lead recordings, (12, 1000) samples at a time.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kept import machine
+from torch.utils.flop_counter import FlopCounterMode
+
+from fl.cache import prepare
+from fl.cohort import Cohort
+from fl.datasets.synthetic import SYNTHETIC
+from fl.models import MODELS, Network, build_network, parameters
+from fl.tasks import RHYTHM
+from fl.training import Plan, fit, one_thread, predict, task_loss
+
+NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
+BATCH = RHYTHM.batch_size
+SIDE = 1024  # of the matrices that are multiplied
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def multiply_rate() -> float:
+    """Floating-point operations per second of a large matrix product on this thread."""
+    a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+    torch.mm(a, b)
+    return 2 * SIDE**3 / min(timed(lambda: torch.mm(a, b)) for _ in range(5))
+
+
+def steps(network: Network, batches: list[Any]) -> None:
+    """Forward and backward alone, over batches that are there already."""
+    network.train()
+    for batch in batches:
+        logits = network(batch.signal, batch.lead_mask, batch.features)
+        loss = task_loss(RHYTHM, logits, batch.labels)
+        network.zero_grad(set_to_none=True)
+        loss.backward()
+
+
+def operations(network: Network, batch: Any) -> float:
+    """Floating-point operations of forward and backward per record, as torch counts them.
+
+    LSTM layers are counted by hand, as torch does not: eight products of the hidden size per
+    step and direction, twice as many again in the backward pass.
+    """
+    total = 0.0
+
+    def lstm(module: torch.nn.LSTM, given: Any, made: Any) -> None:
+        nonlocal total
+        n, length, _ = given[0].shape
+        for layer in range(module.num_layers):
+            ways = 2 if module.bidirectional else 1
+            size = module.input_size if layer == 0 else module.hidden_size * ways
+            gates = 4 * module.hidden_size * (size + module.hidden_size)
+            total += 3 * 2 * n * length * ways * gates
+
+    handles = [
+        m.register_forward_hook(lstm) for m in network.modules() if isinstance(m, torch.nn.LSTM)
+    ]
+    with FlopCounterMode(display=False) as counter:
+        steps(network, [batch])
+    for handle in handles:
+        handle.remove()
+    return (total + counter.get_total_flops()) / len(batch.signal)
+
+
+def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    """One turn of one network: records per second."""
+    torch.manual_seed(0)
+    network = build_network(name, RHYTHM)
+    plan = Plan(
+        seed=0,
+        site="all",
+        round=1,
+        rounds=1,
+        epochs=1,
+        batch_size=BATCH,
+        lr=2e-3,
+        weight_decay=0.01,
+        augment=RHYTHM.augment,
+    )
+    n, seen = len(cohort), sum(len(b.signal) for b in batches)
+    return {
+        "training": n / timed(lambda: fit(network, cohort, plan)),
+        "forward and backward": seen / timed(lambda: steps(network, batches)),
+        "prediction": n / timed(lambda: predict(network, cohort, crops=1)),
+    }
+
+
+def main() -> None:
+    """Measure in turns, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--records", type=int, default=5500, help="of the pass that is timed")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        source = replace(SYNTHETIC, n_records=256, seconds=(10.0, 12.0))
+        cohort = Cohort.open(RHYTHM, [prepare(source, Path(folder), RHYTHM, Path(folder))])
+        order = np.arange(len(cohort))
+        starts = np.zeros(len(cohort), dtype=np.int64)
+        batches = [cohort.batch(order[i : i + BATCH], starts[:BATCH]) for i in range(0, 128, BATCH)]
+        turns = [
+            {name: measure(name, cohort, batches) for name in NETWORKS}
+            for _ in range(options.turns)
+        ]
+    rate = multiply_rate()
+    result: dict[str, Any] = {"machine": machine("cpu"), "multiply": rate, "networks": {}}
+    print(f"One thread; batches of {BATCH}; {rate / 1e9:.0f} GFLOP/s multiplying matrices.\n")
+    print(
+        "| network | weights | training, records/s | forward and backward | prediction "
+        f"| MFLOP per record | share of the rate | s for {options.records:,} records |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in NETWORKS:
+        network = build_network(name, RHYTHM)
+        best = {key: max(turn[name][key] for turn in turns) for key in turns[0][name]}
+        flops = operations(network, batches[0])
+        share = flops * best["forward and backward"] / rate
+        seconds = options.records / best["training"]
+        result["networks"][name] = best | {"flops": flops, "share": share, "seconds": seconds}
+        cells = [f"{best[key]:.0f}" for key in best]
+        print(
+            f"| {name} | {parameters(network):,} | {' | '.join(cells)} | {flops / 1e6:.0f} "
+            f"| {share:.0%} | {seconds:.1f} |"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
