@@ -38,12 +38,14 @@ from fl.wire import Job
 from partitions.splits import TRAIN, VAL
 
 POOLED = "pooled (no federation)"
+ONE_EPOCH = "one local epoch, more rounds"
+TWICE_THE_EPOCHS = "twice the local epochs, half the rounds"
 # Passes over the records are the same in every row: rounds x local epochs.
 STUDY: dict[str, dict[str, Any]] = {
     POOLED: {},
     "as shipped": {},
-    "a third of the local epochs, three times the rounds": {"rounds": 30, "local_epochs": 1},
-    "twice the local epochs, half the rounds": {"rounds": 5, "local_epochs": 6},
+    ONE_EPOCH: {},
+    TWICE_THE_EPOCHS: {},
     "batch of 4": {"batch_size": 4},
     "batch of 16": {"batch_size": 16},
     "learning rate .001": {"lr": 1e-3},
@@ -72,6 +74,16 @@ class Case:
     seed: int
     data: str
     cache: str
+
+
+def settings_of(name: str, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a row: the base with one thing changed, at as many passes."""
+    rounds, epochs = base["rounds"], base["local_epochs"]
+    if name == ONE_EPOCH:
+        return {**base, "rounds": rounds * epochs, "local_epochs": 1}
+    if name == TWICE_THE_EPOCHS:
+        return {**base, "rounds": max(1, rounds // 2), "local_epochs": 2 * epochs}
+    return {**base, **STUDY[name]}
 
 
 def run(case: Case) -> dict[str, Any]:
@@ -214,7 +226,9 @@ def main() -> None:
     )
     wanted = {f"{n}/{s}": (n, int(s)) for s in options.seeds.split(",") for n in chosen}
     cases = {
-        key: Case(name, base | STUDY[name], seed, str(options.data_dir), str(options.cache_dir))
+        key: Case(
+            name, settings_of(name, base), seed, str(options.data_dir), str(options.cache_dir)
+        )
         for key, (name, seed) in wanted.items()
         if key not in file.content["results"]
     }

@@ -18,6 +18,7 @@ from rhythm import CANDIDATES, PROPOSED, Study, validation_row
 from rhythm_cv import N_FOLDS, Recipe, fold_rows, folds, opened, run_missing
 from rhythm_tables import choice_table, named, result_tables
 
+from fl.config import load_config
 from fl.models import MODELS
 
 
@@ -121,3 +122,10 @@ def test_rounds_are_counted_as_they_are_written(tmp_path):
 
 def test_names_are_found_by_prefix():
     assert named({"results": {"val/a": 1, "test/a": 2}}, "test") == {"a": 2}
+
+
+@pytest.mark.parametrize("name", federated.STUDY)
+def test_every_row_of_the_federated_study_makes_as_many_passes(name):
+    base = {"model": "resnet1d", "rounds": 10, "local_epochs": 3}
+    config = load_config(federated.settings_of(name, base))
+    assert config.rounds * config.local_epochs == 30
