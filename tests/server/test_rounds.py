@@ -365,3 +365,36 @@ def test_a_worker_that_is_killed_is_replaced_and_its_site_is_back_in_the_next_ro
     simulate(server_app(watching), client, job, 3)
     assert watching.failed == [(1, "site-2", "train: RuntimeError: its worker process died")]
     assert [row["participants"] for row in watching.rows] == [2, 3]
+
+
+def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job):
+    job = make_job(6, engine="ray", workers=2, quorum=0.3)
+
+    # All within one function: Ray's workers are sent it whole and do not know this file.
+    def client(message: Message, context: Context) -> Message:
+        reply = client_app(message, context)
+        if message.metadata.message_type != "train" or wire.read_round(message) != 1:
+            return reply
+        site = int(context.node_config["partition-id"]) + 1
+        weights = wire.read_trained(reply).weights
+        if site == 1:
+            raise OSError("disk on fire")
+        if site == 2:
+            weights["head.bias"] = np.full_like(weights["head.bias"], np.inf)
+        if site == 3:
+            weights["head.bias"] = weights["head.bias"][:4]
+        if site == 4:
+            reply.content["metrics"]["num-examples"] = 0
+        reply.content["arrays"] = wire.pack(weights)
+        return reply
+
+    watching = Watching()
+    simulate(server_app(watching), client, job, 6)
+    named = {site: note for _, site, note in watching.failed}
+    assert sorted(named) == ["site-1", "site-2", "site-3", "site-4"]
+    for site, reason in zip(
+        sorted(named), ["disk on fire", "NaN or infinite", "has shape", "no record"], strict=True
+    ):
+        assert reason in named[site]
+    assert [row["participants"] for row in watching.rows] == [2, 6]
+    assert [row["failures"] for row in watching.rows] == [4, 0]
