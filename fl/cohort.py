@@ -51,6 +51,7 @@ class Cohort:
     shard: Indices  # (example,) which shard
     row: Indices  # (example,) which row of it
     device: Device | None = None  # what the examples pass through when a batch is cut
+    hidden: tuple[int, ...] = ()  # classes that count as not annotated
 
     @classmethod
     def of(cls, task: Task, shards: list[Shard]) -> "Cohort":
@@ -99,6 +100,12 @@ class Cohort:
         """The same examples as that recorder would have delivered them."""
         return replace(self, device=device)
 
+    def without_rare(self, fewest: int) -> "Cohort":
+        """The same examples, where a class that fewer of them show, or lack, is not annotated."""
+        counts = np.stack([(self.labels == value).sum(axis=0) for value in (1, 0)])
+        rare = (counts < fewest).any(axis=0)
+        return replace(self, hidden=tuple(np.flatnonzero(rare).tolist()))
+
     def column(self, name: str) -> NDArray[np.generic]:
         """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
         parts = [getattr(s, name) for s in self.shards]
@@ -109,7 +116,9 @@ class Cohort:
     @cached_property
     def labels(self) -> NDArray[np.int8]:
         """(example, class): 1 yes, 0 no, -1 not annotated."""
-        return self.column("labels").astype(np.int8)
+        labels = self.column("labels").astype(np.int8)
+        labels[:, list(self.hidden)] = -1
+        return labels
 
     @cached_property
     def lead_mask(self) -> NDArray[np.bool_]:

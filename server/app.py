@@ -135,7 +135,7 @@ def summarise(federation: Federation, progress: Progress) -> dict[str, Any]:
         text += predictions_text(cohort, p, job.strategy, name, TEST)
     parts = federation.folder / "checkpoint" / "sites"
     for site, report in sites.items():
-        if report:
+        if report and not job.deployed:  # a hospital keeps its predictions
             text += (parts / site / f"predictions-{job.strategy}.csv").read_text()
     header = ",".join(predictions_header(task)) + "\n"
     write_predictions(federation.folder / "predictions.csv", header + text)
@@ -169,6 +169,8 @@ def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def held_by_server(job: Job) -> dict[str, Cohort]:
     """Test records of no site, by group."""
+    if not job.shards:  # a coordinator that has no recordings of its own
+        return {}
     task, folder = TASKS[job.config.task], Path(job.workspace)
     cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
     groups = {name: partition.rows(name, TEST) for name in (CENTRAL, UNSEEN)}

@@ -214,13 +214,24 @@ def collect(
     on_reply: Callable[[Message], None],
 ) -> list[Message]:
     """Send messages and return the replies that come in time, telling of each as it comes."""
-    waiting = set(grid.push_messages(messages))
+    asked = list(messages)
+    for message in asked:
+        message.metadata.ttl = timeout  # a site that comes back later need not answer any more
+    # A grid that could not push a message gives no id for it: nobody will answer that one.
+    ids = grid.push_messages(asked)
+    node_of = {i: m.metadata.dst_node_id for i, m in zip(ids, asked, strict=True) if i}
+    waiting = set(node_of)
     end = time.monotonic() + timeout
     replies = []
     pause = 0.0 if getattr(grid, "pull_waits", False) else 0.05
     while waiting and time.monotonic() < end:
         for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
+            number = reply.metadata.reply_to_message_id
+            if number not in waiting:
+                continue
+            waiting.discard(number)
+            # What a SuperLink says in the place of a node that is away bears its own number.
+            reply.metadata.__dict__["_src_node_id"] = node_of[number]
             replies.append(reply)
             on_reply(reply)
         if waiting:

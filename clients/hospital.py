@@ -1,0 +1,192 @@
+"""A deployed site: its own records, split by itself, and its own report.
+
+What it is told by the coordinator are the run's settings; folders, the smallest count that may
+leave and the device are the hospital's own and come from its SuperNode's configuration.
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fl
+from clients.fit import Site
+from fl.cache import default_cache_dir, prepare_all, write_whole
+from fl.cohort import Cohort
+from fl.config import RunConfig, load_config
+from fl.datasets.choose import choose_sources
+from fl.errors import ConfigError, DataError
+from fl.evaluation import evaluate_group, predictions_header, write_predictions
+from fl.leaving import NAME, OtherVersion, listed_report
+from fl.metrics import Thresholds
+from fl.seeds import stream
+from fl.tasks import TASKS
+from fl.wire import Evaluated, Job
+from partitions.deal import SITE_NAME, Partition, write_partition
+from partitions.splits import TEST, TRAIN, VAL, split_site
+
+FEWEST = 5  # records of a class, below which its counts stay at the site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hospital:
+    """What a site knows of itself: its name, where its recordings are, what it lets go."""
+
+    site: str
+    data_dir: str
+    folder: str  # for what stays here: splits, optimizer states, predictions, reports
+    task: str = "rhythm"
+    sources: str = ""  # data sets, or NAME=FOLDER; empty: those found in data_dir
+    cache_dir: str = ""
+    fewest: int = FEWEST
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not SITE_NAME.fullmatch(self.site):
+            raise ConfigError(
+                f"--site is {self.site!r}. A site's name has letters, digits, '-' and '_'."
+            )
+        for name, value in asdict(self).items():
+            if isinstance(value, str) and ('"' in value or "'" in value):
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: quotes cannot be used.")
+
+    @classmethod
+    def from_node(cls, config: Mapping[str, Any]) -> "Hospital":
+        """As `node_config` says it."""
+        return cls(**{str(k).replace("-", "_"): v for k, v in config.items()})
+
+    def node_config(self) -> str:
+        """For `flower-supernode --node-config`."""
+        items = asdict(self).items()
+        return " ".join(f"{k.replace('_', '-')}={json.dumps(v)}" for k, v in items)
+
+    def run_config(self) -> RunConfig:
+        """Which recordings these are, in the words of a run: real ones or none."""
+        kept = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
+        return load_config(kept | {"data": "real"})
+
+
+def is_hospital(node_config: Mapping[str, Any]) -> bool:
+    """Whether a client acts for a hospital, and not for a part of a simulation."""
+    return "site" in node_config
+
+
+def open_site(job: Job, hospital: Hospital) -> Site:
+    """The site as this run sees it; `ConfigError` or `DataError` if it takes no part."""
+    if job.version != fl.__version__:
+        raise OtherVersion(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
+    if job.config.task != hospital.task:
+        raise ConfigError(f"the run's task is {job.config.task!r}, this site's {hospital.task!r}")
+    if not SITE_NAME.fullmatch(job.run):
+        raise ConfigError(f"the run calls itself {job.run!r}")
+    folder = Path(hospital.folder) / "runs" / job.run
+    splits = _splits(hospital, job.config.seed)
+    if not (folder / "partition.csv").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_own_partition(folder / "partition.csv", hospital, job.config.seed)
+    return Site(
+        name=hospital.site,
+        splits=splits,
+        folder=folder / "checkpoint" / "sites" / hospital.site,
+        fewest=hospital.fewest,
+    )
+
+
+def own_device(job: Job, hospital: Hospital) -> Job:
+    """The run's settings with the device that this hospital has."""
+    config = job.config.model_copy(update={"device": hospital.device})
+    return job.model_copy(update={"config": config})
+
+
+@lru_cache(maxsize=2)
+def own_cohort(hospital: Hospital, workers: int = 1) -> Cohort:
+    """All usable examples of the hospital, preprocessed when they are first asked for."""
+    choice = choose_sources(hospital.run_config())
+    for source in choice.sources.values():
+        if not NAME.fullmatch(source.card.name):
+            raise ConfigError(f"--sources names {source.card.name!r}: no name for a source.")
+    cache = Path(hospital.cache_dir) if hospital.cache_dir else default_cache_dir()
+    task = TASKS[hospital.task]
+    shards = prepare_all(choice.sources, Path(hospital.data_dir), task, cache, workers)
+    cohort, _ = Cohort.open(task, list(shards.values())).without_copies()
+    return cohort
+
+
+@lru_cache(maxsize=2)
+def own_partition(hospital: Hospital, seed: int) -> Partition:
+    """The hospital's patients to training, validation and test.
+
+    Drawn from the stream that the simulation names by the site: a hospital that holds the
+    patients a simulated site was dealt gets that site's split.
+    """
+    cohort = own_cohort(hospital)
+    _, person = np.unique(cohort.patients, return_inverse=True)
+    positive = np.zeros((person.max() + 1, len(cohort.task.classes)), dtype=np.int64)
+    np.add.at(positive, person, cohort.labels == 1)
+    split = split_site(positive > 0, stream(seed, "split", hospital.site))[person]
+    if (split == TRAIN).sum() < max(hospital.fewest, 1):
+        raise DataError(
+            f"{hospital.data_dir}: {(split == TRAIN).sum()} training records are left, fewer than "
+            f"--min-count {hospital.fewest}. Add recordings."
+        )
+    return Partition(np.full(len(cohort), hospital.site, dtype="U64"), split)
+
+
+@lru_cache(maxsize=2)
+def _splits(hospital: Hospital, seed: int) -> dict[str, Cohort]:
+    cohort, partition = own_cohort(hospital), own_partition(hospital, seed)
+    return {s: cohort.take(partition.rows(hospital.site, s)) for s in (TRAIN, VAL, TEST)}
+
+
+def write_own_partition(path: Path, hospital: Hospital, seed: int) -> None:
+    """partition.csv of this site alone; it stays here."""
+    write_partition(path, own_cohort(hospital), own_partition(hospital, seed))
+
+
+def for_the_coordinator(evaluated: Evaluated) -> Evaluated:
+    """A site's measures without what may not leave."""
+    return replace(evaluated, report=listed_report(evaluated.report))
+
+
+def write_own_report(
+    site: Site, job: Job, thresholds: Mapping[str, Thresholds] | None, number: int
+) -> Path:
+    """The site's own results, all classes, as a run directory that never leaves it."""
+    cohort, task = site.splits[TEST], TASKS[job.config.task]
+    folder = site.folder.parents[2]
+    lines = (site.folder / f"predictions-{job.strategy}.csv").read_text()
+    header = predictions_header(task)
+    write_predictions(folder / "predictions.csv", ",".join(header) + "\n" + lines)
+    report = evaluate_group(cohort, _read(lines, header), thresholds, job.config.seed)
+    result = {
+        "central": None,
+        "unseen": None,
+        "sites": {site.name: report},
+        "thresholds": thresholds,
+        "best_round": number,
+        "worst_site": None,
+        "site_mean": None,
+        "spread": None,
+    }
+    summary = {
+        "task": job.config.task,
+        "synthetic": False,
+        "classes": list(task.classes),
+        "strategies": {job.strategy: result},
+    }
+    facts = {"status": "completed", "engine": "deployment", "config": job.config.model_dump()}
+    write_whole(folder / "run.json", json.dumps(facts, indent=1).encode())
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
+    return folder
+
+
+def _read(lines: str, header: list[str]) -> NDArray[np.float64]:
+    """Probabilities of predictions.csv: (record, class)."""
+    columns = [i for i, name in enumerate(header) if name.startswith("p_")]
+    return np.array([[float(row[i]) for i in columns] for row in csv.reader(lines.splitlines())])
