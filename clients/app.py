@@ -8,7 +8,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from clients import fit, hospital
-from clients.hospital import Hospital, is_hospital
+from clients.own import Hospital, is_hospital
 from fl import wire
 from fl.training import one_thread
 from partitions.splits import TEST

@@ -24,14 +24,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr is imported
-from clients.hospital import FEWEST, Hospital
-from fl.cache import write_whole
-from fl.datasets.check import check
-from fl.datasets.choose import choose_sources
+from clients.own import FEWEST, Hospital
 from fl.errors import ConfigError, DataError, FederationError
+from fl.files import write_whole
 from fl.invitation import Invitation
 from fl.processes import Child, flower_environment, free_port, log_to, raise_on_terminate
-from fl.tasks import TASKS
 
 if TYPE_CHECKING:
     from clients.worker import Worker
@@ -213,14 +210,17 @@ def supernode_command(
 
 def check_data(hospital: Hospital, console: Console, workers: int) -> None:
     """Read every recording once, say what cannot be used, and preprocess the rest."""
+    # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
+    from clients.hospital import own_cohort, own_partition
+    from fl.datasets.check import check
+    from fl.datasets.choose import choose_sources
+    from fl.tasks import TASKS
+
     config = hospital.run_config()
     sources = list(choose_sources(config).sources.values())
     report = check(sources, Path(hospital.data_dir), task=TASKS[hospital.task])
     for table in report.tables():
         console.print(table)
-    # Imported here: it loads torch, which a mistake in a flag should not wait for.
-    from clients.hospital import own_cohort, own_partition
-
     own_cohort(hospital, workers)
     own_partition(hospital, 0)
 

@@ -7,74 +7,28 @@ leave and the device are the hospital's own and come from its SuperNode's config
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fl
 from clients.fit import Site
+from clients.own import Hospital
 from fl.cache import default_cache_dir, prepare_all, write_whole
 from fl.cohort import Cohort
-from fl.config import RunConfig, load_config
 from fl.datasets.choose import choose_sources
 from fl.errors import ConfigError, DataError
 from fl.evaluation import evaluate_group, predictions_header, write_predictions
-from fl.leaving import NAME, OtherVersion, listed_report
+from fl.leaving import NAME, SITE, OtherVersion, listed_report
 from fl.metrics import Thresholds
 from fl.seeds import stream
 from fl.tasks import TASKS
 from fl.wire import Evaluated, Job
-from partitions.deal import SITE_NAME, Partition, write_partition
+from partitions.deal import Partition, write_partition
 from partitions.splits import TEST, TRAIN, VAL, split_site
-
-FEWEST = 5  # records of a class, below which its counts stay at the site
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hospital:
-    """What a site knows of itself: its name, where its recordings are, what it lets go."""
-
-    site: str
-    data_dir: str
-    folder: str  # for what stays here: splits, optimizer states, predictions, reports
-    task: str = "rhythm"
-    sources: str = ""  # data sets, or NAME=FOLDER; empty: those found in data_dir
-    cache_dir: str = ""
-    fewest: int = FEWEST
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if not SITE_NAME.fullmatch(self.site):
-            raise ConfigError(
-                f"--site is {self.site!r}. A site's name has letters, digits, '-' and '_'."
-            )
-        for name, value in asdict(self).items():
-            if isinstance(value, str) and ('"' in value or "'" in value):
-                raise ConfigError(f"--{name.replace('_', '-')} {value}: quotes cannot be used.")
-
-    @classmethod
-    def from_node(cls, config: Mapping[str, Any]) -> "Hospital":
-        """As `node_config` says it."""
-        return cls(**{str(k).replace("-", "_"): v for k, v in config.items()})
-
-    def node_config(self) -> str:
-        """For `flower-supernode --node-config`."""
-        items = asdict(self).items()
-        return " ".join(f"{k.replace('_', '-')}={json.dumps(v)}" for k, v in items)
-
-    def run_config(self) -> RunConfig:
-        """Which recordings these are, in the words of a run: real ones or none."""
-        kept = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
-        return load_config(kept | {"data": "real"})
-
-
-def is_hospital(node_config: Mapping[str, Any]) -> bool:
-    """Whether a client acts for a hospital, and not for a part of a simulation."""
-    return "site" in node_config
 
 
 def open_site(job: Job, hospital: Hospital) -> Site:
@@ -83,7 +37,7 @@ def open_site(job: Job, hospital: Hospital) -> Site:
         raise OtherVersion(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
     if job.config.task != hospital.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {hospital.task!r}")
-    if not SITE_NAME.fullmatch(job.run):
+    if not SITE.fullmatch(job.run):
         raise ConfigError(f"the run calls itself {job.run!r}")
     folder = Path(hospital.folder) / "runs" / job.run
     splits = _splits(hospital, job.config.seed)

@@ -5,8 +5,8 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from fl.cache import write_whole
 from fl.errors import ConfigError
+from fl.files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

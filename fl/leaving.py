@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fl.errors import ConfigError, DataError
 
-NAME = re.compile(r"[A-Za-z0-9_+.-]{1,64}")  # of a site, a source, a class
+SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a site's name
+NAME = re.compile(r"[A-Za-z0-9_+.-]{1,64}")  # a site's or a source's
 
 # By kind of visit: the words, the numbers and the arrays of a reply.
 WORDS = {

@@ -6,16 +6,17 @@ and `revoke` say who takes part; `status` shows who is there; `run` trains.
 
 import argparse
 import datetime
+import json
 import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
-import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
@@ -25,17 +26,18 @@ from fl.errors import ConfigError, DataError, FederationError
 from fl.invitation import Invitation
 from fl.leaving import NAME
 from fl.processes import Child, flower_environment, log_to, raise_on_terminate
-from fl.tasks import TASKS
 from server import federation
-from server.deploy_run import add_run_flags, run
-from server.deployed import FEDERATION
-from server.federation import CONNECTION, Folder, Settings
-from server.gate import gate_app
-from server.superlink import last_seen, list_nodes
+from server.federation import CONNECTION, FEDERATION, PROGRESS, Folder, Settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
-def parser() -> argparse.ArgumentParser:
-    """The commands of a coordinator; every one names the federation's folder first."""
+def parser(full: bool) -> argparse.ArgumentParser:
+    """The commands of a coordinator; every one names the federation's folder first.
+
+    `full`: with all flags of `run`, for which much is loaded.
+    """
     made = argparse.ArgumentParser(prog="python -m server.deploy", description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     told = {
@@ -59,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("public_key", type=Path, help="SITE.pub, as the site sent it")
         elif name == "init":
             _add_init_flags(command)
-        elif name == "run":
+        elif name == "run" and full:
+            from server.deploy_run import add_run_flags
+
             add_run_flags(command)
     return made
 
@@ -67,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_init_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", required=True, help="names and addresses of this machine")
     command.add_argument("--name", default="", help="of the federation [the folder's]")
-    command.add_argument("--task", default="rhythm", choices=sorted(TASKS))
+    command.add_argument("--task", default="rhythm", choices=("rhythm", "beat"))
     command.add_argument("--listen", default="0.0.0.0", help="address for the sites [%(default)s]")
     command.add_argument("--port", type=int, default=8443, help="for the sites [%(default)s]")
     command.add_argument(
@@ -78,21 +82,11 @@ def _add_init_flags(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    options = parser().parse_args(argv)
-    commands = {
-        "init": init,
-        "serve": serve,
-        "invite": invite,
-        "approve": approve,
-        "revoke": revoke,
-        "status": status,
-        "run": run,
-        "renew": renew,
-        "health": health,
-    }
+    given = sys.argv[1:] if argv is None else argv
+    options = parser(full="run" in given[:1]).parse_args(given)
     try:
         raise_on_terminate()
-        return commands[options.command](options)
+        return _command(options.command)(options)
     except (ConfigError, DataError) as error:
         errors.print(f"server.deploy: error: {error}")
         return 2
@@ -102,6 +96,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print("server.deploy: ended")
         return 0 if options.command == "serve" else 1
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    if name == "run":
+        from server.deploy_run import run  # it loads torch, which no other command needs
+
+        return run
+    return {
+        "init": init,
+        "serve": serve,
+        "invite": invite,
+        "approve": approve,
+        "revoke": revoke,
+        "status": status,
+        "renew": renew,
+        "health": health,
+    }[name]
 
 
 def init(options: argparse.Namespace) -> int:
@@ -164,6 +175,8 @@ def invite(options: argparse.Namespace) -> int:
 def approve(options: argparse.Namespace) -> int:
     """Let a hospital in by its public key."""
     folder = Folder(options.federation.absolute())
+    from server.superlink import list_nodes  # it loads Flower
+
     site = read_site(options.public_key)
     if not folder.invitation(site).exists():
         raise ConfigError(f"{site}: was not invited. `python -m server.deploy invite` does it.")
@@ -228,6 +241,8 @@ def flwr(options: argparse.Namespace, folder: Folder, *arguments: str) -> str:
 
 def status(options: argparse.Namespace) -> int:
     """Who takes part, who is connected and since when not, and how far the last run is."""
+    from server.superlink import last_seen, list_nodes  # it loads Flower
+
     folder = Folder(options.federation.absolute())
     nodes = {node.node: node for node in list_nodes(folder)}
     for site, facts in sorted(folder.sites().items()):
@@ -238,10 +253,22 @@ def status(options: argparse.Namespace) -> int:
         print("No site is approved yet.")
     jobs = sorted(folder.jobs.glob("*.json"), key=lambda path: path.stat().st_mtime)
     if jobs:
-        from server.deploy_run import how_far
-
         print(how_far(jobs[-1]))
     return 0
+
+
+def how_far(job: Path) -> str:
+    """One line: the last run, its state and its round."""
+    found = json.loads(job.read_text())
+    folder = Path(found["workspace"])
+    try:
+        state = json.loads((folder / "run.json").read_text())["status"]
+        told = [json.loads(line) for line in (folder / PROGRESS).read_text().splitlines()]
+    except OSError:
+        return f"Last run: {folder} (not begun, moved or deleted)"
+    rounds = [given[0]["round"] for what, *given in told if what == "round"]
+    done = rounds[-1] if rounds else 0
+    return f"Last run: {folder}: {state}, round {done} of {found['config']['rounds']}"
 
 
 def health(options: argparse.Namespace) -> int:
@@ -271,6 +298,10 @@ def superlink_command(folder: Folder) -> list[str]:
 
 def serve(options: argparse.Namespace) -> int:
     """Run the SuperLink and the gate until ended; 1 if the SuperLink ends by itself."""
+    import uvicorn
+
+    from server.gate import gate_app
+
     folder = Folder(options.federation.absolute())
     settings = folder.settings()
     command = superlink_command(folder)
@@ -310,7 +341,7 @@ def serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _end_with(superlink: Child, gate: uvicorn.Server) -> None:
+def _end_with(superlink: Child, gate: "uvicorn.Server") -> None:
     """A gate with nothing behind it is of no use: whoever keeps us running starts both again."""
     while superlink.ended is None:
         time.sleep(0.2)

@@ -7,7 +7,7 @@ import shlex
 import time
 import tomllib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ from fl.tasks import TASKS
 from fl.wire import Hello, Job
 from partitions.deal import CENTRAL, HEADER, Partition, write_partition
 from partitions.splits import TEST
-from server.deployed import PROGRESS
-from server.federation import CONNECTION, Folder
+from server.federation import CONNECTION, PROGRESS, Folder
 from server.strategies import STRATEGIES
 from server.superlink import run_state, stop_run
 
@@ -215,19 +214,6 @@ def _lines(folder: Path) -> Iterator[list[list[Any]]]:
         whole = text[: text.rfind("\n") + 1]
         at += len(whole)
         yield [json.loads(line) for line in whole.splitlines()]
-
-
-def how_far(job: Path) -> str:
-    """One line: the last run, its state and its round."""
-    found: Mapping[str, Any] = json.loads(job.read_text())
-    folder = Path(found["workspace"])
-    try:
-        state = RunRecord.read(folder).content["status"]
-        rows = [line[1] for line in next(_lines(folder)) if line[0] == "round"]
-    except ConfigError:
-        return f"Last run: {folder} (moved or deleted)"
-    number = rows[-1]["round"] if rows else 0
-    return f"Last run: {folder}: {state}, round {number} of {found['config']['rounds']}"
 
 
 def _number(said: str) -> int:

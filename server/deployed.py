@@ -23,9 +23,7 @@ from fl.rundir import RunRecord
 from fl.tasks import TASKS
 from server.app import server_app
 from server.checkpoints import Progress
-
-FEDERATION = "HEARTFED_FEDERATION"  # environment: the coordinator's folder
-PROGRESS = "progress.jsonl"  # in the run directory: what happens, for whoever watches
+from server.federation import FEDERATION, PROGRESS
 
 app = ServerApp()
 

@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 import fl
-from fl.cache import write_whole
 from fl.errors import ConfigError
+from fl.files import write_whole
 
 CA_DAYS, SERVER_DAYS = 3650, 397  # how long the certificates are valid
+FEDERATION = "HEARTFED_FEDERATION"  # environment of the SuperLink: the federation's folder
+PROGRESS = "progress.jsonl"  # in the run directory: what happens, for whoever watches
 CONNECTION = "heartfed"  # name of the connection in Flower's configuration
 APP = """\
 # What `flwr run` hands to Flower. The programme itself is the one installed at each place.

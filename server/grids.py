@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import ray
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
@@ -148,7 +147,10 @@ class RayGrid(SimulatedGrid):
     """
 
     def __init__(self, client_app: ClientApp, n_nodes: int, workers: int, n_gpus: float) -> None:
+        import ray  # here: a deployed run has no use for it
+
         super().__init__(n_nodes)
+        self._ray = ray
         self._app = ray.put(client_app)
         self._actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker)
         self._idle = [self._new_actor() for _ in range(workers)]
@@ -171,18 +173,18 @@ class RayGrid(SimulatedGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         if not self._running:
             return []
-        done, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT)
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=WAIT)
         return [self._finish(future) for future in done]
 
     def _finish(self, future: Any) -> Message:
         actor, message = self._running.pop(future)
         reply: Message
         try:
-            reply, context = ray.get(future)
+            reply, context = self._ray.get(future)
             self.contexts[message.metadata.dst_node_id] = context
-        except ray.exceptions.RayTaskError as error:
+        except self._ray.exceptions.RayTaskError as error:
             reply = error_reply(message, error.cause)
-        except ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayActorError as error:
             logging.getLogger("heartfed").debug("a worker died", exc_info=error)
             reply = error_reply(message, RuntimeError("its worker process died"))
             actor = self._new_actor()
@@ -197,14 +199,14 @@ class RayGrid(SimulatedGrid):
             if message.metadata.message_id in given_up:
                 # The client may hang for ever, and only its process can be ended.
                 del self._running[future]
-                ray.kill(actor)
+                self._ray.kill(actor)
                 self._idle.append(self._new_actor())
         self._dispatch()
 
     def close(self) -> None:
         """End the workers."""
         for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
-            ray.kill(actor)
+            self._ray.kill(actor)
 
 
 def collect(
