@@ -19,8 +19,9 @@ def guarded(message: Message, context: Context, visit: ClientAppCallable) -> Mes
     if not is_hospital(context.node_config):
         return visit(message, context)
     try:
-        reply = visit(message, context)
+        reply = visit(wire.unfolded(message), context)
         wire.refuse_unlisted(reply, message)
+        reply = wire.folded(reply)
     except Exception as error:
         logging.getLogger("heartfed").error("a visit failed", exc_info=error)
         return wire.failed_reply(error, message)

@@ -6,6 +6,7 @@ stays, and runs the ClientApp that is installed here: a hospital does not execut
 """
 
 import logging
+import time
 
 import httpx
 from flwr.app import Message
@@ -83,8 +84,10 @@ class Worker:
         heartbeat.start()
         try:
             message, context, _, _ = pull_task_input(client)
-            self._log.info("visit: %s", message.metadata.message_type)
+            began = time.monotonic()
             reply: Message = self._app(message, context)
+            kind, seconds = message.metadata.message_type, time.monotonic() - began
+            self._log.info("visit: %s, %.3f s", kind, seconds)
             push_message(client, reply, context)
             push_task_output(client, context, SubStatus.COMPLETED, "")
         finally:

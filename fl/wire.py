@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -23,6 +24,7 @@ from flwr.app import (
 )
 from flwr.common.constant import ErrorCode
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 
 from fl import leaving
 from fl.config import RunConfig
@@ -30,6 +32,7 @@ from fl.metrics import Tally, Thresholds
 from fl.weights import Weights
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
+FOLDED = "folded"  # the one array of a message that holds all of them
 CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 
@@ -122,6 +125,31 @@ def pack(weights: Weights) -> ArrayRecord:
 def unpack(record: ArrayRecord) -> Weights:
     """Weights from a Flower record."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def folded(message: Message) -> Message:
+    """The message with all its arrays in one.
+
+    Flower moves every array by itself, in three requests and three rows of a database at each
+    stop; a network of fifty entries is moved in a tenth of the time when it is one.
+    """
+    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
+    if record:
+        whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
+        message.content = RecordDict(dict(message.content) | {ARRAYS: pack({FOLDED: whole})})
+    return message
+
+
+def unfolded(message: Message) -> Message:
+    """What `folded` was given; another message as it is. `ValueError` if it is damaged."""
+    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
+    if record is not None and set(record) == {FOLDED}:
+        try:
+            arrays = safetensors.numpy.load(record[FOLDED].numpy().tobytes())
+        except SafetensorError as error:
+            raise ValueError(f"its arrays cannot be read ({error})") from None
+        message.content = RecordDict(dict(message.content) | {ARRAYS: pack(arrays)})
+    return message
 
 
 def with_control(weights: Weights, control: Weights) -> Weights:

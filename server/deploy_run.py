@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shlex
 import time
 import tomllib
 import uuid
@@ -222,4 +221,4 @@ def _number(said: str) -> int:
     try:
         return int(json.loads(said[start : end + 1])["run-id"])
     except (ValueError, KeyError, TypeError):
-        raise FederationError(f"`{shlex.join(['flwr', 'run'])}` said: {said}") from None
+        raise FederationError(f"`flwr run` said: {said}") from None

@@ -24,6 +24,7 @@ from fl.tasks import TASKS
 from server.app import server_app
 from server.checkpoints import Progress
 from server.federation import FEDERATION, PROGRESS
+from server.grids import FoldingGrid
 
 app = ServerApp()
 
@@ -68,7 +69,7 @@ def main(grid: Grid, context: Context) -> None:
         write_whole(folder / "summary.json", json.dumps(results, indent=1).encode())
 
     try:
-        server_app(told, finished)(grid, context_for(job, context))
+        server_app(told, finished)(FoldingGrid(grid), context_for(job, context))
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")

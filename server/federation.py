@@ -22,13 +22,15 @@ CA_DAYS, SERVER_DAYS = 3650, 397  # how long the certificates are valid
 FEDERATION = "HEARTFED_FEDERATION"  # environment of the SuperLink: the federation's folder
 PROGRESS = "progress.jsonl"  # in the run directory: what happens, for whoever watches
 CONNECTION = "heartfed"  # name of the connection in Flower's configuration
+LICENCE = "HeartFed is licensed under the Apache License 2.0 (SPDX: Apache-2.0).\n"
 APP = """\
 # What `flwr run` hands to Flower. The programme itself is the one installed at each place.
 [project]
 name = "heartfed"
 version = "{version}"
 description = "HeartFed, as installed at the coordinator and at every site"
-license = {{ text = "Apache-2.0" }}
+license = {{ file = "LICENSE" }}
+dependencies = ["flwr>=1.41,<1.43"]
 
 [tool.flwr.app]
 publisher = "heartfed"
@@ -112,21 +114,18 @@ class Folder:
 
     def sites(self) -> dict[str, dict[str, Any]]:
         """What is known of each site: node, when approved, when revoked."""
-        try:
-            found: dict[str, dict[str, Any]] = json.loads((self.path / "sites.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return found
+        found = sorted((self.path / "sites").glob("*.json"))
+        return {path.stem: json.loads(path.read_text()) for path in found}
 
     def approved(self) -> dict[str, int]:
         """Site -> node, of those that may take part."""
-        return {s: int(f["node"]) for s, f in sorted(self.sites().items()) if not f["revoked"]}
+        return {s: int(f["node"]) for s, f in self.sites().items() if not f["revoked"]}
 
     def note_site(self, site: str, **facts: Any) -> None:
-        """Remember facts of a site."""
-        sites = self.sites()
-        sites[site] = sites.get(site, {}) | facts
-        write_whole(self.path / "sites.json", json.dumps(sites, indent=1).encode())
+        """Remember facts of a site, in a file of its own: two may be approved at once."""
+        known = self.sites().get(site, {})
+        path = self.path / "sites" / f"{site}.json"
+        write_whole(path, json.dumps(known | facts, indent=1).encode())
 
 
 def make(path: Path, settings: Settings) -> Folder:
@@ -138,7 +137,7 @@ def make(path: Path, settings: Settings) -> Folder:
         raise ConfigError(
             f"{path}: cannot be made ({error.strerror}). Name a folder that is not there yet."
         ) from None
-    for part in ("invitations", "jobs", "logs", "flwr", "heartfed"):
+    for part in ("invitations", "sites", "jobs", "logs", "flwr", "heartfed"):
         (folder.path / part).mkdir(mode=0o700)
     items = [f"{k} = {json.dumps(v)}" for k, v in asdict(settings).items()]
     write_whole(folder.path / "federation.toml", ("\n".join(items) + "\n").encode())
@@ -146,6 +145,7 @@ def make(path: Path, settings: Settings) -> Folder:
     make_certificate(folder)
     write_connection(folder)
     (folder.app / "pyproject.toml").write_text(APP.format(version=fl.__version__))
+    (folder.app / "LICENSE").write_text(LICENCE)
     return folder
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class Federation:
         self.base, self.folder, self.sites = base, base / "federation", sites
         self.port, self.processes = free_port(), {}
         self.env = os.environ | {"PYTHONPATH": str(ROOT), "HEARTFED_CACHE": str(base / "cache")}
-        self.data = {}
+        self.flags = {}  # of each site's join
         superlink = free_port()
         self.do(
             *("server.deploy", "init", self.folder, "--host", "127.0.0.1", *flags),
@@ -103,7 +104,7 @@ class Federation:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, name, *arguments, awaited, env=None):
+    def start(self, name, *arguments, awaited):
         """A programme that goes on; returns when it has said what is awaited."""
         log = self.base / f"{name}.log"
         with log.open("a") as file:
@@ -111,7 +112,7 @@ class Federation:
             process = subprocess.Popen(
                 [sys.executable, "-m", *map(str, arguments)],
                 cwd=self.base,
-                env=self.env | (env or {}),
+                env=self.env,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -138,6 +139,13 @@ class Federation:
         self.do("clients.deploy", "key", invitation, "--site", site, "--home", self.home(site))
         self.do("server.deploy", "approve", self.folder, self.home(site) / f"{site}.pub")
 
+    def admit_all(self):
+        """All sites admitted and at work, side by side."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.admit, self.sites))
+            list(pool.map(self.join, self.sites))
+        self.online(*self.sites)
+
     def home(self, site):
         return self.base / "homes" / site
 
@@ -147,7 +155,7 @@ class Federation:
         return self.start(
             site,
             *("clients.deploy", "join", given, "--site", site, "--home", self.home(site)),
-            *("--data-dir", self.data.get(site, self.base), *flags),
+            *("--data-dir", self.base, *self.flags.get(site, ()), *flags),
             awaited=awaited,
         )
 
