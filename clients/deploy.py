@@ -28,12 +28,12 @@ from clients.own import FEWEST, Hospital
 from fl.errors import ConfigError, DataError, FederationError
 from fl.files import write_whole
 from fl.invitation import Invitation
+from fl.pace import Pace
 from fl.processes import Child, flower_environment, free_port, log_to, raise_on_terminate
 
 if TYPE_CHECKING:
     from clients.worker import Worker
 
-PAUSES = (0.05, 0.5)  # seconds between looks for work: just after some, and after a while
 RESTART = 5.0  # seconds before a SuperNode that ended is started again
 NOT_ADMITTED = "the coordinator does not admit this key"
 
@@ -294,10 +294,11 @@ def serve(command: Sequence[str], home: Home, port: int, console: Console) -> in
 
 def work(worker: "Worker", node: Child) -> None:
     """Do the SuperNode's tasks until it ends."""
-    pause = PAUSES[0]
+    pace = Pace(most=0.5)
     while node.ended is None:
-        pause = PAUSES[0] if worker.take() else min(pause * 1.2, PAUSES[1])
-        time.sleep(pause)
+        if worker.take():
+            pace.again()
+        time.sleep(pace.pause())
 
 
 def refuse_if_not_admitted(node: Child, home: Home) -> None:

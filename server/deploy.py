@@ -310,10 +310,7 @@ def serve(options: argparse.Namespace) -> int:
         print(f"and the gate, https://{settings.listen}:{settings.port} to it")
         return 0
     log = log_to(folder.path / "logs" / "serve.log")
-    env = flower_environment(
-        folder.flower_home,
-        **{FEDERATION: str(folder.path), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"},
-    )
+    env = flower_environment(folder.flower_home, **{FEDERATION: str(folder.path)})
     superlink = Child(command, env, lambda line: log.info("superlink: %s", line))
     gate = uvicorn.Server(
         uvicorn.Config(

@@ -25,13 +25,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fl.pace import Pace
+
 FLEET = (
     *("activate-node", "deactivate-node", "send-node-heartbeat", "get-run", "get-fab"),
     *("pull-messages", "push-messages", "pull-object", "push-object", "confirm-message-received"),
 )
 PULL = "/v1/fleet/pull-messages"
 HOLD = 20.0  # seconds a question for messages is held; a SuperNode gives up after 30
-LOOKS = (0.05, 0.5)  # seconds between looks: the first, and after a while
 LARGEST = 256 * 2**20  # bytes of a request; the largest network here sends a tenth of it
 NOT_PASSED_ON = {"host", "content-length", "transfer-encoding", "connection"}
 
@@ -70,10 +71,9 @@ class Gate:
 
     async def _hold(self, request: Request, body: bytes, answer: httpx.Response) -> httpx.Response:
         """Ask again until there is a message, or the asker has waited long enough or is gone."""
-        end, pause = time.monotonic() + HOLD, LOOKS[0]
+        end, pace = time.monotonic() + HOLD, Pace()
         while nothing_in(answer) and time.monotonic() < end:
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.2, LOOKS[1])
+            await asyncio.sleep(pace.pause())
             if await request.is_disconnected():
                 break
             answer = await self._ask(request, body)

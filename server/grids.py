@@ -22,6 +22,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl import wire
+from fl.pace import Pace
 
 SERVER_NODE = 1  # Flower's own number for the SuperLink
 WAIT = 0.5  # seconds a pull waits for the next reply
@@ -273,7 +274,7 @@ def collect(
     waiting = set(node_of)
     end = time.monotonic() + timeout
     replies = []
-    pause = 0.0 if getattr(grid, "pull_waits", False) else 0.05
+    pace = None if getattr(grid, "pull_waits", False) else Pace()
     while waiting and time.monotonic() < end:
         for reply in grid.pull_messages(waiting):
             number = reply.metadata.reply_to_message_id
@@ -284,8 +285,8 @@ def collect(
             reply.metadata.__dict__["_src_node_id"] = node_of[number]
             replies.append(reply)
             on_reply(reply)
-        if waiting:
-            time.sleep(pause)
+        if waiting and pace is not None:
+            time.sleep(pace.pause())
     if waiting and isinstance(grid, SimulatedGrid):
         grid.abandon(waiting)
     return replies
