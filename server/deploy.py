@@ -175,23 +175,28 @@ def invite(options: argparse.Namespace) -> int:
 def approve(options: argparse.Namespace) -> int:
     """Let a hospital in by its public key."""
     folder = Folder(options.federation.absolute())
-    from server.superlink import list_nodes  # it loads Flower
-
     site = read_site(options.public_key)
     if not folder.invitation(site).exists():
         raise ConfigError(f"{site}: was not invited. `python -m server.deploy invite` does it.")
-    if site in folder.approved():
+    if not options.print and folder.approved().get(site) in admitted(folder):
         raise ConfigError(f"{site}: is approved already. Revoke it first to take another key.")
     key = str(options.public_key)
     said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
     if options.print:
         return 0
-    node = next((s.node for s in list_nodes(folder) if s.site == site and s.admitted), None)
+    node = next((n for n, name in admitted(folder).items() if name == site), None)
     if node is None:
         raise FederationError(f"{site}: the SuperLink did not take the key. {said}")
     folder.note_site(site, node=node, approved=_today(), revoked="")
     print(f"{site} may take part. It need only be started.")
     return 0
+
+
+def admitted(folder: Folder) -> dict[int, str]:
+    """Node -> site, of those whose keys the SuperLink takes."""
+    from server.superlink import list_nodes  # it loads Flower
+
+    return {node.node: node.site for node in list_nodes(folder) if node.admitted}
 
 
 def read_site(path: Path) -> str:

@@ -88,8 +88,7 @@ def run_state(folder: Folder, run_id: int) -> str:
 
 def stop_run(folder: Folder, run_id: int) -> None:
     """End a run, if it has not ended."""
-    if run_state(folder, run_id) not in ("unknown",) and not run_state(folder, run_id).startswith(
-        "finished"
-    ):
+    state = run_state(folder, run_id)
+    if state != "unknown" and not state.startswith("finished"):
         with control(folder) as client:
             client.StopRun(StopRunRequest(run_id=run_id))

@@ -18,7 +18,7 @@ from fl.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 SITES = ("site-1", "site-2", "site-3")
-HEAR = 60.0  # seconds within which a programme must say what is awaited
+HEAR = 180.0  # seconds within which a programme must say what is awaited
 
 
 def write_folder(folder, names, seconds=(10.0, 12.0)):
@@ -87,7 +87,7 @@ class Federation:
             *("--listen", "127.0.0.1", "--port", self.port, "--superlink-port", superlink),
         )
 
-    def run(self, *arguments, timeout=120):
+    def run(self, *arguments, timeout=240):
         """A command, to its end."""
         return subprocess.run(
             [sys.executable, "-m", *map(str, arguments)],
@@ -98,7 +98,7 @@ class Federation:
             timeout=timeout,
         )
 
-    def do(self, *arguments, timeout=120):
+    def do(self, *arguments, timeout=240):
         """A command that must end well; what it said."""
         done = self.run(*arguments, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
