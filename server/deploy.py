@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
@@ -206,7 +207,7 @@ def read_site(path: Path) -> str:
         site = path.read_text().split()[2]
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, IndexError, UnicodeDecodeError):
+    except (ValueError, IndexError, UnsupportedAlgorithm):
         key, site = None, ""
     if not isinstance(key, ec.EllipticCurvePublicKey) or not NAME.fullmatch(site):
         raise ConfigError(
@@ -279,7 +280,9 @@ def how_far(job: Path) -> str:
 def health(options: argparse.Namespace) -> int:
     """Whether the gate answers, and the SuperLink behind it."""
     folder = Folder(options.federation.absolute())
-    url = f"https://127.0.0.1:{folder.settings().port}/health"
+    settings = folder.settings()
+    host = "127.0.0.1" if settings.listen in ("0.0.0.0", "::") else settings.listen
+    url = f"https://{host}:{settings.port}/health"
     try:
         well = httpx.get(url, verify=str(folder.ca), timeout=5.0).status_code == 200
     except httpx.HTTPError:

@@ -105,5 +105,10 @@ def gate_app(port: int, ca: Path) -> Starlette:
         async with client:
             yield
 
+    return Starlette(routes=routes(gate), lifespan=life)
+
+
+def routes(gate: Gate) -> list[Route]:
+    """All that there is."""
     fleet = [Route(f"/v1/fleet/{name}", gate.fleet, methods=["POST"]) for name in FLEET]
-    return Starlette(routes=[Route("/health", gate.health), *fleet], lifespan=life)
+    return [Route("/health", gate.health), *fleet]

@@ -76,21 +76,25 @@ def link_source(root, data_dir, source, records):
 class Federation:
     """A coordinator's folder, its processes, and those of its sites."""
 
-    def __init__(self, base, sites=SITES, flags=()):
+    def __init__(self, base, sites=SITES, host="127.0.0.1", listen="127.0.0.1"):
         self.base, self.folder, self.sites = base, base / "federation", sites
         self.port, self.processes = free_port(), {}
         self.env = os.environ | {"PYTHONPATH": str(ROOT), "HEARTFED_CACHE": str(base / "cache")}
         self.flags = {}  # of each site's join
-        superlink = free_port()
+        self.superlink = free_port()
         self.do(
-            *("server.deploy", "init", self.folder, "--host", "127.0.0.1", *flags),
-            *("--listen", "127.0.0.1", "--port", self.port, "--superlink-port", superlink),
+            *("server.deploy", "init", self.folder, "--host", host, "--listen", listen),
+            *("--port", self.port, "--superlink-port", self.superlink),
         )
+
+    def command(self, *arguments):
+        """How a module of ours is started."""
+        return [sys.executable, "-m", *map(str, arguments)]
 
     def run(self, *arguments, timeout=240):
         """A command, to its end."""
         return subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)],
+            self.command(*arguments),
             cwd=self.base,
             env=self.env,
             capture_output=True,
@@ -110,7 +114,7 @@ class Federation:
         with log.open("a") as file:
             at = file.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", *map(str, arguments)],
+                self.command(*arguments),
                 cwd=self.base,
                 env=self.env,
                 stdout=file,
