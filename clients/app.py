@@ -66,6 +66,7 @@ def evaluate(message: Message, context: Context) -> Message:
     evaluated = fit.evaluate_visit(site, job, weights, split, thresholds, number)
     if is_hospital(context.node_config):
         if split == TEST and len(site.splits[TEST]):
-            hospital.write_own_report(site, job, thresholds, number)
+            own = Hospital.from_node(context.node_config)
+            hospital.write_own_report(site, own, job, thresholds, number)
         evaluated = hospital.for_the_coordinator(evaluated)
     return wire.evaluated_reply(evaluated, message)

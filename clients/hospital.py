@@ -5,11 +5,14 @@ leave and the device are the hospital's own and come from its SuperNode's config
 """
 
 import csv
+import importlib.util
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +27,13 @@ from fl.errors import ConfigError, DataError
 from fl.evaluation import evaluate_group, predictions_header, write_predictions
 from fl.leaving import NAME, SITE, OtherVersion, listed_report
 from fl.metrics import Thresholds
+from fl.rundir import shard_facts
 from fl.seeds import stream
 from fl.tasks import TASKS
 from fl.wire import Evaluated, Job
 from partitions.deal import Partition, write_partition
 from partitions.splits import TEST, TRAIN, VAL, split_site
+from partitions.summary import site_rows
 
 
 def open_site(job: Job, hospital: Hospital) -> Site:
@@ -109,8 +114,12 @@ def for_the_coordinator(evaluated: Evaluated) -> Evaluated:
 
 
 def write_own_report(
-    site: Site, job: Job, thresholds: Mapping[str, Thresholds] | None, number: int
-) -> Path:
+    site: Site,
+    hospital: Hospital,
+    job: Job,
+    thresholds: Mapping[str, Thresholds] | None,
+    number: int,
+) -> None:
     """The site's own results, all classes, as a run directory that never leaves it."""
     cohort, task = site.splits[TEST], TASKS[job.config.task]
     folder = site.folder.parents[2]
@@ -134,10 +143,35 @@ def write_own_report(
         "classes": list(task.classes),
         "strategies": {job.strategy: result},
     }
-    facts = {"status": "completed", "engine": "deployment", "config": job.config.model_dump()}
-    write_whole(folder / "run.json", json.dumps(facts, indent=1).encode())
+    write_whole(folder / "run.json", json.dumps(_facts(job, hospital), indent=1).encode())
     write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
-    return folder
+    _write_pages(folder)
+
+
+def _facts(job: Job, hospital: Hospital) -> dict[str, Any]:
+    """run.json of this site alone."""
+    cohort, partition = own_cohort(hospital), own_partition(hospital, job.config.seed)
+    return {
+        "status": "completed",
+        "heartfed": fl.__version__,
+        "engine": "deployment",
+        "run": job.run,
+        "config": job.config.model_dump(),
+        "seed": job.config.seed,
+        "synthetic": [],
+        "data": [shard_facts(shard, {}) for shard in cohort.shards],
+        "sites": site_rows(cohort, partition),
+    }
+
+
+def _write_pages(folder: Path) -> None:
+    """The site's pages, where this version writes pages; a visit does not fail for them."""
+    if importlib.util.find_spec("fl.reports.write") is None:
+        return
+    try:
+        importlib.import_module("fl.reports.write").write_report(folder)
+    except Exception as error:
+        logging.getLogger("heartfed").error("the pages could not be written", exc_info=error)
 
 
 def _read(lines: str, header: list[str]) -> NDArray[np.float64]:

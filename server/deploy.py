@@ -8,6 +8,7 @@ import argparse
 import datetime
 import json
 import shlex
+import ssl
 import subprocess
 import sys
 import threading
@@ -284,7 +285,8 @@ def health(options: argparse.Namespace) -> int:
     host = "127.0.0.1" if settings.listen in ("0.0.0.0", "::") else settings.listen
     url = f"https://{host}:{settings.port}/health"
     try:
-        well = httpx.get(url, verify=str(folder.ca), timeout=5.0).status_code == 200
+        trusted = ssl.create_default_context(cafile=str(folder.ca))
+        well = httpx.get(url, verify=trusted, timeout=5.0).status_code == 200
     except httpx.HTTPError:
         well = False
     print("at work" if well else "not at work")
