@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def main() -> int:
     made.add_argument("--records", type=int, default=20, help="of each site")
     made.add_argument("--json", action="store_true")
     options = made.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), options)
     later = [row["beyond"] for row in rows[1:]] or [rows[0]["beyond"]]

@@ -29,7 +29,14 @@ from fl.errors import ConfigError, DataError, FederationError
 from fl.files import write_whole
 from fl.invitation import Invitation
 from fl.pace import Pace
-from fl.processes import Child, flower_environment, free_port, log_to, raise_on_terminate
+from fl.processes import (
+    Child,
+    end_if_asked,
+    flower_environment,
+    free_port,
+    log_to,
+    raise_on_terminate,
+)
 
 if TYPE_CHECKING:
     from clients.worker import Worker
@@ -298,6 +305,7 @@ def work(worker: "Worker", node: Child) -> None:
     while node.ended is None:
         if worker.take():
             pace.again()
+        end_if_asked()
         time.sleep(pace.pause())
 
 

@@ -99,10 +99,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+ENDING = threading.Event()  # set once this programme was asked to end
+
+
 def raise_on_terminate() -> None:
     """SIGTERM ends a programme as Ctrl-C does: in order."""
 
     def interrupt(*_: object) -> None:
+        # Where the exception meets code that drops it, the loops that wait still see the event.
+        ENDING.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def end_if_asked() -> None:
+    """`KeyboardInterrupt` if this programme was asked to end."""
+    if ENDING.is_set():
+        raise KeyboardInterrupt

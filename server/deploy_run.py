@@ -20,6 +20,7 @@ from fl.datasets.choose import choose_sources
 from fl.errors import ConfigError, FederationError
 from fl.flags import add_settings
 from fl.models import MODELS
+from fl.processes import end_if_asked
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder, shard_facts
 from fl.tasks import TASKS
@@ -197,6 +198,7 @@ def watch(folder: Folder, record: RunRecord, view: show.PlainView) -> None:
                 asked = time.monotonic()
                 ended = run_state(folder, run_id)
                 state = ended if ended.startswith("finished") or ended == "unknown" else ""
+            end_if_asked()
             time.sleep(0 if state else LOOK)
     finally:
         view.close()

@@ -62,6 +62,10 @@ class Gate:
                 answer = await self._hold(request, body, answer)
         except httpx.HTTPError:
             return PlainTextResponse("the SuperLink does not answer", 503)
+        if answer.status_code >= 500:
+            # A SuperNode waits a 503 out; at a 500, as of a SuperLink that is ending, it gives up
+            # for good, and its process stays.
+            return PlainTextResponse("the SuperLink failed", 503)
         headers = {k: v for k, v in answer.headers.items() if k not in NOT_PASSED_ON}
         return Response(answer.content, answer.status_code, headers)
 

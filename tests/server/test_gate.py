@@ -17,8 +17,8 @@ from server.gate import FLEET, PULL, Gate
 class SuperLink(httpx.AsyncBaseTransport):
     """One that has a message from the n-th question on."""
 
-    def __init__(self, silent=0, down=False):
-        self.asked, self.silent, self.down = [], silent, down
+    def __init__(self, silent=0, down=False, status=200):
+        self.asked, self.silent, self.down, self.status = [], silent, down, status
 
     async def handle_async_request(self, request):
         if self.down:
@@ -90,6 +90,11 @@ def test_but_not_for_ever(monkeypatch):
 def test_a_superlink_that_is_away_is_a_503_which_supernodes_wait_out():
     assert ask(SuperLink(down=True), "/v1/fleet/get-run").status_code == 503
     assert ask(SuperLink(down=True), "/health", "GET").status_code == 503
+
+
+def test_a_superlink_that_fails_is_a_503_too(path="/v1/fleet/pull-messages"):
+    assert ask(SuperLink(status=500), path).status_code == 503
+    assert ask(SuperLink(status=401), path).status_code == 401
 
 
 def test_pauses_grow_with_the_time_waited():
