@@ -92,9 +92,9 @@ def test_a_superlink_that_is_away_is_a_503_which_supernodes_wait_out():
     assert ask(SuperLink(down=True), "/health", "GET").status_code == 503
 
 
-def test_a_superlink_that_fails_is_a_503_too(path="/v1/fleet/pull-messages"):
-    assert ask(SuperLink(status=500), path).status_code == 503
-    assert ask(SuperLink(status=401), path).status_code == 401
+def test_a_superlink_that_fails_is_a_503_too():
+    assert ask(SuperLink(status=500), PULL).status_code == 503
+    assert ask(SuperLink(status=401), PULL).status_code == 401
 
 
 def test_pauses_grow_with_the_time_waited():
