@@ -26,7 +26,7 @@ class SuperLink(httpx.AsyncBaseTransport):
         self.asked.append((request.url.path, dict(request.headers), await request.aread()))
         here = [Message()] if len(self.asked) > self.silent else []
         return httpx.Response(
-            200, content=PullMessagesResponse(messages_list=here).SerializeToString()
+            self.status, content=PullMessagesResponse(messages_list=here).SerializeToString()
         )
 
 
