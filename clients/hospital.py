@@ -5,7 +5,6 @@ leave and the device are the hospital's own and come from its SuperNode's config
 """
 
 import csv
-import importlib.util
 import json
 import logging
 from collections.abc import Mapping
@@ -34,6 +33,12 @@ from fl.wire import Evaluated, Job
 from partitions.deal import Partition, write_partition
 from partitions.splits import TEST, TRAIN, VAL, split_site
 from partitions.summary import site_rows
+
+ROUNDS = (
+    "strategy,round,seconds,participants,failures,train_loss,val_loss,"
+    "central_macro_f1,central_macro_auroc"
+)
+SITES = "strategy,round,site,split,n_records,loss,macro_f1,macro_auroc"
 
 
 def open_site(job: Job, hospital: Hospital) -> Site:
@@ -145,6 +150,8 @@ def write_own_report(
     }
     write_whole(folder / "run.json", json.dumps(_facts(job, hospital), indent=1).encode())
     write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
+    for name, columns in (("rounds.csv", ROUNDS), ("sites.csv", SITES)):
+        write_whole(folder / name, f"{columns}\n".encode())  # the history is the coordinator's
     _write_pages(folder)
 
 
@@ -165,11 +172,11 @@ def _facts(job: Job, hospital: Hospital) -> dict[str, Any]:
 
 
 def _write_pages(folder: Path) -> None:
-    """The site's pages, where this version writes pages; a visit does not fail for them."""
-    if importlib.util.find_spec("fl.reports.write") is None:
-        return
+    """The site's pages; a visit does not fail for them."""
+    from fl.reports.write import write_report  # here: it loads what a visit has no use for
+
     try:
-        importlib.import_module("fl.reports.write").write_report(folder)
+        write_report(folder)
     except Exception as error:
         logging.getLogger("heartfed").error("the pages could not be written", exc_info=error)
 

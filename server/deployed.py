@@ -32,10 +32,17 @@ app = ServerApp()
 class Told:
     """A listener that writes what it is told, a line each, for `deploy run` to show."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        self._path, self._unknown = path, dict.fromkeys(classes)
+        self.sites: list[dict[str, Any]] = []  # rows of run.json
 
     def training(self, strategy: str, rounds: int, sites: Sequence[wire.Hello]) -> None:
+        self.sites = [
+            {"site": s.site, "train": s.n_train, "val": s.n_val, "test": s.n_test}
+            # What a hospital does not tell of itself.
+            | {"sources": [], "groups": [], "patients": None, "labels": self._unknown}
+            for s in sites
+        ]
         self._tell("training", strategy, rounds, [asdict(site) for site in sites])
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
@@ -54,7 +61,8 @@ def main(grid: Grid, context: Context) -> None:
     """One federated training of hospitals; its run directory is the simulation's."""
     job = read_job(str(context.run_config["job"]))
     folder = Path(job.workspace)
-    record, told = RunRecord.read(folder), Told(folder / PROGRESS)
+    classes = TASKS[job.config.task].classes
+    record, told = RunRecord.read(folder), Told(folder / PROGRESS, classes)
     began = time.monotonic()
 
     def finished(summary: dict[str, Any], progress: Progress) -> None:
@@ -63,14 +71,14 @@ def main(grid: Grid, context: Context) -> None:
         results = {
             "task": job.config.task,
             "synthetic": False,
-            "classes": list(TASKS[job.config.task].classes),
+            "classes": list(classes),
             "strategies": {job.strategy: summary},
         }
         write_whole(folder / "summary.json", json.dumps(results, indent=1).encode())
 
     try:
         server_app(told, finished)(FoldingGrid(grid), context_for(job, context))
-        record.update(status="completed")
+        record.update(status="completed", sites=told.sites)
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
