@@ -7,8 +7,10 @@ leave and the device are the hospital's own and come from its SuperNode's config
 import csv
 import json
 import logging
+import platform
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,11 @@ def _facts(job: Job, hospital: Hospital) -> dict[str, Any]:
         "status": "completed",
         "heartfed": fl.__version__,
         "engine": "deployment",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()},
+        "seconds": {},
+        "failures": [],
+        "command": [],
         "run": job.run,
         "config": job.config.model_dump(),
         "seed": job.config.seed,

@@ -135,6 +135,8 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     assert result["sites"]["site-1"]["n_records"] == evaluated.n_records
     lines = (folder / "predictions.csv").read_text().splitlines()
     assert len(lines) == 1 + evaluated.n_records
+    for page in ("index.html", "sites/site-1.html"):
+        assert (folder / "report" / page).stat().st_size > 0
 
 
 def test_a_split_too_small_is_not_told_of(own):
