@@ -24,7 +24,7 @@ from fl.tasks import TASKS
 from server.app import server_app
 from server.checkpoints import Progress
 from server.federation import FEDERATION, PROGRESS
-from server.grids import FoldingGrid
+from server.folding import FoldingGrid
 
 app = ServerApp()
 

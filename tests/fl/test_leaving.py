@@ -13,7 +13,8 @@ from fl.errors import ConfigError, DataError, Unusable
 from fl.leaving import Withheld, reason_of
 from fl.metrics import empty_tally
 from fl.wire import Evaluated, Hello, Job, Trained
-from server.grids import FoldingGrid, LocalGrid
+from server.folding import FoldingGrid
+from server.grids import LocalGrid
 
 JOB = Job(strategy="x", config={})
 WEIGHTS = {"head.bias": np.ones(9, np.float32)}
