@@ -10,13 +10,17 @@ export ECG_DATA
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: sim test check clean
+.PHONY: sim test test-slow check clean
 
 sim: $(VENV)/installed
 	$(BIN)/python run_sim.py $(SIM)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# Hospitals in network namespaces of their own; needs the right to make these.
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -5,13 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
-from fl.config import BARE_COMPARE, RunConfig, load_config, need
+from fl.config import RunConfig, load_config, need
 from fl.errors import ConfigError, DataError, FederationError
+from fl.flags import add_settings
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder
 from fl.tasks import TASKS
@@ -31,18 +31,7 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    for name, field in RunConfig.model_fields.items():
-        choices = get_args(field.annotation) or None
-        default = "" if field.default == "" else f" [{field.default}]"
-        made.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=None if choices else name.upper(),
-            choices=choices,
-            # `--compare` alone means the usual strategies; every other flag needs its value.
-            nargs="?" if name == "compare" else None,
-            const=BARE_COMPARE if name == "compare" else None,
-            help=f"{field.description}{default}",
-        )
+    add_settings(made)
     made.add_argument("--config", type=Path, help="TOML file with any of these settings")
     made.add_argument("--out", default="runs", help="parent of the run directory [runs]")
     made.add_argument("--name", default="", help="name of the run directory [date and time]")

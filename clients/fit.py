@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from clients.keep import Keep
@@ -13,7 +14,7 @@ from clients.rules import next_control, penalty_of
 from fl.cohort import Cohort
 from fl.config import POOLED, RunConfig
 from fl.evaluation import evaluate_group, predictions_text, write_predictions
-from fl.metrics import Thresholds, tally
+from fl.metrics import Thresholds, empty_tally, tally
 from fl.models import build_network
 from fl.tasks import TASKS
 from fl.training import Plan, fit, mean_loss, predict
@@ -31,6 +32,7 @@ class Site:
     name: str
     splits: dict[str, Cohort]
     folder: Path
+    fewest: int = 0  # counts below this do not leave the site
 
 
 @lru_cache(maxsize=4)
@@ -135,12 +137,18 @@ def train_visit(
         weights={k: v for k, v in found.items() if k not in local},
         control=changed,
         n_records=round(weight.sum()),
-        annotated=tuple(np.rint(weight @ (cohort.labels >= 0)).astype(int).tolist()),
-        recorded=tuple(np.rint(weight @ cohort.lead_mask).astype(int).tolist()),
+        annotated=at_least(site.fewest, weight @ (cohort.labels >= 0)),
+        recorded=at_least(site.fewest, weight @ cohort.lead_mask),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,
     )
+
+
+def at_least(fewest: int, counts: NDArray[np.float64]) -> tuple[int, ...]:
+    """Counts of records, each 0 where it is too small to be told."""
+    whole = np.rint(counts).astype(int)
+    return tuple(np.where(whole < fewest, 0, whole).tolist())
 
 
 def entries(site: Site, job: Job) -> Keep:
@@ -164,6 +172,7 @@ def evaluate_visit(
     """Measure the weights of a round on one split of the site's records.
 
     On test the site also writes its predictions, in its own folder, and reports its measures.
+    Classes too rare at the site, and all of a split that is too small, are not told of.
     """
     config, cohort = job.config, site.splits[split]
     task = TASKS[config.task]
@@ -173,21 +182,38 @@ def evaluate_visit(
     if split == TEST and config.strategy == "finetune":
         steps = finetune(network, site, config)
     p = predict(network, cohort, device=config.device)
+    told = cohort.without_rare(site.fewest)
     report = {}
     if split == TEST and len(cohort):
-        report = evaluate_group(cohort, p, thresholds, config.seed)
+        report = evaluate_group(told, p, thresholds, config.seed)
         text = predictions_text(cohort, p, job.strategy, site.name, split)
         write_predictions(site.folder / f"predictions-{job.strategy}.csv", text)
+    source = "+".join(sorted(set(site.splits[TRAIN].sources.tolist())))
+    if len(cohort) < site.fewest:
+        return nothing_told(site.name, source, len(task.classes))
     loss = mean_loss(task, cohort.labels, p) * len(cohort) if len(cohort) else 0.0
     return Evaluated(
         site=site.name,
-        source="+".join(sorted(set(site.splits[TRAIN].sources.tolist()))),
+        source=source,
         n_records=len(cohort),
         n_patients=len(set(cohort.patients.tolist())),
         loss_sum=loss,
-        tally=tally(cohort.labels, p),
+        tally=tally(told.labels, p),
         report=report,
         steps=steps,
+    )
+
+
+def nothing_told(site: str, source: str, classes: int) -> Evaluated:
+    """What a site says of a split with too few records to say anything of."""
+    return Evaluated(
+        site=site,
+        source=source,
+        n_records=0,
+        n_patients=0,
+        loss_sum=0.0,
+        tally=empty_tally(classes),
+        report={},
     )
 
 

@@ -26,6 +26,7 @@ from fl.datasets.base import Source
 from fl.datasets.duplicates import Seen, fingerprints
 from fl.ecg import Examples, Record
 from fl.errors import ConfigError, DataError, Unusable
+from fl.files import write_whole as write_whole
 from fl.tasks import TASKS, Task
 
 FORMAT = 2
@@ -209,21 +210,6 @@ def open_shard(path: Path) -> Shard:
         signals=signals,
         **columns,
     )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader sees the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _read_json(path: Path) -> dict[str, list[object]]:

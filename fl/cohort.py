@@ -54,6 +54,7 @@ class Cohort:
     device: Device | None = None  # what the examples pass through when a batch is cut
     devices: tuple[Device | None, ...] = ()  # of a joined cohort: those of its parts
     part: Indices | None = None  # of a joined cohort: (example,) which of them
+    hidden: tuple[int, ...] = ()  # classes that count as not annotated
 
     @classmethod
     def of(cls, task: Task, shards: list[Shard]) -> "Cohort":
@@ -128,6 +129,12 @@ class Cohort:
                 if device is not None and (part == number).any():
                     yield device, np.flatnonzero(part == number)
 
+    def without_rare(self, fewest: int) -> "Cohort":
+        """The same examples, where a class that fewer of them show, or lack, is not annotated."""
+        counts = np.stack([(self.labels == value).sum(axis=0) for value in (1, 0)])
+        rare = (counts < fewest).any(axis=0)
+        return replace(self, hidden=tuple(np.flatnonzero(rare).tolist()))
+
     def column(self, name: str) -> NDArray[np.generic]:
         """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
         parts = [getattr(s, name) for s in self.shards]
@@ -138,7 +145,9 @@ class Cohort:
     @cached_property
     def labels(self) -> NDArray[np.int8]:
         """(example, class): 1 yes, 0 no, -1 not annotated."""
-        return self.column("labels").astype(np.int8)
+        labels = self.column("labels").astype(np.int8)
+        labels[:, list(self.hidden)] = -1
+        return labels
 
     @cached_property
     def lead_mask(self) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """What crosses between server and sites, and only here as Flower messages.
 
 Requests carry weights and the run's settings; replies carry weights and counts that add. No
-record, patient, file name or prediction of one recording has a place in a reply.
+record, patient, file name or prediction of one recording has a place in a reply: `fl/leaving.py`
+is the list of what may leave, and `refuse_unlisted` holds every reply of a hospital against it.
 """
 
 import json
@@ -10,22 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from flwr.app import (
     Array,
     ArrayRecord,
     ConfigRecord,
+    Error,
     Message,
     MessageType,
     MetricRecord,
     RecordDict,
 )
+from flwr.common.constant import ErrorCode
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 
+from fl import leaving
 from fl.config import RunConfig
 from fl.metrics import Tally, Thresholds
 from fl.weights import Weights
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
+FOLDED = "folded"  # the one array of a message that holds all of them
 CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 
@@ -43,11 +50,28 @@ class Job(BaseModel):
     workspace: str = ""  # run directory
     shards: tuple[str, ...] = ()  # cache folders
     n_sites: int = 0  # sites that train; 0: as many as the settings say, none is held out
+    run: str = ""  # deployed: the run's name, under which a site keeps what stays there
+    version: str = ""  # deployed: of the coordinator's programme
+    nodes: dict[str, int] = {}  # deployed: site -> the node whose key was approved for it
 
     @property
     def expected(self) -> int:
         """How many sites to wait for."""
         return self.n_sites or self.config.clients
+
+    @property
+    def deployed(self) -> bool:
+        """Whether the sites are hospitals, and not parts of a simulation."""
+        return bool(self.run)
+
+    def outward(self) -> "Job":
+        """What a site is told: a hospital has no use for the coordinator's folders."""
+        if not self.deployed:
+            return self
+        config = self.config.model_copy(update={"data_dir": "", "sources": ""})
+        return self.model_copy(
+            update={"config": config, "workspace": "", "shards": (), "nodes": {}}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +115,7 @@ class Evaluated:
 
 def run_settings(job: Job) -> ConfigRecord:
     """The settings that travel with every request."""
-    return ConfigRecord({"job": job.model_dump_json()})
+    return ConfigRecord({"job": job.outward().model_dump_json()})
 
 
 def pack(weights: Weights) -> ArrayRecord:
@@ -102,6 +126,31 @@ def pack(weights: Weights) -> ArrayRecord:
 def unpack(record: ArrayRecord) -> Weights:
     """Weights from a Flower record."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def folded(message: Message) -> Message:
+    """The message with all its arrays in one.
+
+    Flower moves every array by itself, in three requests and three rows of a database at each
+    stop; a network of fifty entries is moved in a tenth of the time when it is one.
+    """
+    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
+    if record:
+        whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
+        message.content = RecordDict(dict(message.content) | {ARRAYS: pack({FOLDED: whole})})
+    return message
+
+
+def unfolded(message: Message) -> Message:
+    """What `folded` was given; another message as it is. `ValueError` if it is damaged."""
+    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
+    if record is not None and set(record) == {FOLDED}:
+        try:
+            arrays = safetensors.numpy.load(record[FOLDED].numpy().tobytes())
+        except SafetensorError as error:
+            raise ValueError(f"its arrays cannot be read ({error})") from None
+        message.content = RecordDict(dict(message.content) | {ARRAYS: pack(arrays)})
+    return message
 
 
 def with_control(weights: Weights, control: Weights) -> Weights:
@@ -253,6 +302,33 @@ def read_evaluated(message: Message) -> Evaluated:
         report=json.loads(str(config["report"])),
         steps=int(metrics["steps"]),
     )
+
+
+def failed_reply(error: BaseException, request: Message) -> Message:
+    """What a hospital tells of an error: one of a few general reasons."""
+    reason = leaving.reason_of(error)
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=request)
+
+
+def refuse_unlisted(reply: Message, request: Message) -> None:
+    """`Withheld` unless the reply holds what may leave a hospital and nothing else."""
+    if reply.has_error():
+        if reply.error.reason not in leaving.REASONS.values():
+            raise leaving.Withheld("an error's own words")
+        return
+    content = reply.content
+    if set(content) - {ARRAYS, CONFIG, METRICS}:
+        raise leaving.Withheld(f"records that are not on the list: {sorted(content)}")
+    words = dict(content.config_records.get(CONFIG, {}))
+    asked = request.content.array_records.get(ARRAYS, ArrayRecord())
+    leaving.refuse_unlisted(
+        request.metadata.message_type,
+        words,
+        dict(content.metric_records.get(METRICS, {})),
+        unpack(content.array_records.get(ARRAYS, ArrayRecord())),
+        {name: tuple(array.shape) for name, array in asked.items()},
+    )
+    leaving.refuse_report(json.loads(str(words.get("report", "{}"))))
 
 
 def _reply(

@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from fl.cache import write_whole
 from fl.cohort import Cohort
 from fl.errors import ConfigError, DataError
+from fl.leaving import SITE as SITE_NAME
 from fl.seeds import stream
 from fl.tasks import Task
 from partitions import PARTITIONERS
@@ -22,7 +22,6 @@ from partitions.schemes import apportion, assign_all
 from partitions.splits import TEST, TRAIN, VAL, split_site
 
 CENTRAL, UNSEEN = "central", "unseen"
-SITE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 HEADER = ["source", "record", "patient", "site", "split", "labels"]
 
 

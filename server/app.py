@@ -119,6 +119,8 @@ def summarise(federation: Federation, progress: Progress) -> Part:
     """The best round on test: each site by itself, the central and the unseen records here."""
     job = federation.job
     sites = final_measures(federation, progress)
+    # A hospital keeps its predictions; in a simulation they are in the run directory already.
+    told = "" if job.deployed else site_predictions(federation.folder, job.strategy, sites)
     groups, text = measure_held(job, job.strategy, progress.best_weights, progress.thresholds)
     return Part(
         name=job.strategy,
@@ -129,5 +131,5 @@ def summarise(federation: Federation, progress: Progress) -> Part:
         rounds=progress.rounds,
         sites=progress.sites,
         failures=progress.failures,
-        predictions=text + site_predictions(federation.folder, job.strategy, sites),
+        predictions=text + told,
     )

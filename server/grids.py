@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import ray
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
@@ -21,6 +20,8 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from fl.pace import Pace
 
 SERVER_NODE = 1  # Flower's own number for the SuperLink
 WAIT = 0.5  # seconds a pull waits for the next reply
@@ -148,7 +149,10 @@ class RayGrid(SimulatedGrid):
     """
 
     def __init__(self, client_app: ClientApp, n_nodes: int, workers: int, n_gpus: float) -> None:
+        import ray  # here: a deployed run has no use for it
+
         super().__init__(n_nodes)
+        self._ray = ray
         self._app = ray.put(client_app)
         self._actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker)
         self._idle = [self._new_actor() for _ in range(workers)]
@@ -171,18 +175,18 @@ class RayGrid(SimulatedGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         if not self._running:
             return []
-        done, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT)
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=WAIT)
         return [self._finish(future) for future in done]
 
     def _finish(self, future: Any) -> Message:
         actor, message = self._running.pop(future)
         reply: Message
         try:
-            reply, context = ray.get(future)
+            reply, context = self._ray.get(future)
             self.contexts[message.metadata.dst_node_id] = context
-        except ray.exceptions.RayTaskError as error:
+        except self._ray.exceptions.RayTaskError as error:
             reply = error_reply(message, error.cause)
-        except ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayActorError as error:
             logging.getLogger("heartfed").debug("a worker died", exc_info=error)
             reply = error_reply(message, RuntimeError("its worker process died"))
             actor = self._new_actor()
@@ -197,14 +201,14 @@ class RayGrid(SimulatedGrid):
             if message.metadata.message_id in given_up:
                 # The client may hang for ever, and only its process can be ended.
                 del self._running[future]
-                ray.kill(actor)
+                self._ray.kill(actor)
                 self._idle.append(self._new_actor())
         self._dispatch()
 
     def close(self) -> None:
         """End the workers."""
         for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
-            ray.kill(actor)
+            self._ray.kill(actor)
 
 
 def collect(
@@ -214,17 +218,28 @@ def collect(
     on_reply: Callable[[Message], None],
 ) -> list[Message]:
     """Send messages and return the replies that come in time, telling of each as it comes."""
-    waiting = set(grid.push_messages(messages))
+    asked = list(messages)
+    for message in asked:
+        message.metadata.ttl = timeout  # a site that comes back later need not answer any more
+    # A grid that could not push a message gives no id for it: nobody will answer that one.
+    ids = grid.push_messages(asked)
+    node_of = {i: m.metadata.dst_node_id for i, m in zip(ids, asked, strict=True) if i}
+    waiting = set(node_of)
     end = time.monotonic() + timeout
     replies = []
-    pause = 0.0 if getattr(grid, "pull_waits", False) else 0.05
+    pace = None if getattr(grid, "pull_waits", False) else Pace()
     while waiting and time.monotonic() < end:
         for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
+            number = reply.metadata.reply_to_message_id
+            if number not in waiting:
+                continue
+            waiting.discard(number)
+            # What a SuperLink says in the place of a node that is away bears its own number.
+            reply.metadata.__dict__["_src_node_id"] = node_of[number]
             replies.append(reply)
             on_reply(reply)
-        if waiting:
-            time.sleep(pause)
+        if waiting and pace is not None:
+            time.sleep(pace.pause())
     if waiting and isinstance(grid, SimulatedGrid):
         grid.abandon(waiting)
     return replies

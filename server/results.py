@@ -22,6 +22,8 @@ Groups = dict[str, Any]
 
 def held_by_server(job: Job) -> dict[str, Cohort]:
     """Test records of no site, by group."""
+    if not job.shards:  # a coordinator that has no recordings of its own
+        return {}
     task, folder = TASKS[job.config.task], Path(job.workspace)
     cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
     groups = {name: partition.rows(name, TEST) for name in (CENTRAL, UNSEEN)}

@@ -93,9 +93,11 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
     nodes = _all_nodes(grid, job)
     messages = [wire.query(job, node) for node in nodes]
     replies = collect(grid, messages, job.config.timeout, lambda message: None)
+    known = {node: site for site, node in job.nodes.items()}
     for reply in replies:
         if reply.has_error():
-            raise FederationError(f"A site could not start: {reply.error.reason}")
+            who = known.get(reply.metadata.src_node_id, "A site")
+            raise FederationError(f"{who} could not start: {reply.error.reason}")
     if len(replies) < len(nodes):
         raise FederationError(
             f"{len(nodes) - len(replies)} of {len(nodes)} sites did not answer within "
@@ -103,6 +105,7 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
         )
     answers = [(wire.read_hello(r), r.metadata.src_node_id) for r in replies]
     answers.sort(key=lambda pair: pair[0].site)
+    _refuse_impostors(job, answers)
     return Federation(
         grid,
         job,
@@ -110,6 +113,15 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
         {hello.site: hello for hello, _ in answers},
         listener,
     )
+
+
+def _refuse_impostors(job: wire.Job, answers: Sequence[tuple[wire.Hello, int]]) -> None:
+    """`FederationError` unless every node is the one approved for the site it speaks for."""
+    for hello, node in answers:
+        if job.nodes and job.nodes.get(hello.site) != node:
+            raise FederationError(
+                f"Node {node} calls itself {hello.site!r}, for which its key was not approved."
+            )
 
 
 def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:

@@ -1,0 +1,102 @@
+"""How long a round of a deployment takes beyond training: three sites on loopback.
+
+`python benchmarks/deploy.py` starts a SuperLink, a gate and three sites as separate processes with
+TLS and keys, on synthetic recordings, trains, and prints for each round its seconds, those of
+its two longest visits, and the rest. `--json` prints the same for other programmes.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import signal
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+VISIT = re.compile(r"visit: (\w+), ([0-9.]+) s")
+LIMIT = 6.0  # seconds of a round beyond training
+
+
+def main() -> int:
+    """Exit code 1 if the median round spends more than the limit beyond training."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--rounds", type=int, default=6)
+    made.add_argument("--model", default="resnet1d")
+    made.add_argument("--records", type=int, default=20, help="of each site")
+    made.add_argument("--json", action="store_true")
+    options = made.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder), options)
+    later = [row["beyond"] for row in rows[1:]] or [rows[0]["beyond"]]
+    found = {
+        "rounds": rows,
+        "median_beyond": round(statistics.median(later), 2),
+        "limit": LIMIT,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+    return int(found["median_beyond"] > LIMIT)
+
+
+def measure(base: Path, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Each round's seconds, and those of its longest visits."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deploy")]
+    from federations import SITES, Federation, write_folder
+
+    for number, site in enumerate(SITES):
+        first = 1 + number * options.records
+        names = [f"S{n:05d}" for n in range(first, first + options.records)]
+        write_folder(base / "data" / site, names)
+    with Federation(base) as federation:
+        federation.flags = {site: ("--sources", f"own={base / 'data' / site}") for site in SITES}
+        federation.serve()
+        federation.admit_all()
+        flags = ("--rounds", options.rounds, "--model", options.model, "--name", "run", "--quiet")
+        federation.do(
+            *("server.deploy", "run", federation.folder, *flags),
+            *("--local-epochs", 1, "--batch-size", 4),
+            timeout=3600,
+        )
+        logs = [federation.home(site) / "logs" / "site.log" for site in SITES]
+        visits = [VISIT.findall(log.read_text()) for log in logs]
+        with (base / "runs" / "run" / "rounds.csv").open(newline="") as file:
+            seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    return [row(number, taken, visits) for number, taken in enumerate(seconds)]
+
+
+def row(number: int, taken: float, visits: list[list[tuple[str, str]]]) -> dict[str, float]:
+    """One round: what it took, and how much of that its longest visits were."""
+    longest = {
+        kind: max(float([s for k, s in site if k == kind][number]) for site in visits)
+        for kind in ("train", "evaluate")
+    }
+    beyond = round(taken - sum(longest.values()), 3)
+    return {"round": number + 1, "seconds": taken} | longest | {"beyond": beyond}
+
+
+def show(found: dict[str, Any]) -> None:
+    """The same as a table."""
+    print("round  seconds  training  validation  beyond")
+    for r in found["rounds"]:
+        print(
+            f"{r['round']:5} {r['seconds']:8.2f} {r['train']:9.2f} {r['evaluate']:11.2f} "
+            f"{r['beyond']:7.2f}"
+        )
+    print(
+        f"median of the rounds after the first: {found['median_beyond']} s beyond training "
+        f"(at most {LIMIT:g}); {found['cores']} cores, load {found['load']:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,323 @@
+"""A hospital on the command line: join a federation, keep its records, and see that it works.
+
+`python -m clients.deploy join INVITATION --data-dir D --site NAME` checks the data, says what
+will and will not leave the building, and serves. `key` makes the site's key alone, `health`
+answers whether it is at work.
+"""
+
+import argparse
+import json
+import logging
+import secrets
+import shlex
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from rich.console import Console
+
+import fl  # first: it turns telemetry off before flwr is imported
+from clients.own import FEWEST, Hospital
+from fl.errors import ConfigError, DataError, FederationError
+from fl.files import write_whole
+from fl.invitation import Invitation
+from fl.pace import Pace
+from fl.processes import (
+    Child,
+    end_if_asked,
+    flower_environment,
+    free_port,
+    log_to,
+    raise_on_terminate,
+)
+
+if TYPE_CHECKING:
+    from clients.worker import Worker
+
+RESTART = 5.0  # seconds before a SuperNode that ended is started again
+NOT_ADMITTED = "the coordinator does not admit this key"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The site's own folder: its key, what it was told of the federation, logs, runs."""
+
+    path: Path
+    site: str
+
+    @property
+    def key(self) -> Path:
+        return self.path / "site.key"
+
+    @property
+    def public_key(self) -> Path:
+        return self.path / f"{self.site}.pub"
+
+    @property
+    def ca(self) -> Path:
+        return self.path / "ca.pem"
+
+    @property
+    def secret(self) -> Path:
+        return self.path / "supernode.secret"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.json"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The three commands of a site."""
+    made = argparse.ArgumentParser(prog="python -m clients.deploy", description=__doc__)
+    commands = made.add_subparsers(dest="command", required=True)
+    join = commands.add_parser("join", help="take part in a federation")
+    key = commands.add_parser("key", help="make this site's key, and nothing else")
+    health = commands.add_parser("health", help="whether the site is at work: exit code 0 or 1")
+    for command in (join, key):
+        command.add_argument("invitation", type=Path, help="file that the coordinator sent")
+    for command in (join, key, health):
+        command.add_argument("--site", required=True, help="this site's name in the federation")
+        command.add_argument("--home", type=Path, help="folder of the site [heartfed-SITE]")
+    join.add_argument("--data-dir", required=True, help="folder of the recordings")
+    join.add_argument("--sources", default="", help="data sets there, or NAME=FOLDER [all found]")
+    join.add_argument("--min-count", type=int, default=FEWEST, help="smallest count told [5]")
+    join.add_argument("--cache-dir", default="", help="preprocessed recordings [HOME/cache]")
+    join.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    join.add_argument("--workers", type=int, default=1, help="processes that preprocess [1]")
+    join.add_argument("--print", action="store_true", help="only show what would be run")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    options = parser().parse_args(argv)
+    try:
+        raise_on_terminate()
+        return {"join": join, "key": make_key, "health": health}[options.command](options)
+    except (ConfigError, DataError) as error:
+        errors.print(f"clients.deploy: error: {error}")
+        return 2
+    except FederationError as error:
+        errors.print(f"clients.deploy: stopped: {error}")
+        return 1
+    except KeyboardInterrupt:
+        errors.print("clients.deploy: ended")
+        return 0
+
+
+def home_of(options: argparse.Namespace) -> Home:
+    """The site's folder, made if it is not there; for its owner alone."""
+    path: Path = (options.home or Path(f"heartfed-{options.site}")).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
+    return Home(path, options.site)
+
+
+def invited(options: argparse.Namespace) -> Invitation:
+    """The invitation, if it is for this site."""
+    invitation = Invitation.read(options.invitation)
+    if invitation.site != options.site:
+        raise ConfigError(
+            f"--site is {options.site!r}, but {options.invitation} invites {invitation.site!r}."
+        )
+    return invitation
+
+
+def make_key(options: argparse.Namespace) -> int:
+    """Make the site's key where it will be used; only its public half is for others."""
+    home = home_of(options)
+    invited(options)
+    if not home.key.exists():
+        key = ec.generate_private_key(ec.SECP384R1())
+        home.key.touch(mode=0o600)
+        home.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.OpenSSH,
+                serialization.NoEncryption(),
+            )
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        write_whole(home.public_key, public + f" {options.site}\n".encode())
+    print(f"Send this file to the coordinator: {home.public_key}")
+    print("It is not secret. The other half of the key stays here.")
+    return 0
+
+
+def health(options: argparse.Namespace) -> int:
+    """Whether the SuperNode of this site answers."""
+    try:
+        port = json.loads(home_of(options).state.read_text())["port"]
+        answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=5.0)
+        well = answer.status_code == 200
+    except (OSError, ValueError, KeyError, httpx.HTTPError):
+        well = False
+    print("at work" if well else "not at work")
+    return 0 if well else 1
+
+
+def join(options: argparse.Namespace) -> int:
+    """Check, tell, and serve until ended."""
+    home = home_of(options)
+    invitation = invited(options)
+    hospital = Hospital(
+        site=options.site,
+        data_dir=str(Path(options.data_dir).absolute()),
+        folder=str(home.path),
+        task=invitation.task,
+        sources=options.sources,
+        cache_dir=options.cache_dir or str(home.path / "cache"),
+        fewest=options.min_count,
+        device=options.device,
+    )
+    write_whole(home.ca, invitation.ca.encode())
+    port = free_port()
+    command = supernode_command(invitation, home, hospital, port)
+    if options.print:
+        print(f"FLWR_HOME={shlex.quote(str(home.path / 'flwr'))} {shlex.join(command)}")
+        return 0
+    if not home.key.exists():
+        make_key(options)
+    if not home.secret.exists():
+        home.secret.touch(mode=0o600)
+        home.secret.write_bytes(secrets.token_bytes(32))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    check_data(hospital, console, options.workers)
+    console.print(notice(invitation, hospital))
+    log_to(home.path / "logs" / "site.log")
+    reach(invitation, home)
+    return serve(command, home, port, console)
+
+
+def supernode_command(
+    invitation: Invitation, home: Home, hospital: Hospital, port: int
+) -> list[str]:
+    """Flower's SuperNode, which leaves the visits to this process."""
+    return [
+        *("flower-supernode", "--superlink", invitation.address),
+        *("--root-certificates", str(home.ca)),
+        *("--auth-supernode-private-key", str(home.key)),
+        *("--isolation", "process", "--superexec-auth-secret-file", str(home.secret)),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--node-config", hospital.node_config()),
+    ]
+
+
+def check_data(hospital: Hospital, console: Console, workers: int) -> None:
+    """Read every recording once, say what cannot be used, and preprocess the rest."""
+    # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
+    from clients.hospital import own_cohort, own_partition
+    from fl.datasets.check import check
+    from fl.datasets.choose import choose_sources
+    from fl.tasks import TASKS
+
+    config = hospital.run_config()
+    sources = list(choose_sources(config).sources.values())
+    report = check(sources, Path(hospital.data_dir), task=TASKS[hospital.task])
+    for table in report.tables():
+        console.print(table)
+    own_cohort(hospital, workers)
+    own_partition(hospital, 0)
+
+
+def notice(invitation: Invitation, hospital: Hospital) -> str:
+    """In one screen: what leaves the building, and what does not."""
+    return f"""
+HeartFed {fl.__version__}, federation {invitation.federation!r}: this site is {hospital.site!r}
+Research software. Not a medical device: no result of it may guide the care of a patient.
+
+What leaves, encrypted, to {invitation.address} alone, and only after this list was checked:
+  - weights of the network after each training visit
+  - numbers of records: for training, validation and test; per lead; per class annotated
+  - tallies: how many records of each class got which range of scores, summed losses
+  - at the end, measures over all test records (F1, AUROC, ...), per class and together
+  - this site's name, the names of its data sets, and its public key
+  - of a failure one of a few general reasons, never its words
+Of a class that fewer than {hospital.fewest} records show, or lack, nothing is told (--min-count).
+
+What does not leave: recordings, patients, record and file names, ages, sexes, the prediction of
+any single record, this site's private key. They are never put into a message.
+Weights are learnt from the recordings, and someone who sees them could try to learn of those:
+what is known of this, and what is not done against it, is in docs/deploy.md.
+
+The run's programme is the one installed here; none is accepted from the coordinator.
+Log, splits, predictions and this site's own report: {hospital.folder}
+"""
+
+
+def reach(invitation: Invitation, home: Home) -> None:
+    """`ConfigError` if the coordinator is not who the invitation says; not if it is away."""
+    trusted = ssl.create_default_context(cafile=str(home.ca))
+    try:
+        httpx.get(f"https://{invitation.address}/health", verify=trusted, timeout=10.0)
+    except httpx.ConnectError as error:
+        words = str(error).lower()
+        if "certificate" in words or "ssl" in words:
+            raise ConfigError(
+                f"{invitation.address} does not show a certificate of federation "
+                f"{invitation.federation!r}. Ask the coordinator, by another way, for a new "
+                "invitation, and do not join before you know why."
+            ) from None
+        logging.getLogger("heartfed").warning("the coordinator is away; trying on")
+    except httpx.HTTPError:
+        logging.getLogger("heartfed").warning("the coordinator does not answer; trying on")
+
+
+def serve(command: Sequence[str], home: Home, port: int, console: Console) -> int:
+    """Keep a SuperNode running, and do the visits that it brings, until ended."""
+    from clients.app import app
+    from clients.worker import Worker
+
+    log = logging.getLogger("heartfed")
+    env = flower_environment(home.path / "flwr")
+    worker = Worker(app, f"127.0.0.1:{port}", home.secret.read_bytes())
+    try:
+        while True:
+            node = Child(command, env, lambda line: log.info("supernode: %s", line))
+            write_whole(home.state, json.dumps({"port": port}).encode())
+            console.print(f"{home.site}: serving; log in {home.path / 'logs' / 'site.log'}")
+            try:
+                work(worker, node)
+            finally:
+                node.stop()
+            refuse_if_not_admitted(node, home)
+            log.warning("the SuperNode ended (%s); it is started again", node.ended)
+            time.sleep(RESTART)
+    finally:
+        worker.close()
+
+
+def work(worker: "Worker", node: Child) -> None:
+    """Do the SuperNode's tasks until it ends."""
+    pace = Pace(most=0.5)
+    while node.ended is None:
+        if worker.take():
+            pace.again()
+        end_if_asked()
+        time.sleep(pace.pause())
+
+
+def refuse_if_not_admitted(node: Child, home: Home) -> None:
+    """`ConfigError` if the SuperNode ended because its key is unknown or revoked."""
+    said = " ".join(node.last)
+    if "could not be activated" in said or "authentication" in said or "401" in said:
+        raise ConfigError(
+            f"{NOT_ADMITTED}: it is not approved yet, or revoked. Send {home.public_key} to the "
+            "coordinator and run this again once it is approved."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

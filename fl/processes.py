@@ -1,0 +1,119 @@
+"""Programmes that a deployment starts and ends: Flower's own, with their output in our logs."""
+
+import ctypes
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+LOG_BYTES, LOG_FILES = 5 * 2**20, 5  # a log is rotated at this size; so many are kept
+PR_SET_PDEATHSIG = 1
+
+
+def flower_environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of Flower's programmes: found beside this Python, telling nobody of us."""
+    here = str(Path(sys.executable).parent)
+    return os.environ | {
+        "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}",
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+
+
+def log_to(path: Path) -> logging.Logger:
+    """HeartFed's logger, writing to a file that is rotated."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("heartfed")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    return logger
+
+
+class Child:
+    """A programme that ends when this one does, whose lines go to `log`."""
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], log: Callable[[str], None]
+    ) -> None:
+        self.last: deque[str] = deque(maxlen=40)  # lines, for the one who must say why it ended
+        self._process = subprocess.Popen(
+            command,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+        self._pump = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self._pump.start()
+
+    def _read(self, log: Callable[[str], None]) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.strip():
+                self.last.append(line.rstrip())
+                log(line.rstrip())
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return self._process.poll()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Ask it to end; end it if it does not."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._pump.join(timeout=1.0)
+        if not self._pump.is_alive() and self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def _end_with_parent() -> None:
+    """Linux ends the child when its parent is gone, even one that was killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+ENDING = threading.Event()  # set once this programme was asked to end
+
+
+def raise_on_terminate() -> None:
+    """SIGTERM ends a programme as Ctrl-C does: in order."""
+
+    def interrupt(*_: object) -> None:
+        # Where the exception meets code that drops it, the loops that wait still see the event.
+        ENDING.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def end_if_asked() -> None:
+    """`KeyboardInterrupt` if this programme was asked to end."""
+    if ENDING.is_set():
+        raise KeyboardInterrupt
