@@ -150,14 +150,16 @@ def report(folder: Path) -> list[str]:
     federated = [name for name in first if name not in ("local", "pooled")]
     wheres = ["central", *sources, *unseen, "mean_site", "worst_site"]
     record = next(iter(runs.values()))
-    seconds = [run["seconds"]["training"] for run in runs.values()]
+    # A run that was resumed says how long its last part took, which tells nothing.
+    seconds = [run["seconds"]["training"] for run in runs.values() if not run["resumed"]]
     return [
         f"`{' '.join(['python', 'run_sim.py', *_flags(folder)])}`",
         "",
         f"Seeds {', '.join(map(str, seeds))}: another seed is another deal of the patients, other "
         "first weights and another order. Mean (lowest to highest seed). "
-        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; training of all "
-        f"four or more rows took {', '.join(f'{s:.0f} s' for s in seconds)}.",
+        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; training all of "
+        f"one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds that "
+        "were not resumed).",
         "",
         *side_by_side(every, wheres),
         "",
