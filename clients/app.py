@@ -50,8 +50,9 @@ def query(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round's training on the site's own records."""
-    job = wire.read_job(message)
-    site = fit.open_trainee(job, int(context.node_config["partition-id"]))
+    job, site = _site(message, context)
+    if not is_hospital(context.node_config):
+        site = fit.open_trainee(job, int(context.node_config["partition-id"]))
     weights, control = wire.split_control(wire.read_weights(message))
     number, mu = wire.read_round(message), wire.read_mu(message)
     trained = fit.train_visit(site, job, weights, number, mu, control)

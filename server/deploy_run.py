@@ -53,7 +53,8 @@ def add_run_flags(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train with the hospitals that are approved."""
-    # Imported here: deploy imports this file.
+    # Imported here: the pages load what other commands have no use for; deploy imports this file.
+    from fl.reports.write import write_report
     from server.deploy import flwr
 
     folder = Folder(options.federation.absolute())
@@ -88,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
             f"--resume {record.folder}"
         ) from None
     summary = json.loads((record.folder / "summary.json").read_text())
+    write_report(record.folder)
     show.print_results(console, summary, ())
     console.print(f"Results: {record.folder}")
     return 0
@@ -159,6 +161,7 @@ def central(options: argparse.Namespace, config: RunConfig, record: RunRecord) -
     path = record.folder / "partition.csv"
     if config.data_dir == RunConfig.model_fields["data_dir"].default:
         write_whole(path, (",".join(HEADER) + "\n").encode())
+        record.update(data=[])
         return []
     choice = choose_sources(config)
     task = TASKS[config.task]

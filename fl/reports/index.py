@@ -29,7 +29,7 @@ def index_page(run: Run) -> str:
         question=question(run),
         answer=answer(run),
         sources=provenance(run),
-        mix=charts.mix(run),
+        mix=charts.mix(run) if run.tells_labels else None,
         curves=charts.learning(run),
         by_site=charts.by_site(run),
         overview=overview(run),

@@ -103,8 +103,22 @@ class Run:
     @cached_property
     def sites(self) -> tuple[str, ...]:
         """Names of the hospitals, in order."""
-        dealt = {row["site"] for row in self.partition} - {CENTRAL, UNSEEN}
-        return tuple(sorted(dealt | set(self.strategies[self.main].get("sites") or {})))
+        return tuple(sorted(self.dealt | set(self.strategies[self.main].get("sites") or {})))
+
+    @cached_property
+    def dealt(self) -> set[str]:
+        """Names of the hospitals whose records are known here."""
+        return {row["site"] for row in self.partition} - {CENTRAL, UNSEEN}
+
+    @property
+    def deployed(self) -> bool:
+        """Whether real hospitals trained, and not parts of a simulation."""
+        return self.facts.get("engine") == "deployment"
+
+    @property
+    def tells_labels(self) -> bool:
+        """Whether it is known how many records of each class the sites hold."""
+        return all(None not in row["labels"].values() for row in self.facts["sites"])
 
 
 def read_run(folder: Path) -> Run:
@@ -123,7 +137,7 @@ def read_run(folder: Path) -> Run:
             ("summary.json", summary, ("task", "classes", "strategies")),
         )
         for key in keys
-        if not content.get(key)
+        if not content.get(key) and not (key == "data" and _may_hold_none(facts))
     ]
     if missing:
         raise DataError(f"{folder}: {missing[0]}. Run it again with this version.")
@@ -136,6 +150,11 @@ def read_run(folder: Path) -> Run:
         history=_table(folder / "sites.csv"),
         predictions=_predictions(folder / "predictions.csv", tuple(summary["classes"])),
     )
+
+
+def _may_hold_none(facts: Mapping[str, Any]) -> bool:
+    """The coordinator of real hospitals may hold no recording at all."""
+    return facts.get("engine") == "deployment" and "data" in facts
 
 
 def read_seeds(folder: Path) -> dict[str, Any]:

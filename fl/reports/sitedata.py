@@ -30,6 +30,7 @@ class SiteView:
     synthetic: bool
     main: str  # the strategy the run is judged by
     compared: bool
+    deployed: bool  # a real hospital
     settings: dict[str, Any]
     versions: dict[str, str]
     heartfed: str
@@ -64,6 +65,7 @@ def cut(run: Run, site: str) -> SiteView:
         synthetic=bool(set(run.synthetic) & set(sources)),
         main=run.main,
         compared=run.comparison is not None,
+        deployed=run.deployed,
         settings={name: run.config[name] for name in TOLD if name in run.config},
         versions=dict(run.facts.get("versions", {})),
         heartfed=str(run.facts.get("heartfed", "")),

@@ -26,7 +26,9 @@ def write_report(folder: Path) -> None:
     run = read_run(folder)
     write_cards(run)
     recordings = Recordings(run.facts)
-    for site in run.sites:
+    # A real hospital's page is written there, from records and predictions that never leave it:
+    # its coordinator knows none of its records.
+    for site in sorted(run.dealt & set(run.sites)):
         _write(folder / "report" / "sites" / f"{site}.html", site_page(cut(run, site), recordings))
     _write(folder / INDEX, index_page(run))
 
