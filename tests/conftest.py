@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from jobs import job_over
 
 import fl  # noqa: F401  (turns telemetry off before flwr and ray are imported)
 from fl.cache import prepare
 from fl.cohort import Cohort
-from fl.config import RunConfig
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER
 from fl.seeds import stream
 from fl.tasks import BEAT, RHYTHM
 from fl.training import one_thread
 from fl.wire import Job
-from partitions.deal import deal, write_partition
 
 # A busy machine is no bug, and a test that fails must fail again.
 settings.register_profile("heartfed", deadline=None, derandomize=True)
@@ -76,22 +75,6 @@ def make_job(few: Cohort, tmp_path: Path) -> Callable[..., Job]:
         return job_over(few, tmp_path / name, sites, **settings)
 
     return make
-
-
-def job_over(cohort: Cohort, folder: Path, sites: int, **settings: Any) -> Job:
-    """A job over a cohort of one source, in a folder of its own."""
-    given = {"rounds": 2, "batch_size": 4, "model": "resnet1d", "engine": "local"} | settings
-    config = RunConfig(clients=sites, **given)
-    folder.mkdir(exist_ok=True)
-    source = str(cohort.sources[0])
-    partition = deal(cohort, {source: sites}, "patients", config.alpha, config.seed)
-    write_partition(folder / "partition.csv", cohort, partition)
-    return Job(
-        config=config,
-        strategy=config.strategy,
-        workspace=str(folder),
-        shards=tuple(str(shard.path) for shard in cohort.shards),
-    )
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import job_over
+from jobs import job_over
 from test_rounds import Watching, run
 
 import server.alone
