@@ -27,7 +27,8 @@ from server.federation import Settings, make
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 PLACES = {"hospital-a": "data-a", "hospital-b": "data-b", "hospital-c": "data-c"}
 CODES = ("426783006", "164889003", "59118001", "270492004")
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole page
+# Four minutes, and the first test waits for the whole page: `make test-slow` runs these.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 EACH = 20  # recordings of a hospital
 TRAINED = "weights/fedavg-last.safetensors"
 
