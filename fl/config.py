@@ -258,7 +258,8 @@ def _seed_or_seeds(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[st
     """The file's settings without the seed, or seeds, that a flag replaces."""
     either = {"seed", "seeds"}
     for given in (file, flags):
-        if either <= given.keys():
+        # A run's own settings, read again, have both: `seeds` is empty in those of one run.
+        if either <= given.keys() and given["seeds"]:
             raise ConfigError(
                 f"--seed is {given['seed']} and --seeds is {given['seeds']}: give one of them."
             )

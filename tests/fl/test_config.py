@@ -161,3 +161,8 @@ def test_one_seed_or_several_and_a_flag_wins_over_the_file(toml):
 def test_a_comparison_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="--compare is ','"):
         load_config({"compare": ","})
+
+
+def test_a_runs_own_settings_can_be_read_again():
+    made = load_config({"seed": 3, "clients": 5})
+    assert load_config(made.model_dump()) == made
