@@ -109,7 +109,7 @@ def test_the_task_says_what_is_used_unless_a_flag_does():
     assert RunConfig(task="beat").imbalance == "thinned"
     assert RunConfig(task="beat").batch_size == 128
     assert RunConfig().imbalance == "none"
-    assert RunConfig().batch_size == 16
+    assert RunConfig().batch_size == 8
     assert RunConfig(task="beat", imbalance="focal", batch_size=7).batch_size == 7
 
 
