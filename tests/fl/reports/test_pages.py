@@ -251,9 +251,10 @@ def test_predictions_that_stayed_at_the_site_are_not_missed(copy):
     assert "The predictions for this hospital's records are not in this run directory" in said
 
 
-def test_recordings_that_are_gone_are_not_drawn_and_the_page_says_why(copy):
+def test_recordings_that_are_gone_are_not_drawn_and_the_page_says_why(copy, tmp_path):
     folder = copy("rhythm")
-    made.change(folder / "run.json", lambda run: run["config"].update(data="real", sources="mitdb"))
+    gone = {"data": "real", "sources": "mitdb", "data_dir": str(tmp_path / "gone")}
+    made.change(folder / "run.json", lambda run: run["config"].update(gone))
     write_report(folder)
     page = folder / "report" / "sites" / "site-1.html"
     assert "The recording is not drawn: they are not where the run found them" in text_of(page)
