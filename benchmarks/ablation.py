@@ -26,7 +26,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "all of TemporalSE off": {"se": False, "time_gate": False},
     "one direction": {"bidirectional": False},
     "linear stem": {"stem": "linear"},
-    "plain stem, 125 steps, three blocks": {"stem": "conv", "stride": 8, "depth": 3},
+    "plain stem at 125 steps and three blocks": {"stem": "conv", "stride": 8, "depth": 3},
 }
 RECIPES: dict[str, Recipe] = {
     name: replace(PROPOSED, model="reslstm_temporalse", switches=tuple(switches.items()))
