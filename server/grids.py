@@ -10,7 +10,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -22,6 +22,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl.pace import Pace
+from server.workers import start_worker
 
 SERVER_NODE = 1  # Flower's own number for the SuperLink
 WAIT = 0.5  # seconds a pull waits for the next reply
@@ -131,36 +132,37 @@ class LocalGrid(SimulatedGrid):
         self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
 
 
-class Worker:
-    """A process that runs clients; Ray's side of `RayGrid`."""
-
-    def __init__(self, client_app: ClientApp) -> None:
-        self._app = client_app
-
-    def handle(self, message: Message, context: Context) -> tuple[Message, Context]:
-        """The client's reply and its context, which may hold what it wants to remember."""
-        return self._app(message, context), context
-
-
 class RayGrid(SimulatedGrid):
     """Clients on Ray actors, each of one core; messages wait in order for a free one.
 
     An actor that dies or hangs is replaced, and its message is answered with an error.
     """
 
-    def __init__(self, client_app: ClientApp, n_nodes: int, workers: int, n_gpus: float) -> None:
+    def __init__(
+        self,
+        client_app: ClientApp,
+        n_nodes: int,
+        workers: int,
+        n_gpus: float,
+        started: Sequence[Any] = (),
+    ) -> None:
+        """`started`: workers that are there already (`start_worker`)."""
         import ray  # here: a deployed run has no use for it
 
         super().__init__(n_nodes)
-        self._ray = ray
+        self._ray, self._n_gpus = ray, n_gpus
         self._app = ray.put(client_app)
-        self._actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker)
-        self._idle = [self._new_actor() for _ in range(workers)]
+        self._idle = [self._serving(actor) for actor in started]
+        self._idle += [self._new_actor() for _ in range(workers - len(started))]
         self._queue: deque[Message] = deque()
         self._running: dict[Any, tuple[Any, Message]] = {}  # future -> (actor, message)
 
     def _new_actor(self) -> Any:
-        return self._actor.remote(self._app)
+        return self._serving(start_worker(self._n_gpus))
+
+    def _serving(self, actor: Any) -> Any:
+        actor.serve.remote(self._app)
+        return actor
 
     def submit(self, message: Message) -> None:
         self._queue.append(message)

@@ -2,14 +2,14 @@
 
 import time
 
+import ray
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
 from fl.config import RunConfig
-from fl.wire import Job
 from server.grids import LocalGrid, RayGrid, collect
-from server.simulate import ray_running
+from server.workers import Crew, ray_running
 
-JOB = Job(config=RunConfig(workers=2), strategy="fedavg")
+CONFIG = RunConfig(workers=2)
 
 
 def echo():
@@ -38,7 +38,7 @@ def answered(grid, messages, timeout):
 
 
 def test_a_client_that_hangs_is_given_up_and_its_worker_replaced():
-    with ray_running(JOB):
+    with ray_running(CONFIG):
         grid = RayGrid(echo(), 2, workers=2, n_gpus=0)
         try:
             one, two = grid.get_node_ids()
@@ -58,3 +58,18 @@ def test_messages_that_nobody_waits_for_are_forgotten():
     (late,) = grid.push_messages([ask(grid, one)])
     grid.abandon([late])
     assert answered(grid, [ask(grid, two)], timeout=5) == [two]
+
+
+def test_workers_started_beforehand_serve_and_ray_outlives_them_until_it_is_told_to_leave():
+    crew = Crew(CONFIG, ["clients.app"])
+    try:
+        for started in (2, 0):  # those of the crew, then new ones
+            actors = crew.take()
+            assert len(actors) == started
+            grid = RayGrid(echo(), 2, workers=2, n_gpus=0, started=actors)
+            nodes = list(grid.get_node_ids())
+            assert answered(grid, [ask(grid, node) for node in nodes], timeout=120) == nodes
+            grid.close()
+    finally:
+        crew.close()
+    assert not ray.is_initialized()
