@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from flwr.app import Context, Message
+from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fl.config import RunConfig
@@ -34,8 +34,15 @@ class Worker:
         """The client to run from now on."""
         self._app = client_app
 
-    def handle(self, message: Message, context: Context) -> tuple[Message, Context]:
-        """The client's reply and its context, which may hold what it wants to remember."""
+    def handle(
+        self, message: Message, context: Context, arrays: Sequence[ArrayRecord]
+    ) -> tuple[Message, Context]:
+        """The client's reply and its context, which may hold what it wants to remember.
+
+        `arrays`: of the message, which comes without: all visits of a round share them.
+        """
+        for name, record in zip(message.content.array_records, arrays, strict=True):
+            message.content[name] = record
         return self._app(message, context), context
 
 
