@@ -82,8 +82,11 @@ def torch_seconds() -> float:
     return seconds[0] - seconds[1]
 
 
-def run_case(job: Job, engine: str, idle: bool, memory: bool) -> dict[str, Any]:
-    """One training by one engine in a new process and a new folder."""
+def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str, Any]:
+    """One training by one engine in a new process and a new folder.
+
+    `memory`: seconds between two looks at it, 0 for none.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "partition.csv").symlink_to(Path(job.workspace) / "partition.csv")
@@ -97,7 +100,7 @@ def run_case(job: Job, engine: str, idle: bool, memory: bool) -> dict[str, Any]:
         began = time.time()
         with (folder / "said.txt").open("w+") as said:
             process = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
-            with Watch(process.pid, 1.0 if memory else 0.5, memory) as watch:
+            with Watch(process.pid, memory or 0.5, bool(memory)) as watch:
                 try:
                     code = process.wait(LIMIT)
                 finally:
@@ -220,12 +223,12 @@ def measure(file: Kept, job: Job, turns: int, states: Sequence[str]) -> None:
                 name = f"{state or 'quiet'}/{engine}/{turn}"
                 if state == "busy":
                     with one_core_busy():
-                        file.of(name, lambda e=engine: run_case(job, e, False, False))
+                        file.of(name, lambda e=engine: run_case(job, e, False))
                 else:
                     idle = state == "idle"
-                    file.of(name, lambda e=engine, i=idle: run_case(job, e, i, False))
+                    file.of(name, lambda e=engine, i=idle: run_case(job, e, i))
     for engine in ENGINES:
-        file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, True))
+        file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
 
 
 def main() -> None:
