@@ -153,8 +153,9 @@ def client_of(idle: bool) -> Any:
     def working(message: Any, context: Any) -> Any:
         job = wire.read_job(message)
         kind = message.metadata.message_type
+        doing = wire.read_split(message)[0] if kind == "evaluate" else kind
         site = str(context.node_config["partition-id"])
-        return timed(Path(job.workspace), kind, site, lambda: app(message, context))
+        return timed(Path(job.workspace), doing, site, lambda: app(message, context))
 
     def answering(message: Any, context: Any) -> Any:
         kind = message.metadata.message_type

@@ -145,18 +145,17 @@ def best_packing(seconds: Sequence[float], workers: int) -> float:
 
 
 def packing(case: Mapping[str, Any], workers: int) -> float | None:
-    """Rounds' seconds over the best packing of their own visits, training then validation."""
-    n_rounds = len(case["rounds"])
+    """Mean round over the best packing of its own visits, training and then validation."""
     best = 0.0
-    for kinds in (("train",), ("val", "evaluate")):
-        of_kind = [(site, s) for doing, site, s in case["visits"] if doing in kinds]
+    for kind in ("train", "val"):
         by_site: dict[str, list[float]] = {}
-        for site, seconds in of_kind:
-            by_site.setdefault(site, []).append(seconds)
-        # Training visits of all rounds are alike; the test comes after the rounds.
-        means = [float(np.mean(s[:n_rounds])) for s in by_site.values()]
-        best += best_packing(means, workers)
-    return math.fsum(case["rounds"]) / n_rounds / best if best else None
+        for doing, site, seconds in case["visits"]:
+            if doing == kind:
+                by_site.setdefault(site, []).append(seconds)
+        if not by_site:
+            return None  # visits that nobody timed
+        best += best_packing([float(np.mean(s)) for s in by_site.values()], workers)
+    return float(np.mean(case["rounds"])) / best
 
 
 def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, dict[str, Any]]:
@@ -180,7 +179,7 @@ def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, d
             "start": float(np.median([t["start"] for t in turns])) - torch,
             "stop": float(np.median([t["stop"] for t in turns])),
             "whole": float(np.median([t["whole"] for t in turns])),
-            "cores": float(np.median([t["cpu"] / t["whole"] for t in turns])),
+            "cpu": float(np.median([t["cpu"] for t in turns])),
             "peak_bytes": memory["peak_bytes"] if memory and not state else None,
         }
     for entry in found.values():
@@ -193,7 +192,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for each engine."""
     lines = [
         "| engine | a round, s | times the pool | times the best packing | start, s | stop, s "
-        "| start to finish, s | Flower takes | cores used | peak memory, MiB |",
+        "| start to finish, s | Flower takes | processor seconds | peak memory, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for engine, entry in found.items():
@@ -207,7 +206,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"{entry['stop']:.1f}",
             f"{entry['whole']:.1f}",
             f"{entry['faster_than_flower']:.2f} times as long",
-            f"{entry['cores']:.2f}",
+            f"{entry['cpu']:.1f}",
             "" if not memory else f"{memory / 2**20:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -266,7 +265,7 @@ def main() -> None:
     for state in states:
         found = figures(file.content["results"], state, workers)
         file.content.setdefault("figures", {})[state or "quiet"] = found
-        text += [f"{STATES[state]}:", "", *table(found), ""]
+        text += [f"{STATES[state].capitalize()}:", "", *table(found), ""]
     file.write()
     print("\n".join(text))
     note = (

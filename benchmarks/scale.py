@@ -63,6 +63,7 @@ def rows(results: Mapping[str, Any], kind: str, sizes: Sequence[int]) -> list[di
             "sites": sites,
             "round": float(np.median(case["rounds"][1:])),
             "whole": case["whole"],
+            "cpu": case["cpu"],
             "bytes": case["peak_bytes"],
         }
         for sites, case in cases.items()
@@ -72,13 +73,14 @@ def rows(results: Mapping[str, Any], kind: str, sizes: Sequence[int]) -> list[di
 def table(found: Sequence[Mapping[str, float]]) -> list[str]:
     """One line per size, and how it compares with the first."""
     lines = [
-        "| sites | a round, s | start to finish, s | times the first | peak memory, MiB "
-        "| times the first |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| sites | a round, s | start to finish, s | times the first | processor seconds "
+        "| times the first | peak memory, MiB | times the first |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return lines + [
         f"| {row['sites']:,} | {row['round']:.2f} | {row['whole']:.1f} "
-        f"| {row['whole'] / found[0]['whole']:.2f} | {row['bytes'] / 2**20:.0f} "
+        f"| {row['whole'] / found[0]['whole']:.2f} | {row['cpu']:.0f} "
+        f"| {row['cpu'] / found[0]['cpu']:.2f} | {row['bytes'] / 2**20:.0f} "
         f"| {row['bytes'] / found[0]['bytes']:.2f} |"
         for row in found
     ]
@@ -139,7 +141,7 @@ def main() -> None:
         text += [f"{kind.capitalize()}:", "", *table(found), ""]
     print("\n".join(text))
     write_whole(options.plot, draw(by_kind))
-    note = f"Made by `{asked}` on {file.content['machine']}, synthetic, seed {options.seed}."
+    note = f"Made by `{asked}` on {file.content['machine']}, synthetic records, seed {options.seed}."
     put_between_marks(options.results, "scale", "\n".join([*text, note]))
 
 
