@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from rich.console import Console
@@ -118,6 +119,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     from server.repeats import run_repeats
     from server.run import Session, chosen, run_once
     from server.simulate import check_device
+    from server.workers import Crew
 
     check_device(config.device)
     if options.tensorboard:
@@ -134,18 +136,23 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     else:
         folder = make_folder(Path(options.out), options.name)
         record = RunRecord.new(folder, config, choice.synthetic)
-    session = Session(
-        client_app=client_app,
-        console=console,
-        quiet=options.quiet,
-        pages=not options.no_pages,
-        tensorboard=options.tensorboard,
-        cache_dir=getattr(options, "cache_dir", None),
-    )
-    if config.seeds:
-        run_repeats(session, config, choice, record)
-    else:
-        run_once(session, config, choice, record)
+    with ExitStack() as stack:
+        crew = None
+        if config.engine == "ray":
+            crew = stack.enter_context(closing(Crew(config, ["clients.app"])))
+        session = Session(
+            client_app=client_app,
+            console=console,
+            quiet=options.quiet,
+            pages=not options.no_pages,
+            tensorboard=options.tensorboard,
+            cache_dir=getattr(options, "cache_dir", None),
+            crew=crew,
+        )
+        if config.seeds:
+            run_repeats(session, config, choice, record)
+        else:
+            run_once(session, config, choice, record)
     return record.folder
 
 
