@@ -141,7 +141,7 @@ def main() -> None:
         text += [f"{kind.capitalize()}:", "", *table(found), ""]
     print("\n".join(text))
     write_whole(options.plot, draw(by_kind))
-    note = f"Made by `{asked}` on {file.content['machine']}, synthetic records, seed {options.seed}."
+    note = f"Made by `{asked}` on {file.content['machine']}, synthetic, seed {options.seed}."
     put_between_marks(options.results, "scale", "\n".join([*text, note]))
 
 
