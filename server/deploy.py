@@ -21,13 +21,12 @@ import httpx
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from rich.console import Console
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
-from fl.errors import ConfigError, DataError, FederationError
+from fl.errors import ConfigError, FederationError, exit_code
 from fl.invitation import Invitation
 from fl.leaving import NAME
-from fl.processes import Child, flower_environment, log_to, raise_on_terminate
+from fl.processes import Child, flower_environment, log_to, raise_when_ended
 from server import federation
 from server.federation import CONNECTION, FEDERATION, PROGRESS, Folder, Settings
 
@@ -83,21 +82,11 @@ def _add_init_flags(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     given = sys.argv[1:] if argv is None else argv
     options = parser(full="run" in given[:1]).parse_args(given)
-    try:
-        raise_on_terminate()
-        return _command(options.command)(options)
-    except (ConfigError, DataError) as error:
-        errors.print(f"server.deploy: error: {error}")
-        return 2
-    except FederationError as error:
-        errors.print(f"server.deploy: stopped: {error}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("server.deploy: ended")
-        return 0 if options.command == "serve" else 1
+    raise_when_ended()
+    ended = 0 if options.command == "serve" else 1
+    return exit_code("server.deploy", lambda: _command(options.command)(options), "ended", ended)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

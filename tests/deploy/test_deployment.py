@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import ssl
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from small_records import challenge
 from tap import taken, tap
 
 import run_sim
+from fl.processes import free_port
 from fl.wire import unfolded
 from partitions.deal import HEADER
 from server.federation import Settings, make
@@ -96,11 +96,7 @@ class Walk(Federation):
             self.said[line] = self.do(module, *rest, timeout=240)
 
     def with_ports(self, rest):
-        ports = []
-        for _ in range(2):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(str(probe.getsockname()[1]))
+        ports = [str(free_port()), str(free_port())]
         self.port = int(ports[0])
         return [ports.pop(0) if word == "0" else word for word in rest]
 
