@@ -5,7 +5,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supernode.nodestate import NodeStateFactory
 
+from clients import supernode
 from clients.deploy import LAPSE, Home, refuse_if_not_admitted
 from fl.errors import ConfigError
 
@@ -70,3 +74,22 @@ leave(supernode.main())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert ("ZeroDivisionError" in done.stderr) == (how == "1 / 0")
+
+
+@pytest.mark.parametrize("run", [None, 7])
+@pytest.mark.parametrize("tasks", [0, 1])
+def test_a_message_that_arrives_in_part_ends_the_supernode(monkeypatch, run, tasks):
+    state = NodeStateFactory(ObjectStoreFactory()).state()
+
+    def flower(*, state):
+        for _ in range(tasks):
+            state.create_task(task_type=TaskType.CLIENT_APP, run_id=7, fab_hash="x")
+        return run
+
+    flower(state=state)  # a task that was there before says nothing
+    monkeypatch.setattr(supernode, "_pull", flower)
+    if run is None and tasks:
+        with pytest.raises(supernode.BrokenOff):
+            supernode.pull(state=state)
+    else:
+        assert supernode.pull(state=state) == run
