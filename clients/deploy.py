@@ -28,7 +28,7 @@ import fl  # first: it turns telemetry off before flwr is imported
 from clients.own import FEWEST, Hospital
 from fl.errors import ConfigError, exit_code
 from fl.files import write_whole
-from fl.invitation import Invitation
+from fl.invitation import Invitation, fingerprint
 from fl.pace import Pace
 from fl.processes import (
     Child,
@@ -114,22 +114,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def home_of(options: argparse.Namespace) -> Home:
-    """The site's folder, made if it is not there; for its owner alone."""
-    path: Path = (options.home or Path(f"heartfed-{options.site}")).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
-    return Home(path, options.site)
+    """The site's folder, named after it unless --home names another."""
+    path: Path = options.home or Path(f"heartfed-{options.site}")
+    return Home(path.absolute(), options.site)
 
 
 def invited(options: argparse.Namespace) -> Invitation:
-    """The invitation, if it is for this site."""
+    """The invitation, if it is for this site, whose folder is then made for its owner alone."""
     invitation = Invitation.read(options.invitation)
     if invitation.site != options.site:
         raise ConfigError(
             f"--site is {options.site!r}, but {options.invitation} invites {invitation.site!r}."
         )
+    path = home_of(options).path
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
     return invitation
 
 
@@ -153,6 +154,7 @@ def make_key(options: argparse.Namespace) -> int:
         write_whole(home.public_key, public + f" {options.site}\n".encode())
     print(f"Send this file to the coordinator: {home.public_key}")
     print("It is not secret. The other half of the key stays here.")
+    print(f"To compare by telephone: {fingerprint(home.public_key.read_bytes())}")
     return 0
 
 
@@ -222,11 +224,16 @@ def check_data(hospital: Hospital, console: Console, workers: int) -> None:
     from fl.datasets.choose import choose_sources
     from fl.tasks import TASKS
 
+    folder = Path(hospital.data_dir)
+    if not folder.is_dir():
+        raise ConfigError(f"--data-dir {folder}: is no folder.")
+    console.print(f"Reading every recording under {folder}")
     config = hospital.run_config()
     sources = list(choose_sources(config).sources.values())
-    report = check(sources, Path(hospital.data_dir), task=TASKS[hospital.task])
+    report = check(sources, folder, task=TASKS[hospital.task])
     for table in report.tables():
         console.print(table)
+    console.print("Preparing what can be used, unless it is prepared already")
     own_cohort(hospital, workers)
     own_partition(hospital, 0)
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from fl.errors import ConfigError, FederationError, exit_code
-from fl.invitation import Invitation
+from fl.invitation import Invitation, fingerprint
 from fl.leaving import NAME
 from fl.processes import Child, flower_environment, log_to, raise_when_ended
 from server import federation
@@ -171,6 +171,7 @@ def approve(options: argparse.Namespace) -> int:
         raise ConfigError(f"{site}: was not invited. `python -m server.deploy invite` does it.")
     if not options.print and folder.approved().get(site) in admitted(folder):
         raise ConfigError(f"{site}: is approved already. Revoke it first to take another key.")
+    print(f"{site}: {fingerprint(options.public_key.read_bytes())}; compare it by telephone")
     key = str(options.public_key)
     said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
     if options.print:

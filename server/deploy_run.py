@@ -81,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
     record.update(status="running", sites=[{"site": site} for site in job.nodes])
     said = flwr(options, folder, *start_command(folder, job.run))
     record.update(flower_run=_number(said))
+    if not options.quiet:
+        console.print(f"Begun, in {record.folder}; awaiting {', '.join(job.nodes)}")
     again = f"Go on with: python -m server.deploy run {options.federation} --resume {record.folder}"
     try:
         watch(folder, record, show.make_view(console, options.quiet))
