@@ -43,11 +43,11 @@ from fl.processes import (
 if TYPE_CHECKING:
     from clients.worker import Worker
 
-RESTART = 5.0  # seconds before a SuperNode that ended is started again
+RESTART = 2.0  # seconds before a SuperNode that ended is started again
 LAPSE = 70.0  # seconds; a SuperLink counts a node that vanished as connected for 60, and lets no
 # other in with its key
-CONNECTED = "SuperNode ID:"  # what Flower says once a node was let in, and when it was not
-NOT_LET_IN = "Failed to activate SuperNode"
+# What Flower says once a node was let in, when it was not, and when a message begins to arrive.
+CONNECTED, NOT_LET_IN, ARRIVES = "SuperNode ID:", "Failed to activate SuperNode", "Receiving:"
 
 
 @dataclass(frozen=True)
@@ -285,15 +285,17 @@ def serve(invitation: Invitation, home: Home, hospital: Hospital, console: Conso
     """Keep a SuperNode running, and do the visits that it brings, until ended."""
     log = logging.getLogger("heartfed")
     console.print(f"{home.site}: serving; log in {home.path / 'logs' / 'site.log'}")
-    refusals = 0
+    since, told = time.monotonic(), False
     while True:
         connected = threading.Event()
         node = live(invitation, home, hospital, console, connected)
-        refusals = 0 if connected.is_set() else refusals + 1
-        refuse_if_not_admitted(node, home, connected.is_set(), waited=refusals * RESTART)
+        if connected.is_set():
+            since, told = time.monotonic(), False
+        refuse_if_not_admitted(node, home, connected.is_set(), time.monotonic() - since)
         log.warning("the SuperNode ended (%s); it is started again", node.ended)
-        if refusals == 1:
+        if not told:
             console.print(f"{home.site}: not connected; trying on")
+            told = True
         time.sleep(RESTART)
 
 
@@ -309,8 +311,12 @@ def live(
     from clients.app import app
     from clients.worker import Worker
 
+    arrives = threading.Event()
+
     def told(line: str) -> None:
         logging.getLogger("heartfed").info("supernode: %s", line)
+        if ARRIVES in line:
+            arrives.set()
         if CONNECTED in line:
             home.admitted.touch()
             connected.set()
@@ -322,21 +328,23 @@ def live(
     node = Child(command, flower_environment(home.path / "flwr"), told)
     try:
         write_whole(home.state, json.dumps({"port": port}).encode())
-        work(worker, node)
+        work(worker, node, arrives)
     finally:
         node.stop()
         worker.close()
     return node
 
 
-def work(worker: "Worker", node: Child) -> None:
-    """Do the SuperNode's tasks until it ends."""
+def work(worker: "Worker", node: Child, arrives: threading.Event) -> None:
+    """Do the SuperNode's tasks until it ends, looking at once when something `arrives`."""
     pace = Pace(most=0.5)
     while node.ended is None:
         if worker.take():
             pace.again()
         end_if_asked()
-        time.sleep(pace.pause())
+        if arrives.wait(pace.pause()):
+            arrives.clear()
+            pace.again()
 
 
 def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: float) -> None:
