@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     import uvicorn
 
 
+USED = "Public key already in use"  # as Flower says it
+FRAME = str.maketrans("╭─╮│╰╯", "      ")  # which Flower draws around what it says
+
+
 def parser(full: bool) -> argparse.ArgumentParser:
     """The commands of a coordinator; every one names the federation's folder first.
 
@@ -173,7 +177,15 @@ def approve(options: argparse.Namespace) -> int:
         raise ConfigError(f"{site}: is approved already. Revoke it first to take another key.")
     print(f"{site}: {fingerprint(options.public_key.read_bytes())}; compare it by telephone")
     key = str(options.public_key)
-    said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
+    try:
+        said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
+    except FederationError as error:
+        if USED not in str(error):
+            raise
+        raise ConfigError(
+            f"{site}: this key was revoked, or is another site's, and is not taken. The hospital "
+            "makes a new one: it deletes site.key in its folder and runs `key` again."
+        ) from None
     if options.print:
         return 0
     node = next((n for n, name in admitted(folder).items() if name == site), None)
@@ -230,7 +242,7 @@ def flwr(options: argparse.Namespace, folder: Folder, *arguments: str) -> str:
     done = subprocess.run(
         command, env=flower_environment(folder.flower_home), capture_output=True, text=True
     )
-    said = " ".join((done.stdout + done.stderr).split())
+    said = " ".join((done.stdout + done.stderr).translate(FRAME).split())
     if done.returncode != 0:
         raise FederationError(f"`{shlex.join(command)}` failed: {said[-400:]}")
     return said[-400:]

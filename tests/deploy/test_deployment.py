@@ -277,7 +277,7 @@ def test_a_site_with_unusable_data_does_not_join_and_says_why(walked, tmp_path):
     assert "cpsc2018: none of 1 records can be used for rhythm (missing-file: 1)" in ended.stderr
 
 
-def test_a_node_killed_in_mid_round_is_named_and_used_again_when_it_is_back(walked):
+def test_a_node_that_ends_in_mid_round_is_named_and_used_again_when_it_is_back(walked):
     folder = walked.base / "runs" / "second"
     flags = ("--rounds", "60", "--model", "resnet1d", "--local-epochs", "1", "--batch-size", "4")
     walked.start(
@@ -299,6 +299,11 @@ def test_a_node_killed_in_mid_round_is_named_and_used_again_when_it_is_back(walk
         return [int(row["participants"]) for row in rows]
 
     await_that(lambda: 2 in participants() and participants()[-1] == 3, 240)
+    process = walked.processes.pop("hospital-b")
+    os.killpg(process.pid, signal.SIGTERM)  # to the whole group, as a terminal or a container does
+    assert process.wait(30) == 0
+    assert re.search(r"hospital-b +offline", walked.status())  # it took its leave
+    await_that(lambda: "hospital-b is left out" in log.read_text(), 240)
     walked.processes["run"].send_signal(signal.SIGINT)
     assert walked.processes.pop("run").wait(120) == 1
     assert f"--resume {folder.relative_to(walked.base)}" in log.read_text()
@@ -312,4 +317,8 @@ def test_a_revoked_node_is_shut_out_and_the_page_is_at_its_end(walked):
     assert "does not admit this key" in (walked.base / "hospital-c.log").read_text()
     assert re.search(r"hospital-c +revoked", walked.status())
     assert join(walked, "hospital-c", data="data-c").returncode == 2
+    key = walked.home("hospital-c") / "hospital-c.pub"
+    again = walked.run("server.deploy", "approve", walked.folder, key)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "hospital-c: this key was revoked" in again.stderr
     assert walked.done == commands()
