@@ -5,6 +5,7 @@ import logging
 import logging.handlers
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import NoReturn
 LOG_BYTES, LOG_FILES = 5 * 2**20, 5  # a log is rotated at this size; so many are kept
 PORTS = range(20000, 32768)  # on loopback, of which `free_port` gives one
 PR_SET_PDEATHSIG = 1
+COLOUR = re.compile(r"\x1b\[\d*m")  # has no place in a file
 
 
 def flower_environment(home: Path, **more: str) -> dict[str, str]:
@@ -70,9 +72,10 @@ class Child:
     def _read(self, log: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.strip():
-                self.last.append(line.rstrip())
-                log(line.rstrip())
+            said = COLOUR.sub("", line).rstrip()
+            if said:
+                self.last.append(said)
+                log(said)
 
     @property
     def ended(self) -> int | None:
