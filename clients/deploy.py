@@ -29,7 +29,6 @@ from clients.own import FEWEST, Hospital
 from fl.errors import ConfigError, exit_code
 from fl.files import write_whole
 from fl.invitation import Invitation, fingerprint
-from fl.pace import Pace
 from fl.processes import (
     Child,
     end_if_asked,
@@ -46,8 +45,10 @@ if TYPE_CHECKING:
 RESTART = 2.0  # seconds before a SuperNode that ended is started again
 LAPSE = 70.0  # seconds; a SuperLink counts a node that vanished as connected for 60, and lets no
 # other in with its key
-# What Flower says once a node was let in, when it was not, and when a message begins to arrive.
-CONNECTED, NOT_LET_IN, ARRIVES = "SuperNode ID:", "Failed to activate SuperNode", "Receiving:"
+# What Flower says once a node was let in, when it was not, and once a message has arrived.
+CONNECTED, NOT_LET_IN = "SuperNode ID:", "Failed to activate SuperNode"
+ARRIVED = "Received successfully"
+UNTOLD = 10.0  # seconds between looks for a message of which Flower said nothing
 
 
 @dataclass(frozen=True)
@@ -311,12 +312,12 @@ def live(
     from clients.app import app
     from clients.worker import Worker
 
-    arrives = threading.Event()
+    arrived = threading.Event()
 
     def told(line: str) -> None:
         logging.getLogger("heartfed").info("supernode: %s", line)
-        if ARRIVES in line:
-            arrives.set()
+        if ARRIVED in line:
+            arrived.set()
         if CONNECTED in line:
             home.admitted.touch()
             connected.set()
@@ -328,23 +329,25 @@ def live(
     node = Child(command, flower_environment(home.path / "flwr"), told)
     try:
         write_whole(home.state, json.dumps({"port": port}).encode())
-        work(worker, node, arrives)
+        work(worker, node, arrived)
     finally:
         node.stop()
         worker.close()
     return node
 
 
-def work(worker: "Worker", node: Child, arrives: threading.Event) -> None:
-    """Do the SuperNode's tasks until it ends, looking at once when something `arrives`."""
-    pace = Pace(most=0.5)
+def work(worker: "Worker", node: Child, arrived: threading.Event) -> None:
+    """Do the SuperNode's tasks until it ends, each once its message has `arrived`.
+
+    A task is there before its message: taken then, it waits whole seconds for the missing parts.
+    """
+    looked = time.monotonic()
     while node.ended is None:
-        if worker.take():
-            pace.again()
+        if arrived.wait(0.5) or time.monotonic() - looked > UNTOLD:
+            arrived.clear()
+            worker.take()
+            looked = time.monotonic()
         end_if_asked()
-        if arrives.wait(pace.pause()):
-            arrives.clear()
-            pace.again()
 
 
 def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: float) -> None:

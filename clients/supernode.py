@@ -8,7 +8,9 @@ a task that is never whole. A minute later Flower answers it in the place of a l
 from then on every reply waits until the next message comes.
 """
 
+import time
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 from flwr.supernode import start_client_internal as flower
@@ -17,6 +19,7 @@ from flwr.supernode.nodestate import NodeState
 
 from fl.processes import leave
 
+LOOK = 0.1  # seconds between looks for a reply; Flower's half a second is paid twice a round
 _pull = flower._pull_and_store_message
 
 
@@ -39,7 +42,8 @@ def main() -> int:
     Flower interrupts itself when it is refused, and from two threads at once: a second interrupt,
     while it leaves for the first, is the same end.
     """
-    flower._pull_and_store_message = pull  # type: ignore[assignment]  # it is called by keywords
+    pauses = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, LOOK)))
+    vars(flower).update(_pull_and_store_message=pull, time=pauses)
     try:
         flower_supernode()
     except SystemExit as end:

@@ -47,20 +47,19 @@ class Worker:
         """Let go of the connection."""
         self._taker.close()
 
-    def take(self) -> bool:
-        """Do one task if there is one; whether there was."""
+    def take(self) -> None:
+        """Do one task if there is one."""
         request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
         try:
             task = self._taker.AcquireTask(request)
         except httpx.TransportError:
-            return False  # the SuperNode is about to start, or has ended: its keeper will see
+            return  # the SuperNode is about to start, or has ended: its keeper will see
         if not task.token:
-            return False
+            return
         try:
             self._visit(task.token)
         except (httpx.HTTPError, ObjectPullError) as error:
             self._log.error("a visit was broken off: %s", error)
-        return True
 
     def _visit(self, token: str) -> None:
         client = RuntimeHttpClient.from_server_address(
