@@ -11,7 +11,7 @@ from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr and ray are imported
 from fl.config import RunConfig, load_config, need
-from fl.errors import ConfigError, DataError, FederationError
+from fl.errors import ConfigError, exit_code
 from fl.flags import add_settings
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder
@@ -90,20 +90,12 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 a user's mistake, 1 anything else."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    try:
-        config, options = settings(sys.argv[1:] if argv is None else argv)
-        run(config, options)
-    except (ConfigError, DataError) as error:
-        errors.print(f"run_sim.py: error: {error}")
-        return 2
-    except FederationError as error:
-        errors.print(f"run_sim.py: stopped: {error}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("run_sim.py: interrupted; what is done so far is in the run directory")
-        return 1
-    return 0
+
+    def act() -> int:
+        run(*settings(sys.argv[1:] if argv is None else argv))
+        return 0
+
+    return exit_code("run_sim.py", act, "interrupted; what is done so far is in the run directory")
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> Path:

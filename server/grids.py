@@ -25,6 +25,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fl.pace import Pace
 from fl.wire import pack, unpack
+from server.base import BaseGrid
 from server.workers import start_worker
 
 SERVER_NODE = 1  # Flower's own number for the SuperLink
@@ -32,7 +33,7 @@ WAIT = 0.5  # seconds a pull waits for the next reply
 AHEAD = 4  # visits left per worker from which on a worker is given the next one before it is free
 
 
-class SimulatedGrid(Grid):
+class SimulatedGrid(BaseGrid):
     """Nodes 1001, 1002, ... of a simulation, each acting for one partition."""
 
     pull_waits = True  # `pull_messages` returns when a reply is there: no need to sleep between
@@ -59,16 +60,6 @@ class SimulatedGrid(Grid):
     @property
     def run(self) -> Run:
         return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.contexts)
