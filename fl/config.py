@@ -123,6 +123,11 @@ class RunConfig(BaseModel):
         description="ray: worker processes; local: in this process, for debugging; flower: "
         "Flower's own simulation engine",
     )
+    ray_address: str = Field(
+        "",
+        description="an existing Ray cluster, whose machines need share no disk: HOST:PORT, or "
+        "auto for the one this machine belongs to",
+    )
     workers: int = Field(0, ge=0, description="worker processes (0: one per core)")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
     synthetic_records: int = Field(
@@ -151,6 +156,11 @@ class RunConfig(BaseModel):
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.imbalance == "auto":
             object.__setattr__(self, "imbalance", task.imbalance)
+        if self.ray_address and self.engine != "ray":
+            raise ValueError(
+                f"--ray-address is {self.ray_address!r}, but --engine is {self.engine!r}: only "
+                "ray runs on a cluster. A resumed run leaves its cluster with --ray-address ''."
+            )
         if self.synthetic_patients > self.synthetic_records:
             raise ValueError(
                 f"--synthetic-patients is {self.synthetic_patients}, but --synthetic-records is "
