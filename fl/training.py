@@ -39,7 +39,8 @@ class Plan:
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     imbalance: str = "none"  # a name of IMBALANCE
-    sgd: bool = False  # plain gradient steps, unclipped, instead of AdamW
+    sgd: bool = False  # gradient steps, unclipped, instead of AdamW
+    momentum: float = 0.0  # of sgd
     constant: bool = False  # `lr` throughout, no schedule
     restart: bool = False  # the schedule is over each visit instead of the whole run
     ema: float = 0.0  # decay per step of a running mean of the weights, which the visit ends with
@@ -199,7 +200,9 @@ def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> f
 def _optimizer(named: dict[str, nn.Parameter], plan: Plan) -> torch.optim.Optimizer:
     if plan.sgd:
         group = {"params": list(named.values()), "rate": 1.0}
-        return torch.optim.SGD([group], lr=plan.lr, weight_decay=plan.weight_decay)
+        return torch.optim.SGD(
+            [group], lr=plan.lr, weight_decay=plan.weight_decay, momentum=plan.momentum
+        )
     groups = [
         {"params": [p for n, p in named.items() if "rr" not in n], "rate": 1.0},
         {"params": [p for n, p in named.items() if "rr" in n], "rate": RR_RATE},
@@ -226,7 +229,7 @@ def _labels(batch: Batch, plan: Plan) -> Tensor:
 
 
 def _saved(optimizer: torch.optim.Optimizer, named: dict[str, nn.Parameter]) -> OptimizerState:
-    """AdamW's moments by parameter name."""
+    """The optimizer's moments by parameter name."""
     return {
         f"{name}/{key}": value.detach().cpu()
         for name, parameter in named.items()
