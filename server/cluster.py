@@ -18,14 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context, Message, MessageType
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
 
 import fl
 from fl import wire
@@ -35,7 +38,7 @@ from fl.errors import ConfigError, DataError, FederationError
 from fl.rundir import PACKAGES
 from fl.wire import Job
 from partitions.deal import CENTRAL, UNSEEN
-from server.grids import WAIT, RayGrid, Worker
+from server.grids import WAIT, SimulatedGrid, error_reply
 
 ANSWER, CONNECT, START = 5.0, 60.0, 120.0  # seconds for a port, for Ray, for the workers to begin
 LEAVE = 5.0  # seconds for the workers to tidy up
@@ -95,6 +98,21 @@ def _refuse_silence(address: str) -> None:
             f"--ray-address {address}: nothing answers there ({reason}). Start a cluster with "
             "`ray start --head`, or name the one there is."
         ) from None
+
+
+def simulate_on_cluster(
+    server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int
+) -> None:
+    """One federated training; raises what the ServerApp raises."""
+    with cluster_grid(client_app, job, n_sites) as (grid, on_cluster):
+        context = Context(
+            run_id=1,
+            node_id=1,
+            node_config=UserConfig(),
+            state=RecordDict(),
+            run_config=UserConfig({"job": on_cluster.model_dump_json()}),
+        )
+        server_app(grid, context)
 
 
 @contextlib.contextmanager
@@ -160,11 +178,11 @@ class Sender:
             return there.read(PIECE)
 
 
-class Visitor(Worker):
+class Visitor:
     """A worker that has a run directory of its own, with nothing in it that must last."""
 
     def __init__(self, client_app: ClientApp, partition: bytes) -> None:
-        super().__init__(client_app)
+        self._app = client_app
         self._folder = Path(tempfile.mkdtemp(prefix="heartfed-"))
         (self._folder / "partition.csv").write_bytes(partition)
 
@@ -201,7 +219,7 @@ class Visitor(Worker):
             (sites / path).parent.mkdir(parents=True, exist_ok=True)
             (sites / path).write_bytes(content)
         wire.relocate(message, str(self._folder), shards)
-        reply, context = self.handle(message, context)
+        reply = self._app(message, context)
         after = {
             path.relative_to(sites).as_posix(): path.read_bytes()
             for path in sites.rglob("*")
@@ -238,16 +256,19 @@ def _fetch_folder(path: Path, fetch: Any) -> int:
     return total
 
 
-class ClusterGrid(RayGrid):
-    """Clients on the machines of a cluster. A machine that is lost takes only its workers along."""
+class ClusterGrid(SimulatedGrid):
+    """Clients on workers of one core each, on the machines of a cluster.
 
-    worker = Visitor
+    A worker that dies or hangs is replaced, and its message is answered with an error. A machine
+    that is lost takes only its workers along.
+    """
 
     def __init__(self, client_app: ClientApp, job: Job, n_sites: int, n_gpus: float) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._job, self._log = job, logging.getLogger("heartfed")
+        super().__init__(n_sites)
+        self._ray, self._job, self._log = ray, job, logging.getLogger("heartfed")
         home = ray.get_runtime_context().get_node_id()
         here: Any = NodeAffinitySchedulingStrategy(home, soft=False)
         sender: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Sender)
@@ -260,12 +281,32 @@ class ClusterGrid(RayGrid):
         partition = (Path(job.workspace) / "partition.csv").read_bytes()
         rows = csv.DictReader(io.StringIO(partition.decode()))
         self._sites = sorted({row["site"] for row in rows} - {CENTRAL, UNSEEN})
-        self._partition = ray.put(partition)
-        super().__init__(client_app, n_sites, job.config.workers, n_gpus)
+        self._given = ray.put(client_app), ray.put(partition)
+        self._worker: Any = ray.remote(num_cpus=1, num_gpus=n_gpus, scheduling_strategy="SPREAD")(
+            Visitor
+        )
+        self._idle: list[Any] = []
+        self._queue: deque[Message] = deque()
+        self._running: dict[Any, tuple[Any, Message]] = {}  # future -> worker, message
+        for _ in range(job.config.workers):
+            self._add_worker()
 
     def _add_worker(self) -> None:
-        actor = self._actor.options(scheduling_strategy="SPREAD").remote(self._app, self._partition)
+        actor = self._worker.remote(*self._given)
         self._starting[actor.where.remote()] = actor
+
+    def submit(self, message: Message) -> None:
+        self._queue.append(message)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._queue and self._idle:
+            message, actor = self._queue.popleft(), self._idle.pop()
+            context = self.contexts[message.metadata.dst_node_id]
+            shards = self._folders[self._place[actor].node]
+            files = self._needed(message, context)
+            future = actor.visit.remote(message, context, shards, files)
+            self._running[future] = actor, message
 
     def begin(self) -> None:
         """Wait for all workers, and for every machine's copy; `ConfigError` if that fails."""
@@ -338,16 +379,42 @@ class ClusterGrid(RayGrid):
                 self._log.warning("a worker could not begin: %s", trouble)
         elif not self._running and not self._idle:
             raise FederationError("No worker of the cluster is left. Go on with --resume.")
-        return super().pull_messages(message_ids)
+        if not self._running:
+            return []
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=WAIT)
+        return [self._finish(future) for future in done]
 
-    def _hand_over(self, actor: Any, message: Message) -> Any:
-        context = self.contexts[message.metadata.dst_node_id]
-        shards = self._folders[self._place[actor].node]
-        return actor.visit.remote(message, context, shards, self._needed(message, context))
-
-    def _take(self, message: Message, future: Any) -> Message:
+    def _finish(self, future: Any) -> Message:
+        actor, message = self._running.pop(future)
         reply: Message
-        reply, self.contexts[message.metadata.dst_node_id], files = self._ray.get(future)
+        try:
+            reply, self.contexts[message.metadata.dst_node_id], files = self._ray.get(future)
+            self._keep(files)
+            self._idle.append(actor)
+        except self._ray.exceptions.RayTaskError as error:
+            reply = error_reply(message, error.cause)
+            self._idle.append(actor)
+        except self._ray.exceptions.RayError as error:  # or what it brought was lost
+            self._log.debug("a worker died", exc_info=error)
+            reply = error_reply(message, RuntimeError("its worker process died"))
+            self._ray.kill(actor)
+            self._add_worker()
+        self._dispatch()
+        return reply
+
+    def abandon(self, message_ids: Iterable[str]) -> None:
+        given_up = set(message_ids)
+        self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
+        for future, (actor, message) in list(self._running.items()):
+            if message.metadata.message_id in given_up:
+                # The client may hang for ever, and only its process can be ended.
+                del self._running[future]
+                self._ray.kill(actor)
+                self._add_worker()
+        self._dispatch()
+
+    def _keep(self, files: Files) -> None:
+        """What a site keeps goes into the run directory."""
         sites = Path(self._job.workspace) / SITES
         for path, content in files.items():
             (sites / path).parent.mkdir(parents=True, exist_ok=True)
@@ -355,7 +422,6 @@ class ClusterGrid(RayGrid):
             if (folder := (sites / path).parent).name in FOR_TRAINING:
                 for old in sorted(folder.glob("[0-9]*"))[:-LAST]:
                     old.unlink()
-        return reply
 
     def _needed(self, message: Message, context: Context) -> Files:
         """Of what the site keeps, the last of each kind from before the visit."""
@@ -382,4 +448,5 @@ class ClusterGrid(RayGrid):
         leaving = [actor.leave.remote() for actor in self._idle]
         if leaving:
             self._ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE)
-        super().close()
+        for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
+            self._ray.kill(actor)

@@ -148,23 +148,19 @@ class RayGrid(SimulatedGrid):
     An actor that dies or hangs is replaced, and its message is answered with an error.
     """
 
-    worker: type[Worker] = Worker  # what an actor is
-
     def __init__(self, client_app: ClientApp, n_nodes: int, workers: int, n_gpus: float) -> None:
         import ray  # here: a deployed run has no use for it
 
         super().__init__(n_nodes)
         self._ray = ray
         self._app = ray.put(client_app)
-        self._actor: Any = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(self.worker)
-        self._idle: list[Any] = []
+        self._actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker)
+        self._idle = [self._new_actor() for _ in range(workers)]
         self._queue: deque[Message] = deque()
         self._running: dict[Any, tuple[Any, Message]] = {}  # future -> (actor, message)
-        for _ in range(workers):
-            self._add_worker()
 
-    def _add_worker(self) -> None:
-        self._idle.append(self._actor.remote(self._app))
+    def _new_actor(self) -> Any:
+        return self._actor.remote(self._app)
 
     def submit(self, message: Message) -> None:
         self._queue.append(message)
@@ -173,17 +169,8 @@ class RayGrid(SimulatedGrid):
     def _dispatch(self) -> None:
         while self._queue and self._idle:
             message, actor = self._queue.popleft(), self._idle.pop()
-            self._running[self._hand_over(actor, message)] = (actor, message)
-
-    def _hand_over(self, actor: Any, message: Message) -> Any:
-        """The future of a visit."""
-        return actor.handle.remote(message, self.contexts[message.metadata.dst_node_id])
-
-    def _take(self, message: Message, future: Any) -> Message:
-        """What a visit that is over has brought."""
-        reply: Message
-        reply, self.contexts[message.metadata.dst_node_id] = self._ray.get(future)
-        return reply
+            context = self.contexts[message.metadata.dst_node_id]
+            self._running[actor.handle.remote(message, context)] = (actor, message)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         if not self._running:
@@ -193,18 +180,17 @@ class RayGrid(SimulatedGrid):
 
     def _finish(self, future: Any) -> Message:
         actor, message = self._running.pop(future)
+        reply: Message
         try:
-            reply = self._take(message, future)
-            self._idle.append(actor)
+            reply, context = self._ray.get(future)
+            self.contexts[message.metadata.dst_node_id] = context
         except self._ray.exceptions.RayTaskError as error:
             reply = error_reply(message, error.cause)
-            self._idle.append(actor)
-        except self._ray.exceptions.RayError as error:
-            # Or the machine that holds the reply was lost, which its worker may not know.
+        except self._ray.exceptions.RayActorError as error:
             logging.getLogger("heartfed").debug("a worker died", exc_info=error)
             reply = error_reply(message, RuntimeError("its worker process died"))
-            self._ray.kill(actor)
-            self._add_worker()
+            actor = self._new_actor()
+        self._idle.append(actor)
         self._dispatch()
         return reply
 
@@ -216,7 +202,7 @@ class RayGrid(SimulatedGrid):
                 # The client may hang for ever, and only its process can be ended.
                 del self._running[future]
                 self._ray.kill(actor)
-                self._add_worker()
+                self._idle.append(self._new_actor())
         self._dispatch()
 
     def close(self) -> None:

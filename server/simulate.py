@@ -21,17 +21,19 @@ OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes thro
 def simulate(server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int) -> None:
     """One federated training; raises what the ServerApp raises."""
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    if job.config.ray_address:
+        from server.cluster import simulate_on_cluster
+
+        simulate_on_cluster(server_app, client_app, job, n_sites)
+        return
+    run_config = UserConfig({"job": job.model_dump_json()})
     engine = job.config.engine
     if engine == "flower":
         _flower(server_app, client_app, job, n_sites)
         return
-    if job.config.ray_address:
-        from server.cluster import cluster_grid
-
-        with cluster_grid(client_app, job, n_sites) as (cluster, job):
-            server_app(cluster, _context(job))
-        return
-    context = _context(job)
+    context = Context(
+        run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=run_config
+    )
     if engine == "local":
         server_app(LocalGrid(client_app, n_sites), context)
         return
@@ -41,17 +43,6 @@ def simulate(server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: in
             server_app(grid, context)
         finally:
             grid.close()
-
-
-def _context(job: Job) -> Context:
-    """What the ServerApp is told."""
-    return Context(
-        run_id=1,
-        node_id=1,
-        node_config=UserConfig(),
-        state=RecordDict(),
-        run_config=UserConfig({"job": job.model_dump_json()}),
-    )
 
 
 def n_workers(job: Job, n_sites: int) -> int:
