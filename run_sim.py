@@ -9,18 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-import fl  # first: it turns telemetry off before flwr and ray are imported
+import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.config import RunConfig, load_config, need
 from fl.errors import ConfigError, exit_code
 from fl.flags import add_settings
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder
 from fl.tasks import TASKS
-
-# Flags of the design that this version does not serve: refused, never ignored.
-LATER = {
-    "--ray-address": "an existing Ray cluster",
-}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,8 +48,6 @@ def parser() -> argparse.ArgumentParser:
         default=False,
         help="also write curves for TensorBoard into the run directory",
     )
-    for flag, what in LATER.items():
-        made.add_argument(flag, nargs="?", const="", help=f"{what} (not in this version)")
     return made
 
 
@@ -62,9 +55,6 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
     """The run's configuration and the options that are not part of it."""
     options = parser().parse_args(argv)
     given = vars(options)
-    for flag, what in LATER.items():
-        if flag[2:].replace("-", "_") in given:
-            raise ConfigError(f"{flag}: {what} is not in this version ({fl.__version__}).")
     flags = {name: given[name] for name in RunConfig.model_fields if name in given}
     if "resume" in given:
         if "config" in given:
@@ -114,6 +104,10 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     from server.workers import Crew
 
     check_device(config.device)
+    if config.ray_address:
+        from server.cluster import check_cluster
+
+        check_cluster(config.ray_address)
     if options.tensorboard:
         check_tensorboard()
     # A pipe has no width; tables are made to fit 100 columns.

@@ -39,7 +39,8 @@ class Plan:
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     imbalance: str = "none"  # a name of IMBALANCE
-    sgd: bool = False  # plain gradient steps, unclipped, instead of AdamW
+    sgd: bool = False  # gradient steps, unclipped, instead of AdamW
+    momentum: float = 0.0  # of sgd
     constant: bool = False  # `lr` throughout, no schedule
     restart: bool = False  # the schedule is over each visit instead of the whole run
     ema: float = 0.0  # decay per step of a running mean of the weights, which the visit ends with
@@ -251,7 +252,9 @@ def _parts(named: dict[str, nn.Parameter], row: Tensor) -> dict[str, Tensor]:
 def _optimizer(rows: Rows, plan: Plan) -> torch.optim.Optimizer:
     if plan.sgd:
         group = {"params": list(rows.weights), "rate": 1.0}
-        return torch.optim.SGD([group], lr=plan.lr, weight_decay=plan.weight_decay)
+        return torch.optim.SGD(
+            [group], lr=plan.lr, weight_decay=plan.weight_decay, momentum=plan.momentum
+        )
     groups = [{"params": [w], "rate": r} for w, r in zip(rows.weights, rows.rates, strict=True)]
     return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
 

@@ -222,6 +222,12 @@ def read_job(message: Message) -> Job:
     return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
 
 
+def relocate(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
+    """Let a request of a simulation name the folders of the machine that serves it."""
+    job = read_job(message).model_copy(update={"workspace": workspace, "shards": shards})
+    message.content.config_records[CONFIG]["job"] = job.model_dump_json()
+
+
 def read_round(message: Message) -> int:
     """The round a request belongs to, from 1."""
     return int(str(message.content.config_records[CONFIG]["server-round"]))

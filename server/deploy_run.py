@@ -34,7 +34,7 @@ from server.superlink import run_state, stop_run
 
 # Settings that say how a simulation makes hospitals; here they are real.
 SIMULATED = frozenset(
-    {"task", "data", "partition", "alpha", "holdout", "skew", "engine", "workers"}
+    {"task", "data", "partition", "alpha", "holdout", "skew", "engine", "ray_address", "workers"}
     | {"synthetic_records", "synthetic_patients", "device", "compare", "seeds"}
 )
 LOOK = 0.2  # seconds between looks at a run's progress

@@ -27,6 +27,11 @@ def simulate(
     `crew`: Ray with workers of this run, if they were started before.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    if job.config.ray_address:
+        from server.cluster import simulate_on_cluster
+
+        simulate_on_cluster(server_app, client_app, job, n_sites)
+        return
     run_config = UserConfig({"job": job.model_dump_json()})
     engine = job.config.engine
     if engine == "flower":

@@ -242,3 +242,15 @@ def test_predictions_are_probabilities_of_seven_decimals(beats):
 
 def test_nobody_gets_no_prediction(few):
     assert predict(fresh(), few.take(np.zeros(0, dtype=np.int64))).shape == (0, 9)
+
+
+def test_sgd_goes_on_with_the_momentum_of_its_last_visit(few):
+    plan = replace(PLAN, sgd=True, momentum=0.9, constant=True, weight_decay=0.0, batch_size=999)
+    first, network = get_weights(fresh()), fresh()
+    second, fitted = weights_after(few, plan, network)  # one step
+    fresh_start, _ = weights_after(few, plan, copy.deepcopy(network))
+    kept, _ = weights_after(few, plan, copy.deepcopy(network), state=fitted.state)
+    assert fitted.steps == 1
+    for name, value in kept.items():
+        step = 0.9 * (second[name] - first[name])
+        np.testing.assert_allclose(value, fresh_start[name] + step, atol=1e-6)
