@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import beat
-from beat_tables import cv_tables, ds2_tables
+from beat_tables import RICH, cv_tables, ds2_tables
 from kept import put_between_marks
 
 from fl.cache import prepare
 from fl.cohort import Cohort
 from fl.datasets.mitdb import DS1, DS2, MITDB
+from fl.ecg import Annotations, Record
 from fl.tasks import BEAT
 
 
@@ -76,6 +78,42 @@ def test_cross_validation_counts_each_recipes_trainings():
     lines = cv_tables(content(**{"cv/as proposed/0": run(), "cv/as proposed/1": run()}))
     assert lines[-1].startswith("| as proposed | ")
     assert lines[-1].endswith("| 2 |")
+
+
+def test_stretches_rich_in_s_have_their_own_column_and_are_in_no_other():
+    plain, rich = run(), run() | {f"209{RICH}": np.diag([0, 30, 0, 0, 0]).tolist()}
+    rich[f"209{RICH}"][1][0] = 10
+    rows = [
+        cv_tables(content(**{"cv/as proposed/0": one}))[-1].split("|")[1:-1]
+        for one in (plain, rich)
+    ]
+    assert rows[0][:6] == rows[1][:6]
+    assert rows[0][6].strip() == "n/a (n/a, n/a)"
+    assert rows[1][6].strip() == "0.857 (0.750, 1.000)"
+
+
+def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
+    """Of beats 20 to 39 most are S; earlier ones have no part in their features."""
+    symbols = np.array(["N"] * 60)
+    symbols[20:34] = "A"
+    places = 360 + 300 * np.arange(60) - 100 * (symbols == "A")
+    record = Record(
+        source="mitdb",
+        name="100",
+        patient="100",
+        signal=np.random.default_rng(0).normal(size=(1, 360 + 300 * 61)).astype(np.float32),
+        leads=("II",),
+        fs=360.0,
+        labels=None,
+        annotations=Annotations(samples=places, symbols=tuple(symbols), rhythms=("",) * 60),
+    )
+    monkeypatch.setattr(beat, "DS1", ("100",))
+    monkeypatch.setattr(beat, "MITDB", SimpleNamespace(read=lambda data, name: record))
+    found = beat.stretches_of_s(Path())
+    alone = BEAT.cut(record).features[20:40]
+    assert found.labels.argmax(axis=1).tolist() == [1] * 14 + [0] * 6
+    assert found.column("recordings").tolist() == ["100"] * 20
+    assert not np.allclose(found.column("features"), alone, atol=0.1)
 
 
 def test_what_is_done_is_not_done_again_unless_settings_change(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fl.models import CNN1D
 from fl.models.blocks import LeadStem, RRBranch, Silence, group_norm, mean_and_max
 
 
@@ -38,6 +39,27 @@ def test_the_rr_branch_makes_its_own_of_the_features_and_nothing_of_none():
     features = torch.randn(3, 4)
     assert RRBranch(4, hidden=5)(features).shape == (3, 5)
     assert RRBranch(0)(features[:, :0]).shape == (3, 0)
+
+
+def test_only_the_early_features_tell_the_second_class_from_the_first():
+    torch.manual_seed(0)
+    network = CNN1D(width=8, depth=2, early=(1, 3)).build(
+        leads=2, samples=64, features=5, classes=4
+    )
+    network.eval()
+    signal, mask, features = torch.randn(1, 2, 64), torch.ones(1, 2), torch.randn(1, 5)
+
+    def second_against_first(signal, features):
+        logits = network(signal, mask, features)
+        return (logits[:, 1] - logits[:, 0]).item()
+
+    before = second_against_first(signal, features)
+    assert second_against_first(-signal, features) == pytest.approx(before, abs=1e-5)
+    for column in range(5):
+        other = features.clone()
+        other[:, column] += 2
+        moved = second_against_first(signal, other) != pytest.approx(before, abs=1e-5)
+        assert moved == (column in (1, 3))
 
 
 def test_a_silenced_signal_is_zero_for_whole_examples_and_in_training_only():
