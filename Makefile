@@ -18,7 +18,7 @@ sim: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-# Hospitals in network namespaces of their own; needs the right to make these.
+# Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster.
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 

@@ -4,22 +4,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from rich.console import Console
 
-import fl  # first: it turns telemetry off before flwr and ray are imported
+import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.config import RunConfig, load_config, need
-from fl.errors import ConfigError, DataError, FederationError
+from fl.errors import ConfigError, exit_code
 from fl.flags import add_settings
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder
 from fl.tasks import TASKS
-
-# Flags of the design that this version does not serve: refused, never ignored.
-LATER = {
-    "--ray-address": "an existing Ray cluster",
-}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +48,6 @@ def parser() -> argparse.ArgumentParser:
         default=False,
         help="also write curves for TensorBoard into the run directory",
     )
-    for flag, what in LATER.items():
-        made.add_argument(flag, nargs="?", const="", help=f"{what} (not in this version)")
     return made
 
 
@@ -61,9 +55,6 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
     """The run's configuration and the options that are not part of it."""
     options = parser().parse_args(argv)
     given = vars(options)
-    for flag, what in LATER.items():
-        if flag[2:].replace("-", "_") in given:
-            raise ConfigError(f"{flag}: {what} is not in this version ({fl.__version__}).")
     flags = {name: given[name] for name in RunConfig.model_fields if name in given}
     if "resume" in given:
         if "config" in given:
@@ -89,20 +80,12 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 a user's mistake, 1 anything else."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    try:
-        config, options = settings(sys.argv[1:] if argv is None else argv)
-        run(config, options)
-    except (ConfigError, DataError) as error:
-        errors.print(f"run_sim.py: error: {error}")
-        return 2
-    except FederationError as error:
-        errors.print(f"run_sim.py: stopped: {error}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("run_sim.py: interrupted; what is done so far is in the run directory")
-        return 1
-    return 0
+
+    def act() -> int:
+        run(*settings(sys.argv[1:] if argv is None else argv))
+        return 0
+
+    return exit_code("run_sim.py", act, "interrupted; what is done so far is in the run directory")
 
 
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
@@ -118,8 +101,13 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     from server.repeats import run_repeats
     from server.run import Session, chosen, run_once
     from server.simulate import check_device
+    from server.workers import Crew
 
     check_device(config.device)
+    if config.ray_address:
+        from server.cluster import check_cluster
+
+        check_cluster(config.ray_address)
     if options.tensorboard:
         check_tensorboard()
     # A pipe has no width; tables are made to fit 100 columns.
@@ -134,18 +122,23 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     else:
         folder = make_folder(Path(options.out), options.name)
         record = RunRecord.new(folder, config, choice.synthetic)
-    session = Session(
-        client_app=client_app,
-        console=console,
-        quiet=options.quiet,
-        pages=not options.no_pages,
-        tensorboard=options.tensorboard,
-        cache_dir=getattr(options, "cache_dir", None),
-    )
-    if config.seeds:
-        run_repeats(session, config, choice, record)
-    else:
-        run_once(session, config, choice, record)
+    with ExitStack() as stack:
+        crew = None
+        if config.engine == "ray":
+            crew = stack.enter_context(closing(Crew(config, ["clients.app"])))
+        session = Session(
+            client_app=client_app,
+            console=console,
+            quiet=options.quiet,
+            pages=not options.no_pages,
+            tensorboard=options.tensorboard,
+            cache_dir=getattr(options, "cache_dir", None),
+            crew=crew,
+        )
+        if config.seeds:
+            run_repeats(session, config, choice, record)
+        else:
+            run_once(session, config, choice, record)
     return record.folder
 
 

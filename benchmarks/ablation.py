@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 from kept import Kept, put_between_marks
-from rhythm import PROPOSED, arguments, chosen_of, rows_of, stamp, study_of, validation_row
+from rhythm import (
+    PROPOSED,
+    TRIAL_EPOCHS,
+    arguments,
+    chosen_of,
+    rows_of,
+    stamp,
+    study_of,
+    validation_row,
+)
 from rhythm_cv import Recipe
 from rhythm_tables import MAIN, choice_table, named
 
@@ -29,7 +38,12 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "plain stem at 125 steps and three blocks": {"stem": "conv", "stride": 8, "depth": 3},
 }
 RECIPES: dict[str, Recipe] = {
-    name: replace(PROPOSED, model="reslstm_temporalse", switches=tuple(switches.items()))
+    name: replace(
+        PROPOSED,
+        model="reslstm_temporalse",
+        epochs=TRIAL_EPOCHS,
+        switches=tuple(switches.items()),
+    )
     for name, switches in SWITCHES.items()
 }
 

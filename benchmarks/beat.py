@@ -3,8 +3,8 @@
     python benchmarks/beat.py --data-dir DATA [--seeds 0,1,2] [--cv] [--detector xqrs] [--causal]
 
 `--cv` is the cross-validation over the records of DS1 by which every setting was chosen; it never
-opens DS2. It also judges the stretches of DS1 in which at least half the beats are S, each as if it
-were a whole recording: there an S beat is the usual one. Finished trainings are kept in --json, and
+opens DS2. It also judges DS1's bursts of S beats, at least half of them S, each as if it were a
+whole recording: there an S beat is the usual one. Finished trainings are kept in --json, and
 a second call goes on from there. The tables go to docs/results.md, between `<!-- beat -->`
 and `<!-- /beat -->`.
 """

@@ -11,7 +11,7 @@ from fl.labels import BEAT_CLASSES
 Results = Mapping[str, Any]
 LOUD = "232"  # three quarters of the S beats of DS2
 LOUD_CV = "209"  # four tenths of those of DS1
-RICH = " rich in S"  # after a record's name: its stretches in which at least half the beats are S
+RICH = " rich in S"  # after a record's name: its bursts of S beats, each cut as a recording
 
 TITLES = {
     "standard": "Standard: DS1 to DS2",
@@ -161,8 +161,9 @@ def cv_tables(content: Results) -> list[str]:
         "",
         "Five folds of patients; every record is judged by a network that did not see it. Each "
         f"line changes one thing. Beats pooled; record {LOUD_CV} has four tenths of the S beats. "
-        "Rich in S: every stretch of 20 beats of which at least half are S, as if it were a whole "
-        "recording, so that its median beat, intervals and neighbours are an S beat's.",
+        "Rich in S: each burst of S beats with five beats on either side, where at least half are "
+        "S, as if it were a whole recording, so that its median beat, intervals and neighbours "
+        "are an S beat's; n/a where a recipe was trained before this was measured.",
         "",
         "| recipe | macro-F1 | S F1 (Se, +P) | V F1 (Se, +P) | "
         f"S F1 without {LOUD_CV} | accuracy | rich in S: S F1 (Se, +P) | seeds |",

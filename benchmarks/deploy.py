@@ -2,7 +2,8 @@
 
 `python benchmarks/deploy.py` starts a SuperLink, a gate and three sites as separate processes with
 TLS and keys, on synthetic recordings, trains, and prints for each round its seconds, those of
-its two longest visits, and the rest. `--json` prints the same for other programmes.
+its two longest visits, and the rest; then what a visit waits for at its site. `--json` prints the
+same for other programmes.
 """
 
 import argparse
@@ -14,11 +15,16 @@ import signal
 import statistics
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 VISIT = re.compile(r"visit: (\w+), ([0-9.]+) s")
+# A line of a site's log that tells of a message: when, and what.
+STEP = re.compile(r"^(\S+ \S+) .*?(Receiving|visit|Sending|Sent successfully)\b.*$", re.MULTILINE)
+STEPS = ("Receiving", "visit", "Sending", "Sent successfully")  # of one message, in order
+Row = dict[str, float]
 LIMIT = 6.0  # seconds of a round beyond training
 
 
@@ -32,11 +38,12 @@ def main() -> int:
     options = made.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder), options)
+        rows, waits = measure(Path(folder), options)
     later = [row["beyond"] for row in rows[1:]] or [rows[0]["beyond"]]
     found = {
         "rounds": rows,
         "median_beyond": round(statistics.median(later), 2),
+        "at_the_site": waits,
         "limit": LIMIT,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -48,8 +55,8 @@ def main() -> int:
     return int(found["median_beyond"] > LIMIT)
 
 
-def measure(base: Path, options: argparse.Namespace) -> list[dict[str, float]]:
-    """Each round's seconds, and those of its longest visits."""
+def measure(base: Path, options: argparse.Namespace) -> tuple[list[Row], Row]:
+    """Each round's seconds and those of its longest visits; what a visit waits for at its site."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deploy")]
     from federations import SITES, Federation, write_folder
 
@@ -69,12 +76,28 @@ def measure(base: Path, options: argparse.Namespace) -> list[dict[str, float]]:
         )
         logs = [federation.home(site) / "logs" / "site.log" for site in SITES]
         visits = [VISIT.findall(log.read_text()) for log in logs]
+        waits = waits_of([log.read_text() for log in logs])
         with (base / "runs" / "run" / "rounds.csv").open(newline="") as file:
             seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return [row(number, taken, visits) for number, taken in enumerate(seconds)]
+    return [row(number, taken, visits) for number, taken in enumerate(seconds)], waits
 
 
-def row(number: int, taken: float, visits: list[list[tuple[str, str]]]) -> dict[str, float]:
+def waits_of(logs: list[str]) -> Row:
+    """Mean seconds of a visit, over all sites, beside the visit itself."""
+    found: dict[str, list[float]] = {"message arrives": [], "reply is found": [], "reply goes": []}
+    for log in logs:
+        steps = [(datetime.strptime(m[1], "%Y-%m-%d %H:%M:%S,%f"), m) for m in STEP.finditer(log)]
+        times = [at.timestamp() for at, _ in steps]
+        for i in range(len(steps) - 3):
+            if [step[2] for _, step in steps[i : i + 4]] == list(STEPS):
+                visit = float(VISIT.search(steps[i + 1][1][0])[2])
+                found["message arrives"].append(times[i + 1] - times[i] - visit)
+                found["reply is found"].append(times[i + 2] - times[i + 1])
+                found["reply goes"].append(times[i + 3] - times[i + 2])
+    return {what: round(statistics.mean(taken), 3) for what, taken in found.items()}
+
+
+def row(number: int, taken: float, visits: list[list[tuple[str, str]]]) -> Row:
     """One round: what it took, and how much of that its longest visits were."""
     longest = {
         kind: max(float([s for k, s in site if k == kind][number]) for site in visits)
@@ -92,6 +115,8 @@ def show(found: dict[str, Any]) -> None:
             f"{r['round']:5} {r['seconds']:8.2f} {r['train']:9.2f} {r['evaluate']:11.2f} "
             f"{r['beyond']:7.2f}"
         )
+    waits = ", ".join(f"{what} {taken:.2f} s" for what, taken in found["at_the_site"].items())
+    print(f"two visits a round, each beside the visit itself: {waits} (means)")
     print(
         f"median of the rounds after the first: {found['median_beyond']} s beyond training "
         f"(at most {LIMIT:g}); {found['cores']} cores, load {found['load']:.1f}"

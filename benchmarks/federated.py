@@ -23,26 +23,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
 from kept import Kept, command, machine, put_between_marks
 
+from clients.app import app as client_app
 from fl.cache import default_cache_dir
 from fl.cohort import Cohort
-from fl.config import load_config
+from fl.config import POOLED, load_config
 from fl.metrics import scores
 from fl.models import build_network
 from fl.tasks import RHYTHM
-from fl.training import Plan, fit, mean_loss, predict
+from fl.training import mean_loss, predict
 from fl.weights import load_weights, set_weights
 from fl.wire import Job
-from partitions.splits import TRAIN, VAL
+from partitions.deal import open_partition
+from partitions.splits import VAL
+from server.app import Silent, initial_weights
+from server.compare import alone_parts
+from server.rounds import roll_call
+from server.simulate import simulate
 
-POOLED = "pooled (no federation)"
+ALL_AS_ONE = "pooled (no federation)"
 ONE_EPOCH = "one local epoch, more rounds"
 TWICE_THE_EPOCHS = "twice the local epochs, half the rounds"
 # Passes over the records are the same in every row: rounds x local epochs.
 STUDY: dict[str, dict[str, Any]] = {
-    POOLED: {},
+    ALL_AS_ONE: {},
     "as shipped": {},
     ONE_EPOCH: {},
     TWICE_THE_EPOCHS: {},
@@ -90,19 +97,18 @@ def run(case: Case) -> dict[str, Any]:
     """Make the run in a folder of its own and measure its best round on validation."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        pooled = case.name == POOLED
+        pooled = case.name == ALL_AS_ONE
         settings = dict(case.settings) | {"seed": case.seed}
         # A pooled training needs the deal of the patients and nothing of the rounds.
         flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if pooled else {}))
         _quietly(case, flags, folder)
-        job = _job(Path(folder) / "run")
+        job = job_of(Path(folder) / "run")
         if pooled:
-            network = train_pooled(job, settings)
+            config = load_config(job.config.model_dump() | settings)
+            best = train_pooled(job.model_copy(update={"config": config}))
         else:
-            network = build_network(job.config.model, RHYTHM)
-            path = Path(folder) / "run" / "weights" / f"{job.strategy}-best.safetensors"
-            set_weights(network, load_weights(path))
-        return measured(job, network) | {"seconds": time.monotonic() - began}
+            best = Path(folder) / "run" / "weights" / f"{job.strategy}-best.safetensors"
+        return measured(job, best) | {"seconds": time.monotonic() - began}
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
@@ -123,7 +129,7 @@ def _quietly(case: Case, flags: Sequence[str], folder: str) -> None:
         raise RuntimeError(f"{case.name}: {out.getvalue()[-500:]}")
 
 
-def _job(folder: Path) -> Job:
+def job_of(folder: Path) -> Job:
     """The job of a finished run."""
     found = json.loads((folder / "run.json").read_text())
     return Job(
@@ -136,40 +142,29 @@ def _job(folder: Path) -> Job:
 
 def of_sites(job: Job, split: str) -> Cohort:
     """One split of all sites together."""
-    from partitions.deal import open_partition
-
     path = Path(job.workspace) / "partition.csv"
     cohort, partition = open_partition(path, RHYTHM, job.shards)
     rows = [partition.rows(site, split) for site in partition.sites]
     return cohort.take(np.sort(np.concatenate(rows)))
 
 
-def train_pooled(job: Job, settings: Mapping[str, Any]) -> torch.nn.Module:
-    """One model on all sites' training records, for as many passes as a federation makes."""
-    from server.app import initial_weights
+def train_pooled(job: Job) -> Path:
+    """Train one model on all sites' training records as `--compare` does; its best weights."""
+    made = ServerApp()
 
-    config = load_config({k: v for k, v in settings.items() if k != "strategy"})
-    network = build_network(config.model, RHYTHM)
-    set_weights(network, initial_weights(job))
-    plan = Plan(
-        seed=config.seed,
-        site="pooled",
-        round=1,
-        rounds=1,
-        epochs=config.rounds * config.local_epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        per_recording=config.per_recording,
-        augment=config.augmentations,
-        imbalance=config.imbalance,
-    )
-    fit(network, of_sites(job, TRAIN), plan)
-    return network
+    @made.main()
+    def main(grid: Grid, context: Context) -> None:
+        federation = roll_call(grid, job, Silent())
+        alone_parts(federation, initial_weights(job), names=(POOLED,))
+
+    simulate(made, client_app, job, job.expected)
+    return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
 
 
-def measured(job: Job, network: torch.nn.Module) -> dict[str, Any]:
+def measured(job: Job, weights: Path) -> dict[str, Any]:
     """Validation of all sites together: loss, and macro-AUROC by source."""
+    network = build_network(job.config.model, RHYTHM)
+    set_weights(network, load_weights(weights))
     cohort = of_sites(job, VAL)
     p = predict(network, cohort)
     by_source = {}

@@ -50,10 +50,10 @@ def machine(device: str) -> str:
     return f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores, {device}"
 
 
-def command(script: str) -> str:
+def command(script: str, data: bool = True) -> str:
     """The command that was given, without the folders of this machine."""
     words = iter(sys.argv[1:])
-    kept = [f"python benchmarks/{script} --data-dir DATA"]
+    kept = [f"python benchmarks/{script}", *(["--data-dir DATA"] if data else [])]
     for word in words:
         if word in PLACES:
             next(words, None)

@@ -10,11 +10,11 @@ is that of `run_sim.py` alone. Prints a table and writes it, with machine and da
 import argparse
 import contextlib
 import json
+import os
 import platform
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from watch import Watch
 
 import run_sim
 from clients import fit
@@ -42,34 +43,6 @@ from server.compare import alone_parts
 from server.results import held_by_server
 from server.rounds import roll_call
 from server.simulate import simulate
-
-
-class PeakMemory:
-    """The most memory this process and its children held together, sampled every 0.2 s.
-
-    Counts proportional set size: a page shared by three processes counts a third for each.
-    """
-
-    def __enter__(self) -> "PeakMemory":
-        self.peak, self._stop = 0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        me = psutil.Process()
-        while not self._stop.wait(0.2):
-            total = 0
-            for process in [me, *me.children(recursive=True)]:
-                try:
-                    total += process.memory_full_info().pss
-                except (psutil.Error, OSError):
-                    continue
-            self.peak = max(self.peak, total)
 
 
 def central(job: Job, weights: Weights, val: dict[str, Tally]) -> dict[str, Any]:
@@ -152,7 +125,7 @@ def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
     """Everything for one seed."""
     flags = [*flags, "--seed", str(seed), "--out", str(out)]
     began = time.monotonic()
-    with PeakMemory() as memory:
+    with Watch(os.getpid()) as memory:
         if run_sim.main([*flags, "--name", f"main-{seed}"]) != 0:
             sys.exit(1)
     seconds = time.monotonic() - began

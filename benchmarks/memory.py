@@ -15,28 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
+from watch import memory_of
 
 EARLY = 5  # the round that the last one is compared with
 MOST = 1.2  # times its memory
 
 SMALL = ("--data", "synthetic", "--synthetic-records", "60", "--local-epochs", "1")
-
-
-def memory_of(pid: int) -> int:
-    """Bytes of a process and all its descendants, shared pages counted once."""
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for process in processes:
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # it ended while we looked
-    return total
 
 
 def rounds_done(path: Path) -> int:

@@ -40,7 +40,7 @@ class Recipe:
 
     model: str = RHYTHM.model
     switches: tuple[tuple[str, Any], ...] = ()  # options of the model that are not its defaults
-    epochs: int = 20
+    epochs: int = 40
     lr: float = 2e-3
     weight_decay: float = 0.01
     batch_size: int = 16

@@ -5,7 +5,9 @@
 For each network: records per second of whole training steps as `fl.training.fit` does them
 (batches cut from the cache, augmentation, forward, backward, AdamW), of forward and backward
 alone, and of prediction; the floating-point operations of a step; and the share of the rate at
-which this thread multiplies matrices. Turns are interleaved and the fastest of each is taken.
+which this thread multiplies matrices. `plain` is the default network with its training step
+written plainly in eager torch (`plain.py`), and the ratio between the two is printed. Turns are
+interleaved and the fastest of each is taken.
 Data: synthetic twelve-lead recordings, (12, 1000) samples at a time.
 """
 
@@ -21,6 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from kept import machine
+from plain import PlainResLSTM, loss_of
+from plain import train as train_plainly
 from torch.utils.flop_counter import FlopCounterMode
 
 from fl.cache import prepare
@@ -31,6 +35,7 @@ from fl.tasks import RHYTHM
 from fl.training import Plan, fit, one_thread, predict, task_loss
 
 NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
+DEFAULT, PLAIN = RHYTHM.model, "plain"
 BATCH = RHYTHM.batch_size
 SIDE = 1024  # of the matrices that are multiplied
 
@@ -109,6 +114,30 @@ def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
     }
 
 
+def measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    """One turn of the plain default network: records per second."""
+    torch.manual_seed(0)
+    network = PlainResLSTM()
+    n, seen = len(cohort), sum(len(b.signal) for b in batches)
+
+    def steps() -> None:
+        for batch in batches:
+            network.zero_grad()
+            loss_of(network(batch.signal, batch.lead_mask), batch.labels).backward()
+
+    @torch.no_grad()
+    def apply() -> None:
+        network.eval()
+        for batch in batches:
+            network(batch.signal, batch.lead_mask)
+
+    return {
+        "training": n / timed(lambda: train_plainly(network, cohort.shards[0], BATCH, 2e-3)),
+        "forward and backward": seen / timed(steps),
+        "prediction": seen / timed(apply),
+    }
+
+
 def main() -> None:
     """Measure in turns, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
@@ -124,7 +153,8 @@ def main() -> None:
         starts = np.zeros(len(cohort), dtype=np.int64)
         batches = [cohort.batch(order[i : i + BATCH], starts[:BATCH]) for i in range(0, 128, BATCH)]
         turns = [
-            {name: measure(name, cohort, batches) for name in NETWORKS}
+            {PLAIN: measure_plain(cohort, batches)}
+            | {name: measure(name, cohort, batches) for name in NETWORKS}
             for _ in range(options.turns)
         ]
     rate = multiply_rate()
@@ -135,8 +165,8 @@ def main() -> None:
         f"| MFLOP per record | share of the rate | s for {options.records:,} records |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name in NETWORKS:
-        network = build_network(name, RHYTHM)
+    for name in (PLAIN, *NETWORKS):
+        network = build_network(DEFAULT if name == PLAIN else name, RHYTHM)
         best = {key: max(turn[name][key] for turn in turns) for key in turns[0][name]}
         flops = operations(network, batches[0])
         share = flops * best["forward and backward"] / rate
@@ -147,6 +177,9 @@ def main() -> None:
             f"| {name} | {parameters(network):,} | {' | '.join(cells)} | {flops / 1e6:.0f} "
             f"| {share:.0%} | {seconds:.1f} |"
         )
+    found = result["networks"]
+    result["ratio"] = found[DEFAULT]["training"] / found[PLAIN]["training"]
+    print(f"\n{DEFAULT} trains {result['ratio']:.2f} times as fast as written plainly.")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
 

@@ -12,6 +12,7 @@ import secrets
 import shlex
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,24 +26,29 @@ from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr is imported
 from clients.own import FEWEST, Hospital
-from fl.errors import ConfigError, DataError, FederationError
+from fl.errors import ConfigError, exit_code
 from fl.files import write_whole
-from fl.invitation import Invitation
-from fl.pace import Pace
+from fl.invitation import Invitation, fingerprint
 from fl.processes import (
     Child,
     end_if_asked,
     flower_environment,
     free_port,
+    leave,
     log_to,
-    raise_on_terminate,
+    raise_when_ended,
 )
 
 if TYPE_CHECKING:
     from clients.worker import Worker
 
-RESTART = 5.0  # seconds before a SuperNode that ended is started again
-NOT_ADMITTED = "the coordinator does not admit this key"
+RESTART = 2.0  # seconds before a SuperNode that ended is started again
+LAPSE = 70.0  # seconds; a SuperLink counts a node that vanished as connected for 60, and lets no
+# other in with its key
+# What Flower says once a node was let in, when it was not, and once a message has arrived.
+CONNECTED, NOT_LET_IN = "SuperNode ID:", "Failed to activate SuperNode"
+ARRIVED = "Received successfully"
+UNTOLD = 10.0  # seconds between looks for a message of which Flower said nothing
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Home:
     @property
     def secret(self) -> Path:
         return self.path / "supernode.secret"
+
+    @property
+    def admitted(self) -> Path:
+        """Exists if the coordinator let this key in when it was last asked."""
+        return self.path / "admitted"
 
     @property
     def state(self) -> Path:
@@ -97,39 +108,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     options = parser().parse_args(argv)
-    try:
-        raise_on_terminate()
-        return {"join": join, "key": make_key, "health": health}[options.command](options)
-    except (ConfigError, DataError) as error:
-        errors.print(f"clients.deploy: error: {error}")
-        return 2
-    except FederationError as error:
-        errors.print(f"clients.deploy: stopped: {error}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("clients.deploy: ended")
-        return 0
+    command = {"join": join, "key": make_key, "health": health}[options.command]
+    raise_when_ended()
+    return exit_code("clients.deploy", lambda: command(options), "ended", ended=0)
 
 
 def home_of(options: argparse.Namespace) -> Home:
-    """The site's folder, made if it is not there; for its owner alone."""
-    path: Path = (options.home or Path(f"heartfed-{options.site}")).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
-    return Home(path, options.site)
+    """The site's folder, named after it unless --home names another."""
+    path: Path = options.home or Path(f"heartfed-{options.site}")
+    return Home(path.absolute(), options.site)
 
 
 def invited(options: argparse.Namespace) -> Invitation:
-    """The invitation, if it is for this site."""
+    """The invitation, if it is for this site, whose folder is then made for its owner alone."""
     invitation = Invitation.read(options.invitation)
     if invitation.site != options.site:
         raise ConfigError(
             f"--site is {options.site!r}, but {options.invitation} invites {invitation.site!r}."
         )
+    path = home_of(options).path
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
     return invitation
 
 
@@ -153,6 +155,7 @@ def make_key(options: argparse.Namespace) -> int:
         write_whole(home.public_key, public + f" {options.site}\n".encode())
     print(f"Send this file to the coordinator: {home.public_key}")
     print("It is not secret. The other half of the key stays here.")
+    print(f"To compare by telephone: {fingerprint(home.public_key.read_bytes())}")
     return 0
 
 
@@ -183,9 +186,8 @@ def join(options: argparse.Namespace) -> int:
         device=options.device,
     )
     write_whole(home.ca, invitation.ca.encode())
-    port = free_port()
-    command = supernode_command(invitation, home, hospital, port)
     if options.print:
+        command = supernode_command(invitation, home, hospital, free_port())
         print(f"FLWR_HOME={shlex.quote(str(home.path / 'flwr'))} {shlex.join(command)}")
         return 0
     if not home.key.exists():
@@ -197,8 +199,8 @@ def join(options: argparse.Namespace) -> int:
     check_data(hospital, console, options.workers)
     console.print(notice(invitation, hospital))
     log_to(home.path / "logs" / "site.log")
-    reach(invitation, home)
-    return serve(command, home, port, console)
+    reach(invitation, home, console)
+    return serve(invitation, home, hospital, console)
 
 
 def supernode_command(
@@ -206,7 +208,7 @@ def supernode_command(
 ) -> list[str]:
     """Flower's SuperNode, which leaves the visits to this process."""
     return [
-        *("flower-supernode", "--superlink", invitation.address),
+        *(sys.executable, "-m", "clients.supernode", "--superlink", invitation.address),
         *("--root-certificates", str(home.ca)),
         *("--auth-supernode-private-key", str(home.key)),
         *("--isolation", "process", "--superexec-auth-secret-file", str(home.secret)),
@@ -223,11 +225,16 @@ def check_data(hospital: Hospital, console: Console, workers: int) -> None:
     from fl.datasets.choose import choose_sources
     from fl.tasks import TASKS
 
+    folder = Path(hospital.data_dir)
+    if not folder.is_dir():
+        raise ConfigError(f"--data-dir {folder}: is no folder.")
+    console.print(f"Reading every recording under {folder}")
     config = hospital.run_config()
     sources = list(choose_sources(config).sources.values())
-    report = check(sources, Path(hospital.data_dir), task=TASKS[hospital.task])
+    report = check(sources, folder, task=TASKS[hospital.task])
     for table in report.tables():
         console.print(table)
+    console.print("Preparing what can be used, unless it is prepared already")
     own_cohort(hospital, workers)
     own_partition(hospital, 0)
 
@@ -257,7 +264,7 @@ Log, splits, predictions and this site's own report: {hospital.folder}
 """
 
 
-def reach(invitation: Invitation, home: Home) -> None:
+def reach(invitation: Invitation, home: Home, console: Console) -> None:
     """`ConfigError` if the coordinator is not who the invitation says; not if it is away."""
     trusted = ssl.create_default_context(cafile=str(home.ca))
     try:
@@ -270,54 +277,98 @@ def reach(invitation: Invitation, home: Home) -> None:
                 f"{invitation.federation!r}. Ask the coordinator, by another way, for a new "
                 "invitation, and do not join before you know why."
             ) from None
-        logging.getLogger("heartfed").warning("the coordinator is away; trying on")
-    except httpx.HTTPError:
-        logging.getLogger("heartfed").warning("the coordinator does not answer; trying on")
+        console.print(f"{invitation.address} cannot be reached ({error}); trying on")
+    except httpx.HTTPError as error:
+        console.print(f"{invitation.address} does not answer ({error}); trying on")
 
 
-def serve(command: Sequence[str], home: Home, port: int, console: Console) -> int:
+def serve(invitation: Invitation, home: Home, hospital: Hospital, console: Console) -> int:
     """Keep a SuperNode running, and do the visits that it brings, until ended."""
+    log = logging.getLogger("heartfed")
+    console.print(f"{home.site}: serving; log in {home.path / 'logs' / 'site.log'}")
+    since, told = time.monotonic(), False
+    while True:
+        connected = threading.Event()
+        node = live(invitation, home, hospital, console, connected)
+        if connected.is_set():
+            since, told = time.monotonic(), False
+        refuse_if_not_admitted(node, home, connected.is_set(), time.monotonic() - since)
+        log.warning("the SuperNode ended (%s); it is started again", node.ended)
+        if not told:
+            console.print(f"{home.site}: not connected; trying on")
+            told = True
+        time.sleep(RESTART)
+
+
+def live(
+    invitation: Invitation,
+    home: Home,
+    hospital: Hospital,
+    console: Console,
+    connected: threading.Event,
+) -> Child:
+    """A SuperNode from its start to its end, with its visits; `connected` once it was let in."""
+    # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
     from clients.app import app
     from clients.worker import Worker
 
-    log = logging.getLogger("heartfed")
-    env = flower_environment(home.path / "flwr")
+    arrived = threading.Event()
+
+    def told(line: str) -> None:
+        logging.getLogger("heartfed").info("supernode: %s", line)
+        if ARRIVED in line:
+            arrived.set()
+        if CONNECTED in line:
+            home.admitted.touch()
+            connected.set()
+            console.print(f"{home.site}: connected to {invitation.address}")
+
+    port = free_port()
+    command = supernode_command(invitation, home, hospital, port)
     worker = Worker(app, f"127.0.0.1:{port}", home.secret.read_bytes())
+    node = Child(command, flower_environment(home.path / "flwr"), told)
     try:
-        while True:
-            node = Child(command, env, lambda line: log.info("supernode: %s", line))
-            write_whole(home.state, json.dumps({"port": port}).encode())
-            console.print(f"{home.site}: serving; log in {home.path / 'logs' / 'site.log'}")
-            try:
-                work(worker, node)
-            finally:
-                node.stop()
-            refuse_if_not_admitted(node, home)
-            log.warning("the SuperNode ended (%s); it is started again", node.ended)
-            time.sleep(RESTART)
+        write_whole(home.state, json.dumps({"port": port}).encode())
+        work(worker, node, arrived)
     finally:
+        node.stop()
         worker.close()
+    return node
 
 
-def work(worker: "Worker", node: Child) -> None:
-    """Do the SuperNode's tasks until it ends."""
-    pace = Pace(most=0.5)
+def work(worker: "Worker", node: Child, arrived: threading.Event) -> None:
+    """Do the SuperNode's tasks until it ends, each once its message has `arrived`.
+
+    A task is there before its message: taken then, it waits whole seconds for the missing parts.
+    """
+    looked = time.monotonic()
     while node.ended is None:
-        if worker.take():
-            pace.again()
+        if arrived.wait(0.5) or time.monotonic() - looked > UNTOLD:
+            arrived.clear()
+            worker.take()
+            looked = time.monotonic()
         end_if_asked()
-        time.sleep(pace.pause())
 
 
-def refuse_if_not_admitted(node: Child, home: Home) -> None:
-    """`ConfigError` if the SuperNode ended because its key is unknown or revoked."""
-    said = " ".join(node.last)
-    if "could not be activated" in said or "authentication" in said or "401" in said:
+def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: float) -> None:
+    """`ConfigError` if the SuperNode ended because the coordinator will not have it."""
+    if node.ended == 0:  # it took its leave by itself: what it signed was refused
+        home.admitted.unlink(missing_ok=True)
+        if not connected:
+            raise ConfigError(
+                "the coordinator does not accept what this site signs. Is the clock of this "
+                "machine right? It may not be 5 s ahead of the coordinator's, or 5 min behind it."
+            )
+    elif NOT_LET_IN in " ".join(node.last):
+        if home.admitted.exists() and waited < LAPSE:
+            return  # this site's last connection may not have lapsed yet
+        home.admitted.unlink(missing_ok=True)
         raise ConfigError(
-            f"{NOT_ADMITTED}: it is not approved yet, or revoked. Send {home.public_key} to the "
-            "coordinator and run this again once it is approved."
+            "the coordinator does not admit this key: it is not approved yet, or revoked, or in "
+            f"use by another `join`. Send {home.public_key} to the coordinator and run this again "
+            "once it is approved."
         )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

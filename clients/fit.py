@@ -259,7 +259,9 @@ def _plan(config: RunConfig, site: str, round_number: int) -> Plan:
         per_recording=config.per_recording,
         augment=config.augmentations,
         imbalance=config.imbalance,
-        sgd=config.strategy == "scaffold",
+        sgd=config.optimizer == "sgd" or config.strategy == "scaffold",
+        # SCAFFOLD's rule knows how far a site has gone by its learning rates alone.
+        momentum=0.0 if config.strategy == "scaffold" else config.momentum,
         constant=config.schedule == "constant",
         restart=config.schedule == "round",
         device=config.device,

@@ -12,7 +12,6 @@ import httpx
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SubStatus
-from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
@@ -26,28 +25,6 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
 TAKE = "/flwr.proto.Runtime/AcquireTask"
-PATIENCE = 30.0  # seconds without a part of a message, after which the rest is given up
-
-
-class Arriving(RuntimeHttpClient):
-    """Gives up a message of which no further part arrives.
-
-    A SuperNode keeps the task of a message that it was still receiving when the run ended (its
-    SuperLink was killed, say). Flower's client would ask for the missing parts for ever, and the
-    hospital would take no other task.
-    """
-
-    _last: float | None = None  # when a part arrived, or the first was asked for
-
-    def PullObject(self, request: PullObjectRequest) -> PullObjectResponse:
-        """One part of a message; `ObjectPullError` if none has arrived for too long."""
-        reply: PullObjectResponse = super().PullObject(request)
-        now = time.monotonic()
-        if self._last is None or reply.object_available:
-            self._last = now
-        elif now - self._last > PATIENCE:
-            raise ObjectPullError(request.object_id, f"nothing arrived for {PATIENCE:.0f} s")
-        return reply
 
 
 class Worker:
@@ -70,23 +47,22 @@ class Worker:
         """Let go of the connection."""
         self._taker.close()
 
-    def take(self) -> bool:
-        """Do one task if there is one; whether there was."""
+    def take(self) -> None:
+        """Do one task if there is one."""
         request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
         try:
             task = self._taker.AcquireTask(request)
         except httpx.TransportError:
-            return False  # the SuperNode is about to start, or has ended: its keeper will see
+            return  # the SuperNode is about to start, or has ended: its keeper will see
         if not task.token:
-            return False
+            return
         try:
             self._visit(task.token)
         except (httpx.HTTPError, ObjectPullError) as error:
             self._log.error("a visit was broken off: %s", error)
-        return True
 
     def _visit(self, token: str) -> None:
-        client = Arriving.from_server_address(
+        client = RuntimeHttpClient.from_server_address(
             server_address=self._address,
             insecure=True,
             root_certificates=None,

@@ -7,6 +7,8 @@ RUN pip install --no-cache-dir -c constraints.txt .
 USER heartfed
 WORKDIR /var/lib/heartfed
 VOLUME /var/lib/heartfed
+ENV MPLCONFIGDIR=/var/lib/heartfed/matplotlib
+ENV HEARTFED_CACHE=/var/lib/heartfed/cache
 EXPOSE 8443
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["python", "-m", "server.deploy", "health", "federation"]

@@ -7,6 +7,7 @@ RUN pip install --no-cache-dir -c constraints.txt .
 USER heartfed
 WORKDIR /var/lib/heartfed
 VOLUME /var/lib/heartfed
+ENV MPLCONFIGDIR=/var/lib/heartfed/matplotlib
 ENV SITE=""
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s \
     CMD python -m clients.deploy health --site "$SITE" --home /var/lib/heartfed/site

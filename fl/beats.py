@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import percentile_filter
 
 from fl.detect import detect_beats, match_beats
 from fl.ecg import Annotations, Examples, Record
@@ -354,7 +354,7 @@ def _rolling(
     columns = values.reshape(len(values), -1).T
     # One column at a time: in one dimension the filter is fast, in two it sorts every window.
     found = [
-        percentile_filter(
+        scipy.ndimage.percentile_filter(
             column,
             percent,
             size=2 * each_side + 1,

@@ -155,7 +155,7 @@ def _begin(source: Source, root: Path, task: Task, cache_dir: Path, crew: Crew) 
         f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
     ).hexdigest()
     path = cache_dir / f"{source.card.name}-{task.name}-{key}"
-    if _is_whole(path):
+    if is_whole(path):
         return Build(source=source, digest=digest, path=path, names=[], results=None)
     # A folder that fails its own sums is of no use to anyone, so it goes first.
     shutil.rmtree(path, ignore_errors=True)
@@ -225,7 +225,8 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Whether a cache folder has all its files, as they were written."""
     try:
         facts = json.loads((path / "cache.json").read_text())
         sums: dict[str, str] = facts["sha256"]
@@ -280,7 +281,7 @@ def _finish(build: Build, task: Task, progress: Progress | None) -> None:
         except OSError:
             # Another run was faster; its folder holds the same, and replacing it would pull
             # the files from under its workers.
-            if not _is_whole(path):
+            if not is_whole(path):
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

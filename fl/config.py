@@ -85,15 +85,20 @@ class RunConfig(BaseModel):
     lr: float = Field(
         0.0,
         ge=0,
-        description="peak learning rate; 0: 0.002 (AdamW), 0.05 for scaffold (plain SGD)",
+        description="peak learning rate; 0: 0.002 for adamw, 0.05 for sgd",
     )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", description="what trains at a site (scaffold: always sgd, without momentum)"
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd's momentum")
     schedule: Literal["run", "round", "constant"] = Field(
         "run",
         description="learning rate: one warm-up and cosine over the whole run, over each round, "
         "or none",
     )
     optimizer_state: Literal["kept", "fresh"] = Field(
-        "kept", description="AdamW's moments stay at the site between rounds, or begin afresh"
+        "kept",
+        description="the optimizer's moments stay at the site between rounds, or begin afresh",
     )
     weighting: Literal["records", "root", "even"] = Field(
         "records",
@@ -107,7 +112,7 @@ class RunConfig(BaseModel):
     finetune_epochs: int = Field(
         3, ge=1, description="strategy finetune: epochs at each site after the last round"
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
+    weight_decay: float = Field(0.01, ge=0, description="the optimizer's weight decay")
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
     )
@@ -122,6 +127,11 @@ class RunConfig(BaseModel):
         "ray",
         description="ray: worker processes; local: in this process, for debugging; flower: "
         "Flower's own simulation engine",
+    )
+    ray_address: str = Field(
+        "",
+        description="an existing Ray cluster, whose machines need share no disk: HOST:PORT, or "
+        "auto for the one this machine belongs to",
     )
     workers: int = Field(0, ge=0, description="worker processes (0: one per core)")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
@@ -146,11 +156,19 @@ class RunConfig(BaseModel):
         self._fill_comparison()
         # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
         if self.lr == 0 and not self.compare:
-            object.__setattr__(self, "lr", 0.05 if self.strategy == "scaffold" else 2e-3)
+            sgd = self.optimizer == "sgd" or self.strategy == "scaffold"
+            object.__setattr__(self, "lr", 0.05 if sgd else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
         if self.imbalance == "auto":
             object.__setattr__(self, "imbalance", task.imbalance)
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"--momentum is {self.momentum}, which is for --optimizer sgd alone.")
+        if self.ray_address and self.engine != "ray":
+            raise ValueError(
+                f"--ray-address is {self.ray_address!r}, but --engine is {self.engine!r}: only "
+                "ray runs on a cluster. A resumed run leaves its cluster with --ray-address ''."
+            )
         if self.synthetic_patients > self.synthetic_records:
             raise ValueError(
                 f"--synthetic-patients is {self.synthetic_patients}, but --synthetic-records is "

@@ -1,5 +1,8 @@
 """Trouble that is the user's or the data's, shown as one line and never as a traceback."""
 
+import sys
+from collections.abc import Callable
+
 
 class ConfigError(Exception):
     """A setting that cannot be used: names the setting, its value and what is accepted."""
@@ -24,6 +27,24 @@ class Unusable(DataError):
 
 class FederationError(Exception):
     """A federated run that cannot go on: names the round and the sites."""
+
+
+def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int = 1) -> int:
+    """What a command line returns: `act`'s code, 2 for something to mend, 1 for a run that stopped.
+
+    An interrupt is told as `interrupted` and returns `ended`; a bug keeps its traceback.
+    """
+    try:
+        return act()
+    except (ConfigError, DataError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 2
+    except FederationError as error:
+        print(f"{program}: stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{program}: {interrupted}", file=sys.stderr)
+        return ended
 
 
 REASONS = {

@@ -1,5 +1,7 @@
 """What a coordinator hands to a hospital that is to join: where to go, and whom to trust there."""
 
+import base64
+import hashlib
 import json
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -7,6 +9,12 @@ from pathlib import Path
 
 from fl.errors import ConfigError
 from fl.files import write_whole
+
+
+def fingerprint(public_key: bytes) -> str:
+    """What `ssh-keygen -lf` shows of a public key: short enough to be compared by telephone."""
+    digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    brier_score_loss,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from fl.calibration import expected_calibration_error, reliability
 from fl.seeds import stream
@@ -206,6 +200,14 @@ def _class_scores(
     }
     if not 0 < n_positive < n:
         return entry
+    # Imported here: it takes as long as a small round, and workers need it on test alone.
+    from sklearn.metrics import (
+        average_precision_score,
+        brier_score_loss,
+        precision_recall_fscore_support,
+        roc_auc_score,
+    )
+
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, guess, average="binary", zero_division=0.0
     )

@@ -4,6 +4,8 @@ import ctypes
 import logging
 import logging.handlers
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -12,9 +14,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 LOG_BYTES, LOG_FILES = 5 * 2**20, 5  # a log is rotated at this size; so many are kept
+PORTS = range(20000, 32768)  # on loopback, of which `free_port` gives one
 PR_SET_PDEATHSIG = 1
+COLOUR = re.compile(r"\x1b\[\d*m")  # has no place in a file
 
 
 def flower_environment(home: Path, **more: str) -> dict[str, str]:
@@ -56,6 +61,9 @@ class Child:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            # Else Ctrl-C would reach it too, and Flower takes a second signal as an order to drop
+            # everything: the coordinator would count the site as connected for another minute.
+            start_new_session=True,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         self._pump = threading.Thread(target=self._read, args=(log,), daemon=True)
@@ -64,9 +72,10 @@ class Child:
     def _read(self, log: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.strip():
-                self.last.append(line.rstrip())
-                log(line.rstrip())
+            said = COLOUR.sub("", line).rstrip()
+            if said:
+                self.last.append(said)
+                log(said)
 
     @property
     def ended(self) -> int | None:
@@ -93,17 +102,34 @@ def _end_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that nobody uses now, nor is likely to before it is listened on.
+
+    It is none of those that an outgoing connection is given (from 32768 on under Linux): a port
+    that the system chooses is of these, and on a busy machine is soon given away.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port on loopback from {PORTS.start} to {PORTS.stop - 1}")
+
+
+def leave(code: int) -> NoReturn:
+    """End now, all that matters being closed: to take torch apart first costs seconds of a core."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 ENDING = threading.Event()  # set once this programme was asked to end
 
 
-def raise_on_terminate() -> None:
-    """SIGTERM ends a programme as Ctrl-C does: in order."""
+def raise_when_ended() -> None:
+    """SIGTERM and Ctrl-C end a programme alike, in order and even if the exception gets lost."""
 
     def interrupt(*_: object) -> None:
         # Where the exception meets code that drops it, the loops that wait still see the event.
@@ -111,6 +137,7 @@ def raise_on_terminate() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def end_if_asked() -> None:

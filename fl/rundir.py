@@ -20,7 +20,7 @@ from fl.errors import ConfigError
 PACKAGES = ("flwr", "ray", "torch", "numpy", "scipy", "scikit-learn", "wfdb")
 
 # What may differ between a run and its resumption: it changes where and how fast, not what.
-FREE_ON_RESUME = frozenset({"data_dir", "engine", "workers", "timeout"})
+FREE_ON_RESUME = frozenset({"data_dir", "engine", "ray_address", "workers", "timeout"})
 
 
 def make_folder(out: Path, name: str) -> Path:

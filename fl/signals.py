@@ -5,9 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy  # loads a part of itself when it is first used: workers that train use none
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
-from scipy.signal import butter, resample_poly, sosfiltfilt
 
 Signal = NDArray[np.float32]
 
@@ -19,7 +18,9 @@ def resample(signal: Signal, fs: float, to: float) -> Signal:
         return signal
     # 'line' takes the straight line between first and last sample away and puts it back:
     # an offset of several mV would otherwise ring at both ends.
-    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    resampled = scipy.signal.resample_poly(
+        signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
+    )
     return np.asarray(resampled, dtype=np.float32)
 
 
@@ -30,12 +31,14 @@ def bandpass(signal: Signal, fs: float, low: float = 0.5, high: float = 40.0) ->
     """
     sos = _butterworth(low, high, fs)
     padding = min(signal.shape[-1] - 1, int(2 * fs))  # 2 s, the time constant of 0.5 Hz
-    return np.asarray(sosfiltfilt(sos, signal, axis=-1, padlen=padding), dtype=np.float32)
+    return np.asarray(
+        scipy.signal.sosfiltfilt(sos, signal, axis=-1, padlen=padding), dtype=np.float32
+    )
 
 
 @lru_cache(maxsize=8)  # designing the filter takes longer than a short recording's filtering
 def _butterworth(low: float, high: float, fs: float) -> NDArray[Any]:
-    sos: NDArray[Any] = butter(3, [low, high], btype="bandpass", fs=fs, output="sos")
+    sos: NDArray[Any] = scipy.signal.butter(3, [low, high], btype="bandpass", fs=fs, output="sos")
     return sos
 
 
@@ -49,7 +52,7 @@ def remove_baseline(signal: Signal, fs: float) -> Signal:
     for lead in range(len(baseline)):  # scipy has a fast median for one row, none for many
         for seconds in (0.2, 0.6):
             size = int(seconds * fs) | 1  # odd, so that the window is centred
-            baseline[lead] = median_filter(baseline[lead], size=size, mode="nearest")
+            baseline[lead] = scipy.ndimage.median_filter(baseline[lead], size=size, mode="nearest")
     return np.asarray(signal - baseline, dtype=np.float32)
 
 

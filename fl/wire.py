@@ -22,7 +22,8 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.common.constant import ErrorCode
+from flwr.common.constant import ErrorCode, SType
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
@@ -118,9 +119,33 @@ def run_settings(job: Job) -> ConfigRecord:
     return ConfigRecord({"job": job.outward().model_dump_json()})
 
 
+class Held(Array):
+    """An array that is turned into bytes only if it is sent to another machine.
+
+    Flower's own holds the bytes, which for the many small entries of a network take longer than
+    a simulation's round may. Nobody may change the values afterwards.
+    """
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.dtype, self.shape, self.stype = str(values.dtype), values.shape, SType.NUMPY
+        self._values = values
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The bytes that Flower's own would hold."""
+        return Array(self._values).data
+
+    def numpy(self) -> NDArray[Any]:
+        """The values themselves, not a copy."""
+        return self._values
+
+
 def pack(weights: Weights) -> ArrayRecord:
     """Weights as Flower carries them."""
-    return ArrayRecord({name: Array(np.asarray(v, order="C")) for name, v in weights.items()})
+    record = ArrayRecord()  # given them at once it would make arrays of its own
+    for name, values in weights.items():
+        record[name] = Held(np.asarray(values, order="C"))
+    return record
 
 
 def unpack(record: ArrayRecord) -> Weights:
@@ -195,6 +220,12 @@ def evaluate_request(
 def read_job(message: Message) -> Job:
     """The settings in a request."""
     return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
+
+
+def relocate(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
+    """Let a request of a simulation name the folders of the machine that serves it."""
+    job = read_job(message).model_copy(update={"workspace": workspace, "shards": shards})
+    message.content.config_records[CONFIG]["job"] = job.model_dump_json()
 
 
 def read_round(message: Message) -> int:

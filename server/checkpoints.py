@@ -30,6 +30,7 @@ class Progress:
     best_score: float = -1.0  # see `validation.score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
+    seen: dict[str, int] = field(default_factory=dict)  # site -> examples its last visit trained on
     rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv
     sites: list[Row] = field(default_factory=list)  # lines of sites.csv
     failures: list[Row] = field(default_factory=list)  # round, site, reason

@@ -17,8 +17,8 @@ from server.courses import run_side_by_side
 from server.parts import Part, load_part, save_part
 from server.results import across_sites, mean_group, site_predictions
 from server.rounds import Federation, write_history
-from server.simulate import n_workers
 from server.validation import mean_loss
+from server.workers import n_workers
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def alone_parts(
             trained = [c.hello for c in courses[name]]
             federation.listener.training(name, config.rounds, trained)
     every = [course for some in courses.values() for course in some]
-    width = n_workers(federation.job, len(federation.nodes))
+    width = n_workers(federation.job.config, len(federation.nodes))
     failed = run_side_by_side(federation.grid, every, width, config.timeout)
     return [
         part or save_part(folder, finish(name, courses[name], failed, federation))

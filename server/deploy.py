@@ -21,18 +21,21 @@ import httpx
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from rich.console import Console
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
-from fl.errors import ConfigError, DataError, FederationError
-from fl.invitation import Invitation
+from fl.errors import ConfigError, FederationError, exit_code
+from fl.invitation import Invitation, fingerprint
 from fl.leaving import NAME
-from fl.processes import Child, flower_environment, log_to, raise_on_terminate
+from fl.processes import Child, flower_environment, log_to, raise_when_ended
 from server import federation
 from server.federation import CONNECTION, FEDERATION, PROGRESS, Folder, Settings
 
 if TYPE_CHECKING:
     import uvicorn
+
+
+USED = "Public key already in use"  # as Flower says it
+FRAME = str.maketrans("╭─╮│╰╯", "      ")  # which Flower draws around what it says
 
 
 def parser(full: bool) -> argparse.ArgumentParser:
@@ -83,21 +86,11 @@ def _add_init_flags(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     given = sys.argv[1:] if argv is None else argv
     options = parser(full="run" in given[:1]).parse_args(given)
-    try:
-        raise_on_terminate()
-        return _command(options.command)(options)
-    except (ConfigError, DataError) as error:
-        errors.print(f"server.deploy: error: {error}")
-        return 2
-    except FederationError as error:
-        errors.print(f"server.deploy: stopped: {error}")
-        return 1
-    except KeyboardInterrupt:
-        errors.print("server.deploy: ended")
-        return 0 if options.command == "serve" else 1
+    raise_when_ended()
+    ended = 0 if options.command == "serve" else 1
+    return exit_code("server.deploy", lambda: _command(options.command)(options), "ended", ended)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
@@ -182,8 +175,17 @@ def approve(options: argparse.Namespace) -> int:
         raise ConfigError(f"{site}: was not invited. `python -m server.deploy invite` does it.")
     if not options.print and folder.approved().get(site) in admitted(folder):
         raise ConfigError(f"{site}: is approved already. Revoke it first to take another key.")
+    print(f"{site}: {fingerprint(options.public_key.read_bytes())}; compare it by telephone")
     key = str(options.public_key)
-    said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
+    try:
+        said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
+    except FederationError as error:
+        if USED not in str(error):
+            raise
+        raise ConfigError(
+            f"{site}: this key was revoked, or is another site's, and is not taken. The hospital "
+            "makes a new one: it deletes site.key in its folder and runs `key` again."
+        ) from None
     if options.print:
         return 0
     node = next((n for n, name in admitted(folder).items() if name == site), None)
@@ -240,7 +242,7 @@ def flwr(options: argparse.Namespace, folder: Folder, *arguments: str) -> str:
     done = subprocess.run(
         command, env=flower_environment(folder.flower_home), capture_output=True, text=True
     )
-    said = " ".join((done.stdout + done.stderr).split())
+    said = " ".join((done.stdout + done.stderr).translate(FRAME).split())
     if done.returncode != 0:
         raise FederationError(f"`{shlex.join(command)}` failed: {said[-400:]}")
     return said[-400:]

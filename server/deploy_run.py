@@ -7,6 +7,7 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from server.superlink import run_state, stop_run
 
 # Settings that say how a simulation makes hospitals; here they are real.
 SIMULATED = frozenset(
-    {"task", "data", "partition", "alpha", "holdout", "skew", "engine", "workers"}
+    {"task", "data", "partition", "alpha", "holdout", "skew", "engine", "ray_address", "workers"}
     | {"synthetic_records", "synthetic_patients", "device", "compare", "seeds"}
 )
 LOOK = 0.2  # seconds between looks at a run's progress
@@ -80,14 +81,17 @@ def run(options: argparse.Namespace) -> int:
     record.update(status="running", sites=[{"site": site} for site in job.nodes])
     said = flwr(options, folder, *start_command(folder, job.run))
     record.update(flower_run=_number(said))
+    if not options.quiet:
+        console.print(f"Begun, in {record.folder}; awaiting {', '.join(job.nodes)}")
+    again = f"Go on with: python -m server.deploy run {options.federation} --resume {record.folder}"
     try:
         watch(folder, record, show.make_view(console, options.quiet))
+    except FederationError as error:
+        raise FederationError(f"{error} {again}") from None
     except KeyboardInterrupt:
-        stop_run(folder, record.content["flower_run"])
-        raise FederationError(
-            f"interrupted; go on with: python -m server.deploy run {options.federation} "
-            f"--resume {record.folder}"
-        ) from None
+        with suppress(FederationError):  # if it cannot be stopped now, --resume does it
+            stop_run(folder, record.content["flower_run"])
+        raise FederationError(f"interrupted. {again}") from None
     summary = json.loads((record.folder / "summary.json").read_text())
     write_report(record.folder)
     show.print_results(console, summary, ())

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl import wire
 from fl.cache import write_whole
-from fl.errors import ConfigError
+from fl.errors import ConfigError, DataError, FederationError
 from fl.rundir import RunRecord
 from fl.tasks import TASKS
 from server.app import server_app
@@ -83,7 +83,9 @@ def main(grid: Grid, context: Context) -> None:
         server_app(told, finished)(FoldingGrid(grid), context_for(job, context))
         record.update(status="completed", sites=told.sites)
     except BaseException as error:
-        record.update(status="failed", error=f"{type(error).__name__}: {error}")
+        expected = isinstance(error, (ConfigError, DataError, FederationError))
+        said = str(error) if expected else f"{type(error).__name__}: {error}"
+        record.update(status="failed", error=said)
         raise
 
 

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Iterable
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fl import wire
+from server.base import BaseGrid
 
 
-class FoldingGrid(Grid):
+class FoldingGrid(BaseGrid):
     """Another grid, whose messages cross the wire with their arrays folded into one."""
 
     def __init__(self, grid: Grid) -> None:
@@ -22,16 +23,6 @@ class FoldingGrid(Grid):
     @property
     def run(self) -> Run:
         return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         return self._grid.get_node_ids()

@@ -5,15 +5,17 @@ dead worker back to work, and needs a second to notice an idle queue. These two 
 message to a client and wait for its reply, and nothing else.
 """
 
+import copy
 import itertools
 import logging
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
@@ -22,12 +24,16 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl.pace import Pace
+from fl.wire import pack, unpack
+from server.base import BaseGrid
+from server.workers import start_worker
 
 SERVER_NODE = 1  # Flower's own number for the SuperLink
 WAIT = 0.5  # seconds a pull waits for the next reply
+AHEAD = 4  # visits left per worker from which on a worker is given the next one before it is free
 
 
-class SimulatedGrid(Grid):
+class SimulatedGrid(BaseGrid):
     """Nodes 1001, 1002, ... of a simulation, each acting for one partition."""
 
     pull_waits = True  # `pull_messages` returns when a reply is there: no need to sleep between
@@ -54,16 +60,6 @@ class SimulatedGrid(Grid):
     @property
     def run(self) -> Run:
         return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.contexts)
@@ -131,15 +127,12 @@ class LocalGrid(SimulatedGrid):
         self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
 
 
-class Worker:
-    """A process that runs clients; Ray's side of `RayGrid`."""
+@dataclass
+class Seat:
+    """A worker process and the visits it was given: it makes the first, the others wait there."""
 
-    def __init__(self, client_app: ClientApp) -> None:
-        self._app = client_app
-
-    def handle(self, message: Message, context: Context) -> tuple[Message, Context]:
-        """The client's reply and its context, which may hold what it wants to remember."""
-        return self._app(message, context), context
+    actor: Any
+    visits: deque[tuple[Any, Message]] = field(default_factory=deque)  # future, message
 
 
 class RayGrid(SimulatedGrid):
@@ -148,67 +141,130 @@ class RayGrid(SimulatedGrid):
     An actor that dies or hangs is replaced, and its message is answered with an error.
     """
 
-    def __init__(self, client_app: ClientApp, n_nodes: int, workers: int, n_gpus: float) -> None:
+    def __init__(
+        self,
+        client_app: ClientApp,
+        n_nodes: int,
+        workers: int,
+        n_gpus: float,
+        started: Sequence[Any] = (),
+    ) -> None:
+        """`started`: workers that are there already (`start_worker`)."""
         import ray  # here: a deployed run has no use for it
 
         super().__init__(n_nodes)
-        self._ray = ray
+        self._ray, self._n_gpus = ray, n_gpus
         self._app = ray.put(client_app)
-        self._actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker)
-        self._idle = [self._new_actor() for _ in range(workers)]
+        self._seats = [self._seat(actor) for actor in started]
+        self._seats += [self._new_seat() for _ in range(workers - len(started))]
         self._queue: deque[Message] = deque()
-        self._running: dict[Any, tuple[Any, Message]] = {}  # future -> (actor, message)
+        self._alone: set[str] = set()  # visits behind which, and before which, none may wait
+        self._stored: tuple[list[ArrayRecord], Any] = ([], ray.put([]))  # last sent, and where
 
-    def _new_actor(self) -> Any:
-        return self._actor.remote(self._app)
+    def _new_seat(self) -> Seat:
+        return self._seat(start_worker(self._n_gpus))
+
+    def _seat(self, actor: Any) -> Seat:
+        actor.serve.remote(self._app)
+        return Seat(actor)
 
     def submit(self, message: Message) -> None:
         self._queue.append(message)
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._queue and self._idle:
-            message, actor = self._queue.popleft(), self._idle.pop()
+        while self._queue:
+            # With many visits to make a worker has the next one there when it ends one. Near the
+            # end none is given away before a worker is free: the other might be free sooner.
+            plenty = len(self._queue) > AHEAD * len(self._seats)
+            seat = min(self._seats, key=lambda seat: len(seat.visits))
+            if seat.visits and not (plenty and self._may_wait(seat)):
+                return
+            message = self._queue.popleft()
             context = self.contexts[message.metadata.dst_node_id]
-            self._running[actor.handle.remote(message, context)] = (actor, message)
+            rest, arrays = self._apart(message)
+            seat.visits.append((seat.actor.handle.remote(rest, context, arrays), message))
+
+    def _may_wait(self, seat: Seat) -> bool:
+        """Whether the next visit may wait at a worker that makes one."""
+        numbers = {message.metadata.message_id for _, message in seat.visits}
+        return len(numbers) == 1 and not self._alone & {
+            *numbers,
+            self._queue[0].metadata.message_id,
+        }
+
+    def _apart(self, message: Message) -> tuple[Message, Any]:
+        """The message without its arrays, and where Ray holds these: once for a whole round."""
+        names = list(message.content.array_records)
+        records = [message.content.array_records[name] for name in names]
+        known, place = self._stored
+        if [*map(id, known)] != [*map(id, records)]:
+            place = self._ray.put(records)
+            self._stored = records, place
+        rest = copy.copy(message)
+        rest.content = RecordDict(
+            {k: ArrayRecord() if k in names else v for k, v in message.content.items()}
+        )
+        return rest, place
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        if not self._running:
+        # A worker makes its visits in the order in which it was given them.
+        first = {seat.visits[0][0]: seat for seat in self._seats if seat.visits}
+        if not first:
             return []
-        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=WAIT)
-        return [self._finish(future) for future in done]
+        done, _ = self._ray.wait(list(first), num_returns=1, timeout=WAIT)
+        return [reply for future in done for reply in self._finish(first[future])]
 
-    def _finish(self, future: Any) -> Message:
-        actor, message = self._running.pop(future)
+    def _finish(self, seat: Seat) -> list[Message]:
+        """The reply to a worker's first visit; none if that has to be made again."""
+        future, message = seat.visits.popleft()
         reply: Message
         try:
             reply, context = self._ray.get(future)
             self.contexts[message.metadata.dst_node_id] = context
+            _take_out(reply)
         except self._ray.exceptions.RayTaskError as error:
             reply = error_reply(message, error.cause)
         except self._ray.exceptions.RayActorError as error:
             logging.getLogger("heartfed").debug("a worker died", exc_info=error)
+            if seat.visits:
+                # In which of the two, nobody knows: each is made again, with none behind it.
+                seat.visits.appendleft((future, message))
+                self._alone |= {message.metadata.message_id for _, message in seat.visits}
+                self._replace(seat)
+                self._dispatch()
+                return []
             reply = error_reply(message, RuntimeError("its worker process died"))
-            actor = self._new_actor()
-        self._idle.append(actor)
+            self._replace(seat)
         self._dispatch()
-        return reply
+        return [reply]
+
+    def _replace(self, seat: Seat) -> None:
+        """A new worker in the place of one that is of no use; what waited there waits again."""
+        self._queue.extendleft(message for _, message in reversed(seat.visits))
+        self._seats[self._seats.index(seat)] = self._new_seat()
 
     def abandon(self, message_ids: Iterable[str]) -> None:
         given_up = set(message_ids)
-        self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
-        for future, (actor, message) in list(self._running.items()):
-            if message.metadata.message_id in given_up:
+        for seat in list(self._seats):
+            waiting = [visit for visit in seat.visits if visit[1].metadata.message_id in given_up]
+            if waiting:
                 # The client may hang for ever, and only its process can be ended.
-                del self._running[future]
-                self._ray.kill(actor)
-                self._idle.append(self._new_actor())
+                self._ray.kill(seat.actor)
+                self._replace(seat)
+        self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
         self._dispatch()
 
     def close(self) -> None:
         """End the workers."""
-        for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
-            self._ray.kill(actor)
+        for seat in self._seats:
+            self._ray.kill(seat.actor)
+
+
+def _take_out(reply: Message) -> None:
+    """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
+    for name, record in reply.content.array_records.items() if reply.has_content() else ():
+        reply.content[name] = pack({k: v.copy() for k, v in unpack(record).items()})
 
 
 def collect(

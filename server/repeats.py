@@ -23,7 +23,8 @@ def run_repeats(session: Session, config: RunConfig, choice: Choice, record: Run
             folder = record.folder / f"seed-{seed}"
             if not session.quiet:
                 session.console.rule(f"seed {seed}")
-            _run_seed(session, config.for_seed(seed), choice, folder)
+            last = seed == config.each_seed[-1]
+            _run_seed(session, config.for_seed(seed), choice, folder, last)
         summaries = {seed: _summary(record.folder / f"seed-{seed}") for seed in config.each_seed}
         found = over_seeds(summaries)
         write_whole(record.folder / "seeds.json", json.dumps(found, indent=1).encode())
@@ -37,7 +38,9 @@ def run_repeats(session: Session, config: RunConfig, choice: Choice, record: Run
     session.console.print(f"Results: {record.folder}")
 
 
-def _run_seed(session: Session, config: RunConfig, choice: Choice, folder: Path) -> None:
+def _run_seed(
+    session: Session, config: RunConfig, choice: Choice, folder: Path, last: bool
+) -> None:
     if (folder / "run.json").exists():
         record = RunRecord.read(folder)
         if record.content["status"] == "completed":
@@ -47,7 +50,7 @@ def _run_seed(session: Session, config: RunConfig, choice: Choice, folder: Path)
     else:
         folder.mkdir(exist_ok=True)
         record = RunRecord.new(folder, config, choice.synthetic)
-    run_once(session, config, choice, record)
+    run_once(session, config, choice, record, last)
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -173,17 +173,23 @@ def write_history(folder: Path, trainings: Sequence[History]) -> None:
     write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
 
 
-def choose_sites(federation: Federation, number: int) -> list[str]:
-    """The round's sites, drawn by name from our own stream; the largest come first.
+def choose_sites(federation: Federation, number: int, seen: Mapping[str, int]) -> list[str]:
+    """The round's sites, drawn by name from our own stream; the longest visits come first.
 
-    A worker that gets the longest visit last keeps all the others waiting.
+    A worker that gets the longest visit last keeps all the others waiting. How long one takes
+    is known by what the site's last visit saw (`seen`): of a Holter's windows an epoch takes a few.
     """
     config = federation.job.config
     able = [site for site, hello in federation.sites.items() if hello.n_train > 0]
     count = max(1, round(config.fraction * len(able)))
     rng = stream(config.seed, "sites", number)
     chosen = [able[i] for i in sorted(rng.permutation(len(able))[:count])]
-    return sorted(chosen, key=lambda site: (-federation.sites[site].n_train, site))
+    return longest_first(chosen, {s: h.n_train for s, h in federation.sites.items()} | dict(seen))
+
+
+def longest_first(sites: Iterable[str], load: Mapping[str, int]) -> list[str]:
+    """Sites by how many examples a visit takes, those of the most first."""
+    return sorted(sites, key=lambda site: (-load[site], site))
 
 
 def train_round(
@@ -191,7 +197,7 @@ def train_round(
 ) -> list[wire.Trained]:
     """One round of training; merges into `progress.weights` and returns what was merged."""
     job, config = federation.job, federation.job.config
-    chosen = choose_sites(federation, number)
+    chosen = choose_sites(federation, number, progress.seen)
     arrays = wire.pack(wire.with_control(progress.weights, progress.control))
     local = local_names(config.strategy, config.model, config.task)
     shared = {k: v for k, v in progress.weights.items() if k not in local}
@@ -236,6 +242,7 @@ def train_round(
     share = len(accepted) / len(federation.sites)
     progress.control = merged_control(progress.control, control, share)
     progress.steps += sum(t.steps for t in accepted)
+    progress.seen |= {t.site: t.n_seen for t in accepted}
     return accepted
 
 
@@ -249,9 +256,10 @@ def evaluate_sites(
 ) -> list[wire.Evaluated]:
     """Measure weights at every site, in order of site name."""
     job, arrays = federation.job, wire.pack(weights)
+    held = {s: h.n_val if split == VAL else h.n_test for s, h in federation.sites.items()}
     requests = [
-        wire.evaluate_request(job, arrays, node, number, split, thresholds)
-        for node in federation.nodes.values()
+        wire.evaluate_request(job, arrays, federation.nodes[site], number, split, thresholds)
+        for site in longest_first(federation.nodes, held)
     ]
     replies = _ask(federation, progress, requests, list(federation.nodes), number, split)
     evaluated = []

@@ -27,7 +27,8 @@ from partitions.skew import device_facts
 from partitions.summary import non_iid, site_rows, unmeasurable
 from server.app import server_app
 from server.parts import Part
-from server.simulate import available_cores, simulate
+from server.simulate import simulate
+from server.workers import Crew, available_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class Session:
     pages: bool
     tensorboard: bool
     cache_dir: Path | None  # None: the default
+    crew: Crew | None  # under Ray: its workers, which start while the records are prepared
 
 
 def chosen(config: RunConfig) -> Choice:
@@ -49,8 +51,10 @@ def chosen(config: RunConfig) -> Choice:
     return choice
 
 
-def run_once(session: Session, config: RunConfig, choice: Choice, record: RunRecord) -> None:
-    """One run in its directory, from where it stopped if it did."""
+def run_once(
+    session: Session, config: RunConfig, choice: Choice, record: RunRecord, last: bool = True
+) -> None:
+    """One run in its directory, from where it stopped if it did; the `last` ends the workers."""
     try:
         began = time.monotonic()
         shards = preprocess(session, config, choice)
@@ -58,6 +62,8 @@ def run_once(session: Session, config: RunConfig, choice: Choice, record: RunRec
         record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
         describe(session, config, choice, record, cohort, partition)
         parts = train(session, config, shards, record, len(partition.sites))
+        if last and session.crew is not None:
+            session.crew.leave()
         summary = summarise(config, choice, parts)
         write_whole(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
         record.update(status="completed")
@@ -149,7 +155,7 @@ def train(
 
     began = time.monotonic()
     try:
-        simulate(server_app(view, finished), session.client_app, job, n_sites)
+        simulate(server_app(view, finished), session.client_app, job, n_sites, session.crew)
     finally:
         view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)

@@ -93,7 +93,7 @@ def test_stretches_rich_in_s_have_their_own_column_and_are_in_no_other():
 
 
 def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
-    """Of beats 20 to 39 most are S; earlier ones have no part in their features."""
+    """Of beats 15 to 38 most are S; the others have no part in their features."""
     symbols = np.array(["N"] * 60)
     symbols[20:34] = "A"
     places = 360 + 300 * np.arange(60) - 100 * (symbols == "A")
@@ -110,10 +110,10 @@ def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
     monkeypatch.setattr(beat, "DS1", ("100",))
     monkeypatch.setattr(beat, "MITDB", SimpleNamespace(read=lambda data, name: record))
     found = beat.stretches_of_s(Path())
-    alone = BEAT.cut(record).features[20:40]
-    assert found.labels.argmax(axis=1).tolist() == [1] * 14 + [0] * 6
-    assert found.column("recordings").tolist() == ["100"] * 20
-    assert not np.allclose(found.column("features"), alone, atol=0.1)
+    of_the_whole = BEAT.cut(record).features[15:39]
+    assert found.labels.argmax(axis=1).tolist() == [0] * 5 + [1] * 14 + [0] * 5
+    assert found.column("recordings").tolist() == ["100"] * 24
+    assert not np.allclose(found.column("features"), of_the_whole, atol=0.1)
 
 
 def test_what_is_done_is_not_done_again_unless_settings_change(tmp_path):

@@ -37,6 +37,7 @@ def may_use_flower(path):
     return path.parts[0] in ("server", "run_sim.py") or path.as_posix() in (
         "fl/wire.py",
         "clients/app.py",
+        "clients/supernode.py",
         "clients/worker.py",
     )
 

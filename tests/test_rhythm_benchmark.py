@@ -74,6 +74,27 @@ def test_the_tables_hold_what_was_measured(study):
     assert found["official"]["n"] == (cohort.column("first_labels") != "").sum()
 
 
+def test_several_networks_are_judged_by_the_mean_of_their_probabilities(study, monkeypatch):
+    cohort = opened(study.shards)
+    alone = rhythm.tested(study, cohort, TINY)
+    twice = rhythm.tested(study, cohort, TINY, TINY)
+    assert (twice["sources"], twice["official"]) == (alone["sources"], alone["official"])
+    assert twice["size"] == 2 * alone["size"]
+    honest, turns = rhythm.kept, iter(range(100))
+
+    def one_or_sure(job):
+        """Every second network says 1 of everything: half of that, half of the first's."""
+        found = honest(job)
+        return found | {"test_p": np.ones_like(found["test_p"])} if next(turns) % 2 else found
+
+    monkeypatch.setattr(rhythm, "kept", one_or_sure)
+    half = rhythm.tested(study, cohort, TINY, TINY)
+    (source,) = alone["sources"]
+    found, other = alone["sources"][source], half["sources"][source]
+    assert other["macro_auroc"] == found["macro_auroc"]
+    assert other["macro_brier"] != found["macro_brier"]
+
+
 def test_a_choice_never_reads_the_tested_patients(study, monkeypatch):
     """The validation row is the same whatever was said of the tested."""
     cohort, honest = opened(study.shards), rhythm.kept

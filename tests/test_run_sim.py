@@ -279,7 +279,15 @@ MISTAKES = {
     "out is a file": (["--out", "{file}"], "--out: {file}"),
     "out": (["--out", "/proc/nope"], "--out: /proc/nope"),
     "cache": (["--cache-dir", "/proc/nope"], "--cache-dir: /proc/nope"),
-    "later": (["--ray-address", "auto"], "--ray-address: "),
+    "cluster": (["--engine", "ray", "--ray-address", "nope"], "--ray-address is 'nope'. Accepted"),
+    "no cluster": (
+        ["--engine", "ray", "--ray-address", "127.0.0.1:1"],
+        "--ray-address 127.0.0.1:1: nothing answers there (Connection refused)",
+    ),
+    "cluster engine": (
+        ["--ray-address", "auto"],
+        "--ray-address is 'auto', but --engine is 'local'",
+    ),
     "compare": (["--compare", "fedavg,nope"], "--compare is 'nope'. Known: fedadagrad"),
     "compare what is always there": (["--compare", "local"], "--compare is 'local'. Known: "),
     "seeds": (["--seeds", "0,x"], "--seeds is '0,x'"),

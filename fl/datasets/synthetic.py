@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from fl.datasets import ecgmodel
 from fl.datasets.base import Card
@@ -203,7 +203,9 @@ class Synthetic:
         t = np.arange(n) / self.fs
         level = self.noise * rng.lognormal(0, 0.35)
         restless = 1.6 if self.holter else 1.0
-        muscle = _bursts(t, rng) * lfilter([1.0], [1.0, -0.6], rng.normal(size=(channels, n)))
+        muscle = _bursts(t, rng) * scipy.signal.lfilter(
+            [1.0], [1.0, -0.6], rng.normal(size=(channels, n))
+        )
         knots = np.arange(0, t[-1] + 2.5, 2.5)
         drift = rng.normal(size=(channels, len(knots)))
         breath = np.sin(2 * np.pi * (rng.uniform(0.18, 0.35) * t + rng.random()))

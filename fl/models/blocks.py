@@ -75,6 +75,31 @@ class Network(nn.Module):
         return (TRUST * early.sigmoid() + (1 - TRUST) * everything.sigmoid()).logit(1e-6)
 
 
+class Conv(nn.Conv1d):
+    """Convolution over time whose result lies in memory moment by moment, channels innermost.
+
+    The weights and the shapes are those of `nn.Conv1d`, and the numbers up to rounding. oneDNN
+    need not rearrange what comes in, and LSTM layers read the result as it lies.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, time) -> (batch, width, time / stride)."""
+        # Torch keeps that order for images only, so the sequence is an image of height 1.
+        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        made = F.conv2d(
+            image, self.weight.unsqueeze(2), None, (1, *self.stride), (0, *self.padding)
+        )
+        return made.squeeze(2)
+
+
+class GroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` that leaves the order in memory as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, time) -> the same."""
+        return super().forward(x.unsqueeze(2)).squeeze(2)
+
+
 class LeadStem(nn.Module):
     """First convolution over the leads; a lead that was not recorded has no influence at all.
 
@@ -85,14 +110,14 @@ class LeadStem(nn.Module):
     def __init__(self, leads: int, width: int, *, kernel: int, stride: int, padding: int) -> None:
         super().__init__()
         # A bias here would be one more shift of the same channels.
-        self.conv = nn.Conv1d(leads, width, kernel, stride=stride, padding=padding, bias=False)
+        self.conv = Conv(leads, width, kernel, stride=stride, padding=padding, bias=False)
         self.norm = group_norm(width)
         self.lead_shift = nn.Linear(leads, width)
 
     def forward(self, signal: Tensor, lead_mask: Tensor) -> Tensor:
         """(batch, lead, sample), (batch, lead) -> (batch, width, time)."""
         present = lead_mask.unsqueeze(-1) > 0
-        convolved = self.norm(self.conv(signal.masked_fill(~present, 0.0)))
+        convolved = self.norm(self.conv(torch.where(present, signal, 0.0)))
         shifted: Tensor = convolved + self.lead_shift(lead_mask).unsqueeze(-1)
         return shifted
 
@@ -179,17 +204,17 @@ class BiLSTM(nn.Module):
 def conv_norm(channels: int, width: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution that keeps the length (divides it by `stride`, rounded up), then GroupNorm."""
     return nn.Sequential(
-        nn.Conv1d(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+        Conv(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
         group_norm(width),
     )
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """Normalises each record by itself; one hospital's batch statistics are wrong for the next.
 
     Groups of 8 channels where that divides, else one group.
     """
-    return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
+    return GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
 
 
 def mean_and_max(sequence: Tensor) -> Tensor:

@@ -51,6 +51,13 @@ class SiteView:
     predictions: Predictions  # of the main strategy
 
 
+def _settings(run: Run) -> dict[str, Any]:
+    """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
+    asked = run.config | {"strategy": run.main}
+    used = {k: v for k, v in run.strategies[run.main].items() if k == "lr"}
+    return {name: (asked | used)[name] for name in TOLD if name in asked}
+
+
 def cut(run: Run, site: str) -> SiteView:
     """The share of the run that belongs to one hospital."""
     mine = [row for row in run.partition if row["site"] == site]
@@ -66,7 +73,7 @@ def cut(run: Run, site: str) -> SiteView:
         main=run.main,
         compared=run.comparison is not None,
         deployed=run.deployed,
-        settings={name: run.config[name] for name in TOLD if name in run.config},
+        settings=_settings(run),
         versions=dict(run.facts.get("versions", {})),
         heartfed=str(run.facts.get("heartfed", "")),
         started=str(run.facts.get("started", "")),

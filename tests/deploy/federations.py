@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
 from fl.datasets import DATASETS, quiet
 from fl.datasets.synthetic import SYNTHETIC_HOLTER
 from fl.labels import RHYTHM_CLASSES
@@ -176,9 +178,10 @@ class Federation:
         return self.do("server.deploy", "status", self.folder)
 
     def kill(self, name):
-        """End a programme, and what it started, at once."""
+        """End a programme, and all that it started, at once, as a power cut does."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
+            one.kill()
         process.wait()
 
     def close(self):

@@ -166,3 +166,9 @@ def test_a_comparison_of_nothing_is_refused():
 def test_a_runs_own_settings_can_be_read_again():
     made = load_config({"seed": 3, "clients": 5})
     assert load_config(made.model_dump()) == made
+
+
+def test_sgd_has_a_rate_of_its_own_and_momentum_is_its_alone():
+    assert RunConfig(optimizer="sgd", momentum=0.9).lr == 0.05
+    with pytest.raises(ConfigError, match=r"--momentum is 0\.9, which is for --optimizer sgd"):
+        load_config({"momentum": 0.9})

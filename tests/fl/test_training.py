@@ -1,13 +1,16 @@
 """A visit trains as its plan says, and says the same again when asked again."""
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fl.imbalance import epoch_order
 from fl.models import build_network
+from fl.seeds import stream, torch_seed
 from fl.tasks import BEAT, RHYTHM
 from fl.training import Plan, fit, learning_rate, mean_loss, predict, task_loss
 from fl.weights import get_weights
@@ -121,23 +124,50 @@ def test_training_draws_from_its_own_stream_and_not_from_the_process(few):
     assert same(weights_after(few, network=network)[0], one)
 
 
-def test_two_visits_that_keep_the_state_are_one_training(few):
-    """Two rounds by `fit` against the same steps of one AdamW that lives on."""
-    network = fresh()
+def plainly(network, cohort, plans):
+    """The same steps as torch's examples write them: one AdamW over the parameters lives on."""
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=plans[0].weight_decay)
+    network.train()
+    for plan in plans:
+        torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
+        draws = stream(plan.seed, "fit", plan.site, plan.round)
+        order = epoch_order(cohort, plan.imbalance, plan.per_recording, draws)
+        batches = np.array_split(order, math.ceil(len(order) / plan.batch_size))
+        for step, chosen in enumerate(batches):
+            optimizer.param_groups[0]["lr"] = learning_rate(plan, step / len(batches))
+            batch = cohort.batch(chosen, cohort.random_starts(chosen, draws))
+            logits = network(batch.signal, batch.lead_mask, batch.features)
+            optimizer.zero_grad()
+            task_loss(cohort.task, logits, batch.labels).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+
+
+def test_two_visits_that_keep_the_state_are_one_training_written_plainly(few):
+    network, other = fresh(), fresh()
     _, first = weights_after(few, network=network)
     kept, _ = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
+    plainly(other, few, [PLAN, replace(PLAN, round=2)])
+    for name, weights in get_weights(other).items():
+        np.testing.assert_allclose(kept[name], weights, rtol=0, atol=2e-5, err_msg=name)
 
-    other, made, make = fresh(), [], torch.optim.AdamW
 
-    def once(*args, **options):
-        made[:] = made or [make(*args, **options)]
-        return made[0]
+def test_two_visits_that_keep_the_state_repeat_to_the_bit(few):
+    ends = []
+    for _ in range(2):
+        network = fresh()
+        _, first = weights_after(few, network=network)
+        _, second = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
+        ends.append(get_weights(network) | {k: v.numpy() for k, v in second.state.items()})
+    assert same(*ends)
+    assert ends[0]["head.weight/step"] == 6
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim, "AdamW", once)
-        for number in (1, 2):
-            fit(other, few, replace(PLAN, round=number))
-    assert same(get_weights(other), kept)
+
+def test_a_trained_network_shares_no_memory_between_its_weights(few):
+    network = fresh()
+    fit(network, few, PLAN)
+    owners = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    assert len(owners) == len(list(network.parameters()))
 
 
 def test_a_forgotten_state_is_not_the_same_training(few):
@@ -212,3 +242,15 @@ def test_predictions_are_probabilities_of_seven_decimals(beats):
 
 def test_nobody_gets_no_prediction(few):
     assert predict(fresh(), few.take(np.zeros(0, dtype=np.int64))).shape == (0, 9)
+
+
+def test_sgd_goes_on_with_the_momentum_of_its_last_visit(few):
+    plan = replace(PLAN, sgd=True, momentum=0.9, constant=True, weight_decay=0.0, batch_size=999)
+    first, network = get_weights(fresh()), fresh()
+    second, fitted = weights_after(few, plan, network)  # one step
+    fresh_start, _ = weights_after(few, plan, copy.deepcopy(network))
+    kept, _ = weights_after(few, plan, copy.deepcopy(network), state=fitted.state)
+    assert fitted.steps == 1
+    for name, value in kept.items():
+        step = 0.9 * (second[name] - first[name])
+        np.testing.assert_allclose(value, fresh_start[name] + step, atol=1e-6)

@@ -98,7 +98,7 @@ def test_a_site_shows_its_supernode(invitation, tmp_path, capsys):
     flags = ["--site", "a", "--home", str(tmp_path / "home"), "--data-dir", str(tmp_path)]
     assert site.main(["join", str(invitation), *flags, "--print"]) == 0
     said = capsys.readouterr().out
-    assert "flower-supernode --superlink ecg.example.org:8443 --root-certificates" in said
+    assert "-m clients.supernode --superlink ecg.example.org:8443 --root-certificates" in said
     assert "--isolation process" in said
 
 

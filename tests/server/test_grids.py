@@ -1,15 +1,19 @@
 """Our grids: what happens to a client that does not answer."""
 
+import os
+import signal
 import time
 
+import numpy as np
+import ray
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
+from fl import wire
 from fl.config import RunConfig
-from fl.wire import Job
 from server.grids import LocalGrid, RayGrid, collect
-from server.simulate import ray_running
+from server.workers import Crew, ray_running
 
-JOB = Job(config=RunConfig(workers=2), strategy="fedavg")
+CONFIG = RunConfig(workers=2)
 
 
 def echo():
@@ -38,7 +42,7 @@ def answered(grid, messages, timeout):
 
 
 def test_a_client_that_hangs_is_given_up_and_its_worker_replaced():
-    with ray_running(JOB):
+    with ray_running(CONFIG):
         grid = RayGrid(echo(), 2, workers=2, n_gpus=0)
         try:
             one, two = grid.get_node_ids()
@@ -52,9 +56,55 @@ def test_a_client_that_hangs_is_given_up_and_its_worker_replaced():
             grid.close()
 
 
-def test_messages_that_nobody_waits_for_are_forgotten():
+def test_messages_that_n_nodes_waits_for_are_forgotten():
     grid = LocalGrid(echo(), 2)
     one, two = grid.get_node_ids()
     (late,) = grid.push_messages([ask(grid, one)])
     grid.abandon([late])
     assert answered(grid, [ask(grid, two)], timeout=5) == [two]
+
+
+def test_workers_started_beforehand_serve_and_ray_outlives_them_until_it_is_told_to_leave():
+    crew = Crew(CONFIG, ["clients.app"])
+    try:
+        for started in (2, 0):  # those of the crew, then new ones
+            actors = crew.take()
+            assert len(actors) == started
+            grid = RayGrid(echo(), 2, workers=2, n_gpus=0, started=actors)
+            nodes = list(grid.get_node_ids())
+            assert answered(grid, [ask(grid, node) for node in nodes], timeout=120) == nodes
+            grid.close()
+    finally:
+        crew.close()
+    assert not ray.is_initialized()
+
+
+def test_each_of_many_visits_is_made_once_and_workers_die_in_the_middle():
+    """More visits than workers: some wait at a worker that dies, and are made by the next."""
+    n_nodes = 40
+
+    def client(message: Message, context: Context) -> Message:
+        if context.node_config["partition-id"] % 10 == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        doubled = 2 * message.content["arrays"]["x"].numpy()
+        return Message(RecordDict({"arrays": wire.pack({"x": doubled})}), reply_to=message)
+
+    with ray_running(CONFIG):
+        grid = RayGrid(client, n_nodes, workers=2, n_gpus=0)
+        try:
+            arrays = wire.pack({"x": np.arange(50_000.0)})
+            config = ConfigRecord()
+            messages = [
+                Message(RecordDict({"arrays": arrays, "config": config}), node, MessageType.QUERY)
+                for node in grid.get_node_ids()
+            ]
+            replies = collect(grid, messages, 240, lambda reply: None)
+        finally:
+            grid.close()
+    dead = {r.metadata.src_node_id - 1001 for r in replies if r.has_error()}
+    assert dead == {3, 13, 23, 33}
+    assert len(replies) == n_nodes
+    for reply in replies:
+        if not reply.has_error():
+            found = wire.unpack(reply.content["arrays"])["x"]
+            np.testing.assert_array_equal(found, 2 * np.arange(50_000.0))

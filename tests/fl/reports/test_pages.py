@@ -321,3 +321,14 @@ def test_a_run_that_was_moved_still_has_its_pages(plain, tmp_path):
     moved = shutil.copytree(plain("beat"), tmp_path / "deep" / "moved")
     write_report(moved)
     assert "moved: one ECG model" in text_of(moved / "report" / "index.html")
+
+
+def test_a_hospitals_page_states_the_learning_rate_that_was_used(copy):
+    folder = copy("rhythm")
+    made.change(folder / "run.json", lambda run: run["config"].update(lr=0.0))
+    made.change(
+        folder / "summary.json",
+        lambda found: [s.update(lr=0.0125) for s in found["strategies"].values()],
+    )
+    write_report(folder)
+    assert "lr 0.0125," in text_of(folder / "report" / "sites" / "site-1.html")

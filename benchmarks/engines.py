@@ -1,0 +1,232 @@
+"""One training by one engine, in a process of its own: what `overhead.py` and `scale.py` time.
+
+    python benchmarks/engines.py CASE.json
+
+CASE holds an engine (local, ray, pool, flower), a job and whether its sites work or only answer.
+Writes the moments at which things happened beside it, as seconds of the clock.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
+from fl.wire import Job
+
+ENGINES = ("pool", "local", "ray", "flower")
+
+
+@dataclass
+class Moments:
+    """When a training began its first round, ended each, and had its results."""
+
+    began: float = 0.0
+    rounds: list[float] = field(default_factory=list)
+    done: float = 0.0
+
+    def training(self, *_: object) -> None:
+        """The first round begins."""
+        self.began = time.time()
+
+    def round(self, *_: object) -> None:
+        """A round is over."""
+        self.rounds.append(time.time())
+
+    def site(self, number: int, site: str, doing: str, note: str) -> None:
+        """No visit may fail: the benchmark would count less work."""
+        if note:
+            raise RuntimeError(f"round {number}, {site}, {doing}: {note}")
+
+    def finished(self, *_: object) -> None:
+        """All results are there."""
+        self.done = time.time()
+
+
+def train_alone(job: Job, site: str, weights: Any, number: int) -> Any:
+    """A site's training of a round without a federation: its weights afterwards."""
+    from clients import fit
+    from fl.training import fit as train
+    from fl.weights import get_weights, set_weights
+    from partitions.splits import TRAIN
+
+    network = fit.network_for(job.config.model, job.config.task)
+    set_weights(network, weights)
+    train(network, fit.sites_of(job)[site].splits[TRAIN], fit._plan(job.config, site, number))
+    return get_weights(network)
+
+
+def validate_alone(job: Job, site: str, weights: Any) -> float:
+    """Its validation of weights: the mean loss, nan without a record."""
+    from clients import fit
+    from fl.training import mean_loss, predict
+    from fl.weights import set_weights
+    from partitions.splits import VAL
+
+    network = fit.network_for(job.config.model, job.config.task)
+    set_weights(network, weights)
+    val = fit.sites_of(job)[site].splits[VAL]
+    return mean_loss(val.task, val.labels, predict(network, val)) if len(val) else float("nan")
+
+
+def timed(path: Path, doing: str, site: str, work: Callable[[], Any]) -> Any:
+    """What `work` gives; its seconds become a line of this process's file."""
+    began = time.perf_counter()
+    found = work()
+    with (path / f"visits-{os.getpid()}.csv").open("a") as file:
+        file.write(f"{doing},{site},{time.perf_counter() - began:.6f}\n")
+    return found
+
+
+class PoolWorker:
+    """What a process of the bare pool holds: the job and the first weights."""
+
+    job: Job
+    weights: Any
+
+    @classmethod
+    def begin(cls, text: str) -> None:
+        """Load all that the visits need."""
+        from clients import fit
+        from server.app import initial_weights
+
+        cls.job = Job.model_validate_json(text)
+        cls.weights = initial_weights(cls.job)
+        fit.sites_of(cls.job)
+
+    @classmethod
+    def visit(cls, doing: str, site: str, number: int) -> None:
+        """One visit. Nothing is merged: every round trains and validates the first weights."""
+        path = Path(cls.job.workspace)
+        if doing == "train":
+            timed(path, doing, site, lambda: train_alone(cls.job, site, cls.weights, number))
+        else:
+            timed(path, doing, site, lambda: validate_alone(cls.job, site, cls.weights))
+
+    @classmethod
+    def answer(cls, doing: str, site: str, number: int) -> None:
+        """A visit without work."""
+
+
+def by_pool(job: Job, idle: bool, moments: Moments) -> None:
+    """A bare pool of processes: the same visits in the same order, and no federation."""
+    from clients import fit
+    from partitions.splits import TRAIN
+    from server.workers import n_workers
+
+    order = sorted(
+        ((len(site.splits[TRAIN]), name) for name, site in fit.sites_of(job).items()),
+        key=lambda pair: (-pair[0], pair[1]),
+    )
+    visit = PoolWorker.answer if idle else PoolWorker.visit
+    with ProcessPoolExecutor(
+        n_workers(job.config, len(order)),
+        mp_context=get_context("spawn"),
+        initializer=PoolWorker.begin,
+        initargs=(job.model_dump_json(),),
+    ) as pool:
+        for waiting in [pool.submit(PoolWorker.answer, "", "", 0) for _ in range(2)]:
+            waiting.result()
+        moments.training()
+        for number in range(1, job.config.rounds + 1):
+            for doing in ("train", "val"):
+                asked = [pool.submit(visit, doing, name, number) for n, name in order if n]
+                for waiting in asked:
+                    waiting.result()
+            moments.round()
+        moments.finished()
+
+
+def client_of(idle: bool) -> Any:
+    """HeartFed's client, its visits timed; or one that answers at once, without any work."""
+    from clients import fit
+    from clients.app import app
+    from fl import wire
+
+    def working(message: Any, context: Any) -> Any:
+        job = wire.read_job(message)
+        kind = message.metadata.message_type
+        doing = wire.read_split(message)[0] if kind == "evaluate" else kind
+        site = str(context.node_config["partition-id"])
+        return timed(Path(job.workspace), doing, site, lambda: app(message, context))
+
+    def answering(message: Any, context: Any) -> Any:
+        kind = message.metadata.message_type
+        if kind == "query":
+            return app(message, context)
+        job = wire.read_job(message)
+        site = fit.open_site(job, int(context.node_config["partition-id"]))
+        if kind == "train":
+            trained = wire.Trained(
+                site=site.name,
+                weights=wire.read_weights(message),
+                n_records=1,
+                annotated=(1,) * len(site.splits["train"].task.classes),
+                recorded=(1,) * site.splits["train"].task.leads,
+                loss_sum=0.0,
+                n_seen=1,
+                steps=1,
+            )
+            return wire.trained_reply(trained, message)
+        classes = len(site.splits["train"].task.classes)
+        return wire.evaluated_reply(fit.nothing_told(site.name, "none", classes), message)
+
+    return answering if idle else working
+
+
+def by_us(job: Job, idle: bool, moments: Moments) -> None:
+    """HeartFed: its own engines."""
+    from server.workers import Crew
+
+    if job.config.engine != "ray":
+        _simulated(job, idle, moments, None)
+        return
+    # As `run_sim.py` does it: Ray starts while the rest is loaded and read.
+    with closing(Crew(job.config, ["clients.app"])) as crew:
+        _simulated(job, idle, moments, crew)
+        crew.leave()
+
+
+def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
+    from clients import fit
+    from server.app import server_app
+    from server.simulate import simulate
+
+    listener: Any = moments
+    n_sites = len(fit.sites_of(job))
+    simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, crew)
+
+
+def by_flower(job: Job, idle: bool, moments: Moments) -> None:
+    """Plain Flower, as its quickstart writes it."""
+    from plain_flower import run
+
+    run(job, idle, moments)
+
+
+BY: Mapping[str, Callable[[Job, bool, Moments], None]] = {
+    "pool": by_pool,
+    "local": by_us,
+    "ray": by_us,
+    "flower": by_flower,
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run one case."""
+    path = Path(argv[0])
+    case = json.loads(path.read_text())
+    moments = Moments()
+    BY[case["engine"]](Job.model_validate(case["job"]), case["idle"], moments)
+    path.with_suffix(".moments").write_text(json.dumps(vars(moments)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
