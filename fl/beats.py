@@ -103,8 +103,8 @@ UNITS: dict[str, tuple[float, float]] = {
 }
 FEATURES = tuple(UNITS)
 
-# What decides between N and S. A patient's median beat, median interval and neighbours are S
-# where most of his beats are, and whatever is like them would be called N: so only intervals
+# What has most of the word on S against N. A patient's median beat, median interval and neighbours
+# are S where most of his beats are, and whatever is like them would be called N: so only intervals
 # against means and upper deciles, how irregular they are, and whether P waves are alike.
 EARLY = (
     "pre/around 20",

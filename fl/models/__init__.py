@@ -18,8 +18,8 @@ MODELS: dict[str, Model] = {
     # About the size of Ribeiro's network: for large data and a GPU.
     "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
     # For heartbeats: little room to learn 22 patients by heart, and half the beats in training
-    # show their features only; timing alone tells S from N (better in cross-validation over DS1:
-    # docs/results.md).
+    # show their features only; the early features have most of the word on S against N (better in
+    # cross-validation over DS1: docs/results.md).
     "beat_cnn": CNN1D(
         width=16,
         depth=3,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TRUST = 0.7  # in what timing alone says of S against N; the rest in what all features say
+TRUST = 0.7  # in what the early features say of S against N; the rest in what everything says
 
 
 class Model(Protocol):
@@ -20,8 +20,9 @@ class Network(nn.Module):
     """Reads a signal, sums it up over time and gives one score per class.
 
     The last layer, `head`, is linear with one row per class: a federation can average each row
-    over the records that annotate its class, so nothing may follow it, but for the one class that
-    `early` features alone tell from the first (S from N, which every beat source annotates).
+    over the records that annotate its class, so nothing may follow it. One thing does where there
+    are `early` features: they have a word of their own on how the first two classes share what
+    the head gives both (N and S, which every beat source annotates).
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.silence = Silence(silence if features else 0.0)
         self.rr = RRBranch(features, early=early if features else ())
+        self.judges = Judges(0.5)
         self.head = nn.Linear(pooled + self.rr.width, classes)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
@@ -60,19 +62,11 @@ class Network(nn.Module):
         logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
         if not self.rr.early:
             return logits
-        odds = self._odds(logits[:, 1:2] - logits[:, :1], self.rr.earliness(features))
+        said = torch.cat([self.rr.earliness(features), logits[:, 1:2] - logits[:, :1]], dim=1)
+        odds = self.judges(said)
         either = logits[:, :2].logsumexp(dim=1, keepdim=True)
         two = torch.cat([either - F.softplus(odds), either - F.softplus(-odds)], dim=1)
         return torch.cat([two, logits[:, 2:]], dim=1)
-
-    def _odds(self, everything: Tensor, early: Tensor) -> Tensor:
-        """Logit of the second class against the first, from what each of the two judges says.
-
-        In training each beat is judged by one of them, so that neither relies on the other.
-        """
-        if self.training:
-            return torch.where(torch.rand_like(early) < 0.5, early, everything)
-        return (TRUST * early.sigmoid() + (1 - TRUST) * everything.sigmoid()).logit(1e-6)
 
 
 class Conv(nn.Conv1d):
@@ -129,8 +123,8 @@ class RRBranch(nn.Module):
     that was not learnt: parameters named `rr` are for a larger one. Giving the head the features
     themselves as well cost S F1 .08 in cross-validation, so it gets only what is made of them.
 
-    `early` names the columns that alone tell the second class from the first (S from N): what
-    else is known of a beat then weighs the two together against the rest.
+    `early` are the columns that have a word of their own on the second class against the first
+    (S against N).
     """
 
     def __init__(
@@ -181,6 +175,23 @@ class Silence(nn.Dropout):
         if not self.training or self.p == 0:
             return pooled
         return pooled * (torch.rand(len(pooled), 1, device=pooled.device) >= self.p)
+
+
+class Judges(nn.Dropout):
+    """Makes one logit of what the early features say and of what everything says.
+
+    In training each example is judged by one of the two, so that neither relies on the other.
+    Where S is the usual beat of a patient, whatever is like his usual beat would pass for N: most
+    of the word is the early features'. On their own they were worse (docs/results.md).
+    """
+
+    def forward(self, said: Tensor) -> Tensor:
+        """Logits (batch, 2), the early features' first -> (batch, 1)."""
+        early, everything = said[:, :1], said[:, 1:]
+        if self.training and self.p > 0:
+            return torch.where(torch.rand_like(early) < self.p, early, everything)
+        mixed: Tensor = TRUST * early.sigmoid() + (1 - TRUST) * everything.sigmoid()
+        return mixed.logit(1e-6)
 
 
 class BiLSTM(nn.Module):
