@@ -124,7 +124,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
         record = RunRecord.new(folder, config, choice.synthetic)
     with ExitStack() as stack:
         crew = None
-        if config.engine == "ray":
+        if config.engine == "ray" and not config.ray_address:
             crew = stack.enter_context(closing(Crew(config, ["clients.app"])))
         session = Session(
             client_app=client_app,

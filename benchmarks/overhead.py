@@ -33,7 +33,7 @@ from fl.cache import default_cache_dir, prepare_all
 from fl.cohort import Cohort
 from fl.config import RunConfig
 from fl.datasets.choose import choose_sources
-from fl.processes import raise_on_terminate
+from fl.processes import raise_when_ended
 from fl.tasks import TASKS
 from fl.wire import Job
 from partitions.deal import write_partition
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--name", default="overhead", help="of the table in the results")
     options = parser.parse_args()
-    raise_on_terminate()  # so that the processes it started end with it
+    raise_when_ended()  # so that the processes it started end with it
     keys = ("rounds", "clients", "partition", "alpha", "model", "local_epochs", "seed", "workers")
     settings = {key: getattr(options, key) for key in keys} | {"records": options.records}
     given = {k: v for k, v in settings.items() if k != "records"}

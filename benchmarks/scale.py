@@ -23,7 +23,7 @@ from overhead import dealt, run_case
 
 from fl.cache import default_cache_dir, write_whole
 from fl.config import RunConfig
-from fl.processes import raise_on_terminate
+from fl.processes import raise_when_ended
 
 TOTAL, EACH = "the same records in all", "the same records per site"
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--plot", type=Path, default=Path("docs/performance-scale.svg"))
     options = parser.parse_args()
-    raise_on_terminate()  # so that the processes it started end with it
+    raise_when_ended()  # so that the processes it started end with it
     sizes = [int(word) for word in options.sites.split(",")]
     keys = ("records", "each", "rounds", "model", "seed")
     settings = {key: getattr(options, key) for key in keys}

@@ -40,7 +40,7 @@ from fl.wire import Job
 from partitions.deal import CENTRAL, UNSEEN
 from server.grids import WAIT, SimulatedGrid, error_reply
 
-ANSWER, CONNECT, START = 5.0, 60.0, 120.0  # seconds for a port, for Ray, for the workers to begin
+ANSWER, CONNECT, START = 5.0, 60.0, 180.0  # seconds for a port, for Ray, for the workers to begin
 LEAVE = 5.0  # seconds for the workers to tidy up
 PIECE = 32 * 2**20  # bytes of a cache file that travel at once
 FOR_TRAINING = ("optimizer", "control")  # kinds of kept arrays that an evaluation does not read

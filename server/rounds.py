@@ -98,9 +98,11 @@ def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
         if reply.has_error():
             who = known.get(reply.metadata.src_node_id, "A site")
             raise FederationError(f"{who} could not start: {reply.error.reason}")
-    if len(replies) < len(nodes):
+    silent = sorted(set(nodes) - {reply.metadata.src_node_id for reply in replies})
+    if silent:
+        names = f" ({', '.join(known.get(node, str(node)) for node in silent)})" if known else ""
         raise FederationError(
-            f"{len(nodes) - len(replies)} of {len(nodes)} sites did not answer within "
+            f"{len(silent)} of {len(nodes)} sites{names} did not answer within "
             f"{job.config.timeout:g} s. Raise --timeout, or look at the sites."
         )
     answers = [(wire.read_hello(r), r.metadata.src_node_id) for r in replies]

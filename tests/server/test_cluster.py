@@ -48,6 +48,7 @@ class Machine:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [
+                    *("timeout", "900"),  # it ends even where the tests are killed
                     *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
                     "--disable-usage-stats",
                     *("--temp-dir", str(folder / name), "--object-store-memory", "100000000"),

@@ -5,12 +5,16 @@ import signal
 import time
 
 import numpy as np
+import pytest
 import ray
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
 from fl import wire
 from fl.config import RunConfig
+from fl.errors import FederationError
+from server.app import Silent
 from server.grids import LocalGrid, RayGrid, collect
+from server.rounds import roll_call
 from server.workers import Crew, ray_running
 
 CONFIG = RunConfig(workers=2)
@@ -108,3 +112,19 @@ def test_each_of_many_visits_is_made_once_and_workers_die_in_the_middle():
         if not reply.has_error():
             found = wire.unpack(reply.content["arrays"])["x"]
             np.testing.assert_array_equal(found, 2 * np.arange(50_000.0))
+
+
+def test_hospitals_that_are_silent_at_the_roll_call_are_named():
+    class OneAnswers(LocalGrid):
+        def submit(self, message: Message) -> None:
+            if message.metadata.dst_node_id == 1001:
+                super().submit(message)
+
+    def client(message: Message, context: Context) -> Message:
+        return Message(message.content, reply_to=message)
+
+    grid = OneAnswers(client, 3)
+    nodes = {"north": 1001, "south": 1002, "east": 1003}
+    job = wire.Job(strategy="fedavg", config={"timeout": 0.2, "clients": 3}, nodes=nodes)
+    with pytest.raises(FederationError, match=r"^2 of 3 sites \(south, east\) did not answer"):
+        roll_call(grid, job, Silent())
