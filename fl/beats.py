@@ -39,7 +39,9 @@ T_ENDS = 70, 90  # samples after R over which the mean T wave is faded out
 UNITS: dict[str, tuple[float, float]] = {
     # Log of a ratio of intervals. `pre`, `post`: before and after the beat; `pre2`, `pre3`,
     # `post2`: one and two further; `local`: mean of the last ten; `around 20`: mean of 20 beats
-    # to each side; `usual`: their median; `sinus`, `longest`: their upper quartile, decile.
+    # to each side; `usual`: their median; `sinus`, `longest`: their upper quartile, decile, which
+    # stay an ordinary beat's interval where most beats are early; `longest 60`: of 60
+    # beats to each side; `latest 60`: their upper twentieth.
     # Means as well as medians: in bigeminy half the intervals are early ones.
     "pre/local": (0.0, 0.15),
     "post/pre": (0.0, 0.25),
@@ -58,6 +60,9 @@ UNITS: dict[str, tuple[float, float]] = {
     "pre/usual": (0.0, 0.16),
     "pre/sinus": (-0.07, 0.18),
     "pre/longest": (-0.12, 0.20),
+    "post/longest": (0.0, 0.20),
+    "pre/longest 60": (-0.12, 0.20),
+    "pre/latest 60": (-0.12, 0.20),
     "usual/around 20": (0.0, 0.06),
     # Prematurity and pause in units of how much the intervals vary hereabouts.
     "pre surprise": (0.0, 3.5),
@@ -97,6 +102,27 @@ UNITS: dict[str, tuple[float, float]] = {
     "t rest": (-2.9, 0.77),
 }
 FEATURES = tuple(UNITS)
+
+# What has most of the word on S against N. A patient's median beat, median interval and neighbours
+# are S where most of his beats are, and whatever is like them would be called N: so only intervals
+# against means and upper deciles, how irregular they are, and whether P waves are alike.
+EARLY = (
+    "pre/around 20",
+    "post/around 20",
+    "pre/around 60",
+    "post/around 60",
+    "pre/local",
+    "post/pre",
+    "pre/longest",
+    "post/longest",
+    "pre/longest 60",
+    "pre/latest 60",
+    "change 10, mean",
+    "change 30, mean",
+    "change 30, median",
+    "change 30, low",
+    "p alike, mean",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +247,8 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "pre/usual": pre / usual,
         "pre/sinus": pre / sinus,
         "pre/longest": pre / longest,
+        "pre/longest 60": pre / _rolling(pre, 60, 90, causal),
+        "pre/latest 60": pre / _rolling(pre, 60, 95, causal),
         "usual/around 20": usual / around,
     }
     after = {
@@ -228,6 +256,7 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "post/local": post / local,
         "post/around 20": post / around,
         "post/around 60": post / around_60,
+        "post/longest": post / longest,
         "post2/around 20": post2 / around,
         "post2/post": post2 / post,
         "pair/around 20": (pre + post) / 2 / around,

@@ -172,12 +172,12 @@ BEAT = Task(
     imbalance="thinned",
     batch_size=128,
     per_recording=0,
-    settings="beat-2",
+    settings="beat-3",
     cut=Cut(),
 )
 # The same question asked of a monitor that does not know the future, and of a recording in which
 # a detector found the beats: for the benchmark.
-BEAT_CAUSAL = replace(BEAT, name="beat-causal", settings="beat-2-causal", cut=Cut(causal=True))
-BEAT_XQRS = replace(BEAT, name="beat-xqrs", settings="beat-2-xqrs", cut=Cut(detector="xqrs"))
-BEAT_GQRS = replace(BEAT, name="beat-gqrs", settings="beat-2-gqrs", cut=Cut(detector="gqrs"))
+BEAT_CAUSAL = replace(BEAT, name="beat-causal", settings="beat-3-causal", cut=Cut(causal=True))
+BEAT_XQRS = replace(BEAT, name="beat-xqrs", settings="beat-3-xqrs", cut=Cut(detector="xqrs"))
+BEAT_GQRS = replace(BEAT, name="beat-gqrs", settings="beat-3-gqrs", cut=Cut(detector="gqrs"))
 TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}

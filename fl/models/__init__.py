@@ -1,5 +1,6 @@
 """Networks by name. A new one is one file and one line in `MODELS`."""
 
+from fl.beats import EARLY, FEATURES
 from fl.models.blocks import Model, Network, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
@@ -17,8 +18,15 @@ MODELS: dict[str, Model] = {
     # About the size of Ribeiro's network: for large data and a GPU.
     "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
     # For heartbeats: little room to learn 22 patients by heart, and half the beats in training
-    # show their features only (better in cross-validation over DS1: docs/results.md).
-    "beat_cnn": CNN1D(width=16, depth=3, dropout=0.2, silence=0.5),
+    # show their features only; the early features have most of the word on S against N (better in
+    # cross-validation over DS1: docs/results.md).
+    "beat_cnn": CNN1D(
+        width=16,
+        depth=3,
+        dropout=0.2,
+        silence=0.5,
+        early=tuple(FEATURES.index(name) for name in EARLY),
+    ),
 }
 
 

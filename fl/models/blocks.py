@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TRUST = 0.7  # in what the early features say of S against N; the rest in what everything says
+
 
 class Model(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator."""
@@ -18,7 +20,9 @@ class Network(nn.Module):
     """Reads a signal, sums it up over time and gives one score per class.
 
     The last layer, `head`, is linear with one row per class: a federation can average each row
-    over the records that annotate its class, so nothing may follow it.
+    over the records that annotate its class, so nothing may follow it. One thing does where there
+    are `early` features: they have a word of their own on how the first two classes share what
+    the head gives both (N and S, which every beat source annotates).
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Network(nn.Module):
         dropout: float,
         dense: tuple[int, ...] = (),
         silence: float = 0.0,
+        early: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.stem, self.body = stem, body
@@ -42,7 +47,8 @@ class Network(nn.Module):
             pooled = size
         self.dropout = nn.Dropout(dropout)
         self.silence = Silence(silence if features else 0.0)
-        self.rr = RRBranch(features)
+        self.rr = RRBranch(features, early=early if features else ())
+        self.judges = Judges(0.5)
         self.head = nn.Linear(pooled + self.rr.width, classes)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
@@ -54,7 +60,13 @@ class Network(nn.Module):
         pooled = self.dense(mean_and_max(self.body(self.stem(signal, lead_mask))))
         pooled = self.silence(self.dropout(pooled))
         logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
-        return logits
+        if not self.rr.early:
+            return logits
+        said = torch.cat([self.rr.earliness(features), logits[:, 1:2] - logits[:, :1]], dim=1)
+        odds = self.judges(said)
+        either = logits[:, :2].logsumexp(dim=1, keepdim=True)
+        two = torch.cat([either - F.softplus(odds), either - F.softplus(-odds)], dim=1)
+        return torch.cat([two, logits[:, 2:]], dim=1)
 
 
 class Conv(nn.Conv1d):
@@ -110,20 +122,27 @@ class RRBranch(nn.Module):
     A premature beat is told by its timing. Joined to the signal at the signal's learning rate
     that was not learnt: parameters named `rr` are for a larger one. Giving the head the features
     themselves as well cost S F1 .08 in cross-validation, so it gets only what is made of them.
+
+    `early` are the columns that have a word of their own on the second class against the first
+    (S against N).
     """
 
-    def __init__(self, features: int, hidden: int = 32, dropout: float = 0.2) -> None:
+    def __init__(
+        self, features: int, hidden: int = 32, dropout: float = 0.2, early: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         self.width = hidden if features else 0
+        self.early = early
         if features:
-            self.mlp = nn.Sequential(
-                nn.Linear(features, hidden),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-                nn.Linear(hidden, hidden),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-            )
+            self.mlp = _two_layers(features, hidden, dropout)
+        if early:
+            self.early_mlp = _two_layers(len(early), hidden, dropout)
+            self.early_score = nn.Linear(hidden, 1)
+
+    def earliness(self, features: Tensor) -> Tensor:
+        """Logit of the second class against the first: (batch, feature) -> (batch, 1)."""
+        score: Tensor = self.early_score(self.early_mlp(features[:, list(self.early)]))
+        return score
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, feature) -> (batch, self.width); nothing where there are no features."""
@@ -131,6 +150,17 @@ class RRBranch(nn.Module):
             return features
         made: Tensor = self.mlp(features)
         return made
+
+
+def _two_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(features, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+    )
 
 
 class Silence(nn.Dropout):
@@ -145,6 +175,23 @@ class Silence(nn.Dropout):
         if not self.training or self.p == 0:
             return pooled
         return pooled * (torch.rand(len(pooled), 1, device=pooled.device) >= self.p)
+
+
+class Judges(nn.Dropout):
+    """Makes one logit of what the early features say and of what everything says.
+
+    In training each example is judged by one of the two, so that neither relies on the other.
+    Where S is the usual beat of a patient, whatever is like his usual beat would pass for N: most
+    of the word is the early features'. On their own they were worse (docs/results.md).
+    """
+
+    def forward(self, said: Tensor) -> Tensor:
+        """Logits (batch, 2), the early features' first -> (batch, 1)."""
+        early, everything = said[:, :1], said[:, 1:]
+        if self.training and self.p > 0:
+            return torch.where(torch.rand_like(early) < self.p, early, everything)
+        mixed: Tensor = TRUST * early.sigmoid() + (1 - TRUST) * everything.sigmoid()
+        return mixed.logit(1e-6)
 
 
 class BiLSTM(nn.Module):

@@ -26,6 +26,7 @@ class CNN1D:
     long_from: int = 512  # samples; the paper has 187
     dropout: float = 0.1
     silence: float = 0.0  # share of training examples that show their features only
+    early: tuple[int, ...] = ()  # features with a word of their own: see `Judges`
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights."""
@@ -41,6 +42,7 @@ class CNN1D:
             dropout=self.dropout,
             dense=(self.dense, self.dense),
             silence=self.silence,
+            early=self.early,
         )
 
 

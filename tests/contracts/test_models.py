@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fl.beats import FEATURES
 from fl.models import MODELS, Network, parameters
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -43,7 +44,7 @@ class Task:
 SMALL = {name for name in MODELS if not name.endswith("_large")}
 TASKS = {
     "rhythm": Task(leads=12, samples=1000, features=0, classes=9),
-    "beat": Task(leads=2, samples=128, features=4, classes=5),
+    "beat": Task(leads=2, samples=128, features=len(FEATURES), classes=5),
 }
 
 
@@ -81,7 +82,7 @@ def test_logits_have_one_row_per_record_and_one_column_per_class(model, task, sa
 
 
 def test_one_channel_is_enough_for_a_beat(model):
-    task = Task(leads=1, samples=128, features=4, classes=5)
+    task = Task(leads=1, samples=128, features=len(FEATURES), classes=5)
     assert task.network(model)(*task.batch()).shape == (4, 5)
 
 
@@ -217,7 +218,13 @@ def test_the_head_is_linear_with_one_row_per_class(model, task):
     assert network.head.weight.shape[0] == network.head.bias.shape[0] == task.classes
     seen: list[Tensor] = []
     network.head.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
-    assert torch.equal(network(*task.batch()), seen[0])
+    batch = task.batch()
+    logits = network(*batch)
+    if network.rr.early:  # they share out between the first two what the head gives both
+        both = [some[:, :2].logsumexp(dim=1) for some in (logits, seen[0])]
+        torch.testing.assert_close(*both)
+        logits, seen[0] = logits[:, 2:], seen[0][:, 2:]
+    assert torch.equal(logits, seen[0])
 
 
 @pytest.mark.parametrize("model", sorted(SMALL - {"beat_cnn"}))
@@ -237,9 +244,9 @@ def test_a_few_steps_learn_fast_from_slow(model, task):
     """Sixteen recordings of waves of two frequencies, half of them each; dealt labels."""
     network = task.network(model).train()
     signal, mask, features = task.batch(16)
-    labels = torch.arange(16) % 2
+    labels = torch.arange(16) % 2 * 2  # not S: timing has most of the word on it in beat_cnn
     time = torch.arange(task.samples) / task.samples
-    waves = (2 * torch.pi * (4 + 12 * labels).unsqueeze(1) * time).sin()
+    waves = (2 * torch.pi * (4 + 6 * labels).unsqueeze(1) * time).sin()
     signal = signal * 0.3 + waves.unsqueeze(1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []

@@ -83,6 +83,17 @@ def test_timing_does_not_depend_on_the_heart_rate(intervals, factor):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
 
 
+def test_where_most_beats_are_early_the_long_intervals_still_tell(rng):
+    """Four early beats, then one that comes in time: against the median the early are on time."""
+    pre = np.tile([0.6, 0.6, 0.6, 0.6, 1.0], 30)
+    found, early = timing(np.cumsum(pre)), pre < 0.8
+    inner = slice(60, 90)
+    assert np.abs(found["pre/usual"][inner][early[inner]]).max() < 0.01
+    for name in ("pre/longest", "pre/longest 60", "pre/latest 60"):
+        assert found[name][inner][early[inner]].max() < np.log(0.7)
+        assert np.abs(found[name][inner][~early[inner]]).max() < 0.01
+
+
 def test_a_wide_qrs_is_told_by_its_shape(rng):
     beats = beats_of(61, rng)
     beats[30] = wave(4, 14, -3.0)
@@ -154,7 +165,7 @@ def test_a_monitor_knows_nothing_of_later_beats():
 
 def test_a_monitor_has_no_word_on_the_next_interval():
     features = BEAT_CAUSAL.cut(recording(early=(30,))).features
-    for name in ("post/pre", "post/around 20", "pair/around 20", "post surprise"):
+    for name in ("post/pre", "post/around 20", "pair/around 20", "post surprise", "post/longest"):
         assert not features[:, FEATURES.index(name)].any()
     assert features[29, FEATURES.index("pre/local")] < -1
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from fl.models.blocks import LeadStem, RRBranch, Silence, group_norm, mean_and_max
+from fl.models import CNN1D, Network
+from fl.models.blocks import (
+    TRUST,
+    Judges,
+    LeadStem,
+    RRBranch,
+    Silence,
+    group_norm,
+    mean_and_max,
+)
 
 
 @pytest.fixture
@@ -38,6 +47,65 @@ def test_the_rr_branch_makes_its_own_of_the_features_and_nothing_of_none():
     features = torch.randn(3, 4)
     assert RRBranch(4, hidden=5)(features).shape == (3, 5)
     assert RRBranch(0)(features[:, :0]).shape == (3, 0)
+
+
+@pytest.fixture
+def judged() -> Network:
+    torch.manual_seed(0)
+    return (
+        CNN1D(width=8, depth=2, early=(1, 3))
+        .build(leads=2, samples=64, features=5, classes=4)
+        .eval()
+    )
+
+
+def beats(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.randn(n, 2, 64), torch.ones(n, 2), torch.randn(n, 5)
+
+
+def heads_answer(network: Network, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    seen: list[torch.Tensor] = []
+    hook = network.head.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+    network(*batch)
+    hook.remove()
+    return seen[0]
+
+
+def test_the_second_class_is_a_mixture_of_two_answers_and_the_others_are_the_heads(judged):
+    batch = beats(6)
+    said, head = judged(*batch).softmax(dim=1), heads_answer(judged, batch).softmax(dim=1)
+    early = judged.rr.earliness(batch[2]).sigmoid().squeeze(1)
+    alone = head[:, 1] / (head[:, 0] + head[:, 1])
+    expected = TRUST * early + (1 - TRUST) * alone
+    torch.testing.assert_close(said[:, 1] / (said[:, 0] + said[:, 1]), expected)
+    torch.testing.assert_close(said[:, 2:], head[:, 2:])
+    torch.testing.assert_close(said.sum(dim=1), torch.ones(6))
+
+
+def test_the_early_answer_hears_of_the_early_features_alone(judged):
+    features = torch.randn(1, 5)
+    before = judged.rr.earliness(features).item()
+    for column in range(5):
+        other = features.clone()
+        other[:, column] += 2
+        assert (judged.rr.earliness(other).item() != before) == (column in (1, 3))
+
+
+def test_in_training_each_beat_is_judged_by_one_of_the_two():
+    judges, early, everything = Judges(0.5), torch.full((1000, 1), 2.0), torch.full((1000, 1), -1.0)
+    said = judges(torch.cat([early, everything], dim=1))
+    assert set(said.unique().tolist()) == {2.0, -1.0}
+    assert 0.4 < (said == 2).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("held", [0.0, 1e4, -1e4])
+def test_what_the_judges_say_is_finite_and_so_are_its_gradients(judged, held):
+    signal, mask, features = beats(4)
+    features.fill_(held)
+    logits = judged(signal, mask, features)
+    torch.nn.functional.cross_entropy(logits, torch.arange(4)).backward()
+    assert logits.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in judged.parameters())
 
 
 def test_a_silenced_signal_is_zero_for_whole_examples_and_in_training_only():
