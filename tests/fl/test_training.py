@@ -242,3 +242,15 @@ def test_predictions_are_probabilities_of_seven_decimals(beats):
 
 def test_nobody_gets_no_prediction(few):
     assert predict(fresh(), few.take(np.zeros(0, dtype=np.int64))).shape == (0, 9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+def test_a_gpu_trains_as_the_cpu_does_over_two_visits_that_keep_the_state(few):
+    ends = []
+    for device in ("cpu", "cuda"):
+        network, state = fresh(), None
+        for number in (1, 2):
+            plan = replace(PLAN, round=number, device=device)
+            state = fit(network, few, plan, state=state).state
+        ends.append(predict(network, few, device=device))
+    np.testing.assert_allclose(*ends, atol=5e-3)
