@@ -120,10 +120,11 @@ def run_settings(job: Job) -> ConfigRecord:
 
 
 class Held(Array):
-    """An array that is turned into bytes only if it is sent to another machine.
+    """An array that is not turned into bytes: for one process, or Ray, and not for the wire.
 
     Flower's own holds the bytes, which for the many small entries of a network take longer than
-    a simulation's round may. Nobody may change the values afterwards.
+    a simulation's round may, and Flower's wire takes no other class than its own (`folded` makes
+    that). Nobody may change the values afterwards.
     """
 
     def __init__(self, values: NDArray[Any]) -> None:
@@ -162,7 +163,8 @@ def folded(message: Message) -> Message:
     record = message.content.array_records.get(ARRAYS) if message.has_content() else None
     if record:
         whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
-        message.content = RecordDict(dict(message.content) | {ARRAYS: pack({FOLDED: whole})})
+        sent = ArrayRecord({FOLDED: Array(whole)})
+        message.content = RecordDict(dict(message.content) | {ARRAYS: sent})
     return message
 
 

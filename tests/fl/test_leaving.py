@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 from flwr.app import Error, Message
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from clients import fit
 from fl import leaving, wire
@@ -202,6 +204,15 @@ def test_arrays_are_folded_into_one_and_come_out_the_same():
     for name, value in both.items():
         assert found[name].dtype == value.dtype
         assert found[name].tobytes() == value.tobytes()
+
+
+def test_a_folded_message_is_of_objects_that_flowers_wire_takes():
+    message = wire.folded(wire.evaluate_request(JOB, wire.pack(WEIGHTS), 7, 3, "val"))
+    objects = get_all_nested_objects(message.content)
+    contents = {number: part.deflate() for number, part in objects.items()}
+    arrived = inflate_object_from_contents(message.content.object_id, contents)
+    whole = arrived["arrays"]["folded"].numpy()
+    np.testing.assert_array_equal(whole, message.content["arrays"]["folded"].numpy())
 
 
 def test_a_damaged_message_is_left_as_it_is_and_refused_later():
