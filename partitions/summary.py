@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import rel_entr
 
 from fl.cohort import Cohort
 from partitions.deal import CENTRAL, UNSEEN, Partition
@@ -63,6 +62,8 @@ def js_distances(here: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[
 
     Negative counts are classes not annotated. nan where a pair shares no positive label.
     """
+    from scipy.special import rel_entr  # here: workers load this file and never need it
+
     both = (here >= 0) & (others >= 0)
     p, q = here * both, others * both
     sums = np.stack([p.sum(axis=1), q.sum(axis=1)])

@@ -19,6 +19,8 @@ from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from fl.config import RunConfig
+from fl.loading import loading
+from server.small_ray import ENVIRONMENT, few_processes
 
 OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes through it
 
@@ -27,8 +29,9 @@ class Worker:
     """A process that runs clients."""
 
     def __init__(self, modules: Sequence[str] = ()) -> None:
-        for name in modules:
-            importlib.import_module(name)
+        with loading():
+            for name in modules:
+                importlib.import_module(name)
 
     def serve(self, client_app: ClientApp) -> None:
         """The client to run from now on."""
@@ -71,20 +74,19 @@ def n_gpus(config: RunConfig, n_sites: int) -> float:
 @contextlib.contextmanager
 def ray_running(config: RunConfig) -> Iterator[None]:
     """Ray on this machine."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # before Ray is loaded: it reads them once
     import ray
 
-    workers = config.workers or available_cores()
-    # Ray's workers would give way to everything else on the machine (niceness 15), and a round
-    # would take as long as whatever runs beside it likes.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    ray.init(
-        num_cpus=workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE,
-        configure_logging=True,
-    )
+    with few_processes():
+        ray.init(
+            num_cpus=config.workers or available_cores(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE,
+            configure_logging=True,
+        )
     try:
         yield
     finally:
