@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fl.augment import augmented
 from fl.cohort import Batch, Cohort
 from fl.imbalance import class_weights, epoch_order, focus
+from fl.optimizers import SGD, AdamW, Optimizer
 from fl.seeds import stream, torch_seed
 from fl.tasks import Task
 
@@ -131,8 +132,6 @@ def fit(
         total = batches * plan.epochs
         for chosen in np.array_split(order, batches):
             rate = learning_rate(plan, min(step / total, 1.0))
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * rate
             batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
             batch = augmented(batch, cohort.task, plan.augment, rng)
             logits = _apply(network, batch, plan.device)
@@ -143,7 +142,7 @@ def fit(
             rows.differentiate(objective)
             if not plan.sgd:
                 nn.utils.clip_grad_norm_(rows.weights, 1.0)
-            optimizer.step()
+            optimizer.step(rate)
             if running is not None:
                 running.update_parameters(network)
             loss_sum += loss.item() * len(chosen)
@@ -249,14 +248,12 @@ def _parts(named: dict[str, nn.Parameter], row: Tensor) -> dict[str, Tensor]:
     return {n: part.view(p.shape) for (n, p), part in zip(named.items(), parts, strict=True)}
 
 
-def _optimizer(rows: Rows, plan: Plan) -> torch.optim.Optimizer:
+def _optimizer(rows: Rows, plan: Plan) -> Optimizer:
+    decay = plan.weight_decay
     if plan.sgd:
-        group = {"params": list(rows.weights), "rate": 1.0}
-        return torch.optim.SGD(
-            [group], lr=plan.lr, weight_decay=plan.weight_decay, momentum=plan.momentum
-        )
-    groups = [{"params": [w], "rate": r} for w, r in zip(rows.weights, rows.rates, strict=True)]
-    return torch.optim.AdamW(groups, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
+        ones = [1.0] * len(rows.weights)
+        return SGD(rows=rows.weights, rates=ones, weight_decay=decay, momentum=plan.momentum)
+    return AdamW(rows=rows.weights, rates=rows.rates, weight_decay=decay)
 
 
 def _running_mean(network: nn.Module, plan: Plan) -> AveragedModel | None:
@@ -277,7 +274,7 @@ def _labels(batch: Batch, plan: Plan) -> Tensor:
     return batch.labels.to(plan.device)
 
 
-def _saved(optimizer: torch.optim.Optimizer, rows: Rows) -> OptimizerState:
+def _saved(optimizer: Optimizer, rows: Rows) -> OptimizerState:
     """AdamW's moments and number of steps by parameter name."""
     saved: OptimizerState = {}
     for named, weights in zip(rows.named, rows.weights, strict=True):
@@ -288,7 +285,7 @@ def _saved(optimizer: torch.optim.Optimizer, rows: Rows) -> OptimizerState:
     return saved
 
 
-def _restore(optimizer: torch.optim.Optimizer, rows: Rows, state: OptimizerState | None) -> None:
+def _restore(optimizer: Optimizer, rows: Rows, state: OptimizerState | None) -> None:
     for named, weights in zip(rows.named, rows.weights, strict=True):
         for field in {key.rsplit("/", 1)[1] for key in state or {}}:
             kept = [(state or {})[f"{name}/{field}"] for name in named]
