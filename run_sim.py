@@ -13,6 +13,7 @@ import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are 
 from fl.config import RunConfig, load_config, need
 from fl.errors import ConfigError, exit_code
 from fl.flags import add_settings
+from fl.loading import loading
 from fl.reports import console as show
 from fl.rundir import RunRecord, make_folder
 from fl.tasks import TASKS
@@ -65,10 +66,11 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
             flags["data_dir"] = os.environ["ECG_DATA"]
         config = load_config(flags, given.get("config"))
     # Imported here: the processes that preprocess import this file, and have no use for torch.
-    from fl.augment import AUGMENTATIONS
-    from fl.models import MODELS
-    from partitions.make import check_partition
-    from partitions.skew import check_skews
+    with loading():
+        from fl.augment import AUGMENTATIONS
+        from fl.models import MODELS
+        from partitions.make import check_partition
+        from partitions.skew import check_skews
 
     check_partition(config)
     need(config.model, MODELS, "--model")
@@ -91,17 +93,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, or one for each of several seeds; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
-    from server.strategies import STRATEGIES
+    with loading():
+        from server.strategies import STRATEGIES
 
     for name in config.strategies:
         need(name, STRATEGIES, "--compare" if config.compare else "--strategy")
 
-    from clients.app import app as client_app
-    from fl.reports.tensorboard import check_tensorboard
-    from server.repeats import run_repeats
-    from server.run import Session, chosen, run_once
-    from server.simulate import check_device
-    from server.workers import Crew
+    with loading():
+        from clients.app import app as client_app
+        from fl.reports.tensorboard import check_tensorboard
+        from server.repeats import run_repeats
+        from server.run import Session, chosen, run_once
+        from server.simulate import check_device
+        from server.workers import Crew
 
     check_device(config.device)
     if config.ray_address:

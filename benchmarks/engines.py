@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
+from fl.loading import loading
 from fl.wire import Job
 
 ENGINES = ("pool", "local", "ray", "flower")
@@ -195,9 +196,10 @@ def by_us(job: Job, idle: bool, moments: Moments) -> None:
 
 
 def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
-    from clients import fit
-    from server.app import server_app
-    from server.simulate import simulate
+    with loading():
+        from clients import fit
+        from server.app import server_app
+        from server.simulate import simulate
 
     listener: Any = moments
     n_sites = len(fit.sites_of(job))

@@ -13,14 +13,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
-
-from flwr.app import ArrayRecord, Context, Message
-from flwr.clientapp import ClientApp
+from typing import TYPE_CHECKING, Any
 
 from fl.config import RunConfig
 from fl.loading import loading
 from server.small_ray import ENVIRONMENT, few_processes
+
+if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before
+    from flwr.app import ArrayRecord, Context, Message
+    from flwr.clientapp import ClientApp
 
 OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes through it
 
@@ -33,13 +34,13 @@ class Worker:
             for name in modules:
                 importlib.import_module(name)
 
-    def serve(self, client_app: ClientApp) -> None:
+    def serve(self, client_app: "ClientApp") -> None:
         """The client to run from now on."""
         self._app = client_app
 
     def handle(
-        self, message: Message, context: Context, arrays: Sequence[ArrayRecord]
-    ) -> tuple[Message, Context]:
+        self, message: "Message", context: "Context", arrays: "Sequence[ArrayRecord]"
+    ) -> "tuple[Message, Context]":
         """The client's reply and its context, which may hold what it wants to remember.
 
         `arrays`: of the message, which comes without: all visits of a round share them.
@@ -71,11 +72,17 @@ def n_gpus(config: RunConfig, n_sites: int) -> float:
     return 1.0 / n_workers(config, n_sites) if config.device == "cuda" else 0.0
 
 
+def load_ray() -> None:
+    """Load Ray with our settings, which it reads once."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    importlib.import_module("ray")
+
+
 @contextlib.contextmanager
 def ray_running(config: RunConfig) -> Iterator[None]:
     """Ray on this machine."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)  # before Ray is loaded: it reads them once
+    load_ray()
     import ray
 
     with few_processes():
@@ -102,6 +109,9 @@ class Crew:
     """
 
     def __init__(self, config: RunConfig, modules: Sequence[str] = ()) -> None:
+        # Not in the thread: it would take turns with what this thread loads, and Ray's processes,
+        # which have the other cores, would begin a second later.
+        load_ray()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._running = contextlib.ExitStack()
         self._left: Future[None] | None = None
