@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py CASE.json
 
-CASE holds an engine (local, ray, pool, flower), a job and whether its sites work or only answer.
+CASE holds an engine (one of ENGINES), a job and whether its sites work or only answer.
 Writes the moments at which things happened beside it, as seconds of the clock.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are 
 from fl.loading import loading
 from fl.wire import Job
 
-ENGINES = ("pool", "local", "ray", "flower")
+ENGINES = ("pool", "local", "ray", "flower", "quickstart")
 
 
 @dataclass
@@ -206,11 +207,11 @@ def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
     simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, crew)
 
 
-def by_flower(job: Job, idle: bool, moments: Moments) -> None:
+def by_flower(job: Job, idle: bool, moments: Moments, plain: bool = False) -> None:
     """Plain Flower, as its quickstart writes it."""
     from plain_flower import run
 
-    run(job, idle, moments)
+    run(job, idle, moments, plain)
 
 
 BY: Mapping[str, Callable[[Job, bool, Moments], None]] = {
@@ -218,6 +219,7 @@ BY: Mapping[str, Callable[[Job, bool, Moments], None]] = {
     "local": by_us,
     "ray": by_us,
     "flower": by_flower,
+    "quickstart": partial(by_flower, plain=True),
 }
 
 

@@ -4,10 +4,11 @@
 
 Every engine trains the same network on the same sites in a process of its own, one after the
 other, in turns: `pool`, a pool of processes that makes the same visits and merges nothing;
-`local` and `ray`, HeartFed's; `flower`, Flower's quickstart. For each: seconds of a round, to
-start and to stop beyond loading torch, processor time and memory of all processes. `--busy` adds
-a turn of each with one core kept busy by another programme, `--idle` one with sites that answer
-without training. What is in the JSON file already is not measured again.
+`local` and `ray`, HeartFed's; `flower`, Flower's quickstart around HeartFed's training step; and,
+with the default network, `quickstart`, where that step is written plainly as well. For each:
+seconds of a round, to start and to stop beyond loading torch, processor time and memory of all
+processes. `--busy` adds a turn of each with one core kept busy by another programme, `--idle` one
+with sites that answer without training. What is in the JSON file already is not measured again.
 """
 
 import argparse
@@ -27,9 +28,11 @@ from typing import Any
 import numpy as np
 from engines import ENGINES
 from kept import Kept, command, machine, put_between_marks
+from matplotlib.figure import Figure
+from plots import bars, svg
 from watch import Watch
 
-from fl.cache import default_cache_dir, prepare_all
+from fl.cache import default_cache_dir, prepare_all, write_whole
 from fl.cohort import Cohort
 from fl.config import RunConfig
 from fl.datasets.choose import choose_sources
@@ -178,6 +181,7 @@ def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, d
             "round_high": max(rounds),
             "packing": float(np.median(packed)) if packed and engine != "local" else None,
             "start": float(np.median([t["start"] for t in turns])) - torch,
+            "test": float(np.median([t["test"] for t in turns])),
             "stop": float(np.median([t["stop"] for t in turns])),
             "whole": float(np.median([t["whole"] for t in turns])),
             "cpu": float(np.median([t["cpu"] for t in turns])),
@@ -185,16 +189,19 @@ def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, d
         }
     for entry in found.values():
         entry["to_pool"] = entry["round"] / found["pool"]["round"]
-        entry["faster_than_flower"] = found["flower"]["whole"] / entry["whole"]
+        for other in ("flower", "quickstart"):
+            theirs = found[other]["whole"] if other in found else None
+            entry[f"faster_than_{other}"] = None if theirs is None else theirs / entry["whole"]
     return found
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for each engine."""
     lines = [
-        "| engine | a round, s | times the pool | times the best packing | start, s | stop, s "
-        "| start to finish, s | Flower takes | processor seconds | peak memory, MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| engine | a round, s | times the pool | times the best packing | start, s "
+        "| final test, s | stop, s | start to finish, s | Flower takes | the quickstart takes "
+        "| processor seconds | peak memory, MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for engine, entry in found.items():
         memory, packed = entry["peak_bytes"], entry["packing"]
@@ -204,9 +211,13 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"{entry['to_pool']:.3f}",
             "" if packed is None else f"{packed:.3f}",
             f"{entry['start']:.1f}",
+            f"{entry['test']:.1f}",
             f"{entry['stop']:.1f}",
             f"{entry['whole']:.1f}",
-            f"{entry['faster_than_flower']:.2f} times as long",
+            *(
+                "" if times is None else f"{times:.2f} times as long"
+                for times in (entry["faster_than_flower"], entry["faster_than_quickstart"])
+            ),
             f"{entry['cpu']:.1f}",
             "" if not memory else f"{memory / 2**20:.0f}",
         ]
@@ -214,12 +225,40 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
+    """SVG: a round and start to finish, by engine and state of the machine."""
+    names = list(next(iter(by_state.values())))
+    figure = Figure(figsize=(9.0, 0.9 + 0.5 * len(names)), layout="constrained")
+    for axes, key, what in zip(
+        figure.subplots(1, 2),
+        ("round", "whole"),
+        ("a round (s)", "start to finish (s)"),
+        strict=True,
+    ):
+        bars(
+            axes,
+            names,
+            {
+                STATES[state]: [found[n][key] if n in found else None for n in names]
+                for state, found in by_state.items()
+            },
+        )
+        axes.set_xlabel(what)
+    return svg(figure)
+
+
+def engines_of(job: Job, state: str) -> list[str]:
+    """The quickstart's own training step is that of the default network, and always trains."""
+    plain = job.config.model == TASKS[job.config.task].model and state != "idle"
+    return [engine for engine in ENGINES if plain or engine != "quickstart"]
+
+
 def measure(file: Kept, job: Job, turns: int, states: Sequence[str]) -> None:
     """All turns, engines beside each other in each; then one turn for memory."""
     for turn in range(turns):
         file.of(f"{turn}/torch", torch_seconds)
         for state in states:
-            for engine in ENGINES:
+            for engine in engines_of(job, state):
                 name = f"{state or 'quiet'}/{engine}/{turn}"
                 if state == "busy":
                     with one_core_busy():
@@ -227,7 +266,7 @@ def measure(file: Kept, job: Job, turns: int, states: Sequence[str]) -> None:
                 else:
                     idle = state == "idle"
                     file.of(name, lambda e=engine, i=idle: run_case(job, e, i))
-    for engine in ENGINES:
+    for engine in engines_of(job, ""):
         file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
 
 
@@ -263,9 +302,9 @@ def main() -> None:
         job = dealt(config, options.cache_dir, Path(folder))
         measure(file, job, options.turns, states)
     workers = config.workers or available_cores()
-    text = []
+    text, by_state = [], {}
     for state in states:
-        found = figures(file.content["results"], state, workers)
+        found = by_state[state] = figures(file.content["results"], state, workers)
         file.content.setdefault("figures", {})[state or "quiet"] = found
         text += [f"{STATES[state].capitalize()}:", "", *table(found), ""]
     file.write()
@@ -273,7 +312,10 @@ def main() -> None:
     note = (
         f"Made by `{asked}` on {file.content['machine']}, synthetic records, seed {options.seed}."
     )
-    put_between_marks(options.results, options.name, "\n".join([*text, note]))
+    plot = options.results.with_name(f"performance-{options.name}.svg")
+    write_whole(plot, draw({state: found for state, found in by_state.items() if state != "idle"}))
+    picture = f"![A round and start to finish by engine]({plot.name})"
+    put_between_marks(options.results, options.name, "\n".join([*text, picture, "", note]))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from fl.cache import Shard
+from fl.cohort import Cohort
 
 LEADS, CLASSES, SAMPLES, FS = 12, 9, 1000, 100.0
 WIDTH = 64
@@ -174,10 +175,30 @@ def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     return (each * known).sum() / labels.numel()
 
 
-def train(network: PlainResLSTM, shard: Shard, batch_size: int, lr: float) -> float:
+def records_of(cohort: Cohort) -> Dataset[Item]:
+    """A site's recordings, one at a time."""
+    parts = [
+        Subset(Records(shard), cohort.row[cohort.shard == number].tolist())
+        for number, shard in enumerate(cohort.shards)
+    ]
+    return ConcatDataset([part for part in parts if len(part)])
+
+
+@torch.no_grad()
+def validate(network: PlainResLSTM, data: Dataset[Item], batch_size: int) -> float:
+    """Mean loss per record."""
+    network.eval()
+    total, n = 0.0, 0
+    for signal, mask, labels in DataLoader(data, batch_size=batch_size):
+        total += loss_of(network(signal, mask), labels).item() * len(labels)
+        n += len(labels)
+    return total / n
+
+
+def train(network: PlainResLSTM, data: Dataset[Item], batch_size: int, lr: float) -> float:
     """One epoch; the sum of the losses."""
     network.train()
-    loader = DataLoader(Records(shard), batch_size=batch_size, shuffle=True)
+    loader = DataLoader(data, batch_size=batch_size, shuffle=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(loader))
     total = 0.0

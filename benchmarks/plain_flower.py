@@ -1,7 +1,9 @@
 """The same federation as Flower's quickstart writes it: its FedAvg, its simulation engine.
 
 A model is made for every visit, the optimizer begins afresh, and nothing is kept or checked.
-Network, records, splits, training and validation are those of the other engines.
+Network, records and splits are those of the other engines. Training and validation are either
+theirs too, so that only the federation differs, or written plainly as well (`plain.py`), which is
+all that a user who follows the quickstart has.
 """
 
 from collections.abc import Iterable
@@ -12,6 +14,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
+from plain import PlainResLSTM, records_of, validate
+from plain import train as train_plainly
 
 from clients import fit
 from fl.models import build_network
@@ -32,6 +36,8 @@ def _opened(message: Message, context: Context) -> tuple[Job, fit.Site, Any]:
     job = Job.model_validate_json(str(message.content["config"]["job"]))
     site = fit.open_site(job, int(context.node_config["partition-id"]))
     network = build_network(job.config.model, TASKS[job.config.task])
+    if message.content["config"]["plain"]:
+        network = PlainResLSTM()
     network.load_state_dict(message.content["arrays"].to_torch_state_dict())
     return job, site, network
 
@@ -40,9 +46,13 @@ def _opened(message: Message, context: Context) -> tuple[Job, fit.Site, Any]:
 def train(message: Message, context: Context) -> Message:
     """Train on the site's records."""
     job, site, network = _opened(message, context)
-    number, loss = int(str(message.content["config"]["server-round"])), 0.0
-    if not message.content["config"]["idle"]:
-        fitted = train_on(network, site.splits[TRAIN], fit._plan(job.config, site.name, number))
+    number, loss, own = int(str(message.content["config"]["server-round"])), 0.0, site.splits[TRAIN]
+    if message.content["config"]["plain"]:
+        for _ in range(job.config.local_epochs):
+            total = train_plainly(network, records_of(own), job.config.batch_size, job.config.lr)
+            loss = total / len(own)
+    elif not message.content["config"]["idle"]:
+        fitted = train_on(network, own, fit._plan(job.config, site.name, number))
         loss = fitted.loss_sum / fitted.n_seen
     metrics = MetricRecord({"train_loss": loss, "num-examples": len(site.splits[TRAIN])})
     content = {"arrays": ArrayRecord(network.state_dict()), "metrics": metrics}
@@ -54,7 +64,9 @@ def evaluate(message: Message, context: Context) -> Message:
     """Validate on the site's records."""
     _, site, network = _opened(message, context)
     val, loss = site.splits[VAL], 0.0
-    if len(val) and not message.content["config"]["idle"]:
+    if len(val) and message.content["config"]["plain"]:
+        loss = validate(network, records_of(val), 64)
+    elif len(val) and not message.content["config"]["idle"]:
         loss = mean_loss(val.task, val.labels, predict(network, val))
     metrics = MetricRecord({"eval_loss": loss, "num-examples": max(1, len(val))})
     return Message(content=RecordDict({"metrics": metrics}), reply_to=message)
@@ -73,8 +85,8 @@ class Told(FedAvg):
         return super().configure_train(server_round, arrays, config, grid)
 
 
-def run(job: Job, idle: bool, moments: Any) -> None:
-    """All rounds."""
+def run(job: Job, idle: bool, moments: Any, plain: bool) -> None:
+    """All rounds. `plain`: training and validation too are written plainly."""
     server_app, n_sites = ServerApp(), len(fit.sites_of(job))
 
     @server_app.main()
@@ -83,7 +95,7 @@ def run(job: Job, idle: bool, moments: Any) -> None:
         set_weights(network, initial_weights(job))
         strategy = Told(fraction_train=1.0, fraction_evaluate=1.0)
         strategy.moments = moments
-        settings = {"job": job.model_dump_json(), "idle": idle}
+        settings = {"job": job.model_dump_json(), "idle": idle, "plain": plain}
         result = strategy.start(
             grid=grid,
             initial_arrays=ArrayRecord(network.state_dict()),

@@ -1,6 +1,6 @@
 """How a federation grows: seconds and memory with 8 to 1,000 sites.
 
-    python benchmarks/scale.py [--sites 8,32,128,512,1000] [--records 12000] [--each 12]
+    python benchmarks/scale.py [--sites 8,32,128,512,1000] [--records 32000] [--each 32]
 
 First with all records dealt to ever more sites: the work stays the same, so time and memory
 should. Then with `--each` records per site: the work grows with the sites. Every size is a process
@@ -9,17 +9,16 @@ JSON file; what is in the file already is not measured again.
 """
 
 import argparse
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from kept import Kept, command, machine, put_between_marks
 from matplotlib.figure import Figure
 from overhead import dealt, run_case
+from plots import svg, tidy
 
 from fl.cache import default_cache_dir, write_whole
 from fl.config import RunConfig
@@ -100,21 +99,17 @@ def draw(by_kind: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
         ticks = [row["sites"] for row in next(iter(by_kind.values()))]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.3)
+        tidy(axes)
     seconds.legend(frameon=False)
-    out = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "heartfed", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+    return svg(figure)
 
 
 def main() -> None:
     """Parse, measure what is not there yet, write table and plot."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--sites", default="8,32,128,512,1000")
-    parser.add_argument("--records", type=int, default=12000, help="of all sites together")
-    parser.add_argument("--each", type=int, default=12, help="of each site, in the second series")
+    parser.add_argument("--records", type=int, default=32000, help="of all sites together")
+    parser.add_argument("--each", type=int, default=32, help="of each site, in the second series")
     parser.add_argument("--most", type=int, default=512, help="sites in the second series")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default="resnet1d")

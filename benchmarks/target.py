@@ -30,9 +30,11 @@ from typing import Any
 import numpy as np
 from federated import job_of, measured, train_pooled
 from kept import Kept, command, machine, put_between_marks
+from matplotlib.figure import Figure
+from plots import svg, tidy
 
 import run_sim
-from fl.cache import default_cache_dir
+from fl.cache import default_cache_dir, write_whole
 from fl.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,6 +140,24 @@ def table(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def draw(results: Mapping[str, Any]) -> bytes:
+    """SVG: macro-AUROC of the first seed by seconds since the start, and the target."""
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    first = next(iter(results)).rpartition("/")[2]
+    for key, curve in results.items():
+        name, _, seed = key.rpartition("/")
+        if name == "pooled" or seed != first:
+            continue
+        axes.plot([p["seconds"] for p in curve], [mean_of_sources(p) for p in curve], label=name)
+    target = SHARE * mean_of_sources(results[f"pooled/{first}"])
+    axes.axhline(target, color="0.4", linestyle="--", label=f"{SHARE:.0%} of pooled training")
+    axes.set(xlabel="seconds since the start", ylabel="macro-AUROC, mean of sources")
+    tidy(axes)
+    axes.legend(frameon=False, loc="lower right")
+    return svg(figure)
+
+
 def main() -> None:
     """Parse, run what is not there yet, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
@@ -165,10 +185,12 @@ def main() -> None:
             more = [*ROWS[name], *(("--rounds", options.most_rounds) if ROWS[name] else ())]
             file.of(f"{name}/{seed}", lambda own=own, more=more: federation([*own, *more]))
     note = f"Made by `{command('target.py')}` on {file.content['machine']}."
-    text = "\n".join([*table(file.content["results"]), "", note])
-    print(text)
-    if options.results.exists() and "<!-- target -->" in options.results.read_text():
-        put_between_marks(options.results, "target", text)
+    lines = table(file.content["results"])
+    print("\n".join([*lines, "", note]))
+    plot = options.results.with_name("performance-target.svg")
+    write_whole(plot, draw(file.content["results"]))
+    picture = f"![Macro-AUROC by seconds since the start]({plot.name})"
+    put_between_marks(options.results, "target", "\n".join([*lines, "", picture, "", note]))
 
 
 if __name__ == "__main__":

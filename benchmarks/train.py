@@ -1,6 +1,6 @@
 """How fast the networks train on one thread, beside what the machine can multiply.
 
-    python benchmarks/train.py [--records 5500] [--json FILE]
+    python benchmarks/train.py [--records 5500] [--json FILE] [--results FILE]
 
 For each network: records per second of whole training steps as `fl.training.fit` does them
 (batches cut from the cache, augmentation, forward, backward, AdamW), of forward and backward
@@ -15,19 +15,21 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from kept import machine
-from plain import PlainResLSTM, loss_of
+from kept import command, machine, put_between_marks
+from matplotlib.figure import Figure
+from plain import PlainResLSTM, loss_of, records_of
 from plain import train as train_plainly
+from plots import bars, svg
 from torch.utils.flop_counter import FlopCounterMode
 
-from fl.cache import prepare
+from fl.cache import prepare, write_whole
 from fl.cohort import Cohort
 from fl.datasets.synthetic import SYNTHETIC
 from fl.models import MODELS, Network, build_network, parameters
@@ -119,6 +121,7 @@ def measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
     torch.manual_seed(0)
     network = PlainResLSTM()
     n, seen = len(cohort), sum(len(b.signal) for b in batches)
+    data = records_of(cohort)
 
     def steps() -> None:
         for batch in batches:
@@ -132,18 +135,29 @@ def measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
             network(batch.signal, batch.lead_mask)
 
     return {
-        "training": n / timed(lambda: train_plainly(network, cohort.shards[0], BATCH, 2e-3)),
+        "training": n / timed(lambda: train_plainly(network, data, BATCH, 2e-3)),
         "forward and backward": seen / timed(steps),
         "prediction": seen / timed(apply),
     }
 
 
+def draw(found: Mapping[str, Mapping[str, float]]) -> bytes:
+    """SVG: records per second of each network."""
+    figure = Figure(figsize=(9.0, 0.9 + 0.55 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    doing = ("training", "forward and backward", "prediction")
+    bars(axes, list(found), {what: [row[what] for row in found.values()] for what in doing})
+    axes.set_xlabel("records per second on one thread")
+    return svg(figure)
+
+
 def main() -> None:
-    """Measure in turns, print a table."""
+    """Measure in turns, print a table, draw it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--records", type=int, default=5500, help="of the pass that is timed")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, default=Path("docs/performance-train.json"))
+    parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     options = parser.parse_args()
     one_thread()
     with tempfile.TemporaryDirectory() as folder:
@@ -159,12 +173,13 @@ def main() -> None:
         ]
     rate = multiply_rate()
     result: dict[str, Any] = {"machine": machine("cpu"), "multiply": rate, "networks": {}}
-    print(f"One thread; batches of {BATCH}; {rate / 1e9:.0f} GFLOP/s multiplying matrices.\n")
-    print(
+    text = [
+        f"One thread; batches of {BATCH}; {rate / 1e9:.0f} GFLOP/s multiplying matrices.",
+        "",
         "| network | weights | training, records/s | forward and backward | prediction "
-        f"| MFLOP per record | share of the rate | s for {options.records:,} records |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        f"| MFLOP per record | share of the rate | s for {options.records:,} records |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for name in (PLAIN, *NETWORKS):
         network = build_network(DEFAULT if name == PLAIN else name, RHYTHM)
         best = {key: max(turn[name][key] for turn in turns) for key in turns[0][name]}
@@ -173,15 +188,20 @@ def main() -> None:
         seconds = options.records / best["training"]
         result["networks"][name] = best | {"flops": flops, "share": share, "seconds": seconds}
         cells = [f"{best[key]:.0f}" for key in best]
-        print(
+        text.append(
             f"| {name} | {parameters(network):,} | {' | '.join(cells)} | {flops / 1e6:.0f} "
             f"| {share:.0%} | {seconds:.1f} |"
         )
     found = result["networks"]
     result["ratio"] = found[DEFAULT]["training"] / found[PLAIN]["training"]
-    print(f"\n{DEFAULT} trains {result['ratio']:.2f} times as fast as written plainly.")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    text += ["", f"{DEFAULT} trains {result['ratio']:.2f} times as fast as written plainly."]
+    print("\n".join(text))
+    options.json.write_text(json.dumps(result, indent=1))
+    plot = options.results.with_name("performance-train.svg")
+    write_whole(plot, draw(found))
+    note = f"Made by `{command('train.py', data=False)}` on {result['machine']}, synthetic, seed 0."
+    picture = f"![Records per second by network]({plot.name})"
+    put_between_marks(options.results, "train", "\n".join([*text, "", picture, "", note]))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def penalty_of(
     network: nn.Module, mu: float, control: Weights, own: Weights, device: str
 ) -> Penalty | None:
     """The term that the site's strategy adds to the loss of every batch."""
+    if not control and mu == 0:
+        return None
     network.to(device)
     if control:
         drift = [
@@ -53,7 +55,5 @@ def penalty_of(
             for name, _ in network.named_parameters()
         ]
         return lambda net: control_penalty(list(net.parameters()), drift)
-    if mu == 0:
-        return None
     anchor = [w.detach().clone() for w in network.parameters()]
     return lambda net: proximal_penalty(list(net.parameters()), anchor, mu)

@@ -44,7 +44,13 @@ def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.gener
     """Load weights; names and shapes must match exactly."""
     # A copy, because torch shares memory with the array and training would write into it.
     state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
-    network.load_state_dict(state, strict=True)
+    own = network.state_dict()
+    if own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
+        # Several times as fast as the general way, which a visit to a small site notices.
+        for name, values in own.items():
+            values.copy_(state[name])
+    else:
+        network.load_state_dict(state, strict=True)  # which says what is wrong
 
 
 def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:

@@ -90,14 +90,15 @@ class Trained:
     """What a training visit sends back."""
 
     site: str
-    weights: Weights
+    weights: Mapping[str, NDArray[Any]]
     n_records: int  # training records: the averaging factor
     annotated: tuple[int, ...]  # (class,) training records that annotate the class
     recorded: tuple[int, ...]  # (lead,) training records that hold the lead
     loss_sum: float
     n_seen: int
     steps: int
-    control: Weights = field(default_factory=dict)  # SCAFFOLD: server's control + the site's change
+    # SCAFFOLD: the server's control variate and the site's change.
+    control: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +142,32 @@ class Held(Array):
         return self._values
 
 
-def pack(weights: Weights) -> ArrayRecord:
-    """Weights as Flower carries them."""
+class Later(Held):
+    """An array that is looked up each time its values are asked for, and held by nobody else."""
+
+    def __init__(self, weights: Mapping[str, NDArray[Any]], name: str) -> None:
+        super().__init__(weights[name])
+        del self._values
+        self._weights, self._name = weights, name
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The bytes that Flower's own would hold."""
+        return Array(self.numpy()).data
+
+    def numpy(self) -> NDArray[Any]:
+        """The values as they are now."""
+        return self._weights[self._name]
+
+
+def pack(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Weights as Flower carries them; what is no dict is looked up when it is needed."""
     record = ArrayRecord()  # given them at once it would make arrays of its own
-    for name, values in weights.items():
-        record[name] = Held(np.asarray(values, order="C"))
+    for name in weights:
+        if isinstance(weights, dict):
+            record[name] = Held(np.asarray(weights[name], order="C"))
+        else:
+            record[name] = Later(weights, name)
     return record
 
 
@@ -278,7 +300,9 @@ def trained_reply(trained: Trained, request: Message) -> Message:
         "n-seen": trained.n_seen,
         "steps": trained.steps,
     }
-    arrays = pack(with_control(trained.weights, trained.control))
+    arrays = pack(trained.weights)
+    for name, array in pack(trained.control).items():
+        arrays[f"{CONTROL}{name}"] = array
     return _reply(request, {"site": trained.site}, metrics, arrays)
 
 

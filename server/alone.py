@@ -84,7 +84,7 @@ class Alone:
             lambda node: wire.train_request(self.job, arrays, node, number),
             self._read_trained,
         )
-        progress.weights = trained.weights
+        progress.weights = dict(trained.weights)
         evaluated, more = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen

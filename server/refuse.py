@@ -1,9 +1,11 @@
 """What a site sends is checked before it touches anything: `ValueError` says what is wrong."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fl import wire
 from fl.metrics import empty_tally
@@ -11,7 +13,7 @@ from fl.tasks import Task
 from fl.weights import Weights
 
 
-def refuse_bad_weights(weights: Weights, like: Weights) -> None:
+def refuse_bad_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> None:
     """`ValueError` unless names and shapes agree and every number is finite."""
     if weights.keys() != like.keys():
         odd = sorted(weights.keys() ^ like.keys())

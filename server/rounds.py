@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -29,6 +29,7 @@ from server.refuse import (
     refuse_bad_tally,
     refuse_bad_weights,
 )
+from server.shelf import Shelf, shelf_for
 from server.strategies import (
     STRATEGIES,
     Chosen,
@@ -40,6 +41,9 @@ from server.strategies import (
 )
 from server.tables import ROUNDS, SITES, write_table
 from server.validation import mean_loss, measure
+
+SENT = {"train": "update", VAL: "evaluation", TEST: "evaluation"}
+Reply = TypeVar("Reply")
 
 
 class Listener(Protocol):
@@ -209,18 +213,16 @@ def train_round(
         configure(strategy, number, arrays, settings, Chosen(order)),
         key=lambda m: order.index(m.metadata.dst_node_id),
     )
-    replies = _ask(federation, progress, requests, chosen, number, "train")
-    accepted: list[wire.Trained] = []
-    for site in sorted(replies):
-        try:
-            trained = wire.read_trained(replies[site])
-            refuse_bad_weights(trained.weights, shared)
-            refuse_bad_weights(trained.control, progress.control)
-            refuse_bad_counts(trained, site, federation.task)
-        except (KeyError, ValueError, TypeError) as error:
-            _fail(federation, progress, number, site, f"its update is refused: {error}")
-        else:
-            accepted.append(trained)
+    shelf = shelf_for(len(chosen), shared, federation.folder)
+
+    def read(site: str, reply: Message) -> wire.Trained:
+        trained = wire.read_trained(reply)
+        refuse_bad_weights(trained.weights, shared)
+        refuse_bad_weights(trained.control, progress.control)
+        refuse_bad_counts(trained, site, federation.task)
+        return trained if shelf is None else shelved(trained, shelf)
+
+    accepted = _ask(federation, progress, requests, chosen, number, "train", read)
     needed = math.ceil(config.quorum * len(chosen))
     if len(accepted) < needed:
         failed = {f["site"]: f["reason"] for f in progress.failures if f["round"] == number}
@@ -248,6 +250,12 @@ def train_round(
     return accepted
 
 
+def shelved(trained: wire.Trained, shelf: Shelf) -> wire.Trained:
+    """The same update, out of memory."""
+    weights, control = shelf.put(trained.weights), shelf.put(trained.control)
+    return replace(trained, weights=weights, control=control)
+
+
 def evaluate_sites(
     federation: Federation,
     progress: Progress,
@@ -263,18 +271,14 @@ def evaluate_sites(
         wire.evaluate_request(job, arrays, federation.nodes[site], number, split, thresholds)
         for site in longest_first(federation.nodes, held)
     ]
-    replies = _ask(federation, progress, requests, list(federation.nodes), number, split)
-    evaluated = []
-    for site in sorted(replies):
-        try:
-            found = wire.read_evaluated(replies[site])
-            refuse_bad_tally(found, len(federation.task.classes))
-            refuse_bad_report(found.report)
-        except (KeyError, ValueError, TypeError) as error:
-            _fail(federation, progress, number, site, f"its evaluation is refused: {error}")
-        else:
-            evaluated.append(found)
-    return evaluated
+
+    def read(site: str, reply: Message) -> wire.Evaluated:
+        found = wire.read_evaluated(reply)
+        refuse_bad_tally(found, len(federation.task.classes))
+        refuse_bad_report(found.report)
+        return found
+
+    return _ask(federation, progress, requests, list(federation.nodes), number, split, read)
 
 
 def _ask(
@@ -284,27 +288,34 @@ def _ask(
     sites: Sequence[str],
     number: int,
     doing: str,
-) -> dict[str, Message]:
-    """Send requests; usable replies by site. A failure is named and counted."""
+    read: Callable[[str, Message], Reply],
+) -> list[Reply]:
+    """Send requests; what was read of the replies, by name of site. A failure is named and counted.
+
+    Each reply is read as it comes and then emptied: those of many sites would fill memory.
+    """
     site_of = {node: site for site, node in federation.nodes.items()}
+    timeout = federation.job.config.timeout
+    found: dict[str, Reply] = {}
+    failed = dict.fromkeys(sites, f"{doing}: no answer within {timeout:g} s")
 
     def told(reply: Message) -> None:
         note = (reply.error.reason or "failed") if reply.has_error() else ""
-        federation.listener.site(number, site_of[reply.metadata.src_node_id], doing, note)
+        site = site_of[reply.metadata.src_node_id]
+        federation.listener.site(number, site, doing, note)
+        if note:
+            failed[site] = f"{doing}: {note}"
+            return
+        try:
+            found[site] = read(site, reply)
+        except (KeyError, ValueError, TypeError) as error:
+            failed[site] = f"its {SENT[doing]} is refused: {error}"
+        reply.content = RecordDict()
 
-    timeout = federation.job.config.timeout
-    replies = collect(federation.grid, requests, timeout, told)
-    answered = {site_of[r.metadata.src_node_id]: r for r in replies}
-    for site in sites:
-        if site not in answered:
-            reason = f"no answer within {timeout:g} s"
-        elif answered[site].has_error():
-            reason = answered[site].error.reason or "failed"
-        else:
-            continue
-        answered.pop(site, None)
-        _fail(federation, progress, number, site, f"{doing}: {reason}")
-    return answered
+    collect(federation.grid, requests, timeout, told)
+    for site in sorted(failed.keys() - found.keys()):
+        _fail(federation, progress, number, site, failed[site])
+    return [found[site] for site in sorted(found)]
 
 
 def _fail(federation: Federation, progress: Progress, number: int, site: str, reason: str) -> None:

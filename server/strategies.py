@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from fl.config import RunConfig
 from fl.weights import HEAD, LEAD_ENTRIES, Weights
 from fl.wire import WEIGHTED_BY, Trained
+from server.shelf import overlaid
 
 # We choose the sites ourselves (see `Chosen`), so a strategy asks every node it sees, and
 # never waits for more.
@@ -174,18 +175,20 @@ def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
     by_lead = _factors([r.recorded for r in replies], plain)  # (site, lead)
     scaled = []
     for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
-        weights = dict(reply.weights)
-        for name, value in reply.weights.items():
+        changed: Weights = {}
+        for name in reply.weights:
             if name in HEAD:
+                value = reply.weights[name]
                 factor = classes.reshape(-1, *[1] * (value.ndim - 1))
             elif name.endswith(LEAD_ENTRIES):
+                value = reply.weights[name]
                 factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
             else:
                 continue
             if (factor != 1).any():
                 begun = start[name].astype(np.float32)
-                weights[name] = begun + factor * (value.astype(np.float32) - begun)
-        scaled.append(replace(reply, weights=weights))
+                changed[name] = begun + factor * (value.astype(np.float32) - begun)
+        scaled.append(replace(reply, weights=overlaid(reply.weights, changed)))
     return scaled
 
 

@@ -70,7 +70,7 @@ def test_a_site_trains_in_the_bare_pool_as_in_the_federation(make_job):
 def test_a_site_trains_under_plain_flower_as_in_the_federation(make_job):
     job = make_job(2)
     weights, grid = initial_weights(job), LocalGrid(plain_flower.client_app, 2)
-    settings = {"job": job.model_dump_json(), "idle": False, "server-round": 1}
+    settings = {"job": job.model_dump_json(), "idle": False, "plain": False, "server-round": 1}
     for number, node in enumerate(grid.get_node_ids()):
         content = {"arrays": wire.pack(weights), "config": ConfigRecord(dict(settings))}
         message = Message(RecordDict(content), node, MessageType.TRAIN)
@@ -79,6 +79,28 @@ def test_a_site_trains_under_plain_flower_as_in_the_federation(make_job):
         alone = engines.train_alone(job, f"site-{number + 1}", weights, 1)
         for name in weights:
             np.testing.assert_array_equal(found[name], alone[name])
+
+
+def test_the_quickstart_trains_and_validates_by_itself(make_job):
+    job = make_job(2, model="reslstm_temporalse", local_epochs=3)
+    grid = LocalGrid(plain_flower.client_app, 2)
+    node = next(iter(grid.get_node_ids()))
+    settings = {"job": job.model_dump_json(), "idle": False, "plain": True, "server-round": 1}
+
+    def ask(kind, weights):
+        content = {"arrays": wire.pack(weights), "config": ConfigRecord(dict(settings))}
+        message = Message(RecordDict(content), node, kind)
+        return plain_flower.client_app(message, grid.contexts[node]).content
+
+    before = initial_weights(job)
+    trained = ask(MessageType.TRAIN, before)
+    after = wire.unpack(trained["arrays"])
+    assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
+    assert not np.array_equal(after["head.weight"], before["head.weight"])
+    first, later = (
+        ask(MessageType.EVALUATE, weights)["metrics"]["eval_loss"] for weights in (before, after)
+    )
+    assert later < first
 
 
 @pytest.mark.parametrize("engine", ["pool", "local"])
@@ -118,11 +140,12 @@ def made(round_seconds, whole):
 
 def test_the_table_compares_with_the_pool_and_with_flower():
     results = {"0/torch": 1.0}
-    for engine, whole in zip(engines.ENGINES, (5.0, 8.0, 6.0, 12.0), strict=True):
+    for engine, whole in zip(engines.ENGINES, (5.0, 8.0, 6.0, 12.0, 15.0), strict=True):
         results[f"quiet/{engine}/0"] = made(1.5 if engine == "pool" else 3.0, whole)
     found = figures(results, "", workers=2)
     assert found["ray"]["to_pool"] == 2.0
     assert found["ray"]["faster_than_flower"] == 2.0
+    assert found["ray"]["faster_than_quickstart"] == 2.5
     assert found["ray"]["start"] == 2.0
     assert len(table(found)) == 2 + len(engines.ENGINES)
     assert packing(made(1.5, 5.0) | {"visits": []}, 2) is None
