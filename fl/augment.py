@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fl.cohort import Batch
+from fl.gpu import sent
 from fl.tasks import Task
 
 Change = Callable[[Batch, Task, np.random.Generator], Batch]
@@ -28,43 +31,56 @@ def lead_dropout(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     A model that has seen twelve leads and one lead apart learns little from the one for the
     other; one that has seen the same recording with twelve, five and one does.
     """
-    mask = batch.lead_mask.numpy()
+    mask = batch.lead_mask
     n, leads = mask.shape
     keep = rng.integers(1, leads + 1, size=n)
     keep[rng.random(n) >= DROPPED] = leads
     # Recorded leads first in a random order; the first `keep` of them stay.
-    rank = np.argsort(np.argsort(rng.random(mask.shape) - mask, axis=1), axis=1)
-    kept = torch.from_numpy((mask * (rank < keep[:, None])).astype(np.float32))
+    order = _beside(batch, rng.random((n, leads))) - mask
+    kept = mask * (order.argsort(dim=1).argsort(dim=1) < _beside(batch, keep[:, None]))
     return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None])
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """Each lead of each example a little larger or smaller."""
     factor = np.exp(rng.normal(0, GAIN, size=batch.lead_mask.shape)).astype(np.float32)
-    return replace(batch, signal=batch.signal * torch.from_numpy(factor)[:, :, None])
+    return replace(batch, signal=batch.signal * _beside(batch, factor)[:, :, None])
 
 
 def noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """White noise of a random strength per example."""
     strength = rng.uniform(0, NOISE, size=(len(batch.signal), 1)).astype(np.float32)
-    strengths = torch.from_numpy(strength).expand_as(batch.lead_mask)
+    strengths = _beside(batch, strength).expand_as(batch.lead_mask)
+    # Torch draws normal numbers twice as fast as NumPy, and a GPU its own.
+    drawn = torch.Generator(batch.signal.device).manual_seed(int(rng.integers(2**63 - 1)))
+    white = _white_everywhere if batch.signal.is_cuda else _white_where_recorded
+    return replace(batch, signal=white(batch, strengths, drawn))
+
+
+def _white_where_recorded(batch: Batch, strengths: Tensor, drawn: torch.Generator) -> Tensor:
+    """The signal and noise on the recorded leads; none is drawn for the others."""
     recorded = batch.lead_mask > 0
-    # Torch draws normal numbers twice as fast as NumPy, and absent leads need none.
-    drawn = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
     white = torch.randn(int(recorded.sum()), batch.signal.shape[2], generator=drawn)
     signal = batch.signal.clone()
     signal[recorded] += white * strengths[recorded][:, None]
-    return replace(batch, signal=signal)
+    return signal
+
+
+def _white_everywhere(batch: Batch, strengths: Tensor, drawn: torch.Generator) -> Tensor:
+    """The same with other numbers: to count the recorded leads, the host would wait for a GPU."""
+    white = torch.randn(batch.signal.shape, generator=drawn, device=batch.signal.device)
+    return batch.signal + white * (strengths * batch.lead_mask)[:, :, None]
 
 
 def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """A slow sine on each lead, 0.1 to 0.6 Hz, of a random amplitude and phase."""
     shape = (*batch.lead_mask.shape, 1)
     t = np.arange(batch.signal.shape[2], dtype=np.float32) / task.fs
-    cycles = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32) * t
+    rate = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32)
     phase = rng.random(shape, dtype=np.float32)
     height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
-    return _added(batch, torch.from_numpy(height * np.sin(2 * np.pi * (cycles + phase))))
+    turns = _beside(batch, rate) * _beside(batch, t) + _beside(batch, phase)
+    return _added(batch, _beside(batch, height) * _sine(2 * np.pi * turns))
 
 
 def stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
@@ -75,8 +91,8 @@ def stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     at = np.abs(middle + (np.arange(samples) - middle) * rate)
     at = (samples - 1) - np.abs((samples - 1) - at)  # mirrored where the crop ends
     left = np.clip(at.astype(np.int64), 0, samples - 2)
-    part = torch.from_numpy((at - left).astype(np.float32))[:, None, :]
-    index = torch.from_numpy(left)[:, None, :].expand_as(batch.signal)
+    part = _beside(batch, (at - left).astype(np.float32))[:, None, :]
+    index = _beside(batch, left)[:, None, :].expand_as(batch.signal)
     one, other = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
     return replace(batch, signal=one + part * (other - one))
 
@@ -88,7 +104,7 @@ def blank(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     start = rng.uniform(size=(n, 1)) * (samples - length)
     time = np.arange(samples)
     kept = (time < start) | (time >= start + length)
-    return replace(batch, signal=batch.signal * torch.from_numpy(kept[:, None, :]))
+    return replace(batch, signal=batch.signal * _beside(batch, kept[:, None, :]))
 
 
 def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
@@ -99,8 +115,8 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """
     n = len(batch.signal)
     drawn = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
-    share = torch.from_numpy(np.maximum(drawn, 1 - drawn))  # it stays mostly itself
-    other = torch.from_numpy(rng.permutation(n))
+    share = _beside(batch, np.maximum(drawn, 1 - drawn))  # it stays mostly itself
+    other = _beside(batch, rng.permutation(n))
     a, b = share[:, None, None], share[:, None]
     known = (batch.labels >= 0) & (batch.labels[other] >= 0)
     labels = b * batch.labels + (1 - b) * batch.labels[other]
@@ -115,7 +131,7 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """A little noise on each feature, so that no threshold is learnt to the last digit."""
     white = rng.standard_normal(batch.features.shape, dtype=np.float32)
-    return replace(batch, features=batch.features + FEATURE_NOISE * torch.from_numpy(white))
+    return replace(batch, features=batch.features + FEATURE_NOISE * _beside(batch, white))
 
 
 AUGMENTATIONS: dict[str, Change] = {
@@ -136,6 +152,16 @@ def augmented(batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.G
         if name in names:
             batch = change(batch, task, rng)
     return batch
+
+
+def _beside(batch: Batch, drawn: NDArray[Any]) -> Tensor:
+    """What was drawn, on the batch's device: the same numbers wherever a network is trained."""
+    return sent(drawn, batch.signal.device)
+
+
+def _sine(angle: Tensor) -> Tensor:
+    # NumPy's and torch's differ in the last bit, and results on a CPU are to stay as they were.
+    return angle.sin() if angle.is_cuda else torch.from_numpy(np.sin(angle.numpy()))
 
 
 def _added(batch: Batch, what: Tensor) -> Batch:

@@ -26,6 +26,10 @@ class Batch:
     features: torch.Tensor  # (batch, feature) float32
     labels: torch.Tensor  # (batch, class) float32; -1 where not annotated
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; the host does not wait for it."""
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+
 
 class Device(Protocol):
     """A recorder of a site's own. It makes the same of the same example every time."""
@@ -119,6 +123,11 @@ class Cohort:
             part=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
         )
 
+    @property
+    def has_recorders(self) -> bool:
+        """Whether any of the examples passes through a recorder of a site's own."""
+        return any(device is not None for device in (self.device, *self.devices))
+
     def _by_device(self, indices: Indices) -> Iterator[tuple[Device, Indices]]:
         """Each device, and which places of `indices` pass through it."""
         if self.device is not None:
@@ -179,7 +188,8 @@ class Cohort:
         return self.column("lengths").astype(np.int64)
 
     @cached_property
-    def _gather(self) -> tuple[Indices, NDArray[np.bool_], NDArray[np.float32]]:
+    def places(self) -> tuple[Indices, NDArray[np.bool_], NDArray[np.float32]]:
+        """Where each lead begins in its shard, (example, lead); lead mask; features."""
         stored = self.column("lead_mask").astype(bool)
         rank = np.maximum(stored.cumsum(axis=1) - 1, 0)  # a lead's place among the recorded ones
         first = self.column("offsets").astype(np.int64)[:, None] + rank * self.lengths[:, None]
@@ -191,7 +201,7 @@ class Cohort:
         A recording shorter than that is repeated from its beginning: padding with zeros would
         tell the network its length, and length predicts the class.
         """
-        first, mask, features = self._gather
+        first, mask, features = self.places
         samples, length = self.task.samples, self.lengths[indices]
         stored = np.zeros((len(indices), self.task.leads, samples), dtype=np.float16)
         shards = self.shard[indices]

@@ -16,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fl.augment import augmented
 from fl.cohort import Batch, Cohort
+from fl.gpu import mixed_precision
 from fl.imbalance import class_weights, epoch_order, focus
 from fl.optimizers import SGD, AdamW, Optimizer
+from fl.resident import cutter
 from fl.seeds import stream, torch_seed
 from fl.tasks import Task
 
@@ -50,6 +52,7 @@ class Plan:
     restart: bool = False  # the schedule is over each visit instead of the whole run
     ema: float = 0.0  # decay per step of a running mean of the weights, which the visit ends with
     device: str = "cpu"
+    bf16: bool | None = None  # the network in bfloat16; None: on a GPU that can
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,19 +145,20 @@ def fit(
     running = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
-    loss_sum, lr_sum, n_seen, step = 0.0, 0.0, 0, 0
+    cut = cutter(cohort, plan.device)
+    loss_sum: float | Tensor = 0.0
+    lr_sum, n_seen, step = 0.0, 0, 0
     for _ in range(plan.epochs):
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
         for chosen in np.array_split(order, batches):
             rate = learning_rate(plan, min(step / total, 1.0))
-            batch = cohort.batch(chosen, cohort.random_starts(chosen, rng))
+            batch = cut(chosen, cohort.random_starts(chosen, rng))
             batch = augmented(batch, cohort.task, plan.augment, rng)
-            logits = _apply(network, batch, plan.device)
-            loss = task_loss(
-                cohort.task, logits, _labels(batch, plan), weights, focus(plan.imbalance)
-            )
+            with mixed_precision(plan.device, plan.bf16):
+                logits = _apply(network, batch)
+            loss = task_loss(cohort.task, logits, batch.labels, weights, focus(plan.imbalance))
             objective = loss if penalty is None else loss + penalty(network)
             rows.differentiate(objective)
             if not plan.sgd:
@@ -162,7 +166,7 @@ def fit(
             optimizer.step(rate)
             if running is not None:
                 running.update_parameters(network)
-            loss_sum += loss.item() * len(chosen)
+            loss_sum += _number(loss) * len(chosen)
             lr_sum += rate
             n_seen += len(chosen)
             step += 1
@@ -170,7 +174,7 @@ def fit(
     if running is not None:
         network.load_state_dict(running.module.state_dict())
     return Fitted(
-        loss_sum=loss_sum,
+        loss_sum=float(loss_sum),
         n_seen=n_seen,
         steps=step,
         lr_sum=lr_sum,
@@ -184,6 +188,7 @@ def predict(
     crops: int = CROPS,
     batch_size: int = 64,
     device: str = "cpu",
+    bf16: bool | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities (example, class), the mean over evenly spaced crops of each example.
 
@@ -192,14 +197,15 @@ def predict(
     one_thread()
     network.to(device).eval()
     example, starts = cohort.even_crops(crops)
-    total = np.zeros((len(cohort), len(cohort.task.classes)))
-    with torch.inference_mode():
+    cut, parts = cutter(cohort, device), []
+    with torch.inference_mode(), mixed_precision(device, bf16):
         for at in range(0, len(example), batch_size):
             rows = slice(at, at + batch_size)
-            batch = cohort.batch(example[rows], starts[rows])
-            logits = _apply(network, batch, device).double()
-            p = logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid()
-            np.add.at(total, example[rows], p.cpu().numpy())
+            logits = _apply(network, cut(example[rows], starts[rows])).double()
+            parts.append(logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid())
+    total = np.zeros((len(cohort), len(cohort.task.classes)))
+    if parts:
+        np.add.at(total, example, torch.cat(parts).cpu().numpy())
     counts = np.bincount(example, minlength=len(cohort))
     return np.asarray(np.round(total / counts[:, None], 7))
 
@@ -280,15 +286,14 @@ def _running_mean(network: nn.Module, plan: Plan) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=mean)
 
 
-def _apply(network: nn.Module, batch: Batch, device: str) -> Tensor:
-    logits: Tensor = network(
-        batch.signal.to(device), batch.lead_mask.to(device), batch.features.to(device)
-    )
+def _apply(network: nn.Module, batch: Batch) -> Tensor:
+    logits: Tensor = network(batch.signal, batch.lead_mask, batch.features)
     return logits
 
 
-def _labels(batch: Batch, plan: Plan) -> Tensor:
-    return batch.labels.to(plan.device)
+def _number(loss: Tensor) -> float | Tensor:
+    """A loss to add up. A GPU keeps it until the end: to read it is to wait for every step."""
+    return loss.detach().double() if loss.is_cuda else loss.item()
 
 
 def _saved(optimizer: Optimizer, rows: Rows) -> OptimizerState:

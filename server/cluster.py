@@ -35,6 +35,7 @@ from fl import wire
 from fl.cache import FILES, default_cache_dir, is_whole, write_whole
 from fl.config import POOLED
 from fl.errors import ConfigError, DataError, FederationError
+from fl.gpu import keep_to
 from fl.rundir import PACKAGES
 from fl.wire import Job
 from partitions.deal import CENTRAL, UNSEEN
@@ -181,7 +182,8 @@ class Sender:
 class Visitor:
     """A worker that has a run directory of its own, with nothing in it that must last."""
 
-    def __init__(self, client_app: ClientApp, partition: bytes) -> None:
+    def __init__(self, client_app: ClientApp, partition: bytes, n_gpus: float) -> None:
+        keep_to(n_gpus)
         self._app = client_app
         self._folder = Path(tempfile.mkdtemp(prefix="heartfed-"))
         (self._folder / "partition.csv").write_bytes(partition)
@@ -281,7 +283,7 @@ class ClusterGrid(SimulatedGrid):
         partition = (Path(job.workspace) / "partition.csv").read_bytes()
         rows = csv.DictReader(io.StringIO(partition.decode()))
         self._sites = sorted({row["site"] for row in rows} - {CENTRAL, UNSEEN})
-        self._given = ray.put(client_app), ray.put(partition)
+        self._given = ray.put(client_app), ray.put(partition), n_gpus
         self._worker: Any = ray.remote(num_cpus=1, num_gpus=n_gpus, scheduling_strategy="SPREAD")(
             Visitor
         )

@@ -29,10 +29,14 @@ OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes thro
 class Worker:
     """A process that runs clients."""
 
-    def __init__(self, modules: Sequence[str] = ()) -> None:
+    def __init__(self, modules: Sequence[str] = (), n_gpus: float = 0.0) -> None:
         with loading():
             for name in modules:
                 importlib.import_module(name)
+        if n_gpus:
+            from fl.gpu import keep_to  # here: it loads torch
+
+            keep_to(n_gpus)
 
     def serve(self, client_app: "ClientApp") -> None:
         """The client to run from now on."""
@@ -54,7 +58,7 @@ def start_worker(n_gpus: float, modules: Sequence[str] = ()) -> Any:
     """A new actor of one core that loads these modules; returns before it has."""
     import ray  # here: a deployed run has no use for it
 
-    return ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker).remote(modules)
+    return ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker).remote(modules, n_gpus)
 
 
 def available_cores() -> int:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fl.gpu import full_precision
+
 TRUST = 0.7  # in what the early features say of S against N; the rest in what everything says
 
 
@@ -57,8 +59,13 @@ class Network(nn.Module):
         `signal` (batch, lead, sample) z-scored; `lead_mask` (batch, lead) 1 where recorded;
         `features` (batch, feature) standardised, (batch, 0) where the task has none.
         """
-        pooled = self.dense(mean_and_max(self.body(self.stem(signal, lead_mask))))
-        pooled = self.silence(self.dropout(pooled))
+        read = self.body(self.stem(signal, lead_mask))
+        with full_precision(read):
+            return self._judged(mean_and_max(read.float()), features)
+
+    def _judged(self, pooled: Tensor, features: Tensor) -> Tensor:
+        """(batch, 2 * width), (batch, feature) -> logits. Small, and a probability needs digits."""
+        pooled = self.silence(self.dropout(self.dense(pooled)))
         logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
         if not self.rr.early:
             return logits
@@ -78,6 +85,8 @@ class Conv(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, width, time / stride)."""
+        if x.is_cuda:  # GroupNorm would put the channels back there
+            return super().forward(x)
         # Torch keeps that order for images only, so the sequence is an image of height 1.
         image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         made = F.conv2d(
@@ -141,7 +150,9 @@ class RRBranch(nn.Module):
 
     def earliness(self, features: Tensor) -> Tensor:
         """Logit of the second class against the first: (batch, feature) -> (batch, 1)."""
-        score: Tensor = self.early_score(self.early_mlp(features[:, list(self.early)]))
+        # A list of columns would be sent to a GPU at each step, and the host would wait.
+        early = torch.stack([features[:, column] for column in self.early], dim=1)
+        score: Tensor = self.early_score(self.early_mlp(early))
         return score
 
     def forward(self, features: Tensor) -> Tensor:
@@ -208,8 +219,17 @@ class BiLSTM(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, 2 * hidden, time)."""
-        read: Tensor = self.lstm(sequence.transpose(1, 2))[0]
-        return read.transpose(1, 2)
+        return read_by(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
+
+
+def read_by(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
+    """What an LSTM makes of every moment: (batch, time, channel) -> (batch, time, width).
+
+    In float32: under any autocast torch hands cuDNN float16, in which small gradients vanish.
+    """
+    with full_precision(sequence):
+        read: Tensor = lstm(sequence.float())[0]
+    return read
 
 
 def conv_norm(channels: int, width: int, *, kernel: int, stride: int = 1) -> nn.Sequential:

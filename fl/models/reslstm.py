@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fl.errors import ConfigError
-from fl.models.blocks import LeadStem, Network, conv_norm
+from fl.models.blocks import LeadStem, Network, conv_norm, read_by
 from fl.models.resnet1d import ResidualBlock
 
 Stem = Literal["residual", "conv", "linear"]
@@ -141,7 +141,7 @@ class ResLSTMBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, time, width) -> (batch, time, width)."""
-        update: Tensor = self.dropout(self.tse(self.lstm(self.norm(h))[0]))
+        update: Tensor = self.dropout(self.tse(read_by(self.lstm, self.norm(h))))
         return h + update if self.residual else update
 
 

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from fl.augment import AUGMENTATIONS, BLANK, STRETCH, augmented
+from fl.augment import (
+    AUGMENTATIONS,
+    BLANK,
+    DROPPED,
+    NOISE,
+    STRETCH,
+    WANDER,
+    _white_everywhere,
+    _white_where_recorded,
+    augmented,
+)
 from fl.cohort import Batch
 from fl.seeds import stream
 from fl.tasks import RHYTHM
@@ -105,3 +115,44 @@ def test_mixup_knows_a_class_where_both_do_and_keeps_its_own_word_otherwise():
 def test_none_asked_for_is_none_done():
     before = batch()
     assert augmented(before, RHYTHM, (), stream(0, "none")) is before
+
+
+# As they were when every batch was on the host; results on a CPU may not change by a bit.
+
+
+def lead_dropout_on_the_host(before, rng):
+    mask = before.lead_mask.numpy()
+    n, leads = mask.shape
+    keep = rng.integers(1, leads + 1, size=n)
+    keep[rng.random(n) >= DROPPED] = leads
+    rank = np.argsort(np.argsort(rng.random(mask.shape) - mask, axis=1), axis=1)
+    kept = torch.from_numpy((mask * (rank < keep[:, None])).astype(np.float32))
+    return before.signal * kept[:, :, None]
+
+
+def wander_on_the_host(before, rng):
+    shape = (*before.lead_mask.shape, 1)
+    t = np.arange(before.signal.shape[2], dtype=np.float32) / RHYTHM.fs
+    cycles = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32) * t
+    phase = rng.random(shape, dtype=np.float32)
+    height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
+    added = torch.from_numpy(height * np.sin(2 * np.pi * (cycles + phase)))
+    return before.signal + added * before.lead_mask[:, :, None]
+
+
+@pytest.mark.parametrize("known", [lead_dropout_on_the_host, wander_on_the_host])
+@pytest.mark.parametrize("n", [1, 8, 200])
+def test_the_host_makes_what_it_always_made(known, n):
+    change = AUGMENTATIONS[known.__name__.removesuffix("_on_the_host")]
+    found = change(batch(n), RHYTHM, stream(n, "host")).signal
+    assert torch.equal(found, known(batch(n), stream(n, "host")))
+
+
+def test_noise_drawn_for_all_leads_is_heard_on_the_recorded_ones_alone():
+    before = batch(40)
+    strengths = torch.linspace(0, NOISE, 40)[:, None].expand_as(before.lead_mask)
+    for white in (_white_everywhere, _white_where_recorded):
+        drawn = torch.Generator().manual_seed(1)
+        added = white(before, strengths, drawn) - before.signal
+        spread = added.std(dim=2)
+        torch.testing.assert_close(spread, strengths * before.lead_mask, rtol=0.15, atol=1e-6)

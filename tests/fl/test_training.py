@@ -254,15 +254,3 @@ def test_sgd_goes_on_with_the_momentum_of_its_last_visit(few):
     for name, value in kept.items():
         step = 0.9 * (second[name] - first[name])
         np.testing.assert_allclose(value, fresh_start[name] + step, atol=1e-6)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
-def test_a_gpu_trains_as_the_cpu_does_over_two_visits_that_keep_the_state(few):
-    ends = []
-    for device in ("cpu", "cuda"):
-        network, state = fresh(), None
-        for number in (1, 2):
-            plan = replace(PLAN, round=number, device=device)
-            state = fit(network, few, plan, state=state).state
-        ends.append(predict(network, few, device=device))
-    np.testing.assert_allclose(*ends, atol=5e-3)
