@@ -90,7 +90,7 @@ def _part(
     n_patients = len(set(cohort.patients[rows].tolist()))
     if n_patients < FEWEST_PATIENTS:
         return None
-    found = scores(cohort.labels[rows], p[rows], said[rows], cohort.task.classes)
+    found = scores(cohort.labels[rows], p[rows], said[rows], cohort.task.classes, brief=True)
     measures = {
         name: found[name] for name in ("n_records", "macro_f1", "macro_auroc", "macro_classes")
     }

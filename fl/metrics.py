@@ -161,15 +161,23 @@ def decide(
     return np.asarray(p >= table[which])
 
 
-def scores(labels: Labels, p: Probs, said: NDArray[np.bool_], classes: Sequence[str]) -> Scores:
-    """Every measure of one group of examples, by scikit-learn.
+def scores(
+    labels: Labels,
+    p: Probs,
+    said: NDArray[np.bool_],
+    classes: Sequence[str],
+    *,
+    brief: bool = False,
+) -> Scores:
+    """Every measure of one group of examples, by scikit-learn; if `brief`, F1 and AUROC alone.
 
     A macro average takes the classes with at least one positive and one negative annotated
     example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
     them: it is high for rare classes whatever the model does, so read it beside macro-F1.
     """
     per_class = {
-        name: _class_scores(labels[:, c], p[:, c], said[:, c]) for c, name in enumerate(classes)
+        name: _class_scores(labels[:, c], p[:, c], said[:, c], brief)
+        for c, name in enumerate(classes)
     }
     measured = [name for name in classes if per_class[name]["f1"] is not None]
     means = {m: mean_of([per_class[n][m] for n in measured]) for m in MEASURES}
@@ -183,7 +191,7 @@ def scores(labels: Labels, p: Probs, said: NDArray[np.bool_], classes: Sequence[
 
 
 def _class_scores(
-    labels: Labels, p: Probs, said: NDArray[np.bool_]
+    labels: Labels, p: Probs, said: NDArray[np.bool_], brief: bool
 ) -> dict[str, float | int | None]:
     """One class against the rest, over the examples that annotate it.
 
@@ -211,11 +219,12 @@ def _class_scores(
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, guess, average="binary", zero_division=0.0
     )
+    entry |= {"f1": float(f1), "auroc": float(roc_auc_score(truth, p))}
+    if brief:
+        return entry
     return entry | {
         "precision": float(precision),
         "recall": float(recall),
-        "f1": float(f1),
-        "auroc": float(roc_auc_score(truth, p)),
         "auprc": float(average_precision_score(truth, p)),
         "brier": float(brier_score_loss(truth, p)),
         "ece": expected_calibration_error(reliability(truth, p)),
