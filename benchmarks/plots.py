@@ -34,10 +34,14 @@ def bars(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float |
             height=0.92 * thick,
             label=label,
         )
-        axes.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=8)
+        axes.bar_label(drawn, fmt=_short, padding=3, fontsize=8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     tidy(axes, "x")
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=8)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -139,7 +139,8 @@ def main() -> None:
     print("\n".join(text))
     write_whole(options.plot, draw(by_kind))
     note = f"Made by `{asked}` on {file.content['machine']}, synthetic, seed {options.seed}."
-    put_between_marks(options.results, "scale", "\n".join([*text, note]))
+    picture = f"![Seconds and memory by number of sites]({options.plot.name})"
+    put_between_marks(options.results, "scale", "\n".join([*text, picture, "", note]))
 
 
 if __name__ == "__main__":
