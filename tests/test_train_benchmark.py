@@ -8,7 +8,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from plain import PlainResLSTM, loss_of, train
+from plain import PlainResLSTM, loss_of, records_of, train
 
 from fl.models import build_network
 from fl.tasks import RHYTHM
@@ -42,5 +42,5 @@ def test_the_default_model_is_the_plain_one(cohort):
 
 def test_the_plain_training_trains(few):
     _, plain = both()
-    losses = [train(plain, few.shards[0], 8, 3e-3) for _ in range(4)]
+    losses = [train(plain, records_of(few), 8, 3e-3) for _ in range(4)]
     assert losses[-1] < losses[0]
