@@ -24,13 +24,14 @@ from typing import Any
 
 import torch
 from kept import command, machine
+from train import one_pass
 
 from fl.cache import prepare
 from fl.cohort import Cohort
 from fl.datasets.synthetic import SYNTHETIC
 from fl.models import build_network
 from fl.tasks import RHYTHM
-from fl.training import Plan, fit, predict
+from fl.training import fit, predict
 
 NETWORKS = (RHYTHM.model, "resnet1d", "resnet1d_large")
 WAYS = {"cpu": ("cpu", False), "gpu, float32": ("cuda", False), "gpu, bfloat16": ("cuda", True)}
@@ -48,19 +49,7 @@ def speeds(name: str, cohort: Cohort, device: str, bf16: bool) -> dict[str, floa
     """One turn of one network: records per second."""
     torch.manual_seed(0)
     network = build_network(name, RHYTHM)
-    plan = Plan(
-        seed=0,
-        site="all",
-        round=1,
-        rounds=1,
-        epochs=1,
-        batch_size=RHYTHM.batch_size,
-        lr=2e-3,
-        weight_decay=0.01,
-        augment=RHYTHM.augment,
-        device=device,
-        bf16=bf16,
-    )
+    plan = one_pass(device, bf16)
     n = len(cohort)
     return {
         "training": rate(n, lambda: fit(network, cohort, plan)),

@@ -95,11 +95,9 @@ def operations(network: Network, batch: Any) -> float:
     return (total + counter.get_total_flops()) / len(batch.signal)
 
 
-def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
-    """One turn of one network: records per second."""
-    torch.manual_seed(0)
-    network = build_network(name, RHYTHM)
-    plan = Plan(
+def one_pass(device: str = "cpu", bf16: bool | None = None) -> Plan:
+    """One epoch with the settings of rhythm training."""
+    return Plan(
         seed=0,
         site="all",
         round=1,
@@ -109,7 +107,16 @@ def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
         lr=2e-3,
         weight_decay=0.01,
         augment=RHYTHM.augment,
+        device=device,
+        bf16=bf16,
     )
+
+
+def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    """One turn of one network: records per second."""
+    torch.manual_seed(0)
+    network = build_network(name, RHYTHM)
+    plan = one_pass()
     n, seen = len(cohort), sum(len(b.signal) for b in batches)
     return {
         "training": n / timed(lambda: fit(network, cohort, plan)),

@@ -300,18 +300,18 @@ def _weighted_aurocs(
     """AUROC of one class under each draw's weights: (draw,)."""
     # How often a patient's positives score above another's negatives does not depend on the draw,
     # so a draw is two products. Counts and halves: the sums are exact in any order.
-    sick, of_sick = np.unique(who[truth], return_inverse=True)
-    well, of_well = np.unique(who[~truth], return_inverse=True)
-    theirs = np.split(
-        p[~truth][np.lexsort((p[~truth], of_well))], np.bincount(of_well).cumsum()[:-1]
+    with_positive, of_positive = np.unique(who[truth], return_inverse=True)
+    with_negative, of_negative = np.unique(who[~truth], return_inverse=True)
+    by_patient = np.split(
+        p[~truth][np.lexsort((p[~truth], of_negative))], np.bincount(of_negative).cumsum()[:-1]
     )
-    wins = np.empty((len(sick), len(well)))
-    for one, scores in enumerate(theirs[: len(well)]):
-        beaten = [np.searchsorted(scores, p[truth], side) for side in ("left", "right")]
-        wins[:, one] = np.bincount(of_sick, weights=sum(beaten) / 2, minlength=len(sick))
-    positive, negative = weights[:, sick], weights[:, well]
+    wins = np.empty((len(with_positive), len(with_negative)))
+    for one, theirs in enumerate(by_patient[: len(with_negative)]):
+        beaten = [np.searchsorted(theirs, p[truth], side) for side in ("left", "right")]
+        wins[:, one] = np.bincount(of_positive, sum(beaten) / 2, minlength=len(with_positive))
+    positive, negative = weights[:, with_positive], weights[:, with_negative]
     won = ((positive @ wins) * negative).sum(axis=1)
-    pairs = (positive @ np.bincount(of_sick)) * (negative @ np.bincount(of_well))
+    pairs = (positive @ np.bincount(of_positive)) * (negative @ np.bincount(of_negative))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(pairs > 0, won / pairs, np.nan)
 

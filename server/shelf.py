@@ -40,7 +40,7 @@ class Shelf:
     """A file without a name: it is gone when nobody holds it any more, however a run ends."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  (see above)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (see above)
         weakref.finalize(self, self._file.close)
         self._end = 0
 
@@ -49,7 +49,8 @@ class Shelf:
         places = {}
         for name, values in arrays.items():
             places[name] = (self._end, values.dtype.str, values.shape)
-            self._end += os.pwrite(self._file.fileno(), values.tobytes(), self._end)
+            self._end += self._file.write(values.tobytes())
+        self._file.flush()  # a full disk is told of here, and not by half an update
         return Shelved(self, places)
 
     def read(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
