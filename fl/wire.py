@@ -135,7 +135,7 @@ class Held(Array):
     @property
     def data(self) -> bytes:  # type: ignore[override]
         """The bytes that Flower's own would hold."""
-        return Array(self._values).data
+        return Array(self.numpy()).data
 
     def numpy(self) -> NDArray[Any]:
         """The values themselves, not a copy."""
@@ -149,11 +149,6 @@ class Later(Held):
         super().__init__(weights[name])
         del self._values
         self._weights, self._name = weights, name
-
-    @property
-    def data(self) -> bytes:  # type: ignore[override]
-        """The bytes that Flower's own would hold."""
-        return Array(self.numpy()).data
 
     def numpy(self) -> NDArray[Any]:
         """The values as they are now."""
