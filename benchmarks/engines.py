@@ -38,9 +38,13 @@ class Moments:
         """The first round begins."""
         self.began = time.time()
 
-    def round(self, *_: object) -> None:
-        """A round is over."""
-        self.rounds.append(time.time())
+    def round(self, row: Mapping[str, Any] | None = None) -> None:
+        """A round is over: now, or after the seconds that HeartFed says it took.
+
+        It says so when the round is measured, which is in the visits of the next.
+        """
+        last = self.rounds[-1] if self.rounds else self.began
+        self.rounds.append(time.time() if row is None else last + row["seconds"])
 
     def site(self, number: int, site: str, doing: str, note: str) -> None:
         """No visit may fail: the benchmark would count less work."""
@@ -105,12 +109,15 @@ class PoolWorker:
 
     @classmethod
     def visit(cls, doing: str, site: str, number: int) -> None:
-        """One visit. Nothing is merged: every round trains and validates the first weights."""
-        path = Path(cls.job.workspace)
-        if doing == "train":
-            timed(path, doing, site, lambda: train_alone(cls.job, site, cls.weights, number))
-        else:
-            timed(path, doing, site, lambda: validate_alone(cls.job, site, cls.weights))
+        """One visit. Nothing is merged: every round validates and trains the first weights."""
+
+        def work() -> None:
+            if number > 1:
+                validate_alone(cls.job, site, cls.weights)
+            if doing == "train":
+                train_alone(cls.job, site, cls.weights, number)
+
+        timed(Path(cls.job.workspace), doing, site, work)
 
     @classmethod
     def answer(cls, doing: str, site: str, number: int) -> None:
@@ -136,12 +143,17 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
     ) as pool:
         for waiting in [pool.submit(PoolWorker.answer, "", "", 0) for _ in range(2)]:
             waiting.result()
+
+        def visits(doing: str, number: int) -> None:
+            for waiting in [pool.submit(visit, doing, name, number) for n, name in order if n]:
+                waiting.result()
+
         moments.training()
-        for number in range(1, job.config.rounds + 1):
-            for doing in ("train", "val"):
-                asked = [pool.submit(visit, doing, name, number) for n, name in order if n]
-                for waiting in asked:
-                    waiting.result()
+        last = job.config.rounds
+        for number in range(1, last + 1):
+            visits("train", number)
+            if number == last:
+                visits("val", last + 1)
             moments.round()
         moments.finished()
 
@@ -165,6 +177,7 @@ def client_of(idle: bool) -> Any:
             return app(message, context)
         job = wire.read_job(message)
         site = fit.open_site(job, int(context.node_config["partition-id"]))
+        nothing = fit.nothing_told(site.name, "none", len(site.splits["train"].task.classes))
         if kind == "train":
             trained = wire.Trained(
                 site=site.name,
@@ -176,9 +189,9 @@ def client_of(idle: bool) -> Any:
                 n_seen=1,
                 steps=1,
             )
-            return wire.trained_reply(trained, message)
-        classes = len(site.splits["train"].task.classes)
-        return wire.evaluated_reply(fit.nothing_told(site.name, "none", classes), message)
+            measured = nothing if wire.read_measure(message) else None
+            return wire.trained_reply(trained, message, measured)
+        return wire.evaluated_reply(nothing, message)
 
     return answering if idle else working
 

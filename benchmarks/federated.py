@@ -41,8 +41,8 @@ from partitions.deal import open_partition
 from partitions.splits import VAL
 from server.app import Silent, initial_weights
 from server.compare import alone_parts
-from server.rounds import roll_call
 from server.simulate import simulate
+from server.visits import roll_call
 
 ALL_AS_ONE = "pooled (no federation)"
 ONE_EPOCH = "one local epoch, more rounds"

@@ -41,8 +41,8 @@ from partitions.splits import VAL
 from server.app import Silent, initial_weights, server_app
 from server.compare import alone_parts
 from server.results import held_by_server
-from server.rounds import roll_call
 from server.simulate import simulate
+from server.visits import roll_call
 
 
 def central(job: Job, weights: Weights, val: dict[str, Tally]) -> dict[str, Any]:

@@ -149,17 +149,19 @@ def best_packing(seconds: Sequence[float], workers: int) -> float:
 
 
 def packing(case: Mapping[str, Any], workers: int) -> float | None:
-    """Mean round over the best packing of its own visits, training and then validation."""
-    best = 0.0
+    """All rounds over the best packing of their own visits: those that train, and the others."""
+    best, rounds = 0.0, len(case["rounds"])
     for kind in ("train", "val"):
         by_site: dict[str, list[float]] = {}
         for doing, site, seconds in case["visits"]:
             if doing == kind:
                 by_site.setdefault(site, []).append(seconds)
-        if not by_site:
+        # HeartFed's sites validate when they train, and by itself what the last round gave.
+        times = max(map(len, by_site.values()), default=0)
+        if not 0 < times <= rounds:
             return None  # visits that nobody timed
-        best += best_packing([float(np.mean(s)) for s in by_site.values()], workers)
-    return float(np.mean(case["rounds"])) / best
+        best += times * best_packing([float(np.mean(s)) for s in by_site.values()], workers)
+    return math.fsum(case["rounds"]) / best
 
 
 def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, dict[str, Any]]:

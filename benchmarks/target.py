@@ -96,7 +96,7 @@ def watch(process: subprocess.Popen[bytes], folder: Path, began: float) -> dict[
     while not over:
         over = process.poll() is not None
         for path in sorted((folder / "run" / "checkpoint").glob("*/[0-9]*/last.safetensors")):
-            number = int(path.parent.name)
+            number = int(path.parent.name.removesuffix("-measured"))
             if number not in seconds:
                 seconds[number] = time.monotonic() - began
                 shutil.copy(path, folder / f"{number}.safetensors")

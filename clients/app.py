@@ -11,7 +11,7 @@ from clients import fit, hospital
 from clients.own import Hospital, is_hospital
 from fl import wire
 from fl.training import one_thread
-from partitions.splits import TEST
+from partitions.splits import TEST, VAL
 
 
 def guarded(message: Message, context: Context, visit: ClientAppCallable) -> Message:
@@ -49,14 +49,17 @@ def query(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """One round's training on the site's own records."""
+    """One round's training on the site's own records; if asked, it first measures the weights."""
     job, site = _site(message, context)
     if not is_hospital(context.node_config):
         site = fit.open_trainee(job, int(context.node_config["partition-id"]))
     weights, control = wire.split_control(wire.read_weights(message))
     number, mu = wire.read_round(message), wire.read_mu(message)
+    measured = None
+    if wire.read_measure(message):
+        measured = fit.evaluate_visit(site, job, weights, VAL, None, number - 1)
     trained = fit.train_visit(site, job, weights, number, mu, control)
-    return wire.trained_reply(trained, message)
+    return wire.trained_reply(trained, message, measured)
 
 
 @app.evaluate()

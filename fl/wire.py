@@ -33,7 +33,8 @@ from fl.metrics import Tally, Thresholds
 from fl.weights import Weights
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
-FOLDED = "folded"  # the one array of a message that holds all of them
+FOLDED = "folded"  # the one array of a record that holds all of them
+MEASURED = "measured-"  # before the names of a training reply's records of what it was sent
 CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 
@@ -172,29 +173,33 @@ def unpack(record: ArrayRecord) -> Weights:
 
 
 def folded(message: Message) -> Message:
-    """The message with all its arrays in one.
+    """The message with all arrays of a record in one.
 
     Flower moves every array by itself, in three requests and three rows of a database at each
     stop; a network of fifty entries is moved in a tenth of the time when it is one.
     """
-    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
-    if record:
-        whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
-        sent = ArrayRecord({FOLDED: Array(whole)})
-        message.content = RecordDict(dict(message.content) | {ARRAYS: sent})
+    for name, record in _array_records(message).items():
+        if record:
+            whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
+            sent = ArrayRecord({FOLDED: Array(whole)})
+            message.content = RecordDict(dict(message.content) | {name: sent})
     return message
 
 
 def unfolded(message: Message) -> Message:
     """What `folded` was given; another message as it is. `ValueError` if it is damaged."""
-    record = message.content.array_records.get(ARRAYS) if message.has_content() else None
-    if record is not None and set(record) == {FOLDED}:
-        try:
-            arrays = safetensors.numpy.load(record[FOLDED].numpy().tobytes())
-        except SafetensorError as error:
-            raise ValueError(f"its arrays cannot be read ({error})") from None
-        message.content = RecordDict(dict(message.content) | {ARRAYS: pack(arrays)})
+    for name, record in _array_records(message).items():
+        if set(record) == {FOLDED}:
+            try:
+                arrays = safetensors.numpy.load(record[FOLDED].numpy().tobytes())
+            except SafetensorError as error:
+                raise ValueError(f"its arrays cannot be read ({error})") from None
+            message.content = RecordDict(dict(message.content) | {name: pack(arrays)})
     return message
+
+
+def _array_records(message: Message) -> dict[str, ArrayRecord]:
+    return dict(message.content.array_records) if message.has_content() else {}
 
 
 def with_control(weights: Weights, control: Weights) -> Weights:
@@ -213,9 +218,16 @@ def query(job: Job, node: int) -> Message:
     return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
 
 
+def training_settings(job: Job, measure: bool = False) -> ConfigRecord:
+    """The settings of a training visit. `measure`: validation of what is sent comes first."""
+    config = run_settings(job)
+    config["measure"] = measure
+    return config
+
+
 def train_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
     """Ask a node to train weights that will be merged with nobody's."""
-    config = run_settings(job)
+    config = training_settings(job)
     config["server-round"] = round_number
     return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.TRAIN)
 
@@ -257,6 +269,11 @@ def read_mu(message: Message) -> float:
     return float(str(message.content.config_records[CONFIG].get("proximal-mu", 0.0)))
 
 
+def read_measure(message: Message) -> bool:
+    """Whether a training visit is to begin with the validation of what it is sent."""
+    return bool(message.content.config_records[CONFIG].get("measure", False))
+
+
 def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
     """Which split to evaluate, and by which thresholds."""
     config = message.content.config_records[CONFIG]
@@ -285,8 +302,11 @@ def read_hello(message: Message) -> Hello:
     )
 
 
-def trained_reply(trained: Trained, request: Message) -> Message:
-    """A node's answer to a training visit, in the form that Flower's strategies merge."""
+def trained_reply(trained: Trained, request: Message, measured: Evaluated | None = None) -> Message:
+    """A node's answer to a training visit, in the form that Flower's strategies merge.
+
+    `measured`: of the weights that were sent, before they were trained; in records of its own.
+    """
     metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: trained.n_records,
         "annotated": list(trained.annotated),
@@ -298,7 +318,11 @@ def trained_reply(trained: Trained, request: Message) -> Message:
     arrays = pack(trained.weights)
     for name, array in pack(trained.control).items():
         arrays[f"{CONTROL}{name}"] = array
-    return _reply(request, {"site": trained.site}, metrics, arrays)
+    reply = _reply(request, {"site": trained.site}, metrics, arrays)
+    if measured is not None:
+        for name, record in evaluated_reply(measured, request).content.items():
+            reply.content[f"{MEASURED}{name}"] = record
+    return reply
 
 
 def read_trained(message: Message) -> Trained:
@@ -341,18 +365,34 @@ def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
 
 def read_evaluated(message: Message) -> Evaluated:
     """A node's answer to an evaluation visit."""
-    site, metrics = _site_and_metrics(message)
-    config = message.content.config_records[CONFIG]
-    counts = {k: v.astype(np.int64) for k, v in read_weights(message).items()}
+    return _evaluated(message.content)
+
+
+def read_measured(message: Message) -> Evaluated:
+    """What a node's answer to a training visit says of the weights it was sent."""
+    return _evaluated(_apart(message.content)[1])
+
+
+def _apart(content: RecordDict) -> tuple[RecordDict, RecordDict]:
+    """The records of an update, and those that tell of the weights it began from."""
+    told = {k.removeprefix(MEASURED): v for k, v in content.items() if k.startswith(MEASURED)}
+    rest = {k: v for k, v in content.items() if not k.startswith(MEASURED)}
+    return RecordDict(rest), RecordDict(told)
+
+
+def _evaluated(content: RecordDict) -> Evaluated:
+    config, metrics = content.config_records[CONFIG], content.metric_records[METRICS]
+    counts = {k: v.astype(np.int64) for k, v in unpack(content.array_records[ARRAYS]).items()}
+    found: dict[str, Any] = dict(metrics)
     return Evaluated(
-        site=site,
+        site=str(config["site"]),
         source=str(config["source"]),
-        n_records=int(metrics[WEIGHTED_BY]),
-        n_patients=int(metrics["n-patients"]),
-        loss_sum=float(metrics["loss-sum"]),
+        n_records=int(found[WEIGHTED_BY]),
+        n_patients=int(found["n-patients"]),
+        loss_sum=float(found["loss-sum"]),
         tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
         report=json.loads(str(config["report"])),
-        steps=int(metrics["steps"]),
+        steps=int(found["steps"]),
     )
 
 
@@ -368,13 +408,20 @@ def refuse_unlisted(reply: Message, request: Message) -> None:
         if reply.error.reason not in leaving.REASONS.values():
             raise leaving.Withheld("an error's own words")
         return
-    content = reply.content
+    content, kind = reply.content, request.metadata.message_type
+    if kind == MessageType.TRAIN and read_measure(request):
+        content, told = _apart(content)
+        _refuse_unlisted(told, MessageType.EVALUATE, request)
+    _refuse_unlisted(content, kind, request)
+
+
+def _refuse_unlisted(content: RecordDict, kind: str, request: Message) -> None:
     if set(content) - {ARRAYS, CONFIG, METRICS}:
         raise leaving.Withheld(f"records that are not on the list: {sorted(content)}")
     words = dict(content.config_records.get(CONFIG, {}))
     asked = request.content.array_records.get(ARRAYS, ArrayRecord())
     leaving.refuse_unlisted(
-        request.metadata.message_type,
+        kind,
         words,
         dict(content.metric_records.get(METRICS, {})),
         unpack(content.array_records.get(ARRAYS, ArrayRecord())),

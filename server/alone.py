@@ -25,8 +25,9 @@ from server.refuse import (
     refuse_bad_weights,
 )
 from server.results import measure_held
-from server.rounds import Federation, stalled, tested_row
+from server.rounds import stalled, tested_row
 from server.validation import mean_loss, measure
+from server.visits import Federation
 
 Reply = TypeVar("Reply")
 Ask = Callable[[int], Message]

@@ -19,8 +19,9 @@ from server.checkpoints import Progress, load_progress, save_trained
 from server.compare import alone_parts
 from server.parts import Part, load_part, save_part, write_tables
 from server.results import across_sites, measure_held, site_predictions
-from server.rounds import Federation, Listener, final_measures, roll_call, run_rounds
+from server.rounds import final_measures, run_rounds
 from server.strategies import STRATEGIES, remember
+from server.visits import Federation, Listener, roll_call
 
 Finished = Callable[[Part], None]
 

@@ -25,7 +25,8 @@ class Progress:
     best_weights: Weights
     memory: Weights = field(default_factory=dict)  # what the strategy remembers
     control: Weights = field(default_factory=dict)  # SCAFFOLD's control variate
-    round: int = 0  # finished rounds
+    round: int = 0  # merged rounds
+    unmeasured: Row = field(default_factory=dict)  # of the last, until its weights are measured
     best_round: int = 0
     best_score: float = -1.0  # see `validation.score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
@@ -35,9 +36,14 @@ class Progress:
     sites: list[Row] = field(default_factory=list)  # lines of sites.csv
     failures: list[Row] = field(default_factory=list)  # round, site, reason
 
+    @property
+    def measured(self) -> int:
+        """Rounds that are merged and measured."""
+        return self.round - bool(self.unmeasured)
+
 
 def save_progress(folder: Path, progress: Progress) -> None:
-    """Write `folder/000007/` for round 7; the last two are kept."""
+    """Write `folder/000007/` for round 7 as it is merged, or `000007-measured/`; keep two."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
     try:
@@ -47,7 +53,8 @@ def save_progress(folder: Path, progress: Progress) -> None:
         save_weights(temporary / "control.safetensors", progress.control)
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         (temporary / "state.json").write_text(json.dumps(state))
-        temporary.rename(folder / f"{progress.round:06d}")
+        stage = "" if progress.unmeasured else "-measured"
+        temporary.rename(folder / f"{progress.round:06d}{stage}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in sorted(folder.glob("[0-9]*"))[:-KEPT]:
@@ -55,7 +62,7 @@ def save_progress(folder: Path, progress: Progress) -> None:
 
 
 def load_progress(folder: Path) -> Progress | None:
-    """The last finished round, or None if there is none."""
+    """The last round that was kept, or None if there is none."""
     found = sorted(folder.glob("[0-9]*"))
     if not found:
         return None

@@ -16,8 +16,9 @@ from server.checkpoints import Progress, Row, load_progress
 from server.courses import run_side_by_side
 from server.parts import Part, load_part, save_part
 from server.results import across_sites, mean_group, site_predictions
-from server.rounds import Federation, write_history
+from server.rounds import write_history
 from server.validation import mean_loss
+from server.visits import Federation
 from server.workers import n_workers
 
 

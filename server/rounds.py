@@ -1,28 +1,28 @@
-"""The round loop: ask Flower's strategy, send, check every reply, merge, measure, keep."""
+"""The round loop: ask Flower's strategy, send, check every reply, merge, measure, keep.
+
+A site measures the weights it is sent before it trains them, so that a round is one visit: what
+validation says of a round is known when the next one's visits are over.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
 from fl import wire
 from fl.config import RunConfig
 from fl.errors import FederationError
-from fl.metrics import (
-    Thresholds,
-)
+from fl.metrics import Thresholds
 from fl.seeds import stream
-from fl.tasks import TASKS, Task
 from fl.weights import Weights, local_names
 from partitions.splits import TEST, VAL
 from server.checkpoints import Progress, Row, save_progress
-from server.grids import collect
 from server.refuse import (
     refuse_bad_counts,
     refuse_bad_report,
@@ -41,136 +41,82 @@ from server.strategies import (
 )
 from server.tables import ROUNDS, SITES, write_table
 from server.validation import mean_loss, measure
-
-SENT = {"train": "update", VAL: "evaluation", TEST: "evaluation"}
-Reply = TypeVar("Reply")
-
-
-class Listener(Protocol):
-    """Whoever shows how a run is going."""
-
-    def training(self, strategy: str, rounds: int, sites: Sequence[wire.Hello]) -> None:
-        """A training of `rounds` rounds begins."""
-
-    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
-        """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
-
-    def round(self, row: Row) -> None:
-        """A round is over: its line of rounds.csv."""
-
-    def alone(self, site: str, row: Row, last: bool) -> None:
-        """A site that trains alone has finished a round, its last if `last`."""
-
-
-class History(Protocol):
-    """What a training has written down so far."""
-
-    @property
-    def rounds(self) -> list[Row]: ...
-
-    @property
-    def sites(self) -> list[Row]: ...
-
-
-@dataclass(frozen=True)
-class Federation:
-    """The sites that answered the roll call, and the way to reach them."""
-
-    grid: Grid
-    job: wire.Job
-    nodes: Mapping[str, int]  # site -> node
-    sites: Mapping[str, wire.Hello]
-    listener: Listener
-    finished: tuple[History, ...] = ()  # trainings of this run that are over
-
-    @property
-    def task(self) -> Task:
-        return TASKS[self.job.config.task]
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.job.workspace)
-
-
-def roll_call(grid: Grid, job: wire.Job, listener: Listener) -> Federation:
-    """Ask every node which site it is. Every one must answer before a run begins."""
-    nodes = _all_nodes(grid, job)
-    messages = [wire.query(job, node) for node in nodes]
-    replies = collect(grid, messages, job.config.timeout, lambda message: None)
-    known = {node: site for site, node in job.nodes.items()}
-    for reply in replies:
-        if reply.has_error():
-            who = known.get(reply.metadata.src_node_id, "A site")
-            raise FederationError(f"{who} could not start: {reply.error.reason}")
-    silent = sorted(set(nodes) - {reply.metadata.src_node_id for reply in replies})
-    if silent:
-        names = f" ({', '.join(known.get(node, str(node)) for node in silent)})" if known else ""
-        raise FederationError(
-            f"{len(silent)} of {len(nodes)} sites{names} did not answer within "
-            f"{job.config.timeout:g} s. Raise --timeout, or look at the sites."
-        )
-    answers = [(wire.read_hello(r), r.metadata.src_node_id) for r in replies]
-    answers.sort(key=lambda pair: pair[0].site)
-    _refuse_impostors(job, answers)
-    return Federation(
-        grid,
-        job,
-        {hello.site: node for hello, node in answers},
-        {hello.site: hello for hello, _ in answers},
-        listener,
-    )
-
-
-def _refuse_impostors(job: wire.Job, answers: Sequence[tuple[wire.Hello, int]]) -> None:
-    """`FederationError` unless every node is the one approved for the site it speaks for."""
-    for hello, node in answers:
-        if job.nodes and job.nodes.get(hello.site) != node:
-            raise FederationError(
-                f"Node {node} calls itself {hello.site!r}, for which its key was not approved."
-            )
-
-
-def _all_nodes(grid: Grid, job: wire.Job) -> list[int]:
-    """The nodes, once as many are there as the run has sites: they may join after the server."""
-    end = time.monotonic() + job.config.timeout
-    while len(nodes := list(grid.get_node_ids())) < job.expected:
-        if time.monotonic() > end:
-            raise FederationError(
-                f"{len(nodes)} of {job.expected} sites joined within "
-                f"{job.config.timeout:g} s. Raise --timeout, or start the others."
-            )
-        time.sleep(0.1)
-    return nodes
+from server.visits import Federation, History, Visit, make_visits
 
 
 def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:
     """Run the rounds that are left, and keep progress on disk after each."""
-    config, name = federation.job.config, federation.job.strategy
-    federation.listener.training(name, config.rounds, list(federation.sites.values()))
-    while progress.round < config.rounds and not stalled(config, progress):
-        began = time.monotonic()
-        number = progress.round + 1
-        trained = train_round(federation, strategy, progress, number)
-        evaluated = evaluate_sites(federation, progress, progress.weights, number, VAL)
-        progress.round = number
-        row = measure(federation.task, name, progress, evaluated)
-        row |= {
-            "seconds": round(time.monotonic() - began, 3),
-            "participants": len(trained),
-            "failures": sum(f["round"] == number for f in progress.failures),
-            "train_loss": mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
-        }
-        progress.rounds.append(row)
-        progress.memory = memory(strategy)
-        save_progress(federation.folder / "checkpoint" / name, progress)
-        write_history(federation.folder, [*federation.finished, progress])
-        federation.listener.round(row)
+    job = federation.job
+    config, folder = job.config, federation.folder / "checkpoint" / job.strategy
+    federation.listener.training(job.strategy, config.rounds, list(federation.sites.values()))
+    clock = Clock()
+    while progress.measured < config.rounds and not stalled(config, progress):
+        if progress.unmeasured and may_be_the_last(config, progress):
+            evaluated = evaluate_sites(federation, progress, progress.weights, progress.round, VAL)
+            progress.unmeasured["seconds"] += clock.seconds()
+            finish_round(federation, progress, evaluated)
+        else:
+            next_round(federation, strategy, progress, clock)
+        save_progress(folder, progress)
     return progress
+
+
+@dataclass
+class Clock:
+    """Seconds from one reading to the next."""
+
+    read: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """Since the last reading."""
+        before, self.read = self.read, time.monotonic()
+        return self.read - before
 
 
 def stalled(config: RunConfig, progress: Progress) -> bool:
     """Whether validation has not been better for `--patience` rounds."""
-    return 0 < config.patience <= progress.round - progress.best_round
+    return 0 < config.patience <= progress.measured - progress.best_round
+
+
+def may_be_the_last(config: RunConfig, progress: Progress) -> bool:
+    """Whether the training ends with its last merged round, for all that is known yet.
+
+    Then the sites are not asked to train on while they measure it.
+    """
+    waited = progress.round - progress.best_round
+    return progress.round == config.rounds or 0 < config.patience <= waited
+
+
+def next_round(
+    federation: Federation, strategy: Strategy, progress: Progress, clock: Clock
+) -> None:
+    """One more round. The visits that train it measure the one before, if nobody has yet."""
+    update = visit_sites(federation, strategy, progress)
+    finishes = bool(progress.unmeasured)
+    if finishes:
+        finish_round(federation, progress, measures(federation, progress, update))
+    try:
+        merge(federation, strategy, progress, update)
+    except FederationError:
+        if finishes:  # else the next to go on would not know
+            folder = federation.folder / "checkpoint" / federation.job.strategy
+            save_progress(folder, progress)
+        raise
+    progress.memory = memory(strategy)
+    progress.unmeasured["seconds"] = clock.seconds()
+
+
+def finish_round(
+    federation: Federation, progress: Progress, evaluated: Sequence[wire.Evaluated]
+) -> None:
+    """The last merged round is measured: its lines, and whether it is the best so far."""
+    known, progress.unmeasured = progress.unmeasured, {}
+    row = measure(federation.task, federation.job.strategy, progress, evaluated) | known
+    row["seconds"] = round(known["seconds"], 3)
+    row["failures"] = sum(f["round"] == progress.round for f in progress.failures)
+    progress.rounds.append(row)
+    write_history(federation.folder, [*federation.finished, progress])
+    federation.listener.round(row)
 
 
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
@@ -198,62 +144,151 @@ def longest_first(sites: Iterable[str], load: Mapping[str, int]) -> list[str]:
     return sorted(sites, key=lambda site: (-load[site], site))
 
 
-def train_round(
-    federation: Federation, strategy: Strategy, progress: Progress, number: int
-) -> list[wire.Trained]:
-    """One round of training; merges into `progress.weights` and returns what was merged."""
-    job, config = federation.job, federation.job.config
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What the visits of a round brought, by site; none of it is merged."""
+
+    number: int  # of the round
+    requests: Mapping[str, Message]  # of the sites that were to train
+    shared: Weights  # entries that are merged, as they were sent
+    trained: dict[str, wire.Trained] = field(default_factory=dict)
+    evaluated: dict[str, wire.Evaluated] = field(default_factory=dict)  # of what was sent
+    failures: list[Row] = field(default_factory=list)  # of this round and of the one measured
+
+
+def visit_sites(federation: Federation, strategy: Strategy, progress: Progress) -> Update:
+    """Let the next round's sites train, and all sites measure the last round if nobody has yet."""
+    job, config, number = federation.job, federation.job.config, progress.round + 1
     chosen = choose_sites(federation, number, progress.seen)
     arrays = wire.pack(wire.with_control(progress.weights, progress.control))
+    settings = wire.training_settings(job, measure=bool(progress.unmeasured))
+    order = Chosen([federation.nodes[site] for site in chosen])
+    asked = {
+        m.metadata.dst_node_id: m for m in configure(strategy, number, arrays, settings, order)
+    }
     local = local_names(config.strategy, config.model, config.task)
-    shared = {k: v for k, v in progress.weights.items() if k not in local}
-    order = [federation.nodes[site] for site in chosen]
-    settings: ConfigRecord = wire.run_settings(job)
-    requests = sorted(
-        configure(strategy, number, arrays, settings, Chosen(order)),
-        key=lambda m: order.index(m.metadata.dst_node_id),
+    update = Update(
+        number=number,
+        requests={site: asked[federation.nodes[site]] for site in chosen},
+        shared={k: v for k, v in progress.weights.items() if k not in local},
     )
-    shelf = shelf_for(len(chosen), shared, federation.folder)
+    shelf = shelf_for(len(chosen), update.shared, federation.folder)
 
-    def read(site: str, reply: Message) -> wire.Trained:
+    def read(site: str, reply: Message) -> None:
+        if progress.unmeasured:
+            # What is wrong with it is said of an evaluation that is asked for by itself.
+            with suppress(KeyError, ValueError, TypeError):
+                update.evaluated[site] = accepted(federation, wire.read_measured(reply))
         trained = wire.read_trained(reply)
-        refuse_bad_weights(trained.weights, shared)
+        refuse_bad_weights(trained.weights, update.shared)
         refuse_bad_weights(trained.control, progress.control)
         refuse_bad_counts(trained, site, federation.task)
-        return trained if shelf is None else shelved(trained, shelf)
+        update.trained[site] = trained if shelf is None else shelved(trained, shelf)
 
-    accepted = _ask(federation, progress, requests, chosen, number, "train", read)
-    needed = math.ceil(config.quorum * len(chosen))
-    if len(accepted) < needed:
-        failed = {f["site"]: f["reason"] for f in progress.failures if f["round"] == number}
-        reasons = "; ".join(f"{s}: {r}" for s, r in sorted(failed.items()))
+    visits = {
+        site: Visit(request=request, number=number, doing="train", read=read)
+        for site, request in update.requests.items()
+    }
+    if progress.unmeasured:
+        others = federation.sites.keys() - visits.keys()
+        visits |= evaluations(
+            federation, progress.weights, progress.round, VAL, others, update.evaluated
+        )
+    update.failures.extend(make_visits(federation, visits))
+    return update
+
+
+def measures(federation: Federation, progress: Progress, update: Update) -> list[wire.Evaluated]:
+    """What all sites say of the weights they were sent, in order of site name.
+
+    A site whose training failed is asked once more, for this alone.
+    """
+    progress.failures += [f for f in update.failures if f["round"] == progress.round]
+    missing = update.requests.keys() - update.evaluated.keys()
+    again: list[wire.Evaluated] = []
+    if missing:
+        again = evaluate_sites(
+            federation, progress, progress.weights, progress.round, VAL, sites=missing
+        )
+    return sorted([*update.evaluated.values(), *again], key=lambda e: e.site)
+
+
+def merge(federation: Federation, strategy: Strategy, progress: Progress, update: Update) -> None:
+    """Merge what the sites trained into `progress`; `FederationError` below the quorum."""
+    config, number = federation.job.config, update.number
+    trained = [update.trained[site] for site in sorted(update.trained)]
+    failures = [f for f in update.failures if f["round"] == number]
+    asked, needed = len(update.requests), math.ceil(config.quorum * len(update.requests))
+    if len(trained) < needed:
+        reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in failures)
         raise FederationError(
-            f"Round {number}: {len(accepted)} of {len(chosen)} sites gave a usable update, "
+            f"Round {number}: {len(trained)} of {asked} sites gave a usable update, "
             f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
         )
-    # Written anew: Flower's strategies stop at a reply that holds more than the others do.
-    asked = {m.metadata.dst_node_id: m for m in requests}
-    said = weighed(accepted, config.weighting)
+    said = weighed(trained, config.weighting)
     if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
         said = by_evidence(said, progress.weights)
-    merged = [wire.trained_reply(t, asked[federation.nodes[t.site]]) for t in said]
+    # Written anew: Flower's strategies stop at a reply that holds more than the others do.
+    merged = [wire.trained_reply(t, update.requests[t.site]) for t in said]
     result, _ = strategy.aggregate_train(number, merged)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
     found, control = wire.split_control(wire.unpack(result))
-    progress.weights |= {k: found[k].astype(v.dtype) for k, v in shared.items()}
-    share = len(accepted) / len(federation.sites)
+    progress.weights |= {k: found[k].astype(v.dtype) for k, v in update.shared.items()}
+    share = len(trained) / len(federation.sites)
     progress.control = merged_control(progress.control, control, share)
-    progress.steps += sum(t.steps for t in accepted)
-    progress.seen |= {t.site: t.n_seen for t in accepted}
-    return accepted
+    progress.steps += sum(t.steps for t in trained)
+    progress.seen |= {t.site: t.n_seen for t in trained}
+    progress.failures += failures
+    progress.round = number
+    progress.unmeasured = {
+        "participants": len(trained),
+        "train_loss": mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
+    }
 
 
 def shelved(trained: wire.Trained, shelf: Shelf) -> wire.Trained:
     """The same update, out of memory."""
     weights, control = shelf.put(trained.weights), shelf.put(trained.control)
     return replace(trained, weights=weights, control=control)
+
+
+def accepted(federation: Federation, evaluated: wire.Evaluated) -> wire.Evaluated:
+    """The same measures; `ValueError` if they cannot be added to the others'."""
+    refuse_bad_tally(evaluated, len(federation.task.classes))
+    refuse_bad_report(evaluated.report)
+    return evaluated
+
+
+def evaluations(
+    federation: Federation,
+    weights: Weights,
+    number: int,
+    split: str,
+    sites: Iterable[str],
+    found: dict[str, wire.Evaluated],
+    thresholds: Mapping[str, Thresholds] | None = None,
+) -> dict[str, Visit]:
+    """Visits that measure weights, the longest first; what they bring goes into `found`."""
+    job, arrays = federation.job, wire.pack(weights)
+
+    def read(site: str, reply: Message) -> None:
+        found[site] = accepted(federation, wire.read_evaluated(reply))
+
+    hellos = federation.sites
+    held = {s: hellos[s].n_val if split == VAL else hellos[s].n_test for s in sites}
+    return {
+        site: Visit(
+            request=wire.evaluate_request(
+                job, arrays, federation.nodes[site], number, split, thresholds
+            ),
+            number=number,
+            doing=split,
+            read=read,
+        )
+        for site in longest_first(held, held)
+    }
 
 
 def evaluate_sites(
@@ -263,64 +298,14 @@ def evaluate_sites(
     number: int,
     split: str,
     thresholds: Mapping[str, Thresholds] | None = None,
+    sites: Iterable[str] | None = None,
 ) -> list[wire.Evaluated]:
-    """Measure weights at every site, in order of site name."""
-    job, arrays = federation.job, wire.pack(weights)
-    held = {s: h.n_val if split == VAL else h.n_test for s, h in federation.sites.items()}
-    requests = [
-        wire.evaluate_request(job, arrays, federation.nodes[site], number, split, thresholds)
-        for site in longest_first(federation.nodes, held)
-    ]
-
-    def read(site: str, reply: Message) -> wire.Evaluated:
-        found = wire.read_evaluated(reply)
-        refuse_bad_tally(found, len(federation.task.classes))
-        refuse_bad_report(found.report)
-        return found
-
-    return _ask(federation, progress, requests, list(federation.nodes), number, split, read)
-
-
-def _ask(
-    federation: Federation,
-    progress: Progress,
-    requests: Sequence[Message],
-    sites: Sequence[str],
-    number: int,
-    doing: str,
-    read: Callable[[str, Message], Reply],
-) -> list[Reply]:
-    """Send requests; what was read of the replies, by name of site. A failure is named and counted.
-
-    Each reply is read as it comes and then emptied: those of many sites would fill memory.
-    """
-    site_of = {node: site for site, node in federation.nodes.items()}
-    timeout = federation.job.config.timeout
-    found: dict[str, Reply] = {}
-    failed = dict.fromkeys(sites, f"{doing}: no answer within {timeout:g} s")
-
-    def told(reply: Message) -> None:
-        note = (reply.error.reason or "failed") if reply.has_error() else ""
-        site = site_of[reply.metadata.src_node_id]
-        federation.listener.site(number, site, doing, note)
-        if note:
-            failed[site] = f"{doing}: {note}"
-            return
-        try:
-            found[site] = read(site, reply)
-        except (KeyError, ValueError, TypeError) as error:
-            failed[site] = f"its {SENT[doing]} is refused: {error}"
-        reply.content = RecordDict()
-
-    collect(federation.grid, requests, timeout, told)
-    for site in sorted(failed.keys() - found.keys()):
-        _fail(federation, progress, number, site, failed[site])
+    """Measure weights at these sites, by default at all, in order of site name."""
+    found: dict[str, wire.Evaluated] = {}
+    asked = federation.sites if sites is None else sites
+    visits = evaluations(federation, weights, number, split, asked, found, thresholds)
+    progress.failures += make_visits(federation, visits)
     return [found[site] for site in sorted(found)]
-
-
-def _fail(federation: Federation, progress: Progress, number: int, site: str, reason: str) -> None:
-    progress.failures.append({"round": number, "site": site, "reason": reason})
-    federation.listener.site(number, site, "failed", reason)
 
 
 def final_measures(federation: Federation, progress: Progress) -> dict[str, dict[str, Any]]:

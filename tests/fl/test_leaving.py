@@ -38,20 +38,21 @@ def _in_a_run():
     LocalGrid(fit, 1)
 
 
-def asked(kind="evaluate"):
+def asked(kind="evaluate", measure=False):
     message = wire.evaluate_request(JOB, wire.pack(WEIGHTS), 7, 3, "val")
     message.metadata.message_type = kind
+    message.content["config"]["measure"] = measure
     return message
 
 
-def update(**changed):
+def update(measured=None, **changed):
     given = {"n_records": 4, "annotated": (4,) * 9, "recorded": (4,) * 12, "loss_sum": 1.0}
     given |= {"site": "a", "weights": WEIGHTS, "n_seen": 4, "steps": 1}
-    return wire.trained_reply(Trained(**given | changed), asked("train"))
+    return wire.trained_reply(Trained(**given | changed), asked("train"), measured)
 
 
-def measures(report):
-    evaluated = Evaluated(
+def evaluated(report):
+    return Evaluated(
         site="a",
         source="cpsc2018",
         n_records=9,
@@ -60,11 +61,15 @@ def measures(report):
         tally=empty_tally(9),
         report=report,
     )
-    return wire.evaluated_reply(evaluated, asked())
+
+
+def measures(report):
+    return wire.evaluated_reply(evaluated(report), asked())
 
 
 def test_replies_as_they_are_meant_pass():
     wire.refuse_unlisted(update(), asked("train"))
+    wire.refuse_unlisted(update(evaluated({})), asked("train", measure=True))
     wire.refuse_unlisted(measures(REPORT), asked())
     hello = Hello(site="a", n_train=1, n_val=1, n_test=1)
     wire.refuse_unlisted(wire.hello_reply(hello, asked("query")), asked("query"))
@@ -115,6 +120,27 @@ def test_an_update_with_anything_else_stays_where_it_is(change):
     change(reply)
     with pytest.raises(Withheld):
         wire.refuse_unlisted(reply, asked("train"))
+
+
+def test_measures_that_were_not_asked_for_stay_where_they_are():
+    with pytest.raises(Withheld, match="measured-arrays"):
+        wire.refuse_unlisted(update(evaluated({})), asked("train"))
+
+
+@pytest.mark.parametrize(
+    ("record", "more"),
+    [
+        ("measured-config", {"file": "A0001"}),
+        ("measured-config", {"source": "/data/A0001.hea"}),
+        ("measured-metrics", {"age": 71}),
+        ("measured-arrays", wire.pack({"p": np.ones(3)})),
+    ],
+)
+def test_measures_beside_an_update_hold_nothing_else_either(record, more):
+    reply = update(evaluated({}))
+    reply.content[record].update(more)
+    with pytest.raises(Withheld):
+        wire.refuse_unlisted(reply, asked("train", measure=True))
 
 
 @pytest.mark.parametrize(

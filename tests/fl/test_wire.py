@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from flwr.app import Message, MessageType, RecordDict
 from flwr.common.serde import message_from_proto, message_to_proto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,24 +83,58 @@ def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, lo
     assert vars(found) | {"weights": None} == vars(trained) | {"weights": None}
 
 
-@given(names, names, counts, losses, st.integers(1, 5), st.dictionaries(names, losses))
-@settings(suppress_health_check=[HealthCheck.too_slow])
-def test_an_evaluation_comes_out_as_it_went_in(site, source, n, loss, classes, report):
-    tally = Tally(
-        *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
-    )
-    evaluated = Evaluated(
-        site=site,
-        source=source,
+evaluations = st.builds(
+    lambda classes, n, **rest: Evaluated(
+        tally=Tally(
+            *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
+        ),
         n_records=n,
         n_patients=n // 2,
-        loss_sum=loss,
-        tally=tally,
-        report=report,
+        **rest,
+    ),
+    classes=st.integers(1, 5),
+    n=counts,
+    site=names,
+    source=names,
+    loss_sum=losses,
+    report=st.dictionaries(names, losses),
+)
+
+
+def same_measures(one, other):
+    return same(vars(one.tally), vars(other.tally)) and (
+        vars(one) | {"tally": None} == vars(other) | {"tally": None}
     )
+
+
+@given(evaluations)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_an_evaluation_comes_out_as_it_went_in(evaluated):
     found = wire.read_evaluated(travelled(wire.evaluated_reply(evaluated, request())))
-    assert same(vars(found.tally), vars(tally))
-    assert vars(found) | {"tally": None} == vars(evaluated) | {"tally": None}
+    assert same_measures(found, evaluated)
+
+
+@given(evaluations, weights)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_an_update_and_what_was_measured_before_it_do_not_mix(evaluated, given_weights):
+    given = {"annotated": (1,), "recorded": (1,), "loss_sum": 1.0, "n_seen": 1, "steps": 1}
+    trained = Trained(site="a", weights=given_weights, n_records=3, **given)
+    alone = wire.trained_reply(trained, request())
+    with pytest.raises(KeyError):
+        wire.read_measured(alone)
+    both = travelled(wire.folded(wire.trained_reply(trained, request(), evaluated)))
+    assert [len(record) for record in both.content.array_records.values()] == [1, 1]
+    both = wire.unfolded(both)
+    assert same(wire.read_trained(both).weights, given_weights)
+    assert wire.read_trained(both).n_records == 3
+    assert same_measures(wire.read_measured(both), evaluated)
+
+
+@pytest.mark.parametrize("measure", [False, True])
+def test_a_training_visit_is_told_whether_to_measure_first(measure):
+    config = wire.training_settings(Job(strategy="x", config={}), measure)
+    message = travelled(Message(RecordDict({"config": config}), 7, MessageType.TRAIN))
+    assert wire.read_measure(message) is measure
 
 
 @given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))

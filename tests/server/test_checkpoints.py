@@ -20,6 +20,7 @@ def progress(number):
         rounds=[{"round": number, "val_loss": None}],
         sites=[{"site": "site-1"}],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
+        unmeasured={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
     )
 
 
@@ -47,6 +48,19 @@ def test_the_last_round_counts_and_two_are_kept(tmp_path):
         save_progress(tmp_path, progress(number))
     assert load_progress(tmp_path).round == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000009", "000010"]
+
+
+def test_a_round_counts_once_it_is_merged_and_again_once_it_is_measured(tmp_path):
+    merged, measured = progress(7), progress(7)
+    measured.unmeasured = {}
+    assert (merged.measured, measured.measured) == (6, 7)
+    save_progress(tmp_path, merged)
+    save_progress(tmp_path, measured)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007", "000007-measured"]
+    assert load_progress(tmp_path).measured == 7
+    save_progress(tmp_path, progress(8))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007-measured", "000008"]
+    assert (load_progress(tmp_path).round, load_progress(tmp_path).measured) == (8, 7)
 
 
 def test_there_is_nothing_to_load_before_the_first_round(tmp_path):

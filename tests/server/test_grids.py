@@ -14,7 +14,7 @@ from fl.config import RunConfig
 from fl.errors import FederationError
 from server.app import Silent
 from server.grids import LocalGrid, RayGrid, collect
-from server.rounds import roll_call
+from server.visits import roll_call
 from server.workers import Crew, ray_running
 
 CONFIG = RunConfig(workers=2)

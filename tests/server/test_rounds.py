@@ -1,5 +1,6 @@
 """Rounds over grids that shuffle, fail and lie: the result is the same, or the site is named."""
 
+import csv
 import hashlib
 import os
 import re
@@ -221,15 +222,149 @@ def test_sites_that_never_join_are_waited_for_no_longer_than_said(make_job):
         run(make_job(2, timeout=0.2), grid=Empty)
 
 
-def failing_on(kind):
+class Seen:
+    """A client that notes every visit: kind, round and site."""
+
+    def __init__(self, client=client_app):
+        self.client, self.visits = client, []
+
+    def __call__(self, message, context):
+        kind = message.metadata.message_type
+        if kind != "query":
+            site = f"site-{int(context.node_config['partition-id']) + 1}"
+            self.visits.append((kind, wire.read_round(message), site))
+        return self.client(message, context)
+
+    def of(self, kind):
+        return [visit[1:] for visit in self.visits if visit[0] == kind]
+
+
+def test_the_sites_validate_a_round_where_they_train_the_next(make_job):
+    seen = Seen()
+    watching, _ = run(make_job(3, rounds=3), seen)
+    sites = ["site-1", "site-2", "site-3"]
+    assert sorted(seen.of("train")) == [(number, site) for number in (1, 2, 3) for site in sites]
+    # Validation of the last round, and test of the best.
+    best = max(watching.rows, key=lambda row: row["central_macro_auroc"])["round"]
+    assert sorted(seen.of("evaluate")) == sorted((n, s) for n in (3, best) for s in sites)
+    assert [row["round"] for row in watching.rows] == [1, 2, 3]
+
+
+def test_sites_that_do_not_train_validate_meanwhile(make_job):
+    job = make_job(3, rounds=3, fraction=0.34)
+    seen = Seen()
+    run(job, seen)
+    validated = [row for row in table(job, "sites.csv") if row["split"] == "val"]
+    assert len(validated) == 3 * 3
+    trained = seen.of("train")
+    assert [number for number, _ in trained] == [1, 2, 3]
+    order = seen.visits.index(("train", *trained[1]))
+    meanwhile = seen.visits[order + 1 : seen.visits.index(("train", *trained[2]))]
+    others = {"site-1", "site-2", "site-3"} - {trained[1][1]}
+    assert sorted(meanwhile) == [("evaluate", 1, site) for site in sorted(others)]
+
+
+def table(job, name):
+    with (Path(job.workspace) / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def history(job):
+    """Both tables, without what differs from run to run."""
+    return [[row | {"seconds": ""} for row in table(job, n)] for n in ("rounds.csv", "sites.csv")]
+
+
+def without_measures(reply, trained):
+    for name in [name for name in reply.content if name.startswith("measured-")]:
+        del reply.content[name]
+
+
+def measures_of_other_classes(reply, trained):
+    if "measured-arrays" in reply.content:
+        reply.content["measured-arrays"] = wire.pack({"positive": np.ones((2, 2))})
+
+
+@pytest.mark.parametrize(
+    ("change", "strategy"),
+    [
+        (measures_of_other_classes, "fedavg"),
+        (without_measures, "fedbn"),
+        (without_measures, "scaffold"),
+    ],
+)
+def test_measures_that_did_not_come_with_the_training_are_asked_for_and_the_same(
+    make_job, change, strategy
+):
+    settings = {"rounds": 3, "strategy": strategy, "fraction": 0.7}
+    plain, other = make_job(3, name="plain", **settings), make_job(3, name="other", **settings)
+    run(plain)
+    seen = Seen(spoiled(change, "site-1", (2, 3)))
+    watching, _ = run(other, seen)
+    again = [visit for visit in seen.of("evaluate") if visit[1] == "site-1"]
+    assert [number for number, _ in again][:3] == [1, 2, 3]
+    assert watching.failed == []
+    assert digest(other) == digest(plain)
+    assert history(other) == history(plain)
+
+
+def test_a_site_that_fails_in_training_still_validates_what_it_was_sent(make_job):
+    job = make_job(3, rounds=3)
+    watching, _ = run(job, spoiled(raises, rounds=(2,)))
+    assert watching.failed == [(2, "site-2", "train: OSError: disk on fire")]
+    assert [row["failures"] for row in watching.rows] == [0, 1, 0]
+    validated = [row["round"] for row in table(job, "sites.csv") if row["site"] == "site-2"]
+    assert validated[:3] == ["1", "2", "3"]
+
+
+def test_no_round_is_trained_that_patience_does_not_wait_for(make_job):
+    seen = Seen()
+    watching, summary = run(make_job(3, rounds=30, patience=2, lr=0.1), seen)
+    rounds = summary["rounds"]
+    assert rounds == summary["best_round"] + 2 < 30
+    assert len(seen.of("train")) == 3 * rounds
+    assert [row["round"] for row in watching.rows] == list(range(1, rounds + 1))
+
+
+class Stopped(BaseException):
+    """As an interrupt: nobody catches it."""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "visit"), [("scaffold", 1), ("fedbn", 4), ("scaffold", 7), ("fedbn", 10)]
+)
+def test_a_run_that_stops_at_any_visit_goes_on_as_if_it_had_not(make_job, strategy, visit):
+    settings = {"rounds": 3, "strategy": strategy, "fraction": 0.7}
+    plain = make_job(3, name="plain", **settings)
+    run(plain)
+    job = make_job(3, name="stopped", **settings)
+    left = iter(range(visit))
+
     def client(message, context):
-        reply = client_app(message, context)
+        if message.metadata.message_type != "query" and next(left, None) is None:
+            raise Stopped
+        return client_app(message, context)
+
+    with pytest.raises(Stopped):
+        run(job, client)
+    run(job)
+    assert digest(job) == digest(plain)
+    assert history(job) == history(plain)
+
+
+def failing_on(kind):
+    """A client whose second site cannot be measured on a split."""
+
+    def client(message, context):
         second = context.node_config["partition-id"] == 1
         if message.metadata.message_type == "evaluate" and second:
             config = message.content.config_records["config"]
             if config["split"] == kind:
                 raise OSError("disk on fire")
-        return reply
+        if message.metadata.message_type == "train" and second and kind == "val":
+            reply = client_app(message, context)
+            without_measures(reply, None)
+            return reply
+        return client_app(message, context)
 
     return client
 
@@ -239,6 +374,10 @@ def test_a_site_that_cannot_be_measured_is_named_and_the_run_goes_on(make_job, k
     watching, summary = run(make_job(3), failing_on(kind))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
     assert ("site-2" in summary["sites"]) is (kind == "val")
+    if kind == "val":
+        assert [number for number, _, _ in watching.failed] == [1, 2]
+        assert [row["participants"] for row in watching.rows] == [3, 3]
+        assert [row["failures"] for row in watching.rows] == [1, 1]
 
 
 def lying_about(change):
