@@ -112,7 +112,8 @@ def train_visit(
     optimizer = Keep(site.folder / job.strategy / "optimizer")
     controls = Keep(site.folder / job.strategy / "control")
     own = controls.before(round_number) or {k: np.zeros_like(v) for k, v in control.items()}
-    kept = optimizer.before(round_number) if config.optimizer_state == "kept" else {}
+    keeps = config.optimizer_state == "kept"
+    kept = optimizer.before(round_number) if keeps else {}
     state = {k: torch.from_numpy(v) for k, v in kept.items()}
     fitted = fit(
         network,
@@ -121,7 +122,8 @@ def train_visit(
         state=state,
         penalty=penalty_of(network, mu, control, own, config.device),
     )
-    optimizer.put(round_number, {k: v.numpy() for k, v in fitted.state.items()})
+    if keeps and round_number < config.rounds:  # there is no visit after the last
+        optimizer.put(round_number, {k: v.numpy() for k, v in fitted.state.items()})
     found = get_weights(network)
     local = local_names(config.strategy, config.model, config.task)
     if local:

@@ -147,9 +147,12 @@ class Cohort:
     def column(self, name: str) -> NDArray[np.generic]:
         """One column of every example: `names`, `patients`, `labels`, `ages`, ..."""
         parts = [getattr(s, name) for s in self.shards]
-        whole = np.concatenate(parts)
-        starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])[:-1]
-        return np.asarray(whole[starts[self.shard] + self.row])
+        # Not all shards as one, of which a small site is a thousandth.
+        found = np.empty((len(self), *parts[0].shape[1:]), dtype=np.result_type(*parts))
+        for number, part in enumerate(parts):
+            here = self.shard == number
+            found[here] = part[self.row[here]]
+        return found
 
     @cached_property
     def labels(self) -> NDArray[np.int8]:

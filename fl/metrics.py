@@ -175,39 +175,52 @@ def scores(
     example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
     them: it is high for rare classes whatever the model does, so read it beside macro-F1.
     """
-    per_class = {
-        name: _class_scores(labels[:, c], p[:, c], said[:, c], brief)
-        for c, name in enumerate(classes)
-    }
-    measured = [name for name in classes if per_class[name]["f1"] is not None]
-    means = {m: mean_of([per_class[n][m] for n in measured]) for m in MEASURES}
+    per_class = _class_scores(labels, p, said, brief)
+    measured = [c for c, entry in zip(classes, per_class, strict=True) if entry["f1"] is not None]
+    means = {m: mean_of([entry[m] for entry in per_class]) for m in MEASURES}
     return {
         "n_records": len(labels),
         "macro_classes": measured,
         **{f"macro_{m}": mean for m, mean in means.items() if m != "accuracy"},
         "accuracy": means["accuracy"],
-        "classes": per_class,
+        "classes": dict(zip(classes, per_class, strict=True)),
     }
 
 
 def _class_scores(
     labels: Labels, p: Probs, said: NDArray[np.bool_], brief: bool
-) -> dict[str, float | int | None]:
-    """One class against the rest, over the examples that annotate it.
+) -> list[dict[str, float | int | None]]:
+    """Each class against the rest, over the examples that annotate it.
 
     AUPRC is average precision; chance gives the prevalence, so it stands beside it.
     """
     known = labels >= 0
-    truth, guess, p = labels[known] == 1, said[known], p[known]
-    n, n_positive = int(known.sum()), int(truth.sum())
-    entry: dict[str, float | int | None] = {
-        "n": n,
-        "positive": n_positive,
-        "prevalence": n_positive / n if n else None,
-        **dict.fromkeys(MEASURES),
-    }
-    if not 0 < n_positive < n:
-        return entry
+    entries, together = [], dict[bytes, list[int]]()
+    for c in range(labels.shape[1]):
+        n, n_positive = int(known[:, c].sum()), int((labels[:, c] == 1).sum())
+        entry: dict[str, float | int | None] = {"n": n, "positive": n_positive}
+        entries.append(
+            entry | {"prevalence": n_positive / n if n else None} | dict.fromkeys(MEASURES)
+        )
+        if 0 < n_positive < n:
+            together.setdefault(known[:, c].tobytes(), []).append(c)
+    for columns in together.values():
+        rows = known[:, columns[0]]
+        truth, guess = labels[rows][:, columns] == 1, said[rows][:, columns]
+        for c, found in zip(
+            columns, _measures(truth, p[rows][:, columns], guess, brief), strict=True
+        ):
+            entries[c] |= found
+    return entries
+
+
+def _measures(
+    truth: NDArray[np.bool_], p: Probs, guess: NDArray[np.bool_], brief: bool
+) -> list[dict[str, float]]:
+    """The measures of several classes that the same examples annotate: (example, class) each.
+
+    At once, because of a small group scikit-learn takes longer to check its input than to measure.
+    """
     # Imported here: it takes as long as a small round, and workers need it on test alone.
     from sklearn.metrics import (
         average_precision_score,
@@ -216,20 +229,26 @@ def _class_scores(
         roc_auc_score,
     )
 
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, guess, average="binary", zero_division=0.0
-    )
-    entry |= {"f1": float(f1), "auroc": float(roc_auc_score(truth, p))}
-    if brief:
-        return entry
-    return entry | {
-        "precision": float(precision),
-        "recall": float(recall),
-        "auprc": float(average_precision_score(truth, p)),
-        "brier": float(brier_score_loss(truth, p)),
-        "ece": expected_calibration_error(reliability(truth, p)),
-        "accuracy": float((truth == guess).mean()),
-    }
+    # What has one column would pass for binary labels, and be averaged over both.
+    one = truth.shape[1] == 1
+    shape = {"average": "binary"} if one else {"average": None}
+    given = (truth[:, 0], guess[:, 0]) if one else (truth, guess)
+    precision, recall, f1, _ = precision_recall_fscore_support(*given, zero_division=0.0, **shape)
+    measured = {"f1": f1, "auroc": roc_auc_score(truth, p, average=None)}
+    if not brief:
+        measured |= {
+            "precision": precision,
+            "recall": recall,
+            "auprc": average_precision_score(truth, p, average=None),
+            "brier": [brier_score_loss(t, q) for t, q in zip(truth.T, p.T, strict=True)],
+            "ece": [
+                expected_calibration_error(reliability(t, q))
+                for t, q in zip(truth.T, p.T, strict=True)
+            ],
+            "accuracy": (truth == guess).mean(axis=0),
+        }
+    columns = {name: np.atleast_1d(values).tolist() for name, values in measured.items()}
+    return [{k: float(v[c]) for k, v in columns.items()} for c in range(truth.shape[1])]
 
 
 @dataclass(frozen=True)

@@ -297,20 +297,17 @@ def _number(loss: Tensor) -> float | Tensor:
 
 
 def _saved(optimizer: Optimizer, rows: Rows) -> OptimizerState:
-    """AdamW's moments and number of steps by parameter name."""
-    saved: OptimizerState = {}
-    for named, weights in zip(rows.named, rows.weights, strict=True):
-        for field, value in optimizer.state[weights].items():
-            whole = value.detach().cpu()
-            parts = _parts(named, whole) if whole.ndim else dict.fromkeys(named, whole)
-            saved |= {f"{name}/{field}": part.clone() for name, part in parts.items()}
-    return saved
+    """AdamW's moments and number of steps, of each row of weights."""
+    return {
+        f"{number}/{field}": value.detach().cpu().clone()
+        for number, weights in enumerate(rows.weights)
+        for field, value in optimizer.state[weights].items()
+    }
 
 
 def _restore(optimizer: Optimizer, rows: Rows, state: OptimizerState | None) -> None:
-    for named, weights in zip(rows.named, rows.weights, strict=True):
-        for field in {key.rsplit("/", 1)[1] for key in state or {}}:
-            kept = [(state or {})[f"{name}/{field}"] for name in named]
-            row = _end_to_end(kept) if kept[0].ndim else kept[0].clone()
-            # A fused AdamW counts its steps where the weights are.
-            optimizer.state[weights][field] = row.to(weights.device)
+    for key, value in (state or {}).items():
+        number, field = key.split("/")
+        weights = rows.weights[int(number)]
+        # A copy, which training changes. A fused AdamW counts its steps where the weights are.
+        optimizer.state[weights][field] = value.clone().to(weights.device)

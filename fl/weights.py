@@ -57,15 +57,15 @@ def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = No
     """Write a safetensors file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {k: np.asarray(v, order="C") for k, v in weights.items()}
-    write_whole(path, _in_order(save(arrays, metadata=facts)))
+    file = save(arrays, metadata=facts)
+    write_whole(path, _in_order(file) if facts else file)
 
 
 def _in_order(file: bytes) -> bytes:
     """The same file with its facts sorted: safetensors writes them in any order."""
     start = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:start])
-    if "__metadata__" in header:
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text = text.ljust(-(-len(text) // 8) * 8)  # the format aligns the arrays by spaces
     return len(text).to_bytes(8, "little") + text + file[start:]

@@ -5,6 +5,7 @@ record, patient, file name or prediction of one recording has a place in a reply
 is the list of what may leave, and `refuse_unlisted` holds every reply of a hospital against it.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -121,6 +122,11 @@ def run_settings(job: Job) -> ConfigRecord:
     return ConfigRecord({"job": job.outward().model_dump_json()})
 
 
+@functools.cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
+
+
 class Held(Array):
     """An array that is not turned into bytes: for one process, or Ray, and not for the wire.
 
@@ -129,9 +135,14 @@ class Held(Array):
     that). Nobody may change the values afterwards.
     """
 
+    _values: NDArray[Any]
+
     def __init__(self, values: NDArray[Any]) -> None:
-        self.dtype, self.shape, self.stype = str(values.dtype), values.shape, SType.NUMPY
-        self._values = values
+        # Past Flower's own bookkeeping for arrays that change: a round of many sites makes
+        # hundreds of thousands.
+        self.__dict__.update(
+            dtype=_name_of(values.dtype), shape=values.shape, stype=SType.NUMPY, _values=values
+        )
 
     @property
     def data(self) -> bytes:  # type: ignore[override]
@@ -142,18 +153,31 @@ class Held(Array):
         """The values themselves, not a copy."""
         return self._values
 
+    def take_out(self) -> None:
+        """Hold a copy instead, as where the values lie has no room for many."""
+        self.__dict__["_values"] = self._values.copy()
+
 
 class Later(Held):
     """An array that is looked up each time its values are asked for, and held by nobody else."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], name: str) -> None:
-        super().__init__(weights[name])
-        del self._values
-        self._weights, self._name = weights, name
+        self.__dict__.update(stype=SType.NUMPY, _weights=weights, _name=name)
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        """Of its values."""
+        return _name_of(self.numpy().dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Of its values."""
+        return self.numpy().shape
 
     def numpy(self) -> NDArray[Any]:
         """The values as they are now."""
-        return self._weights[self._name]
+        values: NDArray[Any] = self.__dict__["_weights"][self.__dict__["_name"]]
+        return values
 
 
 def pack(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:

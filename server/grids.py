@@ -24,7 +24,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl.pace import Pace
-from fl.wire import pack, unpack
+from fl.wire import Held
 from server.base import BaseGrid
 from server.workers import start_worker
 
@@ -263,8 +263,12 @@ class RayGrid(SimulatedGrid):
 
 def _take_out(reply: Message) -> None:
     """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
-    for name, record in reply.content.array_records.items() if reply.has_content() else ():
-        reply.content[name] = pack({k: v.copy() for k, v in unpack(record).items()})
+    for record in reply.content.array_records.values() if reply.has_content() else ():
+        for name, array in record.items():
+            if isinstance(array, Held):
+                array.take_out()
+            else:
+                record[name] = Held(array.numpy())
 
 
 def collect(

@@ -110,8 +110,20 @@ def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_takes_up_the_last
         weights = train_visit(site, job, weights, number, 0.0, {}).weights
     kept = sorted(site.folder.rglob("*.safetensors"))
     assert [path.stem for path in kept] == ["000002", "000005"]
-    steps = [load_file(path)["head.bias/step"].item() for path in kept]
+    steps = [load_file(path)["0/step"].item() for path in kept]
     assert steps[1] / steps[0] == 1.5  # three visits of as many steps against two
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [({"rounds": 3}, ["000001", "000002"]), ({"rounds": 3, "optimizer_state": "fresh"}, [])],
+)
+def test_no_optimizer_is_kept_for_nobody(make_job, settings, kept):
+    job = make_job(2, **settings)
+    site, weights = open_site(job, 0), initial_weights(job)
+    for number in (1, 2, 3):
+        train_visit(site, job, weights, number, 0.0, {})
+    assert sorted(path.stem for path in site.folder.rglob("*.safetensors")) == kept
 
 
 def test_a_round_done_again_takes_the_state_from_before_it(make_job):

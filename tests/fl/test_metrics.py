@@ -151,6 +151,17 @@ def test_a_class_without_a_positive_or_a_negative_is_none_and_not_in_the_macro_a
     assert found["classes"]["c"] | {"n": 2, "positive": 2} == found["classes"]["c"]
 
 
+@given(groups())
+def test_classes_are_measured_together_as_each_by_itself(group):
+    labels, p = group
+    labels = labels.copy()
+    labels[:, 2] = np.where(labels[:, 1] >= 0, labels[:, 2] > 0, -1)  # annotated where "b" is
+    found = scores(labels, p, p >= 0.5, CLASSES)["classes"]
+    for c, name in enumerate(CLASSES):
+        alone = scores(labels[:, [c]], p[:, [c]], p[:, [c]] >= 0.5, (name,))
+        assert found[name] == alone["classes"][name]
+
+
 def test_nothing_measurable_is_none_and_never_nan():
     labels, p = np.zeros((4, 3), dtype=np.int8), np.full((4, 3), 0.3)
     found = scores(labels, p, p >= 0.5, CLASSES)

@@ -160,7 +160,7 @@ def test_two_visits_that_keep_the_state_repeat_to_the_bit(few):
         _, second = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
         ends.append(get_weights(network) | {k: v.numpy() for k, v in second.state.items()})
     assert same(*ends)
-    assert ends[0]["head.weight/step"] == 6
+    assert ends[0]["0/step"] == 6
 
 
 def test_a_trained_network_shares_no_memory_between_its_weights(few):
