@@ -1,6 +1,6 @@
 """What a federation costs beyond its training: our engines, a bare pool and plain Flower.
 
-    python benchmarks/overhead.py [--turns 3] [--busy] [--idle] [--json FILE] [--results FILE]
+    python benchmarks/overhead.py [--turns 3] [--busy] [--idle] [--engines pool,ray] [--json FILE]
 
 Every engine trains the same network on the same sites in a process of its own, one after the
 other, in turns: `pool`, a pool of processes that makes the same visits and merges nothing;
@@ -189,14 +189,28 @@ def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, d
             "cpu": float(np.median([t["cpu"] for t in turns])),
             "peak_bytes": memory["peak_bytes"] if memory and not state else None,
         }
-    for entry in found.values():
-        entry["to_pool"] = entry["round"] / found["pool"]["round"]
+    for engine, entry in found.items():
+        # By turns, in which the engines stood beside each other: a machine's speed changes.
+        ratios = to_pool(results, state or "quiet", engine)
+        entry["to_pool"] = float(np.median(ratios))
+        entry["to_pool_low"], entry["to_pool_high"] = min(ratios), max(ratios)
         for other in ("flower", "quickstart"):
             # Only HeartFed goes on to test the best round; the work that both do ends before.
             theirs = found[other]["whole"] - found[other]["test"] if other in found else None
             own = entry["whole"] - entry["test"]
             entry[f"faster_than_{other}"] = None if theirs is None else theirs / own
     return found
+
+
+def to_pool(results: Mapping[str, Any], state: str, engine: str) -> list[float]:
+    """Each turn's rounds after the first, over the pool's."""
+    taken: dict[str, dict[str, float]] = {"pool": {}, engine: {}}
+    for name, turn in results.items():
+        there, _, rest = name.partition("/")
+        who, _, number = rest.partition("/")
+        if there == state and who in taken:
+            taken[who][number] = math.fsum(turn["rounds"][1:])
+    return [seconds / taken["pool"][number] for number, seconds in taken[engine].items()]
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -212,7 +226,12 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         cells = [
             engine,
             f"{entry['round']:.3f} ({entry['round_low']:.3f} to {entry['round_high']:.3f})",
-            f"{entry['to_pool']:.3f}",
+            f"{entry['to_pool']:.3f}"
+            + (
+                ""
+                if entry["to_pool_low"] == entry["to_pool_high"]
+                else f" ({entry['to_pool_low']:.3f} to {entry['to_pool_high']:.3f})"
+            ),
             "" if packed is None else f"{packed:.3f}",
             f"{entry['start']:.1f}",
             f"{entry['test']:.1f}",
@@ -251,18 +270,18 @@ def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
     return svg(figure)
 
 
-def engines_of(job: Job, state: str) -> list[str]:
+def engines_of(job: Job, state: str, asked: Sequence[str]) -> list[str]:
     """The quickstart's own training step is that of the default network, and always trains."""
     plain = job.config.model == TASKS[job.config.task].model and state != "idle"
-    return [engine for engine in ENGINES if plain or engine != "quickstart"]
+    return [engine for engine in asked if plain or engine != "quickstart"]
 
 
-def measure(file: Kept, job: Job, turns: int, states: Sequence[str]) -> None:
+def measure(file: Kept, job: Job, turns: int, states: Sequence[str], asked: Sequence[str]) -> None:
     """All turns, engines beside each other in each; then one turn for memory."""
     for turn in range(turns):
         file.of(f"{turn}/torch", torch_seconds)
         for state in states:
-            for engine in engines_of(job, state):
+            for engine in engines_of(job, state, asked)[:: -1 if turn % 2 else 1]:
                 name = f"{state or 'quiet'}/{engine}/{turn}"
                 if state == "busy":
                     with one_core_busy():
@@ -270,7 +289,7 @@ def measure(file: Kept, job: Job, turns: int, states: Sequence[str]) -> None:
                 else:
                     idle = state == "idle"
                     file.of(name, lambda e=engine, i=idle: run_case(job, e, i))
-    for engine in engines_of(job, ""):
+    for engine in engines_of(job, "", asked):
         file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
 
 
@@ -287,6 +306,7 @@ def main() -> None:
     parser.add_argument("--local-epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--engines", default=",".join(ENGINES), help="with pool among them")
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--idle", action="store_true")
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
@@ -304,7 +324,7 @@ def main() -> None:
     file = Kept(options.json, {"settings": settings, "machine": machine("cpu"), "command": asked})
     with tempfile.TemporaryDirectory() as folder:
         job = dealt(config, options.cache_dir, Path(folder))
-        measure(file, job, options.turns, states)
+        measure(file, job, options.turns, states, options.engines.split(","))
     workers = config.workers or available_cores()
     text, by_state = [], {}
     for state in states:

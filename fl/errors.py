@@ -1,7 +1,11 @@
 """Trouble that is the user's or the data's, shown as one line and never as a traceback."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(Exception):
@@ -41,6 +45,16 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
         return 2
     except FederationError as error:
         print(f"{program}: stopped: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(
+            f"{program}: stopped: {os.strerror(error.errno)}{where}. What is written is whole; "
+            "make room and run again (a run of run_sim.py goes on with --resume).",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"{program}: {interrupted}", file=sys.stderr)

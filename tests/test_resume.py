@@ -1,6 +1,7 @@
 """A run that is killed and resumed ends as the run that was never killed, byte for byte."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -99,6 +100,26 @@ def test_an_interrupted_run_ends_in_one_line_and_can_be_resumed(whole, tmp_path)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said == "run_sim.py: interrupted; what is done so far is in the run directory\n"
+    assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
+    assert results(tmp_path / "run") == results(whole)
+
+
+def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_once_there_is_room(
+    whole, tmp_path, monkeypatch, capsys
+):
+    left = iter(range(8))
+
+    def full_after_a_while(handle):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_after_a_while)
+        given = ["--engine", "local", "--out", str(tmp_path), "--name", "run"]
+        assert run_sim.main([*FLAGS, *given]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"run_sim.py: stopped: No space left on device at {tmp_path}")
+    assert said.count("\n") == 1
     assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
     assert results(tmp_path / "run") == results(whole)
 
