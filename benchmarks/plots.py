@@ -40,7 +40,10 @@ def bars(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float |
     axes.margins(x=0.12)
     tidy(axes, "x")
     if len(series) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        # Above the bars: with few names there is no room beside them.
+        axes.legend(
+            frameon=False, fontsize=8, ncols=len(series), loc="lower left", bbox_to_anchor=(0, 1)
+        )
 
 
 def _short(value: float) -> str:
