@@ -46,9 +46,8 @@ from server.visits import Federation, History, Visit, make_visits
 
 def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:
     """Run the rounds that are left, and keep progress on disk after each."""
-    job = federation.job
-    config, folder = job.config, federation.folder / "checkpoint" / job.strategy
-    federation.listener.training(job.strategy, config.rounds, list(federation.sites.values()))
+    config, name = federation.job.config, federation.job.strategy
+    federation.listener.training(name, config.rounds, list(federation.sites.values()))
     clock = Clock()
     while progress.measured < config.rounds and not stalled(config, progress):
         if progress.unmeasured and may_be_the_last(config, progress):
@@ -57,8 +56,13 @@ def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -
             finish_round(federation, progress, evaluated)
         else:
             next_round(federation, strategy, progress, clock)
-        save_progress(folder, progress)
+        keep(federation, progress)
     return progress
+
+
+def keep(federation: Federation, progress: Progress) -> None:
+    """Write a checkpoint."""
+    save_progress(federation.folder / "checkpoint" / federation.job.strategy, progress)
 
 
 @dataclass
@@ -98,9 +102,8 @@ def next_round(
     try:
         merge(federation, strategy, progress, update)
     except FederationError:
-        if finishes:  # else the next to go on would not know
-            folder = federation.folder / "checkpoint" / federation.job.strategy
-            save_progress(folder, progress)
+        if finishes:  # else a run that goes on would measure it again
+            keep(federation, progress)
         raise
     progress.memory = memory(strategy)
     progress.unmeasured["seconds"] = clock.seconds()
@@ -201,7 +204,7 @@ def visit_sites(federation: Federation, strategy: Strategy, progress: Progress) 
 def measures(federation: Federation, progress: Progress, update: Update) -> list[wire.Evaluated]:
     """What all sites say of the weights they were sent, in order of site name.
 
-    A site whose training failed is asked once more, for this alone.
+    A site from which they did not come with its training is asked once more, for them alone.
     """
     progress.failures += [f for f in update.failures if f["round"] == progress.round]
     missing = update.requests.keys() - update.evaluated.keys()

@@ -29,7 +29,7 @@ class Listener(Protocol):
         """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
 
     def round(self, row: Row) -> None:
-        """A round is over: its line of rounds.csv."""
+        """A round is over and measured: its line of rounds.csv."""
 
     def alone(self, site: str, row: Row, last: bool) -> None:
         """A site that trains alone has finished a round, its last if `last`."""
