@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
-from fl.config import RunConfig, load_config, need
-from fl.errors import ConfigError, exit_code
-from fl.flags import add_settings
-from fl.loading import loading
-from fl.reports import console as show
-from fl.rundir import RunRecord, make_folder
-from fl.tasks import TASKS
+from fl.config.cli import add_settings
+from fl.config.config_file import load_config
+from fl.config.run_config import RunConfig
+from fl.ecg.tasks import TASKS
+from fl.reports.terminal.notices import synthetic_notice
+from fl.runs.run_record import RunRecord, make_folder
+from fl.util.errors import ConfigError, exit_code, need
+from fl.util.fast_import import loading
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,10 +68,10 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
         config = load_config(flags, given.get("config"))
     # Imported here: the processes that preprocess import this file, and have no use for torch.
     with loading():
-        from fl.augment import AUGMENTATIONS
         from fl.models import MODELS
-        from partitions.make import check_partition
-        from partitions.skew import check_skews
+        from fl.training.augmentation import AUGMENTATIONS
+        from partitions.build import check_partition
+        from partitions.device_skew import check_skews
 
     check_partition(config)
     need(config.model, MODELS, "--model")
@@ -94,7 +95,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, or one for each of several seeds; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
     with loading():
-        from server.strategies import STRATEGIES
+        from server.aggregation.strategies import STRATEGIES
 
     for name in config.strategies:
         need(name, STRATEGIES, "--compare" if config.compare else "--strategy")
@@ -102,14 +103,14 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     with loading():
         from clients.app import app as client_app
         from fl.reports.tensorboard import check_tensorboard
-        from server.repeats import run_repeats
-        from server.run import Session, chosen, run_once
-        from server.simulate import check_device
-        from server.workers import Crew
+        from fl.training.device import check_device
+        from server.engines.ray_workers import Crew
+        from server.experiment.multi_seed import run_repeats
+        from server.experiment.run import Session, chosen, run_once
 
     check_device(config.device)
     if config.ray_address:
-        from server.cluster import check_cluster
+        from server.engines.ray_cluster import check_cluster
 
         check_cluster(config.ray_address)
     if options.tensorboard:
@@ -119,7 +120,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     console = Console(highlight=False, markup=False, width=width)
     choice = chosen(config)
     if choice.synthetic:
-        console.print(show.synthetic_notice(choice.synthetic))
+        console.print(synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
         record = RunRecord.read(options.resume)
         record.note_resumption()

@@ -7,10 +7,26 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from clients import fit, hospital
-from clients.own import Hospital, is_hospital
-from fl import wire
-from fl.training import one_thread
+from clients.deploy import deployed_site
+from clients.deploy.site_settings import Hospital, is_hospital
+from clients.local_training import evaluate_visit, hello, train_visit
+from clients.simulated_sites import Site, open_site, open_trainee
+from fl.messages.flower_arrays import folded, split_control, unfolded
+from fl.messages.flower_codec import (
+    evaluated_reply,
+    failed_reply,
+    hello_reply,
+    read_job,
+    read_measure,
+    read_mu,
+    read_round,
+    read_split,
+    read_weights,
+    refuse_unlisted,
+    trained_reply,
+)
+from fl.messages.job import Job
+from fl.training.device import one_thread
 from partitions.splits import TEST, VAL
 
 
@@ -19,32 +35,32 @@ def guarded(message: Message, context: Context, visit: ClientAppCallable) -> Mes
     if not is_hospital(context.node_config):
         return visit(message, context)
     try:
-        reply = visit(wire.unfolded(message), context)
-        wire.refuse_unlisted(reply, message)
-        reply = wire.folded(reply)
+        reply = visit(unfolded(message), context)
+        refuse_unlisted(reply, message)
+        reply = folded(reply)
     except Exception as error:
         logging.getLogger("heartfed").error("a visit failed", exc_info=error)
-        return wire.failed_reply(error, message)
+        return failed_reply(error, message)
     return reply
 
 
 app = ClientApp(mods=[guarded])
 
 
-def _site(message: Message, context: Context) -> tuple[wire.Job, fit.Site]:
-    job = wire.read_job(message)
+def _site(message: Message, context: Context) -> tuple[Job, Site]:
+    job = read_job(message)
     if is_hospital(context.node_config):
         own = Hospital.from_node(context.node_config)
         one_thread()
-        return hospital.own_device(job, own), hospital.open_site(job, own)
-    return job, fit.open_site(job, int(context.node_config["partition-id"]))
+        return deployed_site.own_device(job, own), deployed_site.open_site(job, own)
+    return job, open_site(job, int(context.node_config["partition-id"]))
 
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Which site is this, and how much does it hold?"""
     _, site = _site(message, context)
-    return wire.hello_reply(fit.hello(site), message)
+    return hello_reply(hello(site), message)
 
 
 @app.train()
@@ -52,26 +68,26 @@ def train(message: Message, context: Context) -> Message:
     """One round's training on the site's own records; if asked, it first measures the weights."""
     job, site = _site(message, context)
     if not is_hospital(context.node_config):
-        site = fit.open_trainee(job, int(context.node_config["partition-id"]))
-    weights, control = wire.split_control(wire.read_weights(message))
-    number, mu = wire.read_round(message), wire.read_mu(message)
+        site = open_trainee(job, int(context.node_config["partition-id"]))
+    weights, control = split_control(read_weights(message))
+    number, mu = read_round(message), read_mu(message)
     measured = None
-    if wire.read_measure(message):
-        measured = fit.evaluate_visit(site, job, weights, VAL, None, number - 1)
-    trained = fit.train_visit(site, job, weights, number, mu, control)
-    return wire.trained_reply(trained, message, measured)
+    if read_measure(message):
+        measured = evaluate_visit(site, job, weights, VAL, None, number - 1)
+    trained = train_visit(site, job, weights, number, mu, control)
+    return trained_reply(trained, message, measured)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """How well the given weights do on the site's own records."""
     job, site = _site(message, context)
-    split, thresholds = wire.read_split(message)
-    weights, number = wire.read_weights(message), wire.read_round(message)
-    evaluated = fit.evaluate_visit(site, job, weights, split, thresholds, number)
+    split, thresholds = read_split(message)
+    weights, number = read_weights(message), read_round(message)
+    evaluated = evaluate_visit(site, job, weights, split, thresholds, number)
     if is_hospital(context.node_config):
         if split == TEST and len(site.splits[TEST]):
             own = Hospital.from_node(context.node_config)
-            hospital.write_own_report(site, own, job, thresholds, number)
-        evaluated = hospital.for_the_coordinator(evaluated)
-    return wire.evaluated_reply(evaluated, message)
+            deployed_site.write_own_report(site, own, job, thresholds, number)
+        evaluated = deployed_site.for_the_coordinator(evaluated)
+    return evaluated_reply(evaluated, message)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fl.cache import write_whole
 from fl.datasets import DATASETS
 from fl.datasets.base import Card
-from fl.datasets.check import CheckReport, SourceReport, check
+from fl.datasets.data_report import CheckReport, SourceReport, check
 from fl.datasets.mitdb import MITDB
-from fl.ecg import LEADS
-from fl.errors import Unusable
-from fl.labels import BEAT_CLASSES, RHYTHM_CLASSES
-from fl.tasks import RHYTHM
+from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.records import LEADS
+from fl.ecg.tasks import RHYTHM
+from fl.util.atomic_io import write_whole
+from fl.util.errors import Unusable
 
 PAGE = Path(__file__).with_name("data.md")
 

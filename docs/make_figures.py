@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fl.datasets.synthetic import DEVICES, SYNTHETIC
-from fl.ecg import LEADS, Record
-from fl.labels import RHYTHM_CLASSES, label_vector
-from fl.reports import paper
+from fl.ecg.labels import RHYTHM_CLASSES, label_vector
+from fl.ecg.records import LEADS, Record
+from fl.reports.figures import ecg_paper
 
 HERE = Path(__file__).parent
 SECONDS = 10.0
@@ -41,16 +41,16 @@ def shows(record: Record, symbol: str | None) -> bool:
 
 def classes() -> Figure:
     """One sheet of ECG paper per class."""
-    strips = paper.layout(LEADS, SECONDS)
-    width, height = paper.size(strips)
+    strips = ecg_paper.layout(LEADS, SECONDS)
+    width, height = ecg_paper.size(strips)
     rows = -(-len(RHYTHM_CLASSES) // ACROSS)
-    inches = (ACROSS * width / paper.INCH, rows * height / paper.INCH)
+    inches = (ACROSS * width / ecg_paper.INCH, rows * height / ecg_paper.INCH)
     figure = Figure(figsize=inches, dpi=DPI, facecolor="white")
     for i, label in enumerate(RHYTHM_CLASSES):
         row, column = divmod(i, ACROSS)
         box = (column / ACROSS, 1 - (row + 1) / rows, 1 / ACROSS, 1 / rows)
         axes = figure.add_axes(box)
-        paper.sheet(axes, example(label), strips, synthetic=True)
+        ecg_paper.sheet(axes, example(label), strips, synthetic=True)
         axes.text(width - 4, height - 3, label, size=14, weight="bold", ha="right", va="top")
     return figure
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.errors import ConfigError
+from fl.util.errors import ConfigError
 
 Ints = NDArray[np.int64]
 ENOUGH = 4  # patients that let a site train, validate and test
@@ -194,3 +194,13 @@ def _by_class(people: People, rng: np.random.Generator) -> Ints:
     """Patients in order of class, within a class in random order."""
     order = rng.permutation(len(people))
     return order[np.argsort(people.labels[order], kind="stable")]
+
+
+PARTITIONERS: dict[str, type[Scheme]] = {
+    "iid": Iid,
+    "dirichlet": Dirichlet,
+    "quantity": Quantity,
+    "pathological": Pathological,
+    "natural": Natural,
+    "patients": Patients,
+}

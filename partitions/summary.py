@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.cohort import Cohort
-from partitions.deal import CENTRAL, UNSEEN, Partition
+from fl.data.cohort import Cohort
+from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.splits import TEST, TRAIN, VAL
 
 

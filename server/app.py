@@ -9,19 +9,25 @@ import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fl.errors import ConfigError
+from fl.ecg.tasks import TASKS
+from fl.messages.job import Job
 from fl.models import build_network
-from fl.seeds import torch_seed
-from fl.tasks import TASKS
-from fl.weights import Weights, get_weights
-from fl.wire import Job
-from server.checkpoints import Progress, load_progress, save_trained
-from server.compare import alone_parts
-from server.parts import Part, load_part, save_part, write_tables
-from server.results import across_sites, measure_held, site_predictions
-from server.rounds import final_measures, run_rounds
-from server.strategies import STRATEGIES, remember
-from server.visits import Federation, Listener, roll_call
+from fl.training.state_dict import Weights, get_weights
+from fl.util.errors import ConfigError
+from fl.util.random_streams import torch_seed
+from server.aggregation.flower_internals import remember
+from server.aggregation.strategies import STRATEGIES
+from server.baselines.baseline_summary import alone_parts
+from server.rounds.checkpoints import Progress, load_progress, save_trained
+from server.rounds.final_evaluation import (
+    across_sites,
+    final_measures,
+    measure_held,
+    site_predictions,
+)
+from server.rounds.round_loop import run_rounds
+from server.rounds.site_requests import Federation, Listener, roll_call
+from server.rounds.training_results import Part, load_part, save_part, write_tables
 
 Finished = Callable[[Part], None]
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from jobs import job_over
+from support.jobs import job_over
 
 import fl  # noqa: F401  (turns telemetry off before flwr and ray are imported)
-from fl.cache import prepare
-from fl.cohort import Cohort
+from fl.data.cohort import Cohort
+from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER
-from fl.seeds import stream
-from fl.tasks import BEAT, RHYTHM
-from fl.training import one_thread
-from fl.wire import Job
+from fl.ecg.tasks import BEAT, RHYTHM
+from fl.messages.job import Job
+from fl.training.device import one_thread
+from fl.util.random_streams import stream
 
 # A busy machine is no bug, and a test that fails must fail again.
 settings.register_profile("heartfed", deadline=None, derandomize=True)

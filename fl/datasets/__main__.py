@@ -20,8 +20,8 @@ from rich.progress import (
 
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
-from fl.datasets.download import BASE_URL, Downloader, DownloadError, known_remote
-from fl.errors import ConfigError, DataError, Unusable
+from fl.datasets.physionet import BASE_URL, Downloader, DownloadError, known_remote
+from fl.util.errors import ConfigError, DataError, Unusable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,14 +73,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _source(name: str) -> Source:
-    from fl.datasets.folder import parse_source
+    from fl.datasets.own_folder import parse_source
 
     return DATASETS[name] if name in DATASETS else parse_source(name)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from fl.datasets.check import check
-    from fl.tasks import TASKS
+    from fl.datasets.data_report import check
+    from fl.ecg.tasks import TASKS
 
     root: Path = options.data_dir
     found = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
@@ -140,7 +140,7 @@ def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    paper = importlib.import_module("fl.reports.paper")  # matplotlib is slow to import
+    paper = importlib.import_module("fl.reports.figures.ecg_paper")  # matplotlib is slow to import
     source, name = _source(options.source), options.record.replace("/", "-")
     path: Path = options.out or Path(f"{options.source.partition('=')[0]}-{name}.png")
     try:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fl.ecg import Record
+from fl.ecg.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)

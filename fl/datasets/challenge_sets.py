@@ -8,8 +8,8 @@ it in that record alone.
 """
 
 from fl.datasets.base import Card
-from fl.datasets.challenge import Challenge
-from fl.ecg import LEADS
+from fl.datasets.readers.challenge_records import Challenge
+from fl.ecg.records import LEADS
 
 _CODES = "SNOMED CT codes as scored in the PhysioNet Challenge 2021. "
 _ALDAY = (

@@ -1,9 +1,9 @@
 """CPSC2018: 12-lead recordings of eleven Chinese hospitals, the source of the nine classes."""
 
 from fl.datasets.base import Card
-from fl.datasets.challenge import Challenge
-from fl.ecg import LEADS
-from fl.labels import RHYTHM_CLASSES
+from fl.datasets.readers.challenge_records import Challenge
+from fl.ecg.labels import RHYTHM_CLASSES
+from fl.ecg.records import LEADS
 
 _CITATION = (
     "Liu F, Liu C, Zhao L, et al. An open access database for evaluating the algorithms of "

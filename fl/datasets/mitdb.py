@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fl.datasets import quiet
 from fl.datasets.base import Card
-from fl.datasets.challenge import age_years, sex_letter
-from fl.datasets.folders import deciding_files, find_stem, record_stems, require
-from fl.datasets.waveforms import Waveform, read_own, read_waveform
-from fl.ecg import Annotations, Record
-from fl.errors import Unusable
-from fl.labels import AAMI
+from fl.datasets.readers import wfdb_access
+from fl.datasets.readers.challenge_records import age_years, sex_letter
+from fl.datasets.readers.wfdb_signals import Waveform, read_own, read_waveform
+from fl.datasets.record_discovery import deciding_files, find_stem, record_stems, require
+from fl.ecg.labels import AAMI
+from fl.ecg.records import Annotations, Record
+from fl.util.errors import Unusable
 
 # Training and test patients of the inter-patient protocol (de Chazal, O'Dwyer & Reilly 2004,
 # 10.1109/TBME.2004.827359); paced records are in neither, as ANSI/AAMI EC57 has it.
@@ -101,7 +101,7 @@ def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
 
 def _read_annotations(stem: Path, name: str) -> Any:
     try:
-        return quiet.beats(stem)
+        return wfdb_access.beats(stem)
     except Exception as error:  # wfdb raises whatever its parser trips over
         raise Unusable(name, "no-annotation", f"wfdb: {type(error).__name__}") from None
 
@@ -112,7 +112,7 @@ def _check_annotations(
     """Refuses what a damaged file may decode to: strange symbols, no order, beyond the end."""
     if not any(symbol in AAMI for symbol in symbols):
         raise Unusable(name, "no-annotation", "no beat is annotated")
-    if not quiet.symbols().issuperset(symbols):
+    if not wfdb_access.symbols().issuperset(symbols):
         raise Unusable(name, "no-annotation", "unknown annotation symbols")
     if samples[0] < 0 or samples[-1] >= length or (np.diff(samples) < 0).any():
         raise Unusable(name, "no-annotation", "annotations out of order or beyond the signal")

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from fl.datasets.base import Card
-from fl.datasets.folders import deciding_files, require
-from fl.datasets.waveforms import Waveform, read_waveform
-from fl.ecg import LEADS, Record
-from fl.errors import DataError, Unusable
-from fl.labels import SCP, SCP_OPEN, label_vector, mapped, open_classes
+from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
+from fl.datasets.record_discovery import deciding_files, require
+from fl.ecg.labels import SCP, SCP_OPEN, label_vector, mapped, open_classes
+from fl.ecg.records import LEADS, Record
+from fl.util.errors import DataError, Unusable
 
 TABLE = "ptbxl_database.csv"
 _COLUMNS = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "filename_lr", "filename_hr")

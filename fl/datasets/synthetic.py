@@ -13,12 +13,12 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from fl.datasets import ecgmodel
+from fl.datasets import ecg_simulator
 from fl.datasets.base import Card
-from fl.ecg import LEADS, Annotations, Record
-from fl.errors import Unusable
-from fl.labels import RHYTHM_CLASSES, label_vector
-from fl.seeds import stream
+from fl.ecg.labels import RHYTHM_CLASSES, label_vector
+from fl.ecg.records import LEADS, Annotations, Record
+from fl.util.errors import Unusable
+from fl.util.random_streams import stream
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Patient:
     age: float
     sex: str
     device: Device
-    heart: ecgmodel.Heart
+    heart: ecg_simulator.Heart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +131,9 @@ class Synthetic:
         heart, rng = patient.heart, stream(self.seed, self.name, name)
         seconds = rng.uniform(*self.seconds)
         n = round(seconds * self.fs)
-        beats = ecgmodel.beats(heart, seconds, rng)
-        clean = heart.matrix @ ecgmodel.dipole(heart, beats, n, self.fs, rng)
-        signal = ecgmodel.TWELVE @ self._recorded(clean, patient.device, rng)
+        beats = ecg_simulator.beats(heart, seconds, rng)
+        clean = heart.matrix @ ecg_simulator.dipole(heart, beats, n, self.fs, rng)
+        signal = ecg_simulator.TWELVE @ self._recorded(clean, patient.device, rng)
         signal = signal[[LEADS.index(lead) for lead in self.leads]]
         if rng.random() < patient.device.loses_lead * self.noise:
             self._lose_lead(signal, rng)
@@ -166,7 +166,7 @@ class Synthetic:
             age=float(np.clip(np.rint(rng.normal(usual, spread)), 18, 95)),
             sex=sex,
             device=DEVICES[rng.choice(len(DEVICES), p=[device.share for device in DEVICES])],
-            heart=ecgmodel.heart(labels, sex, rng),
+            heart=ecg_simulator.heart(labels, sex, rng),
         )
 
     def _index(self, name: str) -> int:
@@ -226,9 +226,11 @@ class Synthetic:
         if chest:
             signal[rng.choice(chest)] = 0
 
-    def _annotations(self, heart: ecgmodel.Heart, beats: ecgmodel.Beats, n: int) -> Annotations:
+    def _annotations(
+        self, heart: ecg_simulator.Heart, beats: ecg_simulator.Beats, n: int
+    ) -> Annotations:
         """The rhythm at the start, then each QRS at its peak."""
-        at = np.rint((beats.onsets + ecgmodel.peaks(heart, beats.kinds)) * self.fs)
+        at = np.rint((beats.onsets + ecg_simulator.peaks(heart, beats.kinds)) * self.fs)
         seen = (at >= 0) & (at < n)
         symbols = [heart.symbol if kind == "N" else str(kind) for kind in beats.kinds[seen]]
         return Annotations(

@@ -1,13 +1,13 @@
 """Networks by name. A new one is one file and one line in `MODELS`."""
 
-from fl.beats import EARLY, FEATURES
+from fl.ecg.beat_features import EARLY, FEATURES
+from fl.ecg.tasks import Task
 from fl.models.blocks import Model, Network, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
 from fl.models.lstm import LSTM
-from fl.models.reslstm import ResLSTMTemporalSE
+from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
-from fl.tasks import Task
 
 MODELS: dict[str, Model] = {
     "reslstm_temporalse": ResLSTMTemporalSE(),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fl.gpu import full_precision
+from fl.models.precision import full_precision
 
 TRUST = 0.7  # in what the early features say of S against N; the rest in what everything says
 

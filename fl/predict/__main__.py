@@ -10,14 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.detect import DETECTORS
-from fl.errors import ConfigError, DataError
-from fl.predict.apply import Reading, read_by
-from fl.predict.model import Model, load_model
-from fl.predict.read import UNITS, read_record
-from fl.predict.show import as_csv, as_json, as_text
-from fl.reports.console import NOTICE
-from fl.tasks import TASKS
+from fl.ecg.qrs_detection import DETECTORS
+from fl.ecg.tasks import TASKS
+from fl.predict.inference import Reading, read_by
+from fl.predict.input_files import UNITS, read_record
+from fl.predict.output import as_csv, as_json, as_text
+from fl.predict.saved_model import Model, load_model
+from fl.reports.terminal.notices import NOTICE
+from fl.util.errors import ConfigError, DataError
 
 DISCLAIMER = "Research software, no medical device: no result may guide the care of a patient."
 

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.cache import write_whole
-from fl.errors import ConfigError, DataError
-from fl.reports.repeated import beside_page
-from fl.reports.rundata import is_repeated, read_run
-from fl.reports.write import INDEX, seed_folders, write_report
+from fl.reports.build import INDEX, seed_folders, write_report
+from fl.reports.pages.seeds_page import beside_page
+from fl.reports.run_files import is_repeated, read_run
+from fl.util.atomic_io import write_whole
+from fl.util.errors import ConfigError, DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fl.cache import write_whole
-from fl.reports.provenance import provenance
-from fl.reports.rundata import NOT_FEDERATED, Row, Run
+from fl.ecg.tasks import TASKS
+from fl.reports.pages.provenance import provenance
+from fl.reports.run_files import NOT_FEDERATED, Row, Run
 from fl.reports.templates import render
-from fl.tasks import TASKS
+from fl.util.atomic_io import write_whole
 
 FORMAT = 1
 SUFFIX = "-best.safetensors"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from fl.errors import ConfigError
+from fl.util.errors import ConfigError
 
 # Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
 CURVES = {

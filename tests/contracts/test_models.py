@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fl.beats import FEATURES
+from fl.ecg.beat_features import FEATURES
 from fl.models import MODELS, Network, parameters
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -7,10 +7,12 @@ import pytest
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from fl import wire
-from fl.config import RunConfig
-from fl.wire import Trained
-from server.strategies import STRATEGIES, Chosen, configure, memory, remember
+from fl.config.run_config import RunConfig
+from fl.messages.flower_arrays import pack, unpack
+from fl.messages.flower_codec import CONFIG, trained_reply
+from fl.messages.payloads import Trained
+from server.aggregation.flower_internals import Chosen, configure, memory, remember
+from server.aggregation.strategies import STRATEGIES
 
 START = {"body": np.zeros(3, dtype=np.float32), "head.bias": np.ones(2, dtype=np.float32)}
 ADAPTIVE = {"fedadagrad", "fedadam", "fedyogi"}  # take a step of their own size
@@ -35,17 +37,17 @@ def reply(site, value, n=10):
         n_seen=n,
         steps=1,
     )
-    request = Message(RecordDict({wire.CONFIG: ConfigRecord()}), 7, MessageType.TRAIN)
-    return wire.trained_reply(trained, request)
+    request = Message(RecordDict({CONFIG: ConfigRecord()}), 7, MessageType.TRAIN)
+    return trained_reply(trained, request)
 
 
 def merge(strategy, replies, start=None):
     """One round: the weights after it."""
     begun = START if start is None else start
-    list(configure(strategy, 1, wire.pack(begun), ConfigRecord(), Chosen([1, 2, 3])))
+    list(configure(strategy, 1, pack(begun), ConfigRecord(), Chosen([1, 2, 3])))
     # Copies, because some of Flower's strategies take the arrays out of the replies.
     result, _ = strategy.aggregate_train(1, copy.deepcopy(replies))
-    return wire.unpack(result)
+    return unpack(result)
 
 
 def new(name):

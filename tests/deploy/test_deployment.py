@@ -14,15 +14,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from federations import ROOT, Federation, await_that, facts, link_source
-from small_records import challenge
-from tap import taken, tap
+from support.federations import ROOT, Federation, await_that, facts, link_source
+from support.network_tap import taken, tap
+from support.small_records import challenge
 
 import run_sim
-from fl.processes import free_port
-from fl.wire import unfolded
-from partitions.deal import HEADER
-from server.federation import Settings, make
+from fl.messages.flower_arrays import unfolded
+from fl.util.child_process import free_port
+from partitions.partition import HEADER
+from server.deploy.federation_store import Settings, make
 
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 PLACES = {"hospital-a": "data-a", "hospital-b": "data-b", "hospital-c": "data-c"}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from federations import ROOT, SITES, Federation, facts, write_folder
+from support.federations import ROOT, SITES, Federation, facts, write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NET = "10.203.77"

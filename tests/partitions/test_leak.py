@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from fl.cache import prepare
-from fl.cohort import Cohort
+from fl.data.cohort import Cohort
+from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC
-from fl.metrics import scores
+from fl.ecg.tasks import RHYTHM
+from fl.evaluation.metrics import scores
 from fl.models import build_network
-from fl.seeds import stream
-from fl.tasks import RHYTHM
-from fl.training import Plan, fit, predict
-from partitions.deal import CENTRAL, deal
+from fl.training.loop import Plan, fit, predict
+from fl.util.random_streams import stream
+from partitions.dealing import deal
+from partitions.partition import CENTRAL
 from partitions.splits import TRAIN, VAL
 
 CLASS = 1

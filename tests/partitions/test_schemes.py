@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl.errors import ConfigError
-from fl.seeds import stream
-from partitions import PARTITIONERS
+from fl.util.errors import ConfigError
+from fl.util.random_streams import stream
 from partitions.schemes import (
+    PARTITIONERS,
     Dirichlet,
     Iid,
     Natural,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fl.seeds import stream
+from fl.util.random_streams import stream
 from partitions.splits import CENTRAL_SHARES, SITE_SHARES, split_site, stratify
 
 SHARES = [SITE_SHARES, CENTRAL_SHARES, (0.5, 0.5), (1.0,)]

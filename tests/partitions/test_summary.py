@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from fl.cohort import Cohort
-from partitions.deal import Partition, deal
-from partitions.drawing import draw_mix
-from partitions.summary import js_distances, label_counts, non_iid
+from fl.data.cohort import Cohort
+from fl.reports.figures.label_mix import label_mix_svg
+from partitions.dealing import deal
+from partitions.partition import Partition
+from partitions.summary import js_distances, label_counts, non_iid, site_rows
 
 
 def distance(one, other):
@@ -59,12 +60,14 @@ def test_classes_that_a_site_does_not_annotate_are_unknown_in_its_counts(few: Co
 
 def test_the_picture_is_the_same_every_time_and_names_every_site(cohort):
     partition = deal(cohort, {"synthetic": 3, "synthetic-2lead": 2}, "dirichlet", 0.5, seed=0)
-    picture = draw_mix(cohort, partition, 0.25, synthetic=True)
-    assert picture == draw_mix(cohort, partition, 0.25, synthetic=True)
+    rows = site_rows(cohort, partition)
+    picture = label_mix_svg(rows, cohort.task.classes, 0.25, synthetic=True)
+    assert picture == label_mix_svg(rows, cohort.task.classes, 0.25, synthetic=True)
     text = picture.decode()
     assert all(name in text for name in [*partition.sites, "STE", "SYNTHETIC DATA", "(%)", ".250"])
 
 
 def test_many_sites_still_make_a_picture(cohort):
     names = np.array([f"site-{i:03d}" for i in np.arange(len(cohort)) % 110])
-    assert len(draw_mix(cohort, Partition(names, names), None)) > 1000
+    rows = site_rows(cohort, Partition(names, names))
+    assert len(label_mix_svg(rows, cohort.task.classes, None)) > 1000

@@ -6,9 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from fl.reports.console import NOTICE
-from fl.reports.numbers import estimate, number
-from fl.reports.words import interval, percent, signed
+from fl.reports.number_format import estimate, number
+from fl.reports.pages.sentences import interval, percent, signed
+from fl.reports.terminal.notices import NOTICE
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from fl.datasets import DATASETS
-from fl.labels import RHYTHM_CLASSES, SCP_OPEN, SNOMED, SNOMED_OPEN, is_snomed
+from fl.ecg.labels import RHYTHM_CLASSES, SCP_OPEN, SNOMED, SNOMED_OPEN, is_snomed
 
 
 def test_every_code_of_our_tables_agrees_with_its_check_digit():

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from small_records import holter, outcome, waves
+from support.small_records import holter, outcome, waves
 
 from fl.datasets.mitdb import DS1, DS2, MITDB, PACED, first_comment
-from fl.errors import Unusable
+from fl.util.errors import Unusable
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 import shutil
 
 import pytest
-from small_records import edit, ptbxl
+from support.small_records import edit, ptbxl
 
 from fl.datasets.ptbxl import PTBXL
-from fl.ecg import LEADS
-from fl.errors import DataError, Unusable
-from fl.labels import RHYTHM_CLASSES
+from fl.ecg.labels import RHYTHM_CLASSES
+from fl.ecg.records import LEADS
+from fl.util.errors import DataError, Unusable
 
 
 def classes(record, value=1):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fl.datasets import DATASETS
-from fl.datasets.check import check
+from fl.datasets.data_report import check
 from fl.datasets.mitdb import MITDB
 
 ROOT = Path(os.environ.get("ECG_DATA") or "no-such-folder")

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_records import challenge, holter, ptbxl, waves
+from support.small_records import challenge, holter, ptbxl, waves
 
-from fl.cache import prepare, prepare_all
-from fl.cohort import Cohort
+from fl.data.cohort import Cohort
+from fl.data.example_cache import prepare, prepare_all
 from fl.datasets import DATASETS
-from fl.datasets.check import check
 from fl.datasets.cpsc2018 import CPSC2018
+from fl.datasets.data_report import check
 from fl.datasets.synthetic import SYNTHETIC
-from fl.ecg import LEADS
-from fl.reports.console import left_out
-from fl.rundir import shard_facts
-from fl.tasks import BEAT, RHYTHM, TASKS
+from fl.ecg.records import LEADS
+from fl.ecg.tasks import BEAT, RHYTHM, TASKS
+from fl.reports.terminal.partition_tables import left_out
+from fl.runs.run_record import shard_facts
 
 FULL_SIZE = 6877  # records in CPSC2018
 MEAN_SECONDS = 16.1  # of those at hand, 1,479 of them

@@ -4,25 +4,21 @@ import csv
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import made_runs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
-
-import made
-
-from fl.config import load_config
-from fl.datasets import quiet
-from fl.datasets.choose import choose_sources
+from fl.config.config_file import load_config
+from fl.datasets.readers import wfdb_access
+from fl.datasets.source_selection import choose_sources
 from fl.predict.__main__ import main
-from fl.predict.apply import read_by
-from fl.predict.model import load_model
-from fl.predict.read import read_record
+from fl.predict.inference import read_by
+from fl.predict.input_files import read_record
+from fl.predict.saved_model import load_model
 from fl.reports.card import write_cards
-from fl.reports.rundata import read_run
+from fl.reports.run_files import read_run
 
 WEIGHTS = "weights/fedavg-best.safetensors"
 
@@ -32,7 +28,7 @@ def runs(tmp_path_factory):
     """A run of each task with its cards. Not to be changed."""
     out = tmp_path_factory.mktemp("runs")
     for name in ("rhythm", "beat"):
-        write_cards(read_run(made.make(out, name)))
+        write_cards(read_run(made_runs.make(out, name)))
     return out
 
 
@@ -48,12 +44,12 @@ def weights(runs, tmp_path):
 
 
 def source_of(run, name):
-    return choose_sources(load_config(made.facts(run / "run.json")["config"])).sources[name]
+    return choose_sources(load_config(made_runs.facts(run / "run.json")["config"])).sources[name]
 
 
 def expected(run, source):
     """Test records of a source as predictions.csv has them."""
-    rows = [r for r in made.table(run / "predictions.csv") if r["source"] == source]
+    rows = [r for r in made_runs.table(run / "predictions.csv") if r["source"] == source]
     return {row["record"]: row for row in rows}
 
 
@@ -66,7 +62,7 @@ def write_csv(path, signal, leads):
 
 def write_wfdb(folder, name, record, units="mV"):
     """The recording in a WFDB format fine enough to lose nothing that counts."""
-    quiet.call(
+    wfdb_access.call(
         "wrsamp",
         name,
         fs=record.fs,
@@ -291,7 +287,7 @@ def test_weights_of_the_other_task_are_refused(weights, runs, capsys):
 def test_weights_without_their_file_or_with_anothers_are_refused(weights, capsys):
     path = weights("rhythm")
     beside = path.with_name("fedavg.json")
-    made.change(beside, lambda facts: facts.update(sha256="0" * 64))
+    made_runs.change(beside, lambda facts: facts.update(sha256="0" * 64))
     assert "its SHA-256 is not the one in fedavg.json" in refused(path, capsys)
     beside.write_text("{")
     assert "not valid JSON" in refused(path, capsys)

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-import made
 import pytest
+from support import made_runs
 
-from fl.reports.write import write_report
+from fl.reports.build import write_report
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def plain(tmp_path_factory):
 
     def folder(name):
         if name not in folders:
-            folders[name] = made.make(out, name)
+            folders[name] = made_runs.make(out, name)
         return folders[name]
 
     return folder
@@ -33,7 +33,7 @@ def written(plain, tmp_path_factory):
             folders[name] = out / name
             shutil.copytree(plain(base), out / name)
             if name == "compared":
-                made.compare(out / name)
+                made_runs.compare(out / name)
             write_report(out / name)
         return folders[name]
 

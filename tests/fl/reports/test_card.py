@@ -3,13 +3,13 @@
 import hashlib
 import re
 
-import made
 import pytest
-from made import facts
+from support import made_runs
+from support.made_runs import facts
 
 from fl.reports.card import write_cards
-from fl.reports.numbers import estimate
-from fl.reports.rundata import read_run
+from fl.reports.number_format import estimate
+from fl.reports.run_files import read_run
 
 HEADINGS = (
     *("Intended use", "Limits", "Training data", "Preprocessing", "Results on test records"),
@@ -56,8 +56,8 @@ def test_a_comparison_has_a_card_for_every_model(written):
 
 def test_a_local_model_without_thresholds_of_its_own_has_no_card(copy):
     folder = copy("rhythm")
-    made.compare(folder)
-    made.change(
+    made_runs.compare(folder)
+    made_runs.change(
         folder / "summary.json", lambda s: s["strategies"]["local"].pop("thresholds_by_site")
     )
     write_cards(read_run(folder))
@@ -71,7 +71,7 @@ def test_fedbn_says_what_its_file_lacks(copy):
     def rename(summary):
         summary["strategies"]["fedbn"] = summary["strategies"].pop("fedavg")
 
-    made.change(folder / "summary.json", rename)
+    made_runs.change(folder / "summary.json", rename)
     weights = folder / "weights"
     (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
     write_cards(read_run(folder))

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from fl.errors import ConfigError
 from fl.reports.tensorboard import CURVES, TensorBoard, check_tensorboard
+from fl.util.errors import ConfigError
 
 ROW = {
     "strategy": "fedavg",

@@ -1,0 +1,262 @@
+"""One training by one engine, in a process of its own: what `overhead.py` and `scale.py` time.
+
+    python -m benchmarks.speed.engine_run CASE.json
+
+CASE holds an engine (one of ENGINES), a job and whether its sites work or only answer.
+Writes the moments at which things happened beside it, as seconds of the clock.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
+from fl.messages.job import Job
+from fl.util.fast_import import loading
+
+ENGINES = ("pool", "local", "ray", "flower", "quickstart")
+
+
+@dataclass
+class Moments:
+    """When a training began its first round, ended each, and had its results."""
+
+    began: float = 0.0
+    rounds: list[float] = field(default_factory=list)
+    done: float = 0.0
+
+    def training(self, *_: object) -> None:
+        """The first round begins."""
+        self.began = time.time()
+
+    def round(self, row: Mapping[str, Any] | None = None) -> None:
+        """A round is over: now, or after the seconds that HeartFed says it took.
+
+        It says so when the round is measured, which is in the visits of the next.
+        """
+        last = self.rounds[-1] if self.rounds else self.began
+        self.rounds.append(time.time() if row is None else last + row["seconds"])
+
+    def site(self, number: int, site: str, doing: str, note: str) -> None:
+        """No visit may fail: the benchmark would count less work."""
+        if note:
+            raise RuntimeError(f"round {number}, {site}, {doing}: {note}")
+
+    def finished(self, *_: object) -> None:
+        """All results are there."""
+        self.done = time.time()
+
+
+def train_alone(job: Job, site: str, weights: Any, number: int) -> Any:
+    """A site's training of a round without a federation: its weights afterwards."""
+    from clients.local_training import network_for
+    from clients.simulated_sites import sites_of
+    from clients.training_plan import training_plan
+    from fl.training.loop import fit as train
+    from fl.training.state_dict import get_weights, set_weights
+    from partitions.splits import TRAIN
+
+    network = network_for(job.config.model, job.config.task)
+    set_weights(network, weights)
+    train(network, sites_of(job)[site].splits[TRAIN], training_plan(job.config, site, number))
+    return get_weights(network)
+
+
+def validate_alone(job: Job, site: str, weights: Any) -> float:
+    """Its validation of weights: the mean loss, nan without a record."""
+    from clients.local_training import network_for
+    from clients.simulated_sites import sites_of
+    from fl.training.loop import predict
+    from fl.training.losses import mean_loss
+    from fl.training.state_dict import set_weights
+    from partitions.splits import VAL
+
+    network = network_for(job.config.model, job.config.task)
+    set_weights(network, weights)
+    val = sites_of(job)[site].splits[VAL]
+    return mean_loss(val.task, val.labels, predict(network, val)) if len(val) else float("nan")
+
+
+def timed(path: Path, doing: str, site: str, work: Callable[[], Any]) -> Any:
+    """What `work` gives; its seconds become a line of this process's file."""
+    began = time.perf_counter()
+    found = work()
+    with (path / f"visits-{os.getpid()}.csv").open("a") as file:
+        file.write(f"{doing},{site},{time.perf_counter() - began:.6f}\n")
+    return found
+
+
+class PoolWorker:
+    """What a process of the bare pool holds: the job and the first weights."""
+
+    job: Job
+    weights: Any
+
+    @classmethod
+    def begin(cls, text: str) -> None:
+        """Load all that the visits need."""
+        from clients.simulated_sites import sites_of
+        from server.app import initial_weights
+
+        cls.job = Job.model_validate_json(text)
+        cls.weights = initial_weights(cls.job)
+        sites_of(cls.job)
+
+    @classmethod
+    def visit(cls, doing: str, site: str, number: int) -> None:
+        """One visit. Nothing is merged: every round validates and trains the first weights."""
+
+        def work() -> None:
+            if number > 1:
+                validate_alone(cls.job, site, cls.weights)
+            if doing == "train":
+                train_alone(cls.job, site, cls.weights, number)
+
+        timed(Path(cls.job.workspace), doing, site, work)
+
+    @classmethod
+    def answer(cls, doing: str, site: str, number: int) -> None:
+        """A visit without work."""
+
+
+def by_pool(job: Job, idle: bool, moments: Moments) -> None:
+    """A bare pool of processes: the same visits in the same order, and no federation."""
+    from clients.simulated_sites import sites_of
+    from partitions.splits import TRAIN
+    from server.engines.ray_workers import n_workers
+
+    order = sorted(
+        ((len(site.splits[TRAIN]), name) for name, site in sites_of(job).items()),
+        key=lambda pair: (-pair[0], pair[1]),
+    )
+    visit = PoolWorker.answer if idle else PoolWorker.visit
+    with ProcessPoolExecutor(
+        n_workers(job.config, len(order)),
+        mp_context=get_context("spawn"),
+        initializer=PoolWorker.begin,
+        initargs=(job.model_dump_json(),),
+    ) as pool:
+        for waiting in [pool.submit(PoolWorker.answer, "", "", 0) for _ in range(2)]:
+            waiting.result()
+
+        def visits(doing: str, number: int) -> None:
+            for waiting in [pool.submit(visit, doing, name, number) for n, name in order if n]:
+                waiting.result()
+
+        moments.training()
+        last = job.config.rounds
+        for number in range(1, last + 1):
+            visits("train", number)
+            if number == last:
+                visits("val", last + 1)
+            moments.round()
+        moments.finished()
+
+
+def client_of(idle: bool) -> Any:
+    """HeartFed's client, its visits timed; or one that answers at once, without any work."""
+    from clients.app import app
+    from clients.local_training import nothing_told
+    from clients.simulated_sites import open_site
+    from fl.messages.flower_codec import (
+        evaluated_reply,
+        read_job,
+        read_measure,
+        read_split,
+        read_weights,
+        trained_reply,
+    )
+    from fl.messages.payloads import Trained
+
+    def working(message: Any, context: Any) -> Any:
+        job = read_job(message)
+        kind = message.metadata.message_type
+        doing = read_split(message)[0] if kind == "evaluate" else kind
+        site = str(context.node_config["partition-id"])
+        return timed(Path(job.workspace), doing, site, lambda: app(message, context))
+
+    def answering(message: Any, context: Any) -> Any:
+        kind = message.metadata.message_type
+        if kind == "query":
+            return app(message, context)
+        job = read_job(message)
+        site = open_site(job, int(context.node_config["partition-id"]))
+        nothing = nothing_told(site.name, "none", len(site.splits["train"].task.classes))
+        if kind == "train":
+            trained = Trained(
+                site=site.name,
+                weights=read_weights(message),
+                n_records=1,
+                annotated=(1,) * len(site.splits["train"].task.classes),
+                recorded=(1,) * site.splits["train"].task.leads,
+                loss_sum=0.0,
+                n_seen=1,
+                steps=1,
+            )
+            measured = nothing if read_measure(message) else None
+            return trained_reply(trained, message, measured)
+        return evaluated_reply(nothing, message)
+
+    return answering if idle else working
+
+
+def by_us(job: Job, idle: bool, moments: Moments) -> None:
+    """HeartFed: its own engines."""
+    from server.engines.ray_workers import Crew
+
+    if job.config.engine != "ray":
+        _simulated(job, idle, moments, None)
+        return
+    # As `run_sim.py` does it: Ray starts while the rest is loaded and read.
+    with closing(Crew(job.config, ["clients.app"])) as crew:
+        _simulated(job, idle, moments, crew)
+        crew.leave()
+
+
+def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
+    with loading():
+        from clients.simulated_sites import sites_of
+        from server.app import server_app
+        from server.engines.simulation import simulate
+
+    listener: Any = moments
+    n_sites = len(sites_of(job))
+    simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, crew)
+
+
+def by_flower(job: Job, idle: bool, moments: Moments, plain: bool = False) -> None:
+    """Plain Flower, as its quickstart writes it."""
+    from benchmarks.speed.plain_flower import run
+
+    run(job, idle, moments, plain)
+
+
+BY: Mapping[str, Callable[[Job, bool, Moments], None]] = {
+    "pool": by_pool,
+    "local": by_us,
+    "ray": by_us,
+    "flower": by_flower,
+    "quickstart": partial(by_flower, plain=True),
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run one case."""
+    path = Path(argv[0])
+    case = json.loads(path.read_text())
+    moments = Moments()
+    BY[case["engine"]](Job.model_validate(case["job"]), case["idle"], moments)
+    path.with_suffix(".moments").write_text(json.dumps(vars(moments)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

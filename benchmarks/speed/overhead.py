@@ -1,0 +1,348 @@
+"""What a federation costs beyond its training: our engines, a bare pool and plain Flower.
+
+    python -m benchmarks.speed.overhead [--turns 3] [--busy] [--idle] [--engines pool,ray]
+        [--json FILE]
+
+Every engine trains the same network on the same sites in a process of its own, one after the
+other, in turns: `pool`, a pool of processes that makes the same visits and merges nothing;
+`local` and `ray`, HeartFed's; `flower`, Flower's quickstart around HeartFed's training step; and,
+with the default network, `quickstart`, where that step is written plainly as well. For each:
+seconds of a round, to start and to stop beyond loading torch, processor time and memory of all
+processes. `--busy` adds a turn of each with one core kept busy by another programme, `--idle` one
+with sites that answer without training. What is in the JSON file already is not measured again.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.common.plots import bars, svg
+from benchmarks.common.process_watch import Watch
+from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.speed.engine_run import ENGINES
+from fl.config.run_config import RunConfig
+from fl.data.cohort import Cohort
+from fl.data.example_cache import default_cache_dir, prepare_all
+from fl.datasets.source_selection import choose_sources
+from fl.ecg.tasks import TASKS
+from fl.messages.job import Job
+from fl.util.atomic_io import write_whole
+from fl.util.child_process import raise_when_ended
+from partitions.build import make_partition
+from partitions.partition import write_partition
+from server.engines.ray_workers import available_cores
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 900  # seconds; no case takes so long
+STATES = {"": "quiet", "busy": "one core busy", "idle": "without training"}
+
+
+def dealt(config: RunConfig, cache: Path, folder: Path) -> Job:
+    """The job of these settings: records preprocessed, dealt to sites and written down."""
+    task, choice = TASKS[config.task], choose_sources(config)
+    workers = available_cores()
+    shards = prepare_all(choice.sources, Path(config.data_dir), task, cache, workers)
+    cohort, _ = Cohort.open(task, list(shards.values())).without_copies()
+    write_partition(folder / "partition.csv", cohort, make_partition(config, choice, cohort))
+    return Job(
+        config=config,
+        strategy=config.strategy,
+        workspace=str(folder),
+        shards=tuple(str(path) for path in shards.values()),
+        n_sites=config.clients,
+    )
+
+
+@contextmanager
+def one_core_busy() -> Iterator[None]:
+    """Another programme that would use one core all the time; it ends by itself in any case."""
+    code = f"import time\nend = time.time() + {LIMIT}\nwhile time.time() < end: pass"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def torch_seconds() -> float:
+    """What loading torch takes a fresh process, beyond starting Python."""
+    seconds = []
+    for code in ("import torch", "pass"):
+        began = time.time()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        seconds.append(time.time() - began)
+    return seconds[0] - seconds[1]
+
+
+def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str, Any]:
+    """One training by one engine in a new process and a new folder.
+
+    `memory`: seconds between two looks at it, 0 for none.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "partition.csv").symlink_to(Path(job.workspace) / "partition.csv")
+        settings = {"engine": engine if engine in ("local", "ray") else "local"}
+        config = job.config.model_copy(update=settings)
+        job = job.model_copy(update={"config": config, "workspace": name})
+        case = folder / "case.json"
+        text = {"engine": engine, "idle": idle, "job": job.model_dump()}
+        case.write_text(json.dumps(text))
+        words = [sys.executable, "-m", "benchmarks.speed.engine_run", str(case)]
+        began = time.time()
+        with (folder / "said.txt").open("w+") as said:
+            process = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
+            with Watch(process.pid, memory or 0.5, bool(memory)) as watch:
+                try:
+                    code = process.wait(LIMIT)
+                finally:
+                    process.kill()
+            ended = time.time()
+            if code != 0:
+                said.seek(0)
+                raise RuntimeError(f"{engine}: exit code {code}\n{said.read()[-3000:]}")
+        moments = json.loads(case.with_suffix(".moments").read_text())
+        visits = [row for path in folder.glob("visits-*.csv") for row in _rows(path)]
+    ends = [moments["began"], *moments["rounds"]]
+    return {
+        "start": moments["began"] - began,
+        "rounds": [end - start for start, end in itertools.pairwise(ends)],
+        "test": moments["done"] - ends[-1],
+        "stop": ended - moments["done"],
+        "whole": ended - began,
+        "cpu": watch.cpu_seconds,
+        "peak_bytes": watch.peak,
+        "visits": visits,
+    }
+
+
+def _rows(path: Path) -> list[tuple[str, str, float]]:
+    with path.open(newline="") as file:
+        return [(doing, site, float(seconds)) for doing, site, seconds in csv.reader(file)]
+
+
+def best_packing(seconds: Sequence[float], workers: int) -> float:
+    """The least time in which `workers` can do jobs of these seconds, each job by one.
+
+    Exact for two workers and at most 20 jobs, else the bound that no packing can beat.
+    """
+    total = math.fsum(seconds)
+    bound = max([total / workers, *seconds])
+    if workers != 2 or not 0 < len(seconds) <= 20:
+        return bound
+    first = np.zeros(1)  # what one worker can have been given, without the last job
+    for job in seconds[:-1]:
+        first = np.concatenate([first, first + job])
+    return float(np.maximum(first, total - first).min())
+
+
+def packing(case: Mapping[str, Any], workers: int) -> float | None:
+    """All rounds over the best packing of their own visits: those that train, and the others."""
+    best, rounds = 0.0, len(case["rounds"])
+    for kind in ("train", "val"):
+        by_site: dict[str, list[float]] = {}
+        for doing, site, seconds in case["visits"]:
+            if doing == kind:
+                by_site.setdefault(site, []).append(seconds)
+        # HeartFed's sites validate when they train, and by itself what the last round gave.
+        times = max(map(len, by_site.values()), default=0)
+        if not 0 < times <= rounds:
+            return None  # visits that nobody timed
+        best += times * best_packing([float(np.mean(s)) for s in by_site.values()], workers)
+    return math.fsum(case["rounds"]) / best
+
+
+def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, dict[str, Any]]:
+    """Each engine's figures over the turns: medians, and beside them what others took."""
+    torch = float(np.median([r for name, r in results.items() if name.endswith("/torch")]))
+    found: dict[str, dict[str, Any]] = {}
+    for engine in ENGINES:
+        turns = [
+            r for name, r in results.items() if name.startswith(f"{state or 'quiet'}/{engine}/")
+        ]
+        memory = results.get(f"memory/{engine}")
+        if not turns:
+            continue
+        rounds = [seconds for turn in turns for seconds in turn["rounds"][1:]]
+        packed = [p for turn in turns if (p := packing(turn, workers)) is not None]
+        found[engine] = {
+            "round": float(np.median(rounds)),
+            "round_low": min(rounds),
+            "round_high": max(rounds),
+            "packing": float(np.median(packed)) if packed and engine != "local" else None,
+            "start": float(np.median([t["start"] for t in turns])) - torch,
+            "test": float(np.median([t["test"] for t in turns])),
+            "stop": float(np.median([t["stop"] for t in turns])),
+            "whole": float(np.median([t["whole"] for t in turns])),
+            "cpu": float(np.median([t["cpu"] for t in turns])),
+            "peak_bytes": memory["peak_bytes"] if memory and not state else None,
+        }
+    for engine, entry in found.items():
+        # By turns, in which the engines stood beside each other: a machine's speed changes.
+        ratios = to_pool(results, state or "quiet", engine)
+        entry["to_pool"] = float(np.median(ratios))
+        entry["to_pool_low"], entry["to_pool_high"] = min(ratios), max(ratios)
+        for other in ("flower", "quickstart"):
+            # Only HeartFed goes on to test the best round; the work that both do ends before.
+            theirs = found[other]["whole"] - found[other]["test"] if other in found else None
+            own = entry["whole"] - entry["test"]
+            entry[f"faster_than_{other}"] = None if theirs is None else theirs / own
+    return found
+
+
+def to_pool(results: Mapping[str, Any], state: str, engine: str) -> list[float]:
+    """Each turn's rounds after the first, over the pool's."""
+    taken: dict[str, dict[str, float]] = {"pool": {}, engine: {}}
+    for name, turn in results.items():
+        there, _, rest = name.partition("/")
+        who, _, number = rest.partition("/")
+        if there == state and who in taken:
+            taken[who][number] = math.fsum(turn["rounds"][1:])
+    return [seconds / taken["pool"][number] for number, seconds in taken[engine].items()]
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One line for each engine."""
+    lines = [
+        "| engine | a round, s | times the pool | times the best packing | start, s "
+        "| final test, s | stop, s | start to finish, s | for the same work Flower takes "
+        "| and the quickstart | processor seconds | peak memory, MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for engine, entry in found.items():
+        memory, packed = entry["peak_bytes"], entry["packing"]
+        cells = [
+            engine,
+            f"{entry['round']:.3f} ({entry['round_low']:.3f} to {entry['round_high']:.3f})",
+            f"{entry['to_pool']:.3f}"
+            + (
+                ""
+                if entry["to_pool_low"] == entry["to_pool_high"]
+                else f" ({entry['to_pool_low']:.3f} to {entry['to_pool_high']:.3f})"
+            ),
+            "" if packed is None else f"{packed:.3f}",
+            f"{entry['start']:.1f}",
+            f"{entry['test']:.1f}",
+            f"{entry['stop']:.1f}",
+            f"{entry['whole']:.1f}",
+            *(
+                "" if times is None else f"{times:.2f} times as long"
+                for times in (entry["faster_than_flower"], entry["faster_than_quickstart"])
+            ),
+            f"{entry['cpu']:.1f}",
+            "" if not memory else f"{memory / 2**20:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
+    """SVG: a round and start to finish, by engine and state of the machine."""
+    names = list(next(iter(by_state.values())))
+    figure = Figure(figsize=(9.0, 0.9 + 0.5 * len(names)), layout="constrained")
+    for axes, key, what in zip(
+        figure.subplots(1, 2),
+        ("round", "whole"),
+        ("a round (s)", "start to finish (s)"),
+        strict=True,
+    ):
+        bars(
+            axes,
+            names,
+            {
+                STATES[state]: [found[n][key] if n in found else None for n in names]
+                for state, found in by_state.items()
+            },
+        )
+        axes.set_xlabel(what)
+    return svg(figure)
+
+
+def engines_of(job: Job, state: str, asked: Sequence[str]) -> list[str]:
+    """The quickstart's own training step is that of the default network, and always trains."""
+    plain = job.config.model == TASKS[job.config.task].model and state != "idle"
+    return [engine for engine in asked if plain or engine != "quickstart"]
+
+
+def measure(file: Kept, job: Job, turns: int, states: Sequence[str], asked: Sequence[str]) -> None:
+    """All turns, engines beside each other in each; then one turn for memory."""
+    for turn in range(turns):
+        file.of(f"{turn}/torch", torch_seconds)
+        for state in states:
+            for engine in engines_of(job, state, asked)[:: -1 if turn % 2 else 1]:
+                name = f"{state or 'quiet'}/{engine}/{turn}"
+                if state == "busy":
+                    with one_core_busy():
+                        file.of(name, lambda e=engine: run_case(job, e, False))
+                else:
+                    idle = state == "idle"
+                    file.of(name, lambda e=engine, i=idle: run_case(job, e, i))
+    for engine in engines_of(job, "", asked):
+        file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
+
+
+def main() -> None:
+    """Parse, measure what is not there yet, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--partition", default="iid")
+    parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--records", type=int, default=2000, help="twelve-lead, synthetic")
+    parser.add_argument("--model", default="resnet1d")
+    parser.add_argument("--local-epochs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--engines", default=",".join(ENGINES), help="with pool among them")
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--idle", action="store_true")
+    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
+    parser.add_argument("--json", type=Path, default=Path("docs/performance-overhead.json"))
+    parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
+    parser.add_argument("--name", default="overhead", help="of the table in the results")
+    options = parser.parse_args()
+    raise_when_ended()  # so that the processes it started end with it
+    keys = ("rounds", "clients", "partition", "alpha", "model", "local_epochs", "seed", "workers")
+    settings = {key: getattr(options, key) for key in keys} | {"records": options.records}
+    given = {k: v for k, v in settings.items() if k != "records"}
+    config = RunConfig(data="synthetic", synthetic_records=options.records, **given)
+    states = ["", *(["busy"] if options.busy else []), *(["idle"] if options.idle else [])]
+    asked = command("overhead.py", data=False)
+    file = Kept(options.json, {"settings": settings, "machine": machine("cpu"), "command": asked})
+    with tempfile.TemporaryDirectory() as folder:
+        job = dealt(config, options.cache_dir, Path(folder))
+        measure(file, job, options.turns, states, options.engines.split(","))
+    workers = config.workers or available_cores()
+    text, by_state = [], {}
+    for state in states:
+        found = by_state[state] = figures(file.content["results"], state, workers)
+        file.content.setdefault("figures", {})[state or "quiet"] = found
+        text += [f"{STATES[state].capitalize()}:", "", *table(found), ""]
+    file.write()
+    print("\n".join(text))
+    note = (
+        f"Made by `{asked}` on {file.content['machine']}, synthetic records, seed {options.seed}."
+    )
+    plot = options.results.with_name(f"performance-{options.name}.svg")
+    write_whole(plot, draw({state: found for state, found in by_state.items() if state != "idle"}))
+    picture = f"![A round and start to finish by engine]({plot.name})"
+    put_between_marks(options.results, options.name, "\n".join([*text, picture, "", note]))
+
+
+if __name__ == "__main__":
+    main()

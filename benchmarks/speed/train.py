@@ -1,0 +1,230 @@
+"""How fast the networks train on one thread, beside what the machine can multiply.
+
+    python -m benchmarks.speed.train [--records 5500] [--json FILE] [--results FILE]
+
+For each network: records per second of whole training steps as `fl.training.loop.fit` does them
+(batches cut from the cache, augmentation, forward, backward, AdamW), of forward and backward
+alone, and of prediction; the floating-point operations of a step; and the share of the rate at
+which this thread multiplies matrices. `plain` is the default network with its training step
+written plainly in eager torch (`plain.py`), and the ratio between the two is printed. Turns are
+interleaved and the fastest of each is taken.
+Data: synthetic twelve-lead recordings, (12, 1000) samples at a time.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.common.plots import bars, svg
+from benchmarks.common.results_store import command, machine, put_between_marks
+from benchmarks.speed.plain_training import PlainResLSTM, loss_of, records_of
+from benchmarks.speed.plain_training import train as train_plainly
+from fl.data.cohort import Cohort
+from fl.data.example_cache import prepare
+from fl.datasets.synthetic import SYNTHETIC
+from fl.ecg.tasks import RHYTHM
+from fl.models import MODELS, Network, build_network, parameters
+from fl.training.device import one_thread
+from fl.training.loop import Plan, fit, predict
+from fl.training.losses import task_loss
+from fl.util.atomic_io import write_whole
+
+NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
+DEFAULT, PLAIN = RHYTHM.model, "plain"
+BATCH = RHYTHM.batch_size
+SIDE = 1024  # of the matrices that are multiplied
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def multiply_rate() -> float:
+    """Floating-point operations per second of a large matrix product on this thread."""
+    a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+    torch.mm(a, b)
+    return 2 * SIDE**3 / min(timed(lambda: torch.mm(a, b)) for _ in range(5))
+
+
+def steps(network: Network, batches: list[Any]) -> None:
+    """Forward and backward alone, over batches that are there already."""
+    network.train()
+    for batch in batches:
+        logits = network(batch.signal, batch.lead_mask, batch.features)
+        loss = task_loss(RHYTHM, logits, batch.labels)
+        network.zero_grad(set_to_none=True)
+        loss.backward()
+
+
+def operations(network: Network, batch: Any) -> float:
+    """Floating-point operations of forward and backward per record, as torch counts them.
+
+    LSTM layers are counted by hand, as torch does not: eight products of the hidden size per
+    step and direction, twice as many again in the backward pass.
+    """
+    total = 0.0
+
+    def lstm(module: torch.nn.LSTM, given: Any, made: Any) -> None:
+        nonlocal total
+        n, length, _ = given[0].shape
+        for layer in range(module.num_layers):
+            ways = 2 if module.bidirectional else 1
+            size = module.input_size if layer == 0 else module.hidden_size * ways
+            gates = 4 * module.hidden_size * (size + module.hidden_size)
+            total += 3 * 2 * n * length * ways * gates
+
+    handles = [
+        m.register_forward_hook(lstm) for m in network.modules() if isinstance(m, torch.nn.LSTM)
+    ]
+    with FlopCounterMode(display=False) as counter:
+        steps(network, [batch])
+    for handle in handles:
+        handle.remove()
+    return (total + counter.get_total_flops()) / len(batch.signal)
+
+
+def one_pass(device: str = "cpu", bf16: bool | None = None) -> Plan:
+    """One epoch with the settings of rhythm training."""
+    return Plan(
+        seed=0,
+        site="all",
+        round=1,
+        rounds=1,
+        epochs=1,
+        batch_size=BATCH,
+        lr=2e-3,
+        weight_decay=0.01,
+        augment=RHYTHM.augment,
+        device=device,
+        bf16=bf16,
+    )
+
+
+def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    """One turn of one network: records per second."""
+    torch.manual_seed(0)
+    network = build_network(name, RHYTHM)
+    plan = one_pass()
+    n, seen = len(cohort), sum(len(b.signal) for b in batches)
+    return {
+        "training": n / timed(lambda: fit(network, cohort, plan)),
+        "forward and backward": seen / timed(lambda: steps(network, batches)),
+        "prediction": n / timed(lambda: predict(network, cohort, crops=1)),
+    }
+
+
+def measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    """One turn of the plain default network: records per second.
+
+    In a process of its own, because ours also changes how a process keeps its memory.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure_plain, cohort, batches).result()
+
+
+def _measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
+    one_thread()
+    torch.manual_seed(0)
+    network = PlainResLSTM()
+    n, seen = len(cohort), sum(len(b.signal) for b in batches)
+    data = records_of(cohort)
+
+    def steps() -> None:
+        for batch in batches:
+            network.zero_grad()
+            loss_of(network(batch.signal, batch.lead_mask), batch.labels).backward()
+
+    @torch.no_grad()
+    def apply() -> None:
+        network.eval()
+        for batch in batches:
+            network(batch.signal, batch.lead_mask)
+
+    train_plainly(network, data, BATCH, 2e-3)  # what is loaded and chosen once is not counted
+    return {
+        "training": n / timed(lambda: train_plainly(network, data, BATCH, 2e-3)),
+        "forward and backward": seen / timed(steps),
+        "prediction": seen / timed(apply),
+    }
+
+
+def draw(found: Mapping[str, Mapping[str, float]]) -> bytes:
+    """SVG: records per second of each network."""
+    figure = Figure(figsize=(9.0, 0.9 + 0.55 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    doing = ("training", "forward and backward", "prediction")
+    bars(axes, list(found), {what: [row[what] for row in found.values()] for what in doing})
+    axes.set_xlabel("records per second on one thread")
+    return svg(figure)
+
+
+def main() -> None:
+    """Measure in turns, print a table, draw it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--records", type=int, default=5500, help="of the pass that is timed")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=Path("docs/performance-train.json"))
+    parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
+    options = parser.parse_args()
+    one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        source = replace(SYNTHETIC, n_records=256, seconds=(10.0, 12.0))
+        cohort = Cohort.open(RHYTHM, [prepare(source, Path(folder), RHYTHM, Path(folder))])
+        order = np.arange(len(cohort))
+        starts = np.zeros(len(cohort), dtype=np.int64)
+        batches = [cohort.batch(order[i : i + BATCH], starts[:BATCH]) for i in range(0, 128, BATCH)]
+        turns = [
+            {PLAIN: measure_plain(cohort, batches)}
+            | {name: measure(name, cohort, batches) for name in NETWORKS}
+            for _ in range(options.turns)
+        ]
+    rate = multiply_rate()
+    result: dict[str, Any] = {"machine": machine("cpu"), "multiply": rate, "networks": {}}
+    text = [
+        f"One thread; batches of {BATCH}; {rate / 1e9:.0f} GFLOP/s multiplying matrices.",
+        "",
+        "| network | weights | training, records/s | forward and backward | prediction "
+        f"| MFLOP per record | share of the rate | s for {options.records:,} records |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in (PLAIN, *NETWORKS):
+        network = build_network(DEFAULT if name == PLAIN else name, RHYTHM)
+        best = {key: max(turn[name][key] for turn in turns) for key in turns[0][name]}
+        flops = operations(network, batches[0])
+        share = flops * best["forward and backward"] / rate
+        seconds = options.records / best["training"]
+        result["networks"][name] = best | {"flops": flops, "share": share, "seconds": seconds}
+        cells = [f"{best[key]:.0f}" for key in best]
+        text.append(
+            f"| {name} | {parameters(network):,} | {' | '.join(cells)} | {flops / 1e6:.0f} "
+            f"| {share:.0%} | {seconds:.1f} |"
+        )
+    found = result["networks"]
+    result["ratio"] = found[DEFAULT]["training"] / found[PLAIN]["training"]
+    text += ["", f"{DEFAULT} trains {result['ratio']:.2f} times as fast as written plainly."]
+    print("\n".join(text))
+    options.json.write_text(json.dumps(result, indent=1))
+    plot = options.results.with_name("performance-train.svg")
+    write_whole(plot, draw(found))
+    note = f"Made by `{command('train.py', data=False)}` on {result['machine']}, synthetic, seed 0."
+    picture = f"![Records per second by network]({plot.name})"
+    put_between_marks(options.results, "train", "\n".join([*text, "", picture, "", note]))
+
+
+if __name__ == "__main__":
+    main()

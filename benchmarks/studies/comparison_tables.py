@@ -1,0 +1,198 @@
+"""A finished comparison over several seeds as tables for docs/results.md.
+
+    python run_sim.py --clients 8 --compare --holdout ptbxl --seeds 0,1,2 --rounds 15 --name gain
+    python -m benchmarks.studies.comparison_tables runs/gain [--results docs/results.md]
+
+Every figure is read from the run directory.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common.results_store import put_between_marks
+from fl.reports.number_format import number
+
+Summary = Mapping[str, Any]
+METRICS = {"macro_auroc": "macro-AUROC", "macro_f1": "macro-F1"}
+SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # what is aimed for
+
+
+def cell(values: Sequence[float | None]) -> str:
+    """Mean over seeds and their range."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return "n/a"
+    return f"{number(np.mean(known))} ({number(min(known))} to {number(max(known))})"
+
+
+def at(summary: Summary, strategy: str, where: str, metric: str) -> float | None:
+    """One figure of one seed; `where` is a group or a source of the central records."""
+    found = summary["strategies"][strategy]
+    if where == "mean_site":
+        return found["site_mean"][metric] if found["site_mean"] else None
+    if where == "worst_site":
+        values = [r[metric]["value"] for r in found["sites"].values() if r]
+        return min((v for v in values if v is not None), default=None)
+    group = found.get(where) or (found.get("central_by_source") or {}).get(where)
+    return group[metric]["value"] if group else None
+
+
+def side_by_side(summaries: Sequence[Summary], wheres: Sequence[str]) -> list[str]:
+    """One line per training and metric."""
+    lines = [
+        f"| training | measure | {' | '.join(w.replace('_', ' ') for w in wheres)} | steps |",
+        f"| --- | --- | {'--- | ' * len(wheres)}--- |",
+    ]
+    for strategy in summaries[0]["strategies"]:
+        steps = [s["strategies"][strategy]["gradient_steps"] for s in summaries]
+        for metric, title in METRICS.items():
+            cells = [cell([at(s, strategy, w, metric) for s in summaries]) for w in wheres]
+            lines.append(
+                f"| {strategy} | {title} | {' | '.join(cells)} | {round(np.mean(steps)):,} |"
+            )
+    return lines
+
+
+def against_pooled(summaries: Sequence[Summary], strategy: str, sources: Sequence[str]) -> str:
+    """How near a strategy comes to pooling, against what was aimed for."""
+    whole = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
+    at_sites = [_share(s, strategy, "mean_site", "macro_f1") for s in summaries]
+    falls = {
+        source: np.mean(
+            [
+                pooled - own
+                for s in summaries
+                if None
+                not in (
+                    own := at(s, strategy, source, "macro_auroc"),
+                    pooled := at(s, "pooled", source, "macro_auroc"),
+                )
+            ]
+        )
+        for source in sources
+    }
+    worst = max(falls, key=lambda source: falls[source])
+    better = [_sites_above_alone(s, strategy) for s in summaries]
+    return (
+        f"- **{strategy}**: {_percent(whole)} of pooled macro-AUROC on the central test (aimed "
+        f"for: {SHARE_OF_POOLED:.0%}); the source that falls most below pooled is {worst}, by "
+        f"{falls[worst]:+.3f} (aimed for: at most {LARGEST_FALL}); {_percent(at_sites)} of pooled "
+        f"macro-F1 over the sites (expected: {SHARE_AT_SITES:.0%}); above training alone at "
+        f"{', '.join(f'{a} of {n}' for a, n in better)} sites."
+    )
+
+
+def _share(summary: Summary, strategy: str, where: str, metric: str) -> float:
+    own, pooled = (at(summary, name, where, metric) for name in (strategy, "pooled"))
+    return own / pooled if own is not None and pooled else float("nan")
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{np.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
+
+
+def _sites_above_alone(summary: Summary, strategy: str) -> tuple[int, int]:
+    """Sites whose macro-F1 is higher than when they train alone, and sites measured."""
+    own, alone = (summary["strategies"][name]["sites"] for name in (strategy, "local"))
+    pairs = [
+        (own[site]["macro_f1"]["value"], alone[site]["macro_f1"]["value"])
+        for site in own
+        if own[site] and alone.get(site)
+    ]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return sum(a > b for a, b in known), len(known)
+
+
+def intervals(summaries: Mapping[str, Summary], strategies: Sequence[str]) -> list[str]:
+    """Paired differences on the central and unseen records, seed by seed."""
+    lines = ["| difference | where | measure | each seed |", "| --- | --- | --- | --- |"]
+    first = next(iter(summaries.values()))["comparison"]["differences"]
+    wanted = [
+        (d["strategy"], d["against"], d["where"], d["metric"])
+        for d in first
+        if d["strategy"] in strategies and not d["where"].startswith("site:")
+    ]
+    for key in wanted:
+        cells = [_interval(summary, key) for summary in summaries.values()]
+        name, against, where, metric = key
+        lines.append(
+            f"| {name} minus {against} | {where.replace('_', ' ')} | {METRICS[metric]} "
+            f"| {', '.join(cells)} |"
+        )
+    return lines
+
+
+def _interval(summary: Summary, key: tuple[str, ...]) -> str:
+    for d in summary["comparison"]["differences"]:
+        if (d["strategy"], d["against"], d["where"], d["metric"]) == key:
+            if d["value"] is None:
+                return "n/a"
+            if d["low"] is None:
+                return f"{d['value']:+.3f}"
+            return f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+    return "n/a"
+
+
+def report(folder: Path) -> list[str]:
+    """All tables of a parent of seed-*/ run directories."""
+    seeds = json.loads((folder / "seeds.json").read_text())["seeds"]
+    runs = {f"seed-{s}": json.loads((folder / f"seed-{s}" / "run.json").read_text()) for s in seeds}
+    summaries = {name: json.loads((folder / name / "summary.json").read_text()) for name in runs}
+    every = list(summaries.values())
+    first = every[0]["strategies"]
+    sources = sorted(first["pooled"]["central_by_source"])
+    unseen = ["unseen"] if first["pooled"]["unseen"] else []
+    federated = [name for name in first if name not in ("local", "pooled")]
+    wheres = ["central", *sources, *unseen, "mean_site", "worst_site"]
+    record = next(iter(runs.values()))
+    # A run that was resumed says how long its last part took, which tells nothing.
+    seconds = [run["seconds"]["training"] for run in runs.values() if not run["resumed"]]
+    return [
+        f"`{' '.join(['python', 'run_sim.py', *_flags(folder)])}`",
+        "",
+        f"Seeds {', '.join(map(str, seeds))}: another seed is another deal of the patients, other "
+        "first weights and another order. Mean (lowest to highest seed). "
+        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; training all of "
+        f"one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds that "
+        "were not resumed).",
+        "",
+        *side_by_side(every, wheres),
+        "",
+        *[against_pooled(every, name, sources) for name in federated],
+        "",
+        "Paired differences with 95% intervals by bootstrap over patients:",
+        "",
+        *intervals(summaries, federated),
+    ]
+
+
+def _flags(folder: Path) -> list[str]:
+    """The flags of the command that made the run, without the places of one machine."""
+    words = iter(json.loads((folder / "run.json").read_text())["command"][1:])
+    kept = []
+    for word in words:
+        if word in ("--data-dir", "--out", "--name", "--cache-dir"):
+            next(words, None)
+        else:
+            kept.append(word)
+    return kept
+
+
+def main() -> None:
+    """Parse, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="parent of seed-*/")
+    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args()
+    text = "\n".join(report(options.run))
+    print(text)
+    put_between_marks(options.results, "compare", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""What makes a federation learn: settings of run_sim.py, one changed at a time, on validation.
+
+    python -m benchmarks.studies.federated --data-dir DATA [--seeds 0,1] [--only NAMES]
+
+Every row is one run of 8 sites over the same partition with the same passes over the records
+(rounds x local epochs), measured on the sites' validation records of its best round, beside one
+model trained on all sites' training records for as many passes. No test record is looked at.
+Finished runs are kept in --json, and a second call goes on from there.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from clients.app import app as client_app
+from fl.config.config_file import load_config
+from fl.config.run_config import POOLED
+from fl.data.cohort import Cohort
+from fl.data.example_cache import default_cache_dir
+from fl.ecg.tasks import RHYTHM
+from fl.evaluation.metrics import scores
+from fl.messages.job import Job
+from fl.models import build_network
+from fl.training.loop import predict
+from fl.training.losses import mean_loss
+from fl.training.state_dict import load_weights, set_weights
+from partitions.partition import open_partition
+from partitions.splits import VAL
+from server.app import Silent, initial_weights
+from server.baselines.baseline_summary import alone_parts
+from server.engines.simulation import simulate
+from server.rounds.site_requests import roll_call
+
+ALL_AS_ONE = "pooled (no federation)"
+ONE_EPOCH = "one local epoch, more rounds"
+TWICE_THE_EPOCHS = "twice the local epochs, half the rounds"
+# Passes over the records are the same in every row: rounds x local epochs.
+STUDY: dict[str, dict[str, Any]] = {
+    ALL_AS_ONE: {},
+    "as shipped": {},
+    ONE_EPOCH: {},
+    TWICE_THE_EPOCHS: {},
+    "batch of 4": {"batch_size": 4},
+    "batch of 16": {"batch_size": 16},
+    "learning rate .001": {"lr": 1e-3},
+    "learning rate .004": {"lr": 4e-3},
+    "schedule over each round": {"schedule": "round"},
+    "constant learning rate": {"schedule": "constant"},
+    "optimizer begins afresh": {"optimizer_state": "fresh"},
+    "sites by root of records": {"weighting": "root"},
+    "sites evenly": {"weighting": "even"},
+    "plain averaging of heads and leads": {"averaging": "plain"},
+    "server momentum (fedavgm)": {"strategy": "fedavgm", "server_momentum": 0.5},
+    "server Adam (fedadam)": {"strategy": "fedadam", "server_lr": 0.003},
+    "FedProx, mu .1": {"strategy": "fedprox", "mu": 0.1},
+    "SCAFFOLD": {"strategy": "scaffold"},
+    "own normalisation layers (fedbn)": {"strategy": "fedbn"},
+    "mixup": {"augment": ",".join((*RHYTHM.augment, "mixup"))},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the study."""
+
+    name: str
+    settings: Mapping[str, Any]
+    seed: int
+    data: str
+    cache: str
+
+
+def settings_of(name: str, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a row: the base with one thing changed, at as many passes."""
+    rounds, epochs = base["rounds"], base["local_epochs"]
+    if name == ONE_EPOCH:
+        return {**base, "rounds": rounds * epochs, "local_epochs": 1}
+    if name == TWICE_THE_EPOCHS:
+        return {**base, "rounds": max(1, rounds // 2), "local_epochs": 2 * epochs}
+    return {**base, **STUDY[name]}
+
+
+def run(case: Case) -> dict[str, Any]:
+    """Make the run in a folder of its own and measure its best round on validation."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        pooled = case.name == ALL_AS_ONE
+        settings = dict(case.settings) | {"seed": case.seed}
+        # A pooled training needs the deal of the patients and nothing of the rounds.
+        flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if pooled else {}))
+        _quietly(case, flags, folder)
+        job = job_of(Path(folder) / "run")
+        if pooled:
+            config = load_config(job.config.model_dump() | settings)
+            best = train_pooled(job.model_copy(update={"config": config}))
+        else:
+            best = Path(folder) / "run" / "weights" / f"{job.strategy}-best.safetensors"
+        return measured(job, best) | {"seconds": time.monotonic() - began}
+
+
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the words of a command line."""
+    return [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+
+
+def _quietly(case: Case, flags: Sequence[str], folder: str) -> None:
+    """One run of run_sim.py in this process; `RuntimeError` holds what it said if it failed."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import run_sim
+
+    out, words = io.StringIO(), ["--engine", "local", "--quiet", "--workers", "1"]
+    words += ["--data-dir", case.data, "--cache-dir", case.cache, "--out", folder, "--name", "run"]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = run_sim.main([*flags, *words])
+    if code != 0:
+        raise RuntimeError(f"{case.name}: {out.getvalue()[-500:]}")
+
+
+def job_of(folder: Path) -> Job:
+    """The job of a finished run."""
+    found = json.loads((folder / "run.json").read_text())
+    return Job(
+        config=found["config"],
+        strategy=found["config"]["strategy"],
+        workspace=str(folder),
+        shards=tuple(entry["cache"] for entry in found["data"]),
+    )
+
+
+def of_sites(job: Job, split: str) -> Cohort:
+    """One split of all sites together."""
+    path = Path(job.workspace) / "partition.csv"
+    cohort, partition = open_partition(path, RHYTHM, job.shards)
+    rows = [partition.rows(site, split) for site in partition.sites]
+    return cohort.take(np.sort(np.concatenate(rows)))
+
+
+def train_pooled(job: Job) -> Path:
+    """Train one model on all sites' training records as `--compare` does; its best weights."""
+    made = ServerApp()
+
+    @made.main()
+    def main(grid: Grid, context: Context) -> None:
+        federation = roll_call(grid, job, Silent())
+        alone_parts(federation, initial_weights(job), names=(POOLED,))
+
+    simulate(made, client_app, job, job.expected)
+    return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
+
+
+def measured(job: Job, weights: Path) -> dict[str, Any]:
+    """Validation of all sites together: loss, and macro-AUROC by source."""
+    network = build_network(job.config.model, RHYTHM)
+    set_weights(network, load_weights(weights))
+    cohort = of_sites(job, VAL)
+    p = predict(network, cohort)
+    by_source = {}
+    for source in np.unique(cohort.sources):
+        rows = np.flatnonzero(cohort.sources == source)
+        found = scores(cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes)
+        by_source[str(source)] = found["macro_auroc"]
+    return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
+
+
+def table(content: Mapping[str, Any]) -> list[str]:
+    """One line per row of the study: mean over seeds, and the range of two or more."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for key, value in content["results"].items():
+        by_name.setdefault(key.rsplit("/", 1)[0], []).append(value)
+    sources = list(next(iter(by_name.values()))[0]["sources"])
+    lines = [
+        f"| changed | seeds | {' | '.join(sources)} | mean of sources | validation loss |",
+        f"| --- | --- | {'--- | ' * len(sources)}--- | --- |",
+    ]
+    for name in sorted(by_name, key=list(STUDY).index):
+        runs = by_name[name]
+        means = [np.mean([r["sources"][s] for s in sources]) for r in runs]
+        cells = [_cell([r["sources"][s] for r in runs]) for s in sources]
+        cells += [_cell(means), _cell([r["loss"] for r in runs])]
+        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(values: Sequence[float]) -> str:
+    spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread}"
+
+
+def main() -> None:
+    """Parse, run what is not there yet, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--only", default="", help="names of rows, separated by semicolons")
+    parser.add_argument("--model", default=RHYTHM.model)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--local-epochs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    parser.add_argument("--json", type=Path, default=Path("docs/results-federated.json"))
+    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args()
+    chosen = [n.strip() for n in options.only.split(";") if n.strip()] or list(STUDY)
+    base = {k: getattr(options, k) for k in ("model", "rounds", "local_epochs")}
+    file = Kept(
+        options.json,
+        {"settings": base, "machine": machine("cpu"), "command": command("federated.py")},
+    )
+    wanted = {f"{n}/{s}": (n, int(s)) for s in options.seeds.split(",") for n in chosen}
+    cases = {
+        key: Case(
+            name, settings_of(name, base), seed, str(options.data_dir), str(options.cache_dir)
+        )
+        for key, (name, seed) in wanted.items()
+        if key not in file.content["results"]
+    }
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(run, case): key for key, case in cases.items()}
+        for done in as_completed(waiting):
+            file.content["results"][waiting[done]] = done.result()
+            file.write()
+            print(f"{waiting[done]}: {done.result()}", flush=True)
+    text = table(file.content)
+    print("\n".join(text))
+    note = f"Made by `{command('federated.py')}` on {file.content['machine']}."
+    put_between_marks(options.results, "federated", "\n".join([*text, "", note]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The main job and what it must beat: its own first round, and every site training alone.
+
+    python -m benchmarks.studies.main_job --data-dir DATA [--seeds 0,1,2] [flags of run_sim.py]
+
+Runs `run_sim.py` with the given flags, then trains each site alone as `--compare` does, and
+measures everything on the same central test records with the same rule for thresholds. The time
+is that of `run_sim.py` alone. Prints a table and writes it, with machine and data, to --json.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+import run_sim
+from benchmarks.common.process_watch import Watch
+from clients.app import app as client_app
+from clients.local_training import evaluate_visit, network_for
+from clients.simulated_sites import open_sites
+from fl.config.run_config import LOCAL
+from fl.ecg.tasks import TASKS
+from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.score_histograms import Tally, empty_tally
+from fl.evaluation.thresholds import Thresholds, choose_thresholds
+from fl.messages.job import Job
+from fl.training.loop import predict
+from fl.training.state_dict import Weights, load_weights, set_weights
+from partitions.partition import CENTRAL
+from partitions.splits import VAL
+from server.app import Silent, initial_weights, server_app
+from server.baselines.baseline_summary import alone_parts
+from server.engines.simulation import simulate
+from server.rounds.final_evaluation import held_by_server
+from server.rounds.site_requests import roll_call
+
+
+def central(job: Job, weights: Weights, val: dict[str, Tally]) -> dict[str, Any]:
+    """Central test scores of weights, by thresholds from the given validation counts."""
+    task = TASKS[job.config.task]
+    network = network_for(job.config.model, job.config.task)
+    set_weights(network, weights)
+    cohort = held_by_server(job)[CENTRAL]
+    p = predict(network, cohort)
+    thresholds = None if task.exclusive else choose_thresholds(val, task.classes)
+    return evaluate_group(cohort, p, thresholds, job.config.seed)
+
+
+def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, Tally]:
+    """Validation counts by source, over the given sites."""
+    opened = open_sites(job.workspace, job.shards, job.config.task)
+    by_source: dict[str, Tally] = {}
+    none: dict[str, Thresholds] | None = None
+    for name in sites:
+        found = evaluate_visit(opened[name], job, weights, VAL, none, job.config.rounds)
+        known = by_source.get(found.source, empty_tally(found.tally.positive.shape[0]))
+        by_source[found.source] = known + found.tally
+    return by_source
+
+
+def elsewhere(job: Job, folder: Path) -> Job:
+    """The same job on the same partition in another, new folder."""
+    folder.mkdir()
+    shutil.copy(Path(job.workspace) / "partition.csv", folder)
+    return job.model_copy(update={"workspace": str(folder.resolve())})
+
+
+def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
+    """Every site's own training, measured centrally by thresholds from its own validation."""
+    made, found = ServerApp(), {}
+    job = elsewhere(job, folder)
+
+    @made.main()
+    def main(grid: Grid, context: Context) -> None:
+        federation = roll_call(grid, job, Silent())
+        (part,) = alone_parts(federation, initial_weights(job), names=(LOCAL,))
+        found.update(part.summary["central_by_site"])
+
+    simulate(made, client_app, job, n_sites)
+    return found
+
+
+class Enough(Exception):
+    """The first round is over."""
+
+
+class OneRound(Silent):
+    """Ends a training after its first round, under the learning rates of all of them."""
+
+    def round(self, row: Mapping[str, Any]) -> None:
+        raise Enough
+
+
+def first_round(job: Job, sites: list[str], folder: Path) -> dict[str, Any]:
+    """The federation's weights after one round, trained anew in another folder."""
+    job = elsewhere(job, folder)
+    with contextlib.suppress(Enough):
+        simulate(server_app(OneRound()), client_app, job, len(sites))
+    weights = load_weights(folder / "checkpoint" / job.strategy / "000001" / "last.safetensors")
+    return central(job, weights, validation(job, weights, sites))
+
+
+def job_of(folder: Path, strategy: str) -> Job:
+    """The job of a finished run."""
+    run = json.loads((folder / "run.json").read_text())
+    return Job(
+        config=run["config"],
+        strategy=strategy,
+        workspace=str(folder.resolve()),
+        shards=tuple(entry["cache"] for entry in run["data"]),
+    )
+
+
+def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
+    """Everything for one seed."""
+    flags = [*flags, "--seed", str(seed), "--out", str(out)]
+    began = time.monotonic()
+    with Watch(os.getpid()) as memory:
+        if run_sim.main([*flags, "--name", f"main-{seed}"]) != 0:
+            sys.exit(1)
+    seconds = time.monotonic() - began
+    folder = out / f"main-{seed}"
+    summary = json.loads((folder / "summary.json").read_text())
+    (strategy, result), *_ = summary["strategies"].items()
+    job = job_of(folder, strategy)
+    sites = sorted(result["sites"])
+    first = first_round(job, sites, out / f"first-{seed}")
+    return {
+        "seed": seed,
+        "seconds": seconds,
+        "peak_bytes": memory.peak,
+        "federated": result["central"],
+        "by_source": result["central_by_source"],
+        "first_round": first,
+        "alone": alone(job, len(sites), out / f"alone-{seed}"),
+    }
+
+
+def figures(scores: dict[str, Any]) -> tuple[float, float]:
+    """macro-F1 and macro-AUROC."""
+    return scores["macro_f1"]["value"], scores["macro_auroc"]["value"]
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One line per training, the mean over seeds and the range."""
+    rows = {
+        "after round 1": [figures(r["first_round"]) for r in results],
+        "mean of sites alone": [
+            tuple(np.mean([figures(s) for s in r["alone"].values()], axis=0)) for r in results
+        ],
+        "best site alone": [max(figures(s) for s in r["alone"].values()) for r in results],
+        "federated": [figures(r["federated"]) for r in results],
+    }
+    for source in results[0]["by_source"]:
+        rows[f"federated, {source}"] = [figures(r["by_source"][source]) for r in results]
+    lines = ["| central test | macro-F1 | macro-AUROC |", "| --- | --- | --- |"]
+    for name, values in rows.items():
+        cells = []
+        for column in np.array(values).T:
+            spread = f" ({column.min():.3f} to {column.max():.3f})" if len(column) > 1 else ""
+            cells.append(f"{column.mean():.3f}{spread}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    seconds = ", ".join(f"{r['seconds']:.0f} s" for r in results)
+    memory = ", ".join(f"{r['peak_bytes'] / 2**30:.2f} GiB" for r in results)
+    return "\n".join([*lines, "", f"Time: {seconds}. Peak memory of all processes: {memory}."])
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--json", type=Path)
+    options, flags = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = [int(s) for s in options.seeds.split(",")]
+        results = [one_seed(seed, flags, Path(folder)) for seed in seeds]
+    print(table(results))
+    if options.json:
+        machine = {"system": platform.platform(), "cores": psutil.cpu_count()}
+        content = {"command": sys.argv, "machine": machine, "results": results}
+        options.json.write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What stays at a site between visits, in its own folder, by round."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl.training.state_dict import Weights, load_weights, save_weights
+
+LAST = 2  # rounds kept of what only the next visit needs: a resumed run goes back one at most
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Named arrays of one kind, one file per round in which the site was visited."""
+
+    folder: Path
+    prune: bool = True  # keep the last rounds only
+
+    def before(self, round_number: int) -> Weights:
+        """What was kept in the last visit before a round; nothing if there was none."""
+        rounds = [n for n in self._rounds() if n < round_number]
+        return load_weights(self._path(rounds[-1])) if rounds else {}
+
+    def put(self, round_number: int, arrays: Weights) -> None:
+        """Keep arrays of this round."""
+        save_weights(self._path(round_number), arrays)
+        if self.prune:
+            for old in self._rounds()[:-LAST]:
+                self._path(old).unlink()
+
+    def _rounds(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.safetensors"))
+
+    def _path(self, round_number: int) -> Path:
+        return self.folder / f"{round_number:06d}.safetensors"

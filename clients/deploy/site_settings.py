@@ -1,0 +1,61 @@
+"""What a hospital knows of itself, without loading anything that trains."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fl.privacy.egress_policy import SITE
+from fl.util.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fl.config.run_config import RunConfig
+
+FEWEST = 5  # records of a class, below which its counts stay at the site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hospital:
+    """What a site knows of itself: its name, where its recordings are, what it lets go."""
+
+    site: str
+    data_dir: str
+    folder: str  # for what stays here: splits, optimizer states, predictions, reports
+    task: str = "rhythm"
+    sources: str = ""  # data sets, or NAME=FOLDER; empty: those found in data_dir
+    cache_dir: str = ""
+    fewest: int = FEWEST
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not SITE.fullmatch(self.site):
+            raise ConfigError(
+                f"--site is {self.site!r}. A site's name has letters, digits, '-' and '_'."
+            )
+        for name, value in asdict(self).items():
+            if isinstance(value, str) and ('"' in value or "'" in value):
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: quotes cannot be used.")
+
+    @classmethod
+    def from_node(cls, config: Mapping[str, Any]) -> "Hospital":
+        """As `node_config` says it."""
+        return cls(**{str(k).replace("-", "_"): v for k, v in config.items()})
+
+    def node_config(self) -> str:
+        """For `flower-supernode --node-config`."""
+        items = asdict(self).items()
+        return " ".join(f"{k.replace('_', '-')}={json.dumps(v)}" for k, v in items)
+
+    def run_config(self) -> "RunConfig":
+        """Which recordings these are, in the words of a run: real ones or none."""
+        from fl.config.config_file import (
+            load_config,  # it loads the signal filters, which a key needs not
+        )
+
+        kept = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
+        return load_config(kept | {"data": "real"})
+
+
+def is_hospital(node_config: Mapping[str, Any]) -> bool:
+    """Whether a client acts for a hospital, and not for a part of a simulation."""
+    return "site" in node_config

@@ -1,0 +1,42 @@
+"""A site's own model: a few more epochs on its own records after the federation has ended."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from clients.simulated_sites import Site
+from clients.training_plan import training_plan
+from fl.config.run_config import RunConfig
+from fl.training.loop import fit, predict
+from fl.training.losses import mean_loss
+from fl.training.state_dict import get_weights, set_weights
+from partitions.splits import TRAIN, VAL
+
+
+def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
+    """A few more epochs on the site's own records, kept only if its validation is better.
+
+    Returns the gradient steps taken, kept or not. A tenth of the learning rate, constant: the
+    schedule of the federation has ended.
+    """
+    if not len(site.splits[TRAIN]):
+        return 0
+    before, loss = get_weights(network), _val_loss(network, site, config)
+    plan = replace(
+        training_plan(config, site.name, config.rounds + 1),
+        epochs=config.finetune_epochs,
+        lr=config.lr / 10,
+        constant=True,
+    )
+    fitted = fit(network, site.splits[TRAIN], plan)
+    # Without validation records there is no telling, and the global weights stay.
+    if not _val_loss(network, site, config) < loss:
+        set_weights(network, before)
+    return fitted.steps
+
+
+def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:
+    val = site.splits[VAL]
+    if not len(val):
+        return float("nan")
+    return mean_loss(val.task, val.labels, predict(network, val, device=config.device))

@@ -1,0 +1,74 @@
+"""The sites of a simulation: each a part of one cohort, as the partition deals it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fl.config.run_config import POOLED
+from fl.data.cohort import Cohort
+from fl.ecg.tasks import TASKS
+from fl.messages.job import Job
+from partitions.device_skew import device_of
+from partitions.partition import open_partition
+from partitions.splits import TEST, TRAIN, VAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One hospital: its records by split, and the folder for what stays there."""
+
+    name: str
+    splits: dict[str, Cohort]
+    folder: Path
+    fewest: int = 0  # counts below this do not leave the site
+
+
+@lru_cache(maxsize=4)
+def open_sites(
+    workspace: str,
+    shards: tuple[str, ...],
+    task: str,
+    skews: tuple[str, ...] = (),
+    seed: int = 0,
+) -> dict[str, Site]:
+    """Every site of a simulated run, by name. Signals stay in the shared memory maps.
+
+    With skew every site sees its records through a device of its own, drawn by `seed`.
+    """
+    cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
+    devices = {name: device_of(skews, TASKS[task], seed, name) for name in partition.sites}
+    return {
+        name: Site(
+            name=name,
+            splits={
+                s: cohort.take(partition.rows(name, s)).through(devices[name])
+                for s in (TRAIN, VAL, TEST)
+            },
+            folder=Path(workspace) / "checkpoint" / "sites" / name,
+        )
+        for name in partition.sites
+    }
+
+
+def sites_of(job: Job) -> dict[str, Site]:
+    """Every site of a simulated run, by name."""
+    config = job.config
+    return open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
+
+
+def open_site(job: Job, number: int) -> Site:
+    """The site that simulated node `number` acts for."""
+    sites = sites_of(job)
+    return sites[sorted(sites)[number]]
+
+
+def open_trainee(job: Job, number: int) -> Site:
+    """Who trains when node `number` is asked to: its site, or under `pooled` all sites as one."""
+    if job.strategy != POOLED:
+        return open_site(job, number)
+    everyone = sites_of(job)
+    return Site(
+        name=POOLED,
+        splits={TRAIN: Cohort.joined([everyone[name].splits[TRAIN] for name in sorted(everyone)])},
+        folder=Path(job.workspace) / "checkpoint" / "sites" / POOLED,
+    )

@@ -1,0 +1,26 @@
+"""The plan of a site's training: which settings of the run decide how it trains."""
+
+from fl.config.run_config import RunConfig
+from fl.training.loop import Plan
+
+
+def training_plan(config: RunConfig, site: str, round_number: int) -> Plan:
+    return Plan(
+        seed=config.seed,
+        site=site,
+        round=round_number,
+        rounds=config.rounds,
+        epochs=config.local_epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        per_recording=config.per_recording,
+        augment=config.augmentations,
+        imbalance=config.imbalance,
+        sgd=config.optimizer == "sgd" or config.strategy == "scaffold",
+        # SCAFFOLD's rule knows how far a site has gone by its learning rates alone.
+        momentum=0.0 if config.strategy == "scaffold" else config.momentum,
+        constant=config.schedule == "constant",
+        restart=config.schedule == "round",
+        device=config.device,
+    )

@@ -1,0 +1,228 @@
+"""Reads every record once and says what is usable, what is not, and why."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from rich.table import Table
+
+from fl.datasets.base import Source
+from fl.datasets.mitdb import DS1, DS2, PACED
+from fl.datasets.physionet import altered_files
+from fl.datasets.readers.wfdb_signals import Waveform
+from fl.ecg.duplicates import Seen, fingerprints
+from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.records import LEADS, Record
+from fl.ecg.tasks import Task
+from fl.util.errors import REASONS, Unusable
+
+Progress = Callable[[str, int, int], None]  # source, records done, records in all
+
+
+@runtime_checkable
+class HasWaveform(Protocol):
+    """A source that can read a signal whose labels are of no use."""
+
+    def waveform(self, root: Path, name: str) -> Waveform: ...
+
+
+@dataclass(kw_only=True)
+class SourceReport:
+    """What one data set holds. Lists hold record ids, never patient fields."""
+
+    name: str
+    title: str
+    licence: str
+    records: int
+    patients: int = 0  # among usable records
+    usable: int = 0
+    unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
+    details: dict[str, str] = field(default_factory=dict)  # record -> what was found
+    missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
+    duplicates: dict[str, str] = field(default_factory=dict)  # record -> the first of its kind
+    altered: list[str] = field(default_factory=list)  # files that differ from published sums
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
+    beats: dict[str, dict[str, int]] = field(default_factory=dict)  # set -> AAMI class -> beats
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What all data sets under one folder hold."""
+
+    folder: str
+    sources: tuple[SourceReport, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    def tables(self) -> list[Table]:
+        """What to print: an overview, then only what there is something to say about."""
+        tables = [_overview(self), _verdicts(self), _altered(self), _copies(self), _beats(self)]
+        return [table for table in tables if table.row_count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Recordings met so far: those that can be used, and all, also those without a label."""
+
+    usable: Seen = field(default_factory=Seen)
+    any: Seen = field(default_factory=Seen)
+
+
+def check(
+    sources: Sequence[Source],
+    root: Path,
+    progress: Progress | None = None,
+    task: Task | None = None,
+) -> CheckReport:
+    """Reads all records of the sources. `DataError` if one of the folders holds none.
+
+    With a task, a record that gives it no example is unusable too, as it is in training.
+    """
+    copies = Copies()
+    reports = [_check_source(source, root, copies, progress, task) for source in sources]
+    return CheckReport(folder=str(root), sources=tuple(reports))
+
+
+def _check_source(
+    source: Source, root: Path, copies: Copies, progress: Progress | None, task: Task | None
+) -> SourceReport:
+    card, names = source.card, source.records(root)
+    report = SourceReport(
+        name=card.name, title=card.title, licence=card.licence, records=len(names)
+    )
+    report.altered = altered_files(root / card.name)
+    patients = set()
+    for done, name in enumerate(names, start=1):
+        try:
+            record = source.read(root, name)
+            if task is not None:
+                task.cut(record)
+            _refuse_copy(report, name, copies, record)
+        except Unusable as verdict:
+            report.unusable.setdefault(verdict.reason, []).append(name)
+            report.details[name] = verdict.detail
+            if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
+                _look_for_copy(source, root, name, copies, report)
+        else:
+            patients.add(record.patient)
+            _count(report, record, card.leads)
+        if progress is not None:
+            progress(card.name, done, len(names))
+    report.patients = len(patients)
+    return report
+
+
+def _refuse_copy(report: SourceReport, name: str, copies: Copies, record: Record) -> None:
+    """Refuses the copy of a usable record; one of a record without a label is only told."""
+    prints = fingerprints(record.leads, record.signal)
+    _note_copy(report, name, copies, prints)
+    first = copies.usable.same_as(f"{report.name}/{name}", prints)
+    if first:
+        raise Unusable(name, "duplicate", f"the signal of {first}")
+
+
+def _note_copy(report: SourceReport, name: str, copies: Copies, prints: tuple[str, ...]) -> None:
+    first = copies.any.same_as(f"{report.name}/{name}", prints)
+    if first:
+        report.duplicates[name] = first
+
+
+def _look_for_copy(
+    source: Source, root: Path, name: str, copies: Copies, report: SourceReport
+) -> None:
+    """A record without a label is no loss, but its copy elsewhere may have one."""
+    if not isinstance(source, HasWaveform):
+        return
+    try:
+        wave = source.waveform(root, name)
+    except Unusable:
+        return  # it has its verdict already
+    _note_copy(report, name, copies, fingerprints(wave.leads, wave.signal))
+
+
+def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
+    report.usable += 1
+    for lead in leads:
+        if lead not in record.leads:
+            report.missing_leads.setdefault(lead, []).append(record.name)
+    if record.labels is not None:
+        for c, value in zip(RHYTHM_CLASSES, record.labels, strict=True):
+            counts = report.classes.setdefault(c, {"yes": 0, "no": 0, "unknown": 0})
+            counts[{1: "yes", 0: "no"}.get(int(value), "unknown")] += 1
+    if record.annotations is not None:
+        for name in _beat_sets(record):
+            counts = report.beats.setdefault(name, dict.fromkeys(BEAT_CLASSES, 0))
+            for symbol in record.annotations.symbols:
+                if symbol in AAMI:
+                    counts[AAMI[symbol]] += 1
+
+
+def _beat_sets(record: Record) -> list[str]:
+    """The sets of the inter-patient protocol to which the record's beats count."""
+    if record.source != "mitdb":
+        return ["all"]
+    if record.name in PACED:
+        return ["paced"]
+    return ["all non-paced", *(n for n, s in (("DS1", DS1), ("DS2", DS2)) if record.name in s)]
+
+
+def _overview(report: CheckReport) -> Table:
+    table = Table(title=f"Recordings under {report.folder}", title_justify="left")
+    table.add_column("Source", no_wrap=True)
+    for column in ("Records", "Usable", "Patients", "Unusable", "Copies"):
+        table.add_column(column, justify="right")
+    table.add_column("Without a lead")
+    for s in report.sources:
+        missing = ((lead, s.missing_leads.get(lead)) for lead in LEADS)
+        leads = ", ".join(f"{lead}: {len(names)}" for lead, names in missing if names)
+        unusable = sum(map(len, s.unusable.values()))
+        numbers = (s.records, s.usable, s.patients, unusable, len(s.duplicates))
+        table.add_row(s.name, *map(str, numbers), leads or "-")
+    return table
+
+
+def _verdicts(report: CheckReport) -> Table:
+    table = Table(title="Unusable", title_justify="left")
+    table.add_column("Source", no_wrap=True)
+    for column in ("Verdict", "Records", "Which"):
+        table.add_column(column)
+    for s in report.sources:
+        for reason, names in sorted(s.unusable.items()):
+            table.add_row(s.name, f"{reason}: {REASONS[reason]}", str(len(names)), _some(names))
+    return table
+
+
+def _altered(report: CheckReport) -> Table:
+    table = Table("Source", "File", title="Files that differ from the published ones")
+    for s in report.sources:
+        for file in s.altered:
+            table.add_row(s.name, file)
+    return table
+
+
+def _copies(report: CheckReport) -> Table:
+    title = "The same signal twice"
+    table = Table("Record", "Same as", title=title, title_justify="left")
+    for s in report.sources:
+        for name, first in s.duplicates.items():
+            table.add_row(f"{s.name}/{name}", first)
+    return table
+
+
+def _beats(report: CheckReport) -> Table:
+    table = Table("Source", "Set", title="Beats by AAMI class", title_justify="left")
+    for c in (*BEAT_CLASSES, "all"):
+        table.add_column(c, justify="right")
+    for s in report.sources:
+        for name, counts in sorted(s.beats.items()):
+            numbers = [*(counts[c] for c in BEAT_CLASSES), sum(counts.values())]
+            table.add_row(s.name, name, *(f"{n:,}" for n in numbers))
+    return table
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " ".join(names[:most]) + more

@@ -1,0 +1,176 @@
+"""A hospital's own folder: WFDB records and one table of labels.
+
+`labels.csv` has the columns `record`, `patient` and `labels` (class names or SNOMED CT codes,
+separated by `;` or `|`), and may have `age`, `sex`, `group` (device, ward) and `annotated`: the
+classes that were looked for in this record. Without `annotated` all nine count as looked for.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fl.datasets import DATASETS
+from fl.datasets.base import Card, Source
+from fl.datasets.readers.challenge_records import age_years, sex_letter
+from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
+from fl.datasets.record_discovery import deciding_files, require
+from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_OPEN, label_vector, open_classes
+from fl.ecg.records import LEADS, Record
+from fl.util.errors import ConfigError, DataError, Unusable
+
+TABLE = "labels.csv"
+_REQUIRED = ("record", "patient", "labels")
+_OPTIONAL = ("age", "sex", "group", "annotated")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
+_KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A data set that lies where its owner says, not under the data folder."""
+
+    name: str
+    path: str
+
+    @property
+    def card(self) -> Card:
+        return Card(
+            name=self.name,
+            title=f"The folder {self.path}",
+            leads=LEADS,
+            rates=(),
+            annotates=RHYTHM_CLASSES,
+            mapping=f"{TABLE}: class names or SNOMED CT codes, as its owner wrote them; the "
+            "column `annotated`, where there is one, says which classes were looked for.",
+            patients=f"Identified by the column `patient` of {TABLE}.",
+            licence="The owner's.",
+            citation="",
+        )
+
+    def found(self, root: Path) -> bool:
+        return Path(self.path).is_dir()
+
+    def records(self, root: Path) -> list[str]:
+        names = list(_rows(Path(self.path)))
+        return require(self.card, Path(self.path), names, f"{TABLE} with pairs of .hea and .dat")
+
+    def files(self, root: Path) -> list[Path]:
+        return deciding_files(Path(self.path))
+
+    def read(self, root: Path, name: str) -> Record:
+        row = _rows(Path(self.path)).get(name)
+        if row is None:
+            raise Unusable(name, "missing-file", f"not in {TABLE}")
+        codes = _cells(row["labels"])
+        classes = _classes(name, codes)
+        looked_for = _classes(name, _cells(row["annotated"])) or list(RHYTHM_CLASSES)
+        if not classes:
+            raise Unusable(name, "no-label", f"{TABLE} gives no class for it")
+        unasked = [c for c in classes if c not in looked_for]
+        if unasked:
+            raise Unusable(name, "label-conflict", f"{unasked[0]} is given, but not annotated")
+        wave = self.waveform(root, name)
+        return Record(
+            source=self.name,
+            name=name,
+            patient=row["patient"],
+            signal=wave.signal,
+            leads=wave.leads,
+            fs=wave.fs,
+            labels=label_vector(classes, set(looked_for) - open_classes(codes, SNOMED_OPEN)),
+            first_label=classes[0],
+            group=row["group"],
+            age=age_years(row["age"]),
+            sex=sex_letter(row["sex"]),
+        )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its labels."""
+        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+
+
+def parse_source(text: str) -> Source:
+    """The data set that `mysite=PATH` on the command line means; `ConfigError` if none."""
+    name, equals, path = (part.strip() for part in text.partition("="))
+    if not equals or not path:
+        raise ConfigError(
+            f"sources has {text!r}. Accepted: a name ({', '.join(sorted(DATASETS))}) or "
+            "mysite=FOLDER for a folder of your own."
+        )
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"sources has the name {name!r}. Accepted: small letters, digits, - and _, "
+            "beginning with a letter."
+        )
+    if name in DATASETS:
+        raise ConfigError(f"sources gives {name} a folder, but {name} is a data set. Rename it.")
+    if not Path(path).expanduser().is_dir():
+        raise ConfigError(f"sources names the folder {path} for {name}, which is not there.")
+    return Folder(name=name, path=str(Path(path).expanduser().absolute()))
+
+
+def _cells(text: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"[;|]", text) if cell.strip()]
+
+
+def _classes(name: str, codes: list[str]) -> list[str]:
+    """Classes of the given names or codes, in their order; another code is an error."""
+    for code in codes:
+        if code not in _KNOWN and code not in SNOMED_OPEN:
+            seen = code[:20] if code.isprintable() else "no text"
+            known = ", ".join(RHYTHM_CLASSES)
+            raise Unusable(name, "no-label", f"{seen!r} is no class. Known: {known}")
+    return list(dict.fromkeys(_KNOWN[code] for code in codes if code in _KNOWN))
+
+
+def _rows(folder: Path) -> dict[str, Row]:
+    path = folder / TABLE
+    if not path.is_file():
+        columns = ", ".join(_REQUIRED)
+        raise DataError(f"{path}: no such file. Make one with the columns {columns}.")
+    state = path.stat()
+    return _table(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    try:
+        for number, row in _lines(path):
+            record = row["record"].removesuffix(".hea")
+            problem = _problem(record, row, rows)
+            if problem:
+                raise DataError(f"{path}: line {number}: {problem}.")
+            rows[record] = row
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise DataError(f"{path}: cannot be read as a table. Save it as UTF-8 CSV.") from None
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Row]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in _REQUIRED if c not in (reader.fieldnames or ())]
+        if missing:
+            needed, allowed = ", ".join(_REQUIRED), ", ".join(_OPTIONAL)
+            raise DataError(
+                f"{path}: column {missing[0]} is missing. Needed: {needed}; allowed: {allowed}."
+            )
+        for row in reader:
+            yield reader.line_num, {c: (row.get(c) or "").strip() for c in _REQUIRED + _OPTIONAL}
+
+
+def _problem(record: str, row: Row, rows: dict[str, Row]) -> str:
+    if not _RECORD.fullmatch(record):
+        return "the record is not a file name inside the folder"
+    if record in rows:
+        return f"record {record} is there twice"
+    if not row["patient"]:
+        return f"record {record} has no patient; a patient must never be at two sites"
+    return ""

@@ -1,0 +1,161 @@
+"""Folders in the form of the PhysioNet/CinC Challenges 2020 and 2021.
+
+A record is `.hea` with `.mat` (or `.dat`); its diagnoses stand in the header's `#Dx:` line as
+SNOMED CT codes, in the first release of CPSC2018 as class names (Perez Alday et al. 2020,
+10.1088/1361-6579/abc960).
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fl.datasets.base import Card
+from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
+from fl.datasets.record_discovery import deciding_files, find_stem, record_stems, require
+from fl.ecg.labels import (
+    CPSC_TEXT,
+    RHYTHM_CLASSES,
+    SNOMED,
+    SNOMED_OPEN,
+    is_snomed,
+    label_vector,
+    mapped,
+    open_classes,
+)
+from fl.ecg.records import Record
+from fl.util.errors import DataError, Unusable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge:
+    """A data set in Challenge form. Patients are not identified: each record is its own."""
+
+    card: Card
+    folder: str
+    closed: bool = False  # every diagnosis is one of the nine classes, so another is an error
+    reference: str = ""  # path under the data folder of a list of ranked labels, if there is one
+
+    def found(self, root: Path) -> bool:
+        return (root / self.folder).is_dir()
+
+    def records(self, root: Path) -> list[str]:
+        folder = root / self.folder
+        return require(self.card, folder, list(record_stems(folder)), "pairs of .hea and .mat")
+
+    def files(self, root: Path) -> list[Path]:
+        listed = root / self.reference
+        extra = {listed} if self.reference and listed.is_file() else set()
+        return sorted(extra.union(deciding_files(root / self.folder)))
+
+    def read(self, root: Path, name: str) -> Record:
+        wave = self.waveform(root, name)
+        fields = comment_fields(wave.comments)
+        codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
+        classes = self._classes(name, codes)
+        unsaid = open_classes(codes, SNOMED_OPEN)
+        return Record(
+            source=self.card.name,
+            name=name,
+            patient=name,
+            signal=wave.signal,
+            leads=wave.leads,
+            fs=wave.fs,
+            labels=label_vector(classes, set(self.card.annotates) - unsaid),
+            first_label=self._first_label(root, name, classes),
+            age=age_years(fields.get("age", "")),
+            sex=sex_letter(fields.get("sex", "")),
+        )
+
+    def waveform(self, root: Path, name: str) -> Waveform:
+        """The signal alone, whatever its labels."""
+        stem = find_stem(root / self.folder, name)
+        return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
+
+    def _classes(self, name: str, codes: list[str]) -> list[str]:
+        """Classes that the diagnoses name; a class the source does not annotate is left out."""
+        if not codes:
+            raise Unusable(name, "no-label", "no #Dx line, or an empty one")
+        strange = [c for c in codes if not self._is_known(c)]
+        if strange:
+            seen = strange[0][:20] if strange[0].isprintable() else "no text"
+            kind = "class of the source" if self.closed else "SNOMED CT code"
+            raise Unusable(name, "no-label", f"{seen!r} is no {kind}")
+        classes = [c for c in mapped(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
+        if not classes:
+            raise Unusable(name, "no-label", "none of its diagnoses is an annotated class")
+        return classes
+
+    def _is_known(self, code: str) -> bool:
+        """Whether a code can be what was written: a damaged one must not go unnoticed."""
+        listed = code in SNOMED or code in CPSC_TEXT
+        return listed or (not self.closed and is_snomed(code))
+
+    def _first_label(self, root: Path, name: str, classes: list[str]) -> str:
+        """The source's own first label; `Unusable` if its list contradicts the header."""
+        ranked = ranked_labels(root / self.reference).get(name, ()) if self.reference else ()
+        if ranked and set(ranked) != set(classes):
+            listed, stated = "+".join(ranked), "+".join(classes)
+            raise Unusable(name, "label-conflict", f"header {stated}, reference list {listed}")
+        return ranked[0] if ranked else ""
+
+
+def comment_fields(comments: tuple[str, ...]) -> dict[str, str]:
+    """`("Age: 74", "Dx: AF")` -> `{"age": "74", "dx": "AF"}`; a repeated field is joined."""
+    fields: dict[str, str] = {}
+    for comment in comments:
+        key, colon, value = comment.partition(":")
+        key = key.strip().lower()
+        if colon:
+            fields[key] = f"{fields[key]},{value.strip()}" if key in fields else value.strip()
+    return fields
+
+
+def age_years(text: str) -> float | None:
+    """Age as headers write it; None for `NaN`, `Unknown`, `-1` and the impossible."""
+    try:
+        age = float(text)
+    except ValueError:
+        return None
+    return age if 0 <= age <= 120 else None
+
+
+def sex_letter(text: str) -> str:
+    """`F` or `M` from `Female`, `male`, `F`, ...; empty where unknown."""
+    return {"f": "F", "female": "F", "m": "M", "male": "M"}.get(text.strip().lower(), "")
+
+
+def ranked_labels(path: Path) -> dict[str, tuple[str, ...]]:
+    """Labels of each record in CPSC2018's own order of importance; empty without the list.
+
+    REFERENCE.csv has the columns Recording, First_label, Second_label, Third_label with the
+    classes numbered from 1.
+    """
+    if not path.is_file():
+        return {}
+    state = path.stat()
+    return _ranked_labels(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _ranked_labels(path: Path, _changed: int, _size: int) -> dict[str, tuple[str, ...]]:
+    table = {}
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                if number > 1 and row:
+                    table[row[0]] = tuple(RHYTHM_CLASSES[_rank(cell)] for cell in row[1:] if cell)
+    except (OSError, ValueError, IndexError, csv.Error):
+        raise DataError(
+            f"{path}: line {number} cannot be read. Expected: a record and up to three class "
+            f"numbers from 1 to {len(RHYTHM_CLASSES)}. Fetch the file again or remove it."
+        ) from None
+    return table
+
+
+def _rank(cell: str) -> int:
+    number = int(cell)
+    if number < 1:
+        raise ValueError(cell)
+    return number - 1

@@ -1,0 +1,29 @@
+"""The functions of wfdb that are used here, called without its warnings."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from fl.util.fast_import import import_quietly
+
+
+def call(function: str, *args: object, **options: object) -> Any:
+    """Calls a function of wfdb: `call("rdheader", stem)`; raises whatever wfdb raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(import_quietly("wfdb"), function)(*args, **options)
+
+
+def header(stem: Path) -> Any:
+    """The header `stem`.hea as wfdb parses it."""
+    return call("rdheader", str(stem.absolute()))
+
+
+def beats(stem: Path) -> Any:
+    """The annotations of `stem`.atr as wfdb parses them."""
+    return call("rdann", str(stem.absolute()), "atr")
+
+
+def symbols() -> frozenset[str]:
+    """Every annotation symbol that PhysioNet defines."""
+    return frozenset(import_quietly("wfdb.io.annotation").ann_label_table["symbol"])

@@ -1,0 +1,87 @@
+"""Beat examples: each annotated or detected heartbeat of a recording, with its features."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg.beat_features import beat_features
+from fl.ecg.beat_segments import (
+    BEAT_AFTER,
+    BEAT_BEFORE,
+    BEAT_FS,
+    annotated_beats,
+    need_lead_two,
+    refuse_paced,
+)
+from fl.ecg.filters import remove_baseline, resample, windows_around, zscore
+from fl.ecg.labels import AAMI, BEAT_CLASSES
+from fl.ecg.qrs_detection import detect_beats, match_beats
+from fl.ecg.records import Annotations, Examples, Record
+from fl.ecg.rolling_statistics import rolling_mean, usual_beat
+from fl.util.errors import Unusable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a recording is cut into beats. Two tasks differ in nothing else."""
+
+    causal: bool = False  # True: nothing later than the beat's own window
+    detector: str = ""  # name in DETECTORS; "" takes the places from the annotations
+
+    def __call__(self, record: Record) -> Examples:
+        """One example per beat: lead II around it and its difference from the median beat.
+
+        Scaled by the whole recording's deviation, not by the beat's own: a beat that is larger
+        than its neighbours must stay so.
+        """
+        notes = _annotations(record)
+        peaks, symbols = annotated_beats(notes)
+        if self.detector:
+            found = detect_beats(self.detector, record.signal[record.leads.index("II")], record.fs)
+            known, place = match_beats(peaks, found, record.fs)
+            peaks, symbols = found[place], symbols[known]
+        classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
+        return self.at(record, peaks, np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes])
+
+    def at(self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]) -> Examples:
+        """The examples of beats whose R peaks (beat,) and labels (beat, class) are known."""
+        if len(peaks) < 3:
+            raise Unusable(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
+        lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
+        lead = remove_baseline(lead, BEAT_FS)
+        centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
+        if not self.causal:
+            lead = zscore(lead)
+        beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
+        if self.causal:
+            beats = beats / (_recent_scale(beats) + 1e-6)
+        median = usual_beat(beats.astype(np.float64), self.causal)
+        return Examples(
+            names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
+            signals=list(_halved(np.stack([beats, beats - median], axis=1))),
+            leads=(0, 1),
+            labels=labels,
+            features=beat_features(beats, peaks / record.fs, causal=self.causal),
+        )
+
+
+def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Mean of each two samples: from `BEAT_FS` to `NETWORK_FS`."""
+    pairs = signals.reshape(*signals.shape[:-1], -1, 2)
+    return np.asarray(pairs.mean(axis=-1), dtype=np.float32)
+
+
+def _annotations(record: Record) -> Annotations:
+    if record.annotations is None:
+        raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
+    refuse_paced(record.name, record.annotations)
+    need_lead_two(record)
+    return record.annotations
+
+
+def _recent_scale(beats: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Deviation of the last hundred beats' samples: (beat, 1)."""
+    energy = rolling_mean((beats.astype(np.float64) ** 2).mean(axis=1), 50, True)
+    return np.sqrt(energy)[:, None].astype(np.float32)

@@ -1,0 +1,35 @@
+"""Where a recording's heartbeats are, and the stretch of signal around each R peak."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg.labels import AAMI
+from fl.ecg.records import Annotations, Record
+from fl.util.errors import Unusable
+
+BEAT_FS = 180.0  # Hz, half of MIT-BIH's rate
+BEAT_BEFORE, BEAT_AFTER = 48, 80  # samples: 0.27 s holds the P wave, 0.44 s the T wave
+NETWORK_FS = 90.0  # Hz; a network of a given size did as well on every second sample
+PACED_BEATS = frozenset("/f")
+
+
+def annotated_beats(notes: Annotations) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Places and symbols of the annotated beats; other annotations are no beats."""
+    symbols = np.array(notes.symbols)
+    is_beat = np.isin(symbols, list(AAMI))
+    return notes.samples[is_beat], symbols[is_beat]
+
+
+def refuse_paced(name: str, notes: Annotations) -> None:
+    """`Unusable` if a beat is a pacemaker's: ANSI/AAMI EC57 leaves such recordings out."""
+    paced = sum(symbol in PACED_BEATS for symbol in notes.symbols)
+    if paced:
+        raise Unusable(name, "paced", f"{paced} paced beats")
+
+
+def need_lead_two(record: Record) -> None:
+    """`Unusable` without the lead that beats are read from."""
+    if "II" not in record.leads:
+        raise Unusable(
+            record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
+        )

@@ -1,0 +1,115 @@
+"""Rhythm examples: a whole recording, or 10 s windows of one annotated by the moment."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg.beat_segments import PACED_BEATS
+from fl.ecg.filters import bandpass, resample, zscore
+from fl.ecg.labels import AAMI, label_vector
+from fl.ecg.records import LEADS, Annotations, Examples, Record
+from fl.util.errors import Unusable
+
+MIN_SECONDS = 5.0  # the shortest recording in CPSC2018 has 6 s
+WINDOW_SECONDS = 10.0
+RHYTHM_FS = 100.0  # Hz
+
+# What a Holter labels by the moment: rhythm and beats, never conduction time or ST level.
+ANNOTATED_BY_BEATS = ("NSR", "AF", "LBBB", "RBBB", "PAC", "PVC")
+LEFT_OUT_RHYTHMS = frozenset({"(AFL", "(VFL"})
+LEFT_OUT_SYMBOLS = frozenset("~![]") | PACED_BEATS
+
+
+def rhythm_examples(record: Record) -> Examples:
+    """10 s windows of a recording annotated by the moment, else the recording as it is."""
+    signal, leads = filtered(record), lead_places(record)
+    names, signals, labels = [], [], []
+    if record.labels is not None:
+        if not (record.labels == 1).any():
+            raise Unusable(record.name, "no-label", "none of the nine rhythm classes")
+        names, signals, labels = [record.name], [zscore(signal)], [record.labels]
+    elif record.annotations is not None:
+        seconds = record.signal.shape[1] / record.fs
+        for start, vector in labelled_windows(record.annotations, record.fs, seconds):
+            names.append(f"{record.name}/{start:04.0f}s")
+            signals.append(window(signal, start))
+            labels.append(vector)
+    if not names:
+        raise Unusable(record.name, "no-label", "no 10 s window with a rhythm of the nine classes")
+    return Examples(
+        names=names,
+        signals=signals,
+        leads=leads,
+        labels=np.stack(labels),
+        features=np.zeros((len(names), 0), dtype=np.float32),
+    )
+
+
+def filtered(record: Record) -> NDArray[np.float32]:
+    """A recording at the rhythm task's rate without wander and noise: (lead, sample), in mV."""
+    seconds = record.signal.shape[1] / record.fs
+    if seconds < MIN_SECONDS:
+        raise Unusable(record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s")
+    return bandpass(resample(record.signal, record.fs, RHYTHM_FS), RHYTHM_FS)
+
+
+def lead_places(record: Record) -> tuple[int, ...]:
+    """Where each of its leads is among the task's twelve."""
+    return tuple(LEADS.index(lead) for lead in record.leads)
+
+
+def window(signal: NDArray[np.float32], start: float) -> NDArray[np.float32]:
+    """The 10 s of a `filtered` recording from `start` (s) on, normalised by themselves."""
+    begin = round(start * RHYTHM_FS)
+    return zscore(signal[:, begin : begin + round(WINDOW_SECONDS * RHYTHM_FS)])
+
+
+def labelled_windows(
+    notes: Annotations, fs: float, seconds: float
+) -> Iterator[tuple[float, NDArray[np.int8]]]:
+    """Start (s) and labels of every usable 10 s window of an annotated recording.
+
+    NSR: normal rhythm throughout and every beat N. AF: at least half the window. LBBB, RBBB:
+    at least half the beats. PAC, PVC: any such beat. Windows with flutter, paced beats or
+    noise marks are left out, as are windows without a beat or before the first rhythm mark.
+    """
+    times = notes.samples / fs
+    symbols = np.array(notes.symbols)
+    marks = [
+        (t, r) for t, r in zip(times.tolist(), notes.rhythms, strict=True) if r.startswith("(")
+    ]
+    for start in np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist():
+        end = start + WINDOW_SECONDS
+        inside = symbols[(times >= start) & (times < end)]
+        share = _rhythm_share(marks, start, end)
+        beats = [s for s in inside if s in AAMI]
+        if not beats or sum(share.values()) < 0.999 or LEFT_OUT_RHYTHMS & share.keys():
+            continue
+        if LEFT_OUT_SYMBOLS & set(inside.tolist()):
+            continue
+        half = len(beats) / 2
+        names = [
+            name
+            for name, present in (
+                ("NSR", share.get("(N", 0) > 0.999 and set(beats) == {"N"}),
+                ("AF", share.get("(AFIB", 0) >= 0.5),
+                ("LBBB", beats.count("L") >= half),
+                ("RBBB", beats.count("R") >= half),
+                ("PAC", "A" in beats or "a" in beats),
+                ("PVC", "V" in beats),
+            )
+            if present
+        ]
+        yield start, label_vector(names, ANNOTATED_BY_BEATS)
+
+
+def _rhythm_share(marks: list[tuple[float, str]], start: float, end: float) -> dict[str, float]:
+    """Share of the window in each rhythm."""
+    share: dict[str, float] = {}
+    for i, (begins, rhythm) in enumerate(marks):
+        ends = marks[i + 1][0] if i + 1 < len(marks) else np.inf
+        overlap = min(end, ends) - max(start, begins)
+        if overlap > 0:
+            share[rhythm] = share.get(rhythm, 0.0) + overlap / (end - start)
+    return share

@@ -1,0 +1,106 @@
+"""Heartbeats by ANSI/AAMI EC57: sensitivity, +P and F1 per class, gross and by record.
+
+The gross figures pool all beats, so records with many weigh most; the mean over records does
+not. Intervals draw records, because one record's beats are far from independent.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg.labels import BEAT_CLASSES
+from fl.util.random_streams import stream
+
+Indices = NDArray[np.int64]
+Counts = NDArray[np.int64]  # (record, true class, said class)
+
+MACRO = ("N", "S", "V")  # F and Q cannot be learnt between patients; they are reported only
+
+
+def confusion(truth: Indices, said: Indices, record: Indices, records: int) -> Counts:
+    """Beats by record, true class and said class: (record, class, class)."""
+    n = len(BEAT_CLASSES)
+    flat = (record * n + truth) * n + said
+    return np.bincount(flat, minlength=records * n * n).reshape(records, n, n)
+
+
+def table(counts: NDArray[np.float64] | Counts) -> dict[str, Any]:
+    """Se, +P and F1 of each class, accuracy and macro-F1 (N, S, V) of one confusion matrix.
+
+    None where a class has no beat (Se), is never said (+P) or neither (F1).
+    """
+    right, true, said = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
+    classes = {
+        name: {
+            "beats": float(true[i]),
+            "se": _ratio(right[i], true[i]),
+            "ppv": _ratio(right[i], said[i]),
+            "f1": _ratio(2 * right[i], true[i] + said[i]),
+        }
+        for i, name in enumerate(BEAT_CLASSES)
+    }
+    f1s = [classes[name]["f1"] for name in MACRO]
+    known = [f1 for f1 in f1s if f1 is not None]
+    return {
+        "accuracy": _ratio(right.sum(), counts.sum()),
+        "macro_f1": float(np.mean(known)) if known else None,
+        "classes": classes,
+    }
+
+
+def by_record(counts: Counts) -> dict[str, Any]:
+    """Mean over records of accuracy and of each class's measures, where a record has them."""
+    tables = [table(one) for one in counts]
+    mean: dict[str, Any] = {"accuracy": _mean([t["accuracy"] for t in tables]), "classes": {}}
+    for name in BEAT_CLASSES:
+        mean["classes"][name] = {
+            measure: _mean([t["classes"][name][measure] for t in tables])
+            for measure in ("se", "ppv", "f1")
+        }
+    return mean
+
+
+def intervals(counts: Sequence[Counts], seed: int, draws: int = 2000) -> dict[str, Any]:
+    """Middle 95% over draws of records, of figures averaged over trainings (seeds).
+
+    `counts`: one (record, class, class) for each training, of the same records.
+    """
+    runs = np.stack(counts).astype(np.float64)
+    rng = stream(seed, "bootstrap", "records", runs.shape[1])
+    picks = rng.integers(0, runs.shape[1], size=(draws, runs.shape[1]))
+    weights = np.stack([np.bincount(row, minlength=runs.shape[1]) for row in picks])
+    drawn = np.einsum("dr,srij->sdij", weights, runs)
+    right = np.diagonal(drawn, axis1=2, axis2=3)
+    true, said = drawn.sum(axis=3), drawn.sum(axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        measures = {"se": right / true, "ppv": right / said, "f1": 2 * right / (true + said)}
+        accuracy = right.sum(axis=2) / true.sum(axis=2)
+    place = [BEAT_CLASSES.index(name) for name in MACRO]
+    macro = measures["f1"][:, :, place].mean(axis=2)
+    return {
+        "accuracy": _middle(accuracy.mean(axis=0)),
+        "macro_f1": _middle(macro.mean(axis=0)),
+        "classes": {
+            name: {m: _middle(values[:, :, i].mean(axis=0)) for m, values in measures.items()}
+            for i, name in enumerate(BEAT_CLASSES)
+        },
+    }
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    known = values[np.isfinite(values)]
+    if len(known) < 20:
+        return None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None

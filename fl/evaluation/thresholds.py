@@ -1,0 +1,66 @@
+"""Thresholds per class and source, chosen from validation histograms, and decisions by them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.evaluation.metrics import Probs
+from fl.evaluation.score_histograms import EDGES, Tally, empty_tally
+
+Thresholds = dict[str, float]
+MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
+
+
+def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> float | None:
+    """The edge with the highest F1 on a histogram; the middle one of several equal."""
+    if positive.sum() == 0 or negative.sum() == 0:
+        return None
+    true = positive[::-1].cumsum()[::-1][1:]  # at or above EDGES[k]
+    false = negative[::-1].cumsum()[::-1][1:]
+    f1 = 2 * true / (true + false + positive.sum())
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    return float(EDGES[best[len(best) // 2]])
+
+
+def choose_thresholds(
+    by_source: Mapping[str, Tally], classes: Sequence[str]
+) -> dict[str, Thresholds]:
+    """Thresholds per source, and `pooled` for a source nobody trained on.
+
+    A source with fewer than MIN_POSITIVES of a class takes the pooled one; a class with no
+    positive anywhere takes 0.5. Thresholds do not travel between sources: a source differs
+    from the next in prevalence and in what its readers call normal.
+    """
+    whole = sum(by_source.values(), start=empty_tally(len(classes)))
+    pooled = {
+        name: best_threshold(whole.positive[c], whole.negative[c]) or 0.5
+        for c, name in enumerate(classes)
+    }
+    chosen = {"pooled": pooled}
+    for source, scores in sorted(by_source.items()):
+        chosen[source] = dict(pooled)
+        for c, name in enumerate(classes):
+            if scores.positive[c].sum() >= MIN_POSITIVES:
+                own = best_threshold(scores.positive[c], scores.negative[c])
+                chosen[source][name] = pooled[name] if own is None else own
+    return chosen
+
+
+def decide(
+    p: Probs,
+    sources: Sequence[str] | NDArray[np.str_],
+    thresholds: Mapping[str, Thresholds] | None,
+    classes: Sequence[str],
+) -> NDArray[np.bool_]:
+    """Which classes are said to be present: (example, class).
+
+    Without thresholds the most probable class, exactly one; with them every class at or above
+    the threshold of the example's source, or the pooled one where that source has none.
+    """
+    if thresholds is None:
+        return np.asarray(np.eye(len(classes), dtype=bool)[p.argmax(axis=1)])
+    rows = [thresholds.get(str(s), thresholds["pooled"]) for s in np.unique(sources)]
+    table = np.array([[row[c] for c in classes] for row in rows])
+    _, which = np.unique(sources, return_inverse=True)
+    return np.asarray(p >= table[which])

@@ -1,0 +1,274 @@
+"""What crosses between server and sites, and only here as Flower messages.
+
+Requests carry weights and the run's settings; replies carry weights and counts that add. No
+record, patient, file name or prediction of one recording has a place in a reply:
+`fl/privacy/egress_policy.py` lists what may leave, and every reply of a hospital is checked
+against it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.common.constant import ErrorCode
+
+from fl.evaluation.score_histograms import Tally
+from fl.evaluation.thresholds import Thresholds
+from fl.messages.flower_arrays import CONTROL, pack, split_control, unpack
+from fl.messages.job import Job
+from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.privacy import egress_policy
+from fl.training.state_dict import Weights
+
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
+MEASURED = "measured-"  # before the names of a training reply's records of what it was sent
+WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
+
+
+def run_settings(job: Job) -> ConfigRecord:
+    """The settings that travel with every request."""
+    return ConfigRecord({"job": job.outward().model_dump_json()})
+
+
+def query(job: Job, node: int) -> Message:
+    """Ask a node which site it is."""
+    return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
+
+
+def training_settings(job: Job, measure: bool = False) -> ConfigRecord:
+    """The settings of a training visit. `measure`: validation of what is sent comes first."""
+    config = run_settings(job)
+    config["measure"] = measure
+    return config
+
+
+def train_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
+    """Ask a node to train weights that will be merged with nobody's."""
+    config = training_settings(job)
+    config["server-round"] = round_number
+    return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.TRAIN)
+
+
+def evaluate_request(
+    job: Job,
+    weights: ArrayRecord,
+    node: int,
+    round_number: int,
+    split: str,
+    thresholds: Mapping[str, Thresholds] | None = None,
+) -> Message:
+    """Ask a node to evaluate weights on one of its splits."""
+    config = run_settings(job)
+    config["server-round"] = round_number
+    config["split"] = split
+    config["thresholds"] = json.dumps(thresholds)
+    return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.EVALUATE)
+
+
+def read_job(message: Message) -> Job:
+    """The settings in a request."""
+    return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
+
+
+def relocate(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
+    """Let a request of a simulation name the folders of the machine that serves it."""
+    job = read_job(message).model_copy(update={"workspace": workspace, "shards": shards})
+    message.content.config_records[CONFIG]["job"] = job.model_dump_json()
+
+
+def read_round(message: Message) -> int:
+    """The round a request belongs to, from 1."""
+    return int(str(message.content.config_records[CONFIG]["server-round"]))
+
+
+def read_mu(message: Message) -> float:
+    """FedProx's weight, which Flower's FedProx puts into its requests; 0 for the others."""
+    return float(str(message.content.config_records[CONFIG].get("proximal-mu", 0.0)))
+
+
+def read_measure(message: Message) -> bool:
+    """Whether a training visit is to begin with the validation of what it is sent."""
+    return bool(message.content.config_records[CONFIG].get("measure", False))
+
+
+def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
+    """Which split to evaluate, and by which thresholds."""
+    config = message.content.config_records[CONFIG]
+    return str(config["split"]), json.loads(str(config["thresholds"]))
+
+
+def read_weights(message: Message) -> Weights:
+    """The weights in a message."""
+    return unpack(message.content.array_records[ARRAYS])
+
+
+def hello_reply(hello: Hello, request: Message) -> Message:
+    """A node's answer to `query`."""
+    counts = {"n-train": hello.n_train, "n-val": hello.n_val, "n-test": hello.n_test}
+    return _reply(request, {"site": hello.site}, counts)
+
+
+def read_hello(message: Message) -> Hello:
+    """A node's answer to `query`."""
+    site, counts = _site_and_metrics(message)
+    return Hello(
+        site=site,
+        n_train=int(counts["n-train"]),
+        n_val=int(counts["n-val"]),
+        n_test=int(counts["n-test"]),
+    )
+
+
+def trained_reply(trained: Trained, request: Message, measured: Evaluated | None = None) -> Message:
+    """A node's answer to a training visit, in the form that Flower's strategies merge.
+
+    `measured`: of the weights that were sent, before they were trained; in records of its own.
+    """
+    metrics: dict[str, float | int | list[int]] = {
+        WEIGHTED_BY: trained.n_records,
+        "annotated": list(trained.annotated),
+        "recorded": list(trained.recorded),
+        "loss-sum": trained.loss_sum,
+        "n-seen": trained.n_seen,
+        "steps": trained.steps,
+    }
+    arrays = pack(trained.weights)
+    for name, array in pack(trained.control).items():
+        arrays[f"{CONTROL}{name}"] = array
+    reply = _reply(request, {"site": trained.site}, metrics, arrays)
+    if measured is not None:
+        for name, record in evaluated_reply(measured, request).content.items():
+            reply.content[f"{MEASURED}{name}"] = record
+    return reply
+
+
+def read_trained(message: Message) -> Trained:
+    """A node's answer to a training visit."""
+    site, metrics = _site_and_metrics(message)
+    weights, control = split_control(read_weights(message))
+    return Trained(
+        site=site,
+        weights=weights,
+        control=control,
+        n_records=int(metrics[WEIGHTED_BY]),
+        annotated=tuple(int(n) for n in metrics["annotated"]),
+        recorded=tuple(int(n) for n in metrics["recorded"]),
+        loss_sum=float(metrics["loss-sum"]),
+        n_seen=int(metrics["n-seen"]),
+        steps=int(metrics["steps"]),
+    )
+
+
+def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
+    """A node's answer to an evaluation visit."""
+    config = {
+        "site": evaluated.site,
+        "source": evaluated.source,
+        "report": json.dumps(evaluated.report),
+    }
+    metrics = {
+        WEIGHTED_BY: evaluated.n_records,
+        "n-patients": evaluated.n_patients,
+        "loss-sum": evaluated.loss_sum,
+        "steps": evaluated.steps,
+    }
+    counts: Weights = {
+        "positive": evaluated.tally.positive,
+        "negative": evaluated.tally.negative,
+        "argmax": evaluated.tally.argmax,
+    }
+    return _reply(request, config, metrics, pack(counts))
+
+
+def read_evaluated(message: Message) -> Evaluated:
+    """A node's answer to an evaluation visit."""
+    return _evaluated(message.content)
+
+
+def read_measured(message: Message) -> Evaluated:
+    """What a node's answer to a training visit says of the weights it was sent."""
+    return _evaluated(_apart(message.content)[1])
+
+
+def _apart(content: RecordDict) -> tuple[RecordDict, RecordDict]:
+    """The records of an update, and those that tell of the weights it began from."""
+    told = {k.removeprefix(MEASURED): v for k, v in content.items() if k.startswith(MEASURED)}
+    rest = {k: v for k, v in content.items() if not k.startswith(MEASURED)}
+    return RecordDict(rest), RecordDict(told)
+
+
+def _evaluated(content: RecordDict) -> Evaluated:
+    config, metrics = content.config_records[CONFIG], content.metric_records[METRICS]
+    counts = {k: v.astype(np.int64) for k, v in unpack(content.array_records[ARRAYS]).items()}
+    found: dict[str, Any] = dict(metrics)
+    return Evaluated(
+        site=str(config["site"]),
+        source=str(config["source"]),
+        n_records=int(found[WEIGHTED_BY]),
+        n_patients=int(found["n-patients"]),
+        loss_sum=float(found["loss-sum"]),
+        tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
+        report=json.loads(str(config["report"])),
+        steps=int(found["steps"]),
+    )
+
+
+def failed_reply(error: BaseException, request: Message) -> Message:
+    """What a hospital tells of an error: one of a few general reasons."""
+    reason = egress_policy.reason_of(error)
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=request)
+
+
+def refuse_unlisted(reply: Message, request: Message) -> None:
+    """`Withheld` unless the reply holds what may leave a hospital and nothing else."""
+    if reply.has_error():
+        if reply.error.reason not in egress_policy.REASONS.values():
+            raise egress_policy.Withheld("an error's own words")
+        return
+    content, kind = reply.content, request.metadata.message_type
+    if kind == MessageType.TRAIN and read_measure(request):
+        content, told = _apart(content)
+        _refuse_unlisted(told, MessageType.EVALUATE, request)
+    _refuse_unlisted(content, kind, request)
+
+
+def _refuse_unlisted(content: RecordDict, kind: str, request: Message) -> None:
+    if set(content) - {ARRAYS, CONFIG, METRICS}:
+        raise egress_policy.Withheld(f"records that are not on the list: {sorted(content)}")
+    words = dict(content.config_records.get(CONFIG, {}))
+    asked = request.content.array_records.get(ARRAYS, ArrayRecord())
+    egress_policy.refuse_unlisted(
+        kind,
+        words,
+        dict(content.metric_records.get(METRICS, {})),
+        unpack(content.array_records.get(ARRAYS, ArrayRecord())),
+        {name: tuple(array.shape) for name, array in asked.items()},
+    )
+    egress_policy.refuse_report(json.loads(str(words.get("report", "{}"))))
+
+
+def _reply(
+    request: Message,
+    config: Mapping[str, str],
+    metrics: Mapping[str, float | int | list[int]],
+    arrays: ArrayRecord | None = None,
+) -> Message:
+    content = RecordDict({CONFIG: ConfigRecord(dict(config)), METRICS: MetricRecord(dict(metrics))})
+    if arrays is not None:
+        content[ARRAYS] = arrays
+    return Message(content, reply_to=request)
+
+
+def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:
+    site = str(message.content.config_records[CONFIG]["site"])
+    return site, dict(message.content.metric_records[METRICS])

@@ -1,0 +1,52 @@
+"""What a coordinator hands to a hospital that is to join: where to go, and whom to trust there."""
+
+import base64
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from fl.util.atomic_io import write_whole
+from fl.util.errors import ConfigError
+
+
+def fingerprint(public_key: bytes) -> str:
+    """What `ssh-keygen -lf` shows of a public key: short enough to be compared by telephone."""
+    digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invitation:
+    """For one hospital. Nothing in it is secret; that it is unaltered is what matters."""
+
+    federation: str
+    site: str  # the name under which the hospital takes part
+    address: str  # of the coordinator, HOST:PORT
+    task: str
+    ca: str  # certificate of the federation's own authority, PEM
+
+    def write(self, path: Path) -> None:
+        """As TOML, for people to read before they use it."""
+        # JSON strings are TOML strings too; the certificate keeps its lines.
+        items = [f"{k} = {json.dumps(v)}" for k, v in asdict(self).items() if k != "ca"]
+        text = "\n".join([*items, f'ca = """\n{self.ca.strip()}\n"""', ""])
+        write_whole(path, text.encode())
+
+    @classmethod
+    def read(cls, path: Path) -> "Invitation":
+        """`ConfigError` unless the file is an invitation."""
+        names = {field.name for field in fields(cls)}
+        try:
+            found = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            found = {}
+        if found.keys() != names or not all(isinstance(v, str) for v in found.values()):
+            raise ConfigError(
+                f"{path}: is no invitation. The coordinator makes one with "
+                "`python -m server.deploy invite SITE`."
+            )
+        return cls(**found)

@@ -1,0 +1,42 @@
+"""A run as its workers and sites know it."""
+
+from pydantic import BaseModel, ConfigDict
+
+from fl.config.run_config import RunConfig
+
+
+class Job(BaseModel):
+    """A run as its workers know it: settings, and where the simulation keeps things.
+
+    A deployed site knows its own folders and is sent neither workspace nor shards.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: RunConfig
+    strategy: str  # name under which this training is reported
+    workspace: str = ""  # run directory
+    shards: tuple[str, ...] = ()  # cache folders
+    n_sites: int = 0  # sites that train; 0: as many as the settings say, none is held out
+    run: str = ""  # deployed: the run's name, under which a site keeps what stays there
+    version: str = ""  # deployed: of the coordinator's programme
+    nodes: dict[str, int] = {}  # deployed: site -> the node whose key was approved for it
+
+    @property
+    def expected(self) -> int:
+        """How many sites to wait for."""
+        return self.n_sites or self.config.clients
+
+    @property
+    def deployed(self) -> bool:
+        """Whether the sites are hospitals, and not parts of a simulation."""
+        return bool(self.run)
+
+    def outward(self) -> "Job":
+        """What a site is told: a hospital has no use for the coordinator's folders."""
+        if not self.deployed:
+            return self
+        config = self.config.model_copy(update={"data_dir": "", "sources": ""})
+        return self.model_copy(
+            update={"config": config, "workspace": "", "shards": (), "nodes": {}}
+        )

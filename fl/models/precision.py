@@ -1,0 +1,14 @@
+"""The parts of a network that stay in float32 under mixed precision."""
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """While this lasts, what is made of `x.float()` is float32 under `mixed_precision` too."""
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)

@@ -1,0 +1,134 @@
+"""A model that is ready to be applied: its weights, and the file beside them that says what for."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from fl.ecg.tasks import TASKS, Task
+from fl.evaluation.thresholds import Thresholds
+from fl.models import MODELS, build_network
+from fl.training.state_dict import load_weights, set_weights
+from fl.util.errors import ConfigError
+
+FORMAT = 1
+NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "thresholds", "synthetic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network with its weights, its question and how it decides."""
+
+    task: Task
+    network: nn.Module
+    name: str  # network, a name of MODELS
+    strategy: str  # how it was trained
+    thresholds: dict[str, Thresholds] | None  # by source; None: the most probable class
+    synthetic: bool  # trained on synthetic recordings
+
+    def thresholds_of(self, source: str) -> Thresholds | None:
+        """Thresholds for the recordings of a source; `ConfigError` if it has none of its own."""
+        if self.thresholds is None:
+            return None
+        if source not in self.thresholds:
+            raise ConfigError(
+                f"--source is {source!r}. The model has thresholds for: "
+                f"{', '.join(sorted(self.thresholds))}."
+            )
+        return self.thresholds[source]
+
+
+def load_model(path: Path, task: str = "") -> Model:
+    """The model in a weights file; `ConfigError` says in one line why it cannot be used.
+
+    `task` is the question that the caller wants answered, "" for the model's own.
+    """
+    facts = _facts(path)
+    if task and facts["task"] != task:
+        raise ConfigError(
+            f"--weights {path}: the model answers the task {facts['task']!r}, not {task!r}. Name "
+            "weights of that task, or leave --task out."
+        )
+    _check_sum(path, facts)
+    network = build_network(facts["model"], TASKS[facts["task"]])
+    try:
+        set_weights(network, load_weights(path))
+    except (RuntimeError, SafetensorError):
+        raise ConfigError(
+            f"--weights {path}: does not fit the network {facts['model']!r} of the task "
+            f"{facts['task']!r}. Use the version of HeartFed that wrote it."
+        ) from None
+    return Model(
+        task=TASKS[facts["task"]],
+        network=network,
+        name=facts["model"],
+        strategy=facts["strategy"],
+        thresholds=facts["thresholds"],
+        synthetic=facts["synthetic"],
+    )
+
+
+def sidecar_of(path: Path) -> Path:
+    """The file beside the weights: `fedavg.json` of `fedavg-best.safetensors`."""
+    return path.with_name(path.name.removesuffix(".safetensors").removesuffix("-best") + ".json")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """The file beside the weights, checked against this version and the weights' own header."""
+    own = _header(path)
+    beside = sidecar_of(path)
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(
+            f"--weights {path}: {beside.name} is not beside it, which says what the model is for. "
+            "Write it anew from the run directory: python -m fl.reports RUN"
+        ) from None
+    except ValueError:
+        raise ConfigError(f"--weights {path}: {beside.name} is not valid JSON.") from None
+    missing = [key for key in NEEDED if not isinstance(facts, dict) or key not in facts]
+    if missing or facts["format"] != FORMAT:
+        what = f"lacks {missing[0]!r}" if missing else f"has format {facts['format']!r}"
+        raise ConfigError(f"--weights {path}: {beside.name} {what}; format {FORMAT} is read.")
+    for key, table in (("task", TASKS), ("model", MODELS)):
+        if facts[key] not in table:
+            known = ", ".join(table)
+            raise ConfigError(
+                f"--weights {path}: {beside.name} has the {key} {facts[key]!r}. Known: {known}."
+            )
+        if own.get(key, facts[key]) != facts[key]:
+            raise ConfigError(
+                f"--weights {path}: the weights are of the {key} {own[key]!r}, but {beside.name} "
+                f"says {facts[key]!r}. Keep each model with its own file."
+            )
+    if tuple(facts["classes"]) != TASKS[facts["task"]].classes:
+        raise ConfigError(f"--weights {path}: its classes are not those of this version.")
+    return dict(facts)
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What the weights file says of itself."""
+    if not path.is_file():
+        raise ConfigError(
+            f"--weights {path}: no such file. Name one of a run's weights, e.g. "
+            "runs/NAME/weights/fedavg-best.safetensors."
+        )
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        raise ConfigError(
+            f"--weights {path}: is no safetensors file. Name one of a run's weights."
+        ) from None
+
+
+def _check_sum(path: Path, facts: dict[str, Any]) -> None:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
+        raise ConfigError(
+            f"--weights {path}: its SHA-256 is not the one in {sidecar_of(path).name}, so the "
+            "thresholds there are not its own. Keep each model with its own file."
+        )

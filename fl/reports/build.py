@@ -1,0 +1,51 @@
+"""Write the pages and model cards of a completed run, from its files and from nothing else."""
+
+from pathlib import Path
+
+from fl.reports.card import write_cards
+from fl.reports.figures.most_wrong import Recordings
+from fl.reports.pages.federation_page import index_page
+from fl.reports.pages.seeds_page import repeated_page
+from fl.reports.pages.site_page import site_page
+from fl.reports.pages.site_view import cut
+from fl.reports.run_files import is_repeated, read_run, read_seeds
+from fl.util.atomic_io import write_whole
+
+INDEX = Path("report") / "index.html"
+
+
+def write_report(folder: Path) -> None:
+    """report/index.html, report/sites/<site>.html and weights/<strategy>.md of a run directory.
+
+    For a parent of seed-*/ runs: an index over the seeds, and the pages of those that have none
+    yet. `DataError` if the folder holds no completed run.
+    """
+    if is_repeated(folder):
+        _write_repeated(folder)
+        return
+    run = read_run(folder)
+    write_cards(run)
+    recordings = Recordings(run.facts)
+    # A real hospital's page is written there, from records and predictions that never leave it:
+    # its coordinator knows none of its records.
+    for site in sorted(run.dealt & set(run.sites)):
+        _write(folder / "report" / "sites" / f"{site}.html", site_page(cut(run, site), recordings))
+    _write(folder / INDEX, index_page(run))
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The run directories of a repeated run, in the order of its seeds."""
+    return [folder / f"seed-{seed}" for seed in read_seeds(folder)["seeds"]]
+
+
+def _write_repeated(folder: Path) -> None:
+    parts = seed_folders(folder)
+    for part in parts:
+        if not (part / INDEX).is_file():
+            write_report(part)
+    _write(folder / INDEX, repeated_page(folder, read_seeds(folder), [read_run(p) for p in parts]))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())

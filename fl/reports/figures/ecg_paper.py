@@ -1,0 +1,159 @@
+"""A recording on ECG paper: 25 mm/s and 10 mm/mV, to scale when printed at its own size."""
+
+from dataclasses import dataclass
+from pathlib import Path as File
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from fl.ecg.records import LEADS, Record
+from fl.util.errors import ConfigError
+
+SPEED = 25.0  # mm per s
+GAIN = 10.0  # mm per mV
+INCH = 25.4  # mm
+DPI = 150  # of a PNG, which carries it: printed at its own size it is to scale
+
+# One hue for the paper and a near-black trace: they differ in lightness, not in hue alone.
+FINE, COARSE, TRACE = "#f7e0da", "#e5aea3", "#101418"
+
+COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
+COLUMN_SECONDS = 2.5
+RHYTHM_LEAD = "II"
+
+LEFT, RIGHT, TOP, BOTTOM = 12.0, 3.0, 10.0, 7.0  # mm around the traces
+ROW = 25.0  # mm from one row to the next
+FLAT = 0.001  # mV from lowest to highest: below it, no electrode was on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A stretch of one lead and where on the sheet it is drawn."""
+
+    lead: str
+    start: float  # s
+    seconds: float
+    column: float  # s from the left edge of the traces
+    row: int  # from 0 at the top
+
+
+def draw(
+    record: Record,
+    seconds: float = 10.0,
+    *,
+    leads: tuple[str, ...] | None = None,
+    synthetic: bool = False,
+    unit: str = "mV",
+) -> Figure:
+    """The first seconds of a recording on ECG paper, as large as the paper would be.
+
+    All twelve leads of 10 s or more take the standard sheet: three rows of 2.5 s per lead and
+    10 s of lead II below. Anything else is one row per lead. `leads` asks for leads that the
+    recording may not have; they, and flat ones, are empty and say "not recorded".
+    """
+    strips = layout(leads or record.leads, min(seconds, record.signal.shape[1] / record.fs))
+    width, height = size(strips)
+    figure = Figure(figsize=(width / INCH, height / INCH), dpi=DPI, facecolor="white")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    sheet(axes, record, strips, synthetic=synthetic, unit=unit)
+    return figure
+
+
+def save(
+    record: Record,
+    path: File,
+    seconds: float = 10.0,
+    *,
+    leads: tuple[str, ...] | None = None,
+    synthetic: bool = False,
+    unit: str = "mV",
+) -> None:
+    """Write `draw`'s sheet as .png or .svg; `ConfigError` for any other suffix."""
+    if path.suffix not in (".png", ".svg"):
+        raise ConfigError(f"{path.name}: a recording is drawn as .png or .svg")
+    figure = draw(record, seconds, leads=leads, synthetic=synthetic, unit=unit)
+    unfinished = path.with_name(f".{path.name}.part")
+    figure.savefig(unfinished, format=path.suffix[1:], dpi=DPI)
+    unfinished.replace(path)
+
+
+def layout(leads: tuple[str, ...], seconds: float) -> list[Strip]:
+    """Where each lead goes: the standard sheet for twelve leads of 10 s, else rows."""
+    if set(leads) != set(LEADS) or seconds < len(COLUMNS) * COLUMN_SECONDS:
+        return [
+            Strip(lead=lead, start=0.0, seconds=seconds, column=0.0, row=row)
+            for row, lead in enumerate(leads)
+        ]
+    strips = []
+    for i, column in enumerate(COLUMNS):
+        at = i * COLUMN_SECONDS  # the columns follow one another in time, as on a recorder
+        for row, lead in enumerate(column):
+            strips.append(Strip(lead=lead, start=at, seconds=COLUMN_SECONDS, column=at, row=row))
+    whole = len(COLUMNS) * COLUMN_SECONDS
+    return [*strips, Strip(lead=RHYTHM_LEAD, start=0.0, seconds=whole, column=0.0, row=3)]
+
+
+def size(strips: list[Strip]) -> tuple[float, float]:
+    """Width and height of the sheet in mm."""
+    seconds = max(strip.column + strip.seconds for strip in strips)
+    rows = 1 + max(strip.row for strip in strips)
+    return LEFT + SPEED * seconds + RIGHT, BOTTOM + ROW * rows + TOP
+
+
+def sheet(
+    axes: Axes, record: Record, strips: list[Strip], *, synthetic: bool = False, unit: str = "mV"
+) -> None:
+    """Draw paper, traces and captions; the axes' unit is the millimetre."""
+    width, height = size(strips)
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axes.set_axis_off()
+    _grid(axes, width, height)
+    for row in sorted({strip.row for strip in strips}):
+        _calibration(axes, _middle(height, row))
+    for strip in strips:
+        _trace(axes, record, strip, _middle(height, strip.row))
+    kind = "SYNTHETIC   " if synthetic else ""
+    axes.text(
+        3, height - 3, f"{kind}{record.source}   {record.name}", va="top", size=9, weight="bold"
+    )
+    axes.text(3, 2.5, f"25 mm/s   10 mm/{unit}   {record.fs:g} Hz", size=7)
+
+
+def _middle(height: float, row: int) -> float:
+    """Height of a row's zero line in mm, on a heavy line of the grid."""
+    return float(5 * np.floor((height - TOP - ROW * (row + 0.5)) / 5))
+
+
+def _grid(axes: Axes, width: float, height: float) -> None:
+    """Lines at every millimetre and heavier ones at every fifth, each kind as one shape."""
+    for step, colour, thick in ((1, FINE, 0.3), (5, COARSE, 0.5)):
+        upright = [[(x, 0.0), (x, height)] for x in np.arange(LEFT % 5, width, step)]
+        level = [[(0.0, y), (width, y)] for y in np.arange(0, height, step)]
+        path = Path.make_compound_path(*(Path(line) for line in upright + level))
+        axes.add_patch(
+            PathPatch(path, edgecolor=colour, facecolor="none", linewidth=thick, zorder=0)
+        )
+
+
+def _calibration(axes: Axes, middle: float) -> None:
+    """The pulse of 1 mV and 0.2 s at the head of a row."""
+    x = np.array([0.0, 1.0, 1.0, 6.0, 6.0, 7.0]) + LEFT - 10
+    y = np.array([0.0, 0.0, GAIN, GAIN, 0.0, 0.0]) + middle
+    axes.plot(x, y, color=TRACE, linewidth=0.7)
+
+
+def _trace(axes: Axes, record: Record, strip: Strip, middle: float) -> None:
+    """One strip about the lead's median, its name above the start."""
+    left = LEFT + SPEED * strip.column
+    axes.text(left + 1, middle + 8.5, strip.lead, size=8, weight="bold", zorder=1)
+    signal = record.signal[record.leads.index(strip.lead)] if strip.lead in record.leads else None
+    if signal is None or np.ptp(signal) < FLAT:
+        axes.text(left + 1, middle, "not recorded", size=8, style="italic", color="#555555")
+        return
+    first = round(strip.start * record.fs)
+    shown = signal[first : first + round(strip.seconds * record.fs)]
+    x = left + SPEED * np.arange(len(shown)) / record.fs
+    axes.plot(x, middle + GAIN * (shown - np.median(signal)), color=TRACE, linewidth=0.6)

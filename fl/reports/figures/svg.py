@@ -1,0 +1,132 @@
+"""Pictures inside a page: matplotlib figures as inline SVG, told apart by every kind of eye."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Okabe & Ito 2008, told apart with every kind of colour vision; grey makes nine. The order puts
+# light beside dark, so that neighbours differ in grey print too.
+PALETTE = (
+    "#E69F00",
+    "#0072B2",
+    "#F0E442",
+    "#D55E00",
+    "#56B4E9",
+    "#000000",
+    "#CC79A7",
+    "#009E73",
+    "#999999",
+)
+LIGHT = {"#E69F00", "#F0E442", "#56B4E9", "#CC79A7", "#999999"}
+# For lines and points on white, where yellow cannot be seen; the second pass has other dashes.
+INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", ":")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+
+WIDTH = 3.75  # inches: 360 CSS pixels, so that a phone shows a figure at its own size
+FONTS = "system-ui, 'DejaVu Sans', Arial, sans-serif"
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "heartfed",  # no random ids: the same run gives the same page
+    "svg.fonttype": "none",  # text stays text: found by a search, read by a screen reader
+    "text.parse_math": False,
+    "font.size": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.0,
+    "path.simplify_threshold": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture and the sentence below it."""
+
+    svg: Markup
+    caption: str
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """The function, drawing in the pages' style: matplotlib makes ticks and texts late."""
+
+    @wraps(draw)
+    def within(*args: P.args, **options: P.kwargs) -> R:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return within
+
+
+def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """An empty figure of `height` inches with one set of axes; within `styled` functions."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def ink(number: int) -> str:
+    """Colour of the n-th line."""
+    return INKS[number % len(INKS)]
+
+
+def dash(number: int) -> str:
+    """Dashes of the n-th line: those that share a colour differ in these."""
+    return DASHES[number // len(INKS) % len(DASHES)]
+
+
+def inline(figure: Figure, name: str, caption: str) -> Drawing:
+    """The figure as SVG to be put into HTML; `name` is its own within the page."""
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(out, format="svg", metadata=nothing)
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r" d=\"[^\"]*\"", _rounded, text)
+    text = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", text)
+    text = _own_ids(text, name)
+    label = escape(caption.split(". ")[0])
+    return Drawing(
+        Markup(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)), caption
+    )
+
+
+def _rounded(path: re.Match[str]) -> str:
+    """A hundredth of a point is finer than any screen or printer."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", path[0])
+
+
+def _own_ids(text: str, name: str) -> str:
+    """Ids that something refers to get the picture's name before them, the others go."""
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
+    text = re.sub(
+        r" id=\"([^\"]*)\"", lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
+    )
+    return re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """The names of lines or pieces above the axes, where they cover nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        longest = max(map(len, labels))
+        columns = 5 if longest < 6 else 4 if longest < 9 else 3
+        figure.legend(
+            handles,
+            labels,
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=7,
+            handlelength=1.4,
+            columnspacing=1.0,
+        )

@@ -1,0 +1,99 @@
+"""The federation's page: the content of report/index.html, every number from the run's files."""
+
+import hashlib
+from typing import Any
+
+from fl.ecg.tasks import TASKS
+from fl.reports.card import models
+from fl.reports.figures import federation_charts
+from fl.reports.figures.class_curves import reliability
+from fl.reports.figures.label_mix import label_mix_drawing
+from fl.reports.figures.svg import Drawing
+from fl.reports.pages.provenance import provenance
+from fl.reports.pages.sentences import answer, question, share_of_pooled, table_of, unit_of
+from fl.reports.pages.tripod_checklist import checklist
+from fl.reports.run_files import CENTRAL, Row, Run
+from fl.reports.templates import render
+
+
+def index_page(run: Run) -> str:
+    """report/index.html."""
+    results = run.strategies[run.main]
+    shown = results.get("central") or {}
+    return render(
+        "index.html",
+        run=run,
+        title=f"HeartFed: {run.folder.resolve().name}",
+        synthetic=run.synthetic,
+        task=TASKS[run.task],
+        unit=unit_of(run.task),
+        question=question(run),
+        answer=answer(run),
+        sources=provenance(run),
+        mix=label_mix(run) if run.tells_labels else None,
+        curves=federation_charts.learning(run),
+        by_site=federation_charts.by_site(run),
+        overview=overview(run),
+        forests=forests(run),
+        differences=table_of((run.comparison or {}).get("differences", [])),
+        budget=(run.comparison or {}).get("budget"),
+        main=run.main,
+        results=results,
+        shown=shown,
+        reliability=reliability(run.predictions.of(run.main, CENTRAL)),
+        unseen=[(name, r["unseen"]) for name, r in run.strategies.items() if r.get("unseen")],
+        failures=run.facts.get("failures", []),
+        weights=checksums(run),
+        items=checklist(run),
+        cards=[model.name for model in models(run) if _card(run, model.name)],
+    )
+
+
+def label_mix(run: Run) -> Drawing:
+    """The label mix of the run's sites."""
+    facts = run.facts
+    return label_mix_drawing(facts["sites"], run.classes, unit_of(run.task), facts.get("non_iid"))
+
+
+def _card(run: Run, name: str) -> bool:
+    return (run.folder / "weights" / f"{name}.md").is_file()
+
+
+def overview(run: Run) -> list[dict[str, Any]]:
+    """One row per strategy: central, mean of sites, worst site, spread, unseen, each site."""
+    return [
+        {
+            "name": name,
+            "central": _f1(result.get("central")),
+            "central_auroc": (result.get("central") or {}).get("macro_auroc"),
+            "mean": result.get("site_mean"),
+            "worst": result.get("worst_site"),
+            "spread": result.get("spread"),
+            "unseen": _f1(result.get("unseen")),
+            "sites": {site: _f1((result.get("sites") or {}).get(site)) for site in run.sites},
+            "share": share_of_pooled(run, name) if "pooled" in run.strategies else None,
+        }
+        for name, result in run.strategies.items()
+    ]
+
+
+def _f1(report: Row | None) -> Row | None:
+    found: Row | None = report["macro_f1"] if report else None
+    return found
+
+
+def forests(run: Run) -> list[Drawing]:
+    """The forest plots: against each baseline, by each measure."""
+    rows = (run.comparison or {}).get("differences", [])
+    drawn = [
+        federation_charts.forest(rows, against, metric)
+        for metric in ("macro_f1", "macro_auroc")
+        for against in ("local", "pooled")
+    ]
+    return [drawing for drawing in drawn if drawing]
+
+
+def checksums(run: Run) -> list[tuple[str, str]]:
+    """SHA-256 of every set of weights."""
+    files = sorted((run.folder / "weights").glob("*.safetensors"))
+    return [(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files]

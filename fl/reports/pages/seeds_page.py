@@ -1,0 +1,123 @@
+"""The page over several seeds, and the page that puts several runs side by side."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fl.reports.figures import federation_charts
+from fl.reports.figures.svg import Drawing
+from fl.reports.pages.sentences import NAMES, place
+from fl.reports.run_files import Row, Run
+from fl.reports.templates import render
+
+ORDER = ("central", "mean_site", "worst_site", "unseen")
+
+
+def repeated_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
+    """report/index.html of a run that was repeated over seeds."""
+    first = runs[0]
+    return render(
+        "seeds.html",
+        title=f"HeartFed: {folder.resolve().name}, {len(runs)} seeds",
+        name=folder.resolve().name,
+        synthetic=first.synthetic,
+        seeds=seeds["seeds"],
+        rows=spread_rows(seeds),
+        differences=difference_rows(seeds),
+        pictures=_pictures(seeds),
+        runs=[(f"seed-{seed}", run) for seed, run in zip(seeds["seeds"], runs, strict=True)],
+        first=first,
+    )
+
+
+def spread_rows(seeds: Row) -> list[dict[str, Any]]:
+    """Mean and spread of each strategy, place and measure."""
+    return [
+        dict(entry)
+        | {"strategy": name, "where": where, "place": place(where)}
+        | {"metric": metric, "name": NAMES.get(metric, metric)}
+        for name, places in seeds["strategies"].items()
+        for where in sorted(places, key=_rank)
+        for metric, entry in places[where].items()
+    ]
+
+
+def _rank(where: str) -> tuple[int, str]:
+    return (ORDER.index(where) if where in ORDER else len(ORDER), where)
+
+
+def difference_rows(seeds: Row) -> list[dict[str, Any]]:
+    """Differences over the seeds; how many of them have the same sign as the mean."""
+    rows = []
+    for row in seeds.get("differences", []):
+        values = [v for v in row.get("values", []) if v is not None]
+        mean = row.get("mean")
+        agree = sum(v * mean > 0 for v in values) if mean is not None else 0
+        texts = {"name": NAMES.get(row["metric"], row["metric"]), "place": place(row["where"])}
+        rows.append(dict(row) | texts | {"agree": agree, "known": len(values)})
+    return rows
+
+
+def _pictures(seeds: Row) -> list[Drawing]:
+    drawn = []
+    for where in ORDER:
+        rows = [
+            (name, places[where]["macro_f1"]["values"])
+            for name, places in seeds["strategies"].items()
+            if "macro_f1" in places.get(where, {})
+        ]
+        label = f"macro-F1, {place(where)}"
+        drawn.append(federation_charts.over_seeds(rows, f"seeds-{where}", label))
+    return [drawing for drawing in drawn if drawing]
+
+
+def beside_page(runs: Sequence[Run], out: Path) -> str:
+    """Several runs in one page; links are relative to where it is written."""
+    names = _names(runs)
+    entries = [
+        {"name": names[i], "run": run, "strategy": strategy, "result": result}
+        for i, run in enumerate(runs)
+        for strategy, result in run.strategies.items()
+    ]
+    return render(
+        "beside.html",
+        title=f"HeartFed: {len(runs)} runs side by side",
+        synthetic=tuple(sorted({s for run in runs for s in run.synthetic})),
+        names=names,
+        runs=[
+            (name, run, os.path.relpath(run.folder / "report" / "index.html", out.parent))
+            for name, run in zip(names, runs, strict=True)
+        ],
+        entries=entries,
+        settings=differing(runs),
+        pictures=[_beside(entries, metric) for metric in NAMES],
+    )
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Folder names; with the parent's where two are alike."""
+    short = [run.folder.resolve().name for run in runs]
+    return [
+        name if short.count(name) == 1 else "/".join(run.folder.resolve().parts[-2:])
+        for name, run in zip(short, runs, strict=True)
+    ]
+
+
+def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+    """Settings in which the runs differ."""
+    keys = sorted({key for run in runs for key in run.config})
+    rows = [(key, [run.config.get(key) for run in runs]) for key in keys]
+    return [(key, values) for key, values in rows if any(v != values[0] for v in values)]
+
+
+def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
+    rows = [
+        (f"{e['name']}: {e['strategy']}", e["result"]["central"][metric])
+        for e in entries
+        if e["result"].get("central")
+    ]
+    name = f"beside-{metric.replace('_', '-')}"
+    label = f"{NAMES[metric]} on central test records"
+    caption = f"{label[0].upper()}{label[1:]}. Lines are 95% intervals."
+    return federation_charts.dots(rows, name, label, caption)

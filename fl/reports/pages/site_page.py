@@ -1,0 +1,81 @@
+"""One hospital's page: the content of report/sites/<site>.html, from its `SiteView` alone."""
+
+from typing import Any
+
+from fl.datasets import DATASETS
+from fl.ecg.tasks import TASKS
+from fl.reports.figures import class_curves
+from fl.reports.figures.most_wrong import Missed, Recordings, draw, most_wrong, recording_of
+from fl.reports.figures.svg import Drawing
+from fl.reports.pages.provenance import left_out
+from fl.reports.pages.sentences import advice, table_of, unit_of
+from fl.reports.pages.site_view import SPLITS, SiteView
+from fl.reports.templates import render
+
+
+def site_page(view: SiteView, recordings: Recordings) -> str:
+    """report/sites/<site>.html."""
+    report = view.reports.get(view.main) or {}
+    return render(
+        "site.html",
+        view=view,
+        title=f"HeartFed: {view.name}",
+        synthetic=view.sources if view.synthetic else (),
+        task=TASKS[view.task],
+        unit=unit_of(view.task),
+        splits=SPLITS,
+        advice=advice(view),
+        cards={name: DATASETS[name].card for name in view.sources if name in DATASETS},
+        left_out={name: left_out(rows) for name, rows in view.excluded.items()},
+        labels=class_curves.label_counts(view.labels, unit_of(view.task)),
+        differences=table_of(view.differences),
+        report=report,
+        calibration=class_curves.reliability(view.predictions, _own_thresholds(view)),
+        **_decisions(view),
+        missed=list(_missed(view, recordings)),
+    )
+
+
+def _own_thresholds(view: SiteView) -> dict[str, float] | None:
+    """The thresholds that decide here, where the hospital's records have one set of them."""
+    if not view.thresholds or len(view.sources) != 1:
+        return None
+    return view.thresholds.get(view.sources[0], view.thresholds.get("pooled"))
+
+
+def _decisions(view: SiteView) -> dict[str, Any]:
+    """Tables and figures of the test predictions; empty where there are none at hand."""
+    found, unit = view.predictions, unit_of(view.task)
+    if not len(found):
+        return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
+    exclusive = TASKS[view.task].exclusive
+    said = found.said(view.thresholds)
+    rows = class_curves.confusion_rows(found, said)
+    return {
+        "confusion": rows,
+        "confusion_picture": class_curves.confusion_picture(found, said, unit)
+        if exclusive
+        else class_curves.confusion_bars(rows, unit),
+        "roc": class_curves.roc(found, view.thresholds),
+        "pr": class_curves.precision_recall(found, view.thresholds),
+        "chosen": class_curves.at_thresholds(found, view.thresholds, view.classes)
+        if view.thresholds
+        else [],
+    }
+
+
+def _missed(view: SiteView, recordings: Recordings) -> list[tuple[Missed, Drawing | str]]:
+    """The worst mistakes, each with its picture or why there is none."""
+    found = view.predictions
+    if not len(found):
+        return []
+    worst = most_wrong(found, found.said(view.thresholds))
+    return [(m, _picture(m, i, view, recordings)) for i, m in enumerate(worst, start=1)]
+
+
+def _picture(missed: Missed, number: int, view: SiteView, recordings: Recordings) -> Drawing | str:
+    record = recordings.read(missed.source, recording_of(missed.name))
+    if isinstance(record, str):
+        return record
+    unit = recordings.unit(missed.source)
+    return draw(missed, record, f"ecg-{number}", unit, view.synthetic)

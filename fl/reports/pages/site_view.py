@@ -1,0 +1,127 @@
+"""What one hospital may see of a run: its own patients, the model, and nothing of the others.
+
+A hospital's page is made from a `SiteView` alone, so whatever is not put in here cannot be on
+it: no record, patient or count of another site, of the central records or of the federation.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from fl.reports.run_files import CENTRAL, UNSEEN, Predictions, Run
+
+SPLITS = ("train", "val", "test")
+# Settings that say how the model was trained and nothing of who took part.
+TOLD = (
+    *("task", "model", "strategy", "mu", "rounds", "local_epochs", "batch_size", "lr"),
+    *("weight_decay", "imbalance", "augment", "per_recording", "schedule", "optimizer_state"),
+    *("weighting", "averaging", "seed"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteView:
+    """One hospital's share of a run."""
+
+    name: str
+    run_name: str
+    task: str
+    classes: tuple[str, ...]
+    synthetic: bool
+    main: str  # the strategy the run is judged by
+    compared: bool
+    deployed: bool  # a real hospital
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    heartfed: str
+    started: str
+    sources: tuple[str, ...]
+    patients: int
+    n: dict[str, int]  # records by split
+    labels: dict[str, dict[str, int]]  # class -> split -> records that show it
+    excluded: dict[str, dict[str, list[str]]]  # source that no other site has -> reason -> records
+    unattributed: tuple[str, ...]  # sources whose left-out recordings belong to no one site
+    device: dict[str, Any] | None
+    history: list[dict[str, str]]
+    reports: dict[str, dict[str, Any]]  # strategy -> the site's own measures
+    thresholds: dict[str, dict[str, float]] | None  # of the main strategy, for its sources
+    best_round: int | None
+    differences: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    predictions: Predictions  # of the main strategy
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
+    asked = run.config | {"strategy": run.main}
+    used = {k: v for k, v in run.strategies[run.main].items() if k == "lr"}
+    return {name: (asked | used)[name] for name in TOLD if name in asked}
+
+
+def cut(run: Run, site: str) -> SiteView:
+    """The share of the run that belongs to one hospital."""
+    mine = [row for row in run.partition if row["site"] == site]
+    sources = tuple(sorted({row["source"] for row in mine}))
+    main = run.strategies[run.main]
+    alone = _alone(run, site, sources)
+    return SiteView(
+        name=site,
+        run_name=run.folder.resolve().name,
+        task=run.task,
+        classes=run.classes,
+        synthetic=bool(set(run.synthetic) & set(sources)),
+        main=run.main,
+        compared=run.comparison is not None,
+        deployed=run.deployed,
+        settings=_settings(run),
+        versions=dict(run.facts.get("versions", {})),
+        heartfed=str(run.facts.get("heartfed", "")),
+        started=str(run.facts.get("started", "")),
+        sources=sources,
+        patients=len({row["patient"] for row in mine}),
+        n={split: sum(row["split"] == split for row in mine) for split in SPLITS},
+        labels=_labels(mine, run.classes),
+        excluded={
+            entry["source"]: dict(entry["excluded"])
+            for entry in run.facts["data"]
+            if entry["source"] in alone
+        },
+        unattributed=tuple(s for s in sources if s not in alone),
+        device=(run.facts.get("devices") or {}).get(site),
+        history=[row for row in run.history if row["site"] == site],
+        reports={
+            name: result["sites"][site]
+            for name, result in run.strategies.items()
+            if (result.get("sites") or {}).get(site)
+        },
+        thresholds=_thresholds(main.get("thresholds"), sources),
+        best_round=main.get("best_round"),
+        differences=[
+            row
+            for row in (run.comparison or {}).get("differences", [])
+            if row["where"] == f"site:{site}"
+        ],
+        failures=[row for row in run.facts.get("failures", []) if row["site"] == site],
+        predictions=run.predictions.of(run.main, site),
+    )
+
+
+def _alone(run: Run, site: str, sources: tuple[str, ...]) -> set[str]:
+    """Sources that no other hospital has: what was left out of them was no other hospital's."""
+    own = (site, CENTRAL, UNSEEN)
+    others = {row["source"] for row in run.partition if row["site"] not in own}
+    return {source for source in sources if source not in others}
+
+
+def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    counts = Counter((c, row["split"]) for row in rows for c in row["labels"].split("|"))
+    return {c: {split: counts[c, split] for split in SPLITS} for c in classes}
+
+
+def _thresholds(
+    found: dict[str, dict[str, float]] | None, sources: tuple[str, ...]
+) -> dict[str, dict[str, float]] | None:
+    """Those that decide at this site: its sources' own, and the pooled ones behind them."""
+    if not found:
+        return None
+    return {name: row for name, row in found.items() if name in ("pooled", *sources)}

@@ -1,0 +1,202 @@
+"""The items of TRIPOD+AI, and where a run's files answer each, or honestly do not.
+
+Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378, 10.1136/bmj-2023-078378. The wording
+of the items is ours and shortened.
+"""
+
+from dataclasses import dataclass
+
+from fl.reports.run_files import Run
+
+DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "reported", "partly", "not done", "not applicable"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of the checklist."""
+
+    number: str
+    topic: str
+    status: str
+    where: str  # what answers it, or why it is not answered
+    anchor: str = ""  # section of the page
+
+
+def checklist(run: Run) -> list[Item]:
+    """All items, as far as this run answers them."""
+    return [*_head(run), *_data(run), *_model(run), *_openness(), *_results(run), *_discussion(run)]
+
+
+def _head(run: Run) -> list[Item]:
+    compared = run.comparison is not None
+    return [
+        Item("1", "Title: what was developed or evaluated, for whom", DONE, "Title", "answer"),
+        Item("2", "Abstract", DONE, "Question and answer", "answer"),
+        Item(
+            "3a-b",
+            "Healthcare context, intended users, existing models",
+            PARTLY,
+            "Intended use and limits are in the model card; existing models in docs/results.md",
+            "reproduce",
+        ),
+        Item(
+            "3c",
+            "Known health inequalities",
+            NOT_DONE,
+            "No literature on inequalities was reviewed",
+        ),
+        Item(
+            "4",
+            "Objectives",
+            DONE if compared else PARTLY,
+            "Question and answer" + ("" if compared else "; nothing was compared in this run"),
+            "answer",
+        ),
+    ]
+
+
+def _data(run: Run) -> list[Item]:
+    invented = " (synthetic, no patients)" if run.synthetic else ""
+    return [
+        Item("5a", "Sources of data, development and evaluation", DONE, f"Data{invented}", "data"),
+        Item(
+            "5b",
+            "Dates of the data",
+            NOT_DONE,
+            "The public data sets give no dates of admission; see their citations",
+            "data",
+        ),
+        Item("6a", "Setting, number and place of centres", PARTLY, "Data; Partition", "partition"),
+        Item("6b", "Eligibility", DONE, "Exclusions, with the reason of each", "failures"),
+        Item("6c", "Treatments", NOT_APPLICABLE, "The classes describe a recording, no outcome"),
+        Item("7", "Data preparation", DONE, "Model card, section Preprocessing", "reproduce"),
+        Item("8a", "Outcome and how it was assessed", DONE, "Label mapping of each source", "data"),
+        Item(
+            "8b-c",
+            "Outcome assessors, blinding",
+            NOT_DONE,
+            "As far as the data sets' own publications tell",
+            "data",
+        ),
+        Item(
+            "9a-c",
+            "Predictors: choice, definition, assessment",
+            DONE,
+            "The signal of the leads that were recorded; no clinical predictor. Model card",
+            "reproduce",
+        ),
+        Item(
+            "10",
+            "Sample size",
+            PARTLY,
+            "All usable recordings; no calculation was made. Intervals show what they allow",
+            "results",
+        ),
+        Item(
+            "11",
+            "Missing data",
+            DONE,
+            "Missing leads are masked in the input, classes not annotated are masked in the loss "
+            "and in every measure",
+            "data",
+        ),
+    ]
+
+
+def _model(run: Run) -> list[Item]:
+    groups = any(has_subgroups(result.get("central")) for result in run.strategies.values())
+    fairness = "Results by sex and age band" if groups else "This run has no results by sex or age"
+    return [
+        Item("12a", "How the data were used, splits", DONE, "Partition", "partition"),
+        Item("12b", "Handling of predictors", DONE, "Model card, Preprocessing", "reproduce"),
+        Item(
+            "12c",
+            "Type of model, all steps of building it, internal validation",
+            DONE,
+            "Settings; the best round and the thresholds come from validation records",
+            "reproduce",
+        ),
+        Item("12d", "Heterogeneity between clusters", DONE, "Results by site", "results"),
+        Item("12e", "Measures of performance", DONE, "Results; Classes; Calibration", "results"),
+        Item("12f", "Model updating", NOT_DONE, "No model was updated after its evaluation"),
+        Item("12g", "How predictions are calculated", DONE, "Model card; python -m fl.predict"),
+        Item("13", "Class imbalance", DONE, "Settings: imbalance, thresholds", "reproduce"),
+        Item("14", "Fairness", PARTLY if groups else NOT_DONE, fairness, "results"),
+        Item("15", "Model output: probabilities, thresholds", DONE, "Model card", "reproduce"),
+        Item(
+            "16",
+            "Differences between training and evaluation data",
+            DONE if run.config.get("holdout") else PARTLY,
+            "Partition; Unseen source",
+            "unseen",
+        ),
+        Item(
+            "17",
+            "Ethical approval",
+            NOT_APPLICABLE,
+            "Public, de-identified recordings; their own publications name the approvals",
+        ),
+    ]
+
+
+def _openness() -> list[Item]:
+    return [
+        Item("18a", "Funding", NOT_DONE, "None is stated in the run"),
+        Item("18b", "Conflicts of interest", NOT_DONE, "None are stated in the run"),
+        Item("18c", "Protocol", DONE, "docs/protocol.md of the source code", "reproduce"),
+        Item("18d", "Registration", NOT_DONE, "The study is not registered"),
+        Item("18e", "Data sharing", DONE, "Licence and page of each source", "data"),
+        Item("18f", "Code sharing", DONE, "Version, command and checksums", "reproduce"),
+        Item("19", "Patient and public involvement", NOT_DONE, "No patients were involved"),
+    ]
+
+
+def _results(run: Run) -> list[Item]:
+    return [
+        Item("20a", "Flow of participants", DONE, "Data; Partition; Exclusions", "data"),
+        Item(
+            "20b",
+            "Characteristics of participants",
+            PARTLY,
+            "Labels and counts per site; age and sex only as subgroups of the results",
+            "partition",
+        ),
+        Item("20c", "Development against evaluation data", PARTLY, "Partition", "partition"),
+        Item("21", "Participants and events in each analysis", DONE, "Results; Classes", "classes"),
+        Item(
+            "22",
+            "The full model, so that others can use it",
+            DONE,
+            "weights/ with model card; python -m fl.predict",
+            "reproduce",
+        ),
+        Item("23a", "Performance with intervals", DONE, "Results; Comparison", "results"),
+        Item("23b", "Heterogeneity of performance", DONE, "By site, worst, spread", "results"),
+        Item("24", "Results of model updating", NOT_APPLICABLE, "Nothing was updated"),
+    ]
+
+
+def _discussion(run: Run) -> list[Item]:
+    return [
+        Item("25", "Interpretation, with fairness", PARTLY, "Question and answer", "answer"),
+        Item("26", "Limitations", DONE, "Limits", "limits"),
+        Item(
+            "27a",
+            "Handling of poor or missing input",
+            DONE,
+            "Unusable recordings are refused with a reason, missing leads are masked",
+            "failures",
+        ),
+        Item(
+            "27b-c",
+            "Users and their expertise; next steps",
+            PARTLY,
+            "Research software for people who can judge an ECG; no study of users was made",
+            "limits",
+        ),
+    ]
+
+
+def has_subgroups(report: object) -> bool:
+    """Whether a group was measured by sex or age band."""
+    return isinstance(report, dict) and bool(report.get("subgroups"))

@@ -1,0 +1,155 @@
+"""Progress of a run on the terminal: a live view, or plain lines for pipes and log files."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fl.config.run_config import LOCAL, POOLED
+from fl.reports.number_format import number
+from fl.reports.terminal.result_tables import Row
+
+
+class PlainView:
+    """One line per round, and one per failure: for pipes and log files."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console, self.quiet, self.rounds = console, quiet, 0
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
+        self.rounds = rounds
+        if not self.quiet:
+            held = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
+            self.console.print(f"{strategy}: {rounds} rounds; training records {held}")
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        if doing == "failed":
+            self.console.print(f"round {round_number}: {site} is left out: {note}")
+
+    def round(self, row: Row) -> None:
+        if not self.quiet:
+            name = "pooled, " if row["strategy"] == POOLED else ""
+            self.console.print(f"{name}round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+
+    def alone(self, site: str, row: Row, last: bool) -> None:
+        if last and not self.quiet:
+            self.console.print(f"{site} alone, round {row['round']:>3}  {round_text(row)}")
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def round_text(row: Row) -> str:
+    """The figures of one round."""
+    failures = f"  failures {row['failures']}" if row["failures"] else ""
+    return (
+        f"loss {number(row['train_loss'])}  validation: loss {number(row['val_loss'])} "
+        f"macro-F1 {number(row['central_macro_f1'])} "
+        f"macro-AUROC {number(row['central_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
+    )
+
+
+class LiveView(PlainView):
+    """A bar for the rounds and one line per site, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+        self.sites: dict[str, str] = {}
+        self.tasks: dict[str, TaskID] = {}  # bar of each training
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
+        super().training(strategy, rounds, sites)
+        total = rounds * len(sites) if strategy == LOCAL else rounds
+        self.tasks[strategy] = self.bar.add_task(strategy, total=total)
+        # Each site alone and all as one go on at the same time: their lines stay together.
+        kept = self.sites if strategy == POOLED else {}
+        self.sites = kept | {s.site: f"{s.n_train} training records" for s in sites}
+        self.live.start()
+        self._draw()
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        super().site(round_number, site, doing, note)
+        done = {"train": "trained", "val": "validated", "test": "tested"}.get(doing, "failed")
+        self.sites[site] = f"round {round_number}: {done} {note}"
+        self._draw()
+
+    def round(self, row: Row) -> None:
+        super().round(row)
+        if row["strategy"] == POOLED:
+            self.sites[POOLED] = f"round {row['round']}: trained and validated"
+        self.bar.update(self.tasks[row["strategy"]], completed=row["round"])
+        self._draw()
+
+    def alone(self, site: str, row: Row, last: bool) -> None:
+        super().alone(site, row, last)
+        self.sites[site] = f"round {row['round']}: trained and validated, alone"
+        self.bar.advance(self.tasks[LOCAL])
+        self._draw()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self.live.stop()
+
+    def _draw(self) -> None:
+        table = Table.grid(padding=(0, 2))
+        for site, text in sorted(self.sites.items()):
+            table.add_row(site, text)
+        self.live.update(Group(table, self.bar))
+
+
+def make_view(console: Console, quiet: bool) -> PlainView:
+    """Live on a terminal, plain lines elsewhere, nothing but failures when quiet."""
+    if quiet or not console.is_terminal:
+        return PlainView(console, quiet)
+    return LiveView(console)
+
+
+class Steps:
+    """Progress of preprocessing: a bar on a terminal, a line per source elsewhere."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self.console, self.quiet = console, quiet
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self.tasks: dict[str, Any] = {}
+        self.began = time.monotonic()
+
+    def __enter__(self) -> "Steps":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def step(self, source: str, done: int, total: int) -> None:
+        """`done` of `total` records of a source are preprocessed."""
+        if source not in self.tasks:
+            self.tasks[source] = self.bar.add_task(f"preprocessing {source}", total=total)
+        self.bar.update(self.tasks[source], completed=done)
+        if done == total and not self.quiet and not self.console.is_terminal:
+            self.console.print(f"preprocessed {source}: {total} records")

@@ -1,0 +1,1 @@
+"""HeartFed from Python."""

@@ -1,0 +1,79 @@
+"""How much each site's update counts, and weights that only some sites can train."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.messages.payloads import Trained
+from fl.training.state_dict import HEAD, LEAD_ENTRIES, Weights
+from server.aggregation.update_store import overlaid
+
+
+def weighed(replies: Sequence[Trained], weighting: str) -> list[Trained]:
+    """The replies with the say each site is to have: by records, by their root, or the same.
+
+    By records every recording counts alike, and a large hospital decides; evenly every hospital
+    counts alike. Counts are whole numbers, so roots are taken in thousandths.
+    """
+    if weighting == "records":
+        return list(replies)
+    given = []
+    for reply in replies:
+        say = 1000 * (math.sqrt(reply.n_records) if weighting == "root" else 1.0)
+        factor = say / reply.n_records
+        given.append(
+            replace(
+                reply,
+                n_records=round(say),
+                annotated=tuple(round(n * factor) for n in reply.annotated),
+                recorded=tuple(round(n * factor) for n in reply.recorded),
+            )
+        )
+    return given
+
+
+def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
+    """Let weights that only some sites can train be averaged over those sites alone.
+
+    A row of the head learns only where its class is annotated, and a column of the first
+    convolution only where its lead was recorded. Every other site sends them back unchanged,
+    and plain averaging by records would let it hold them back: two hospitals with twelve leads
+    among many with one would never teach the other eleven. Scaling an entry's change by
+    (share of the records that train it) / (share of records) makes the plain average that
+    follows the average by those records, whatever rule builds on that average.
+    """
+    total = sum(r.n_records for r in replies)
+    plain = np.array([r.n_records / total for r in replies])
+    by_class = _factors([r.annotated for r in replies], plain)  # (site, class)
+    by_lead = _factors([r.recorded for r in replies], plain)  # (site, lead)
+    scaled = []
+    for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
+        changed: Weights = {}
+        for name in reply.weights:
+            if name in HEAD:
+                value = reply.weights[name]
+                factor = classes.reshape(-1, *[1] * (value.ndim - 1))
+            elif name.endswith(LEAD_ENTRIES):
+                value = reply.weights[name]
+                factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
+            else:
+                continue
+            if (factor != 1).any():
+                begun = start[name].astype(np.float32)
+                changed[name] = begun + factor * (value.astype(np.float32) - begun)
+        scaled.append(replace(reply, weights=overlaid(reply.weights, changed)))
+    return scaled
+
+
+def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(share of the records that train an entry) / (share of records): (site, entry).
+
+    An entry that nobody trains is averaged plainly.
+    """
+    each = np.array(counts, dtype=np.float64)
+    total = each.sum(axis=0)
+    share = np.where(total > 0, each / np.maximum(total, 1), plain[:, None])
+    return np.asarray(share / plain[:, None], dtype=np.float32)

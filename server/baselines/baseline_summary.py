@@ -1,0 +1,187 @@
+"""A comparison's `local` and `pooled`: all their trainings at once, and what comes of them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fl.config.run_config import LOCAL, POOLED
+from fl.evaluation.metrics import mean_of
+from fl.messages.payloads import Hello
+from fl.training.state_dict import Weights
+from fl.util.errors import FederationError
+from partitions.splits import TEST
+from server.baselines.baselines import Alone
+from server.baselines.concurrent_trainings import run_side_by_side
+from server.engines.ray_workers import n_workers
+from server.rounds.checkpoints import Progress, Row, load_progress
+from server.rounds.final_evaluation import across_sites, mean_group, site_predictions
+from server.rounds.history import write_history
+from server.rounds.model_selection import mean_loss
+from server.rounds.site_requests import Federation
+from server.rounds.training_results import Part, load_part, save_part
+
+
+@dataclass(frozen=True)
+class Together:
+    """The history of several trainings under one name."""
+
+    rounds: list[Row]
+    sites: list[Row]
+
+
+def alone_parts(
+    federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
+) -> list[Part]:
+    """The trainings `local` and `pooled`, from the first weights on or from where they stopped."""
+    folder, config = federation.folder, federation.job.config
+    parts = {name: load_part(folder, name) for name in names}
+    courses: dict[str, list[Alone]] = {}
+
+    def history() -> None:
+        told = [part or together(name, courses[name]) for name, part in parts.items()]
+        write_history(folder, told)
+
+    for name, part in parts.items():
+        courses[name] = [] if part else prepare(federation, name, start, history)
+        if not part:
+            trained = [c.hello for c in courses[name]]
+            federation.listener.training(name, config.rounds, trained)
+    every = [course for some in courses.values() for course in some]
+    width = n_workers(federation.job.config, len(federation.nodes))
+    failed = run_side_by_side(federation.grid, every, width, config.timeout)
+    return [
+        part or save_part(folder, finish(name, courses[name], failed, federation))
+        for name, part in parts.items()
+    ]
+
+
+def prepare(
+    federation: Federation, name: str, start: Weights, history: Callable[[], None]
+) -> list[Alone]:
+    """The trainings of one name: of every site that has training records, or of all as one."""
+    # Plain training: what a strategy has its sites do beside it belongs to the strategy.
+    settings = federation.job.config.for_strategy("fedavg")
+    job = federation.job.model_copy(update={"config": settings, "strategy": name})
+    one = replace(federation, job=job)
+    able = [hello for hello in federation.sites.values() if hello.n_train > 0]
+    if name == POOLED:
+        total = sum(hello.n_train for hello in able)
+        everyone = Hello(site=POOLED, n_train=total, n_val=0, n_test=0)
+        return [_course(one, POOLED, everyone, federation.nodes, start, history)]
+    return [
+        _course(
+            one,
+            f"{LOCAL}-{hello.site}",
+            hello,
+            {hello.site: federation.nodes[hello.site]},
+            start,
+            history,
+        )
+        for hello in able
+    ]
+
+
+def _course(
+    federation: Federation,
+    name: str,
+    hello: Hello,
+    nodes: Mapping[str, int],
+    start: Weights,
+    history: Callable[[], None],
+) -> Alone:
+    progress = load_progress(federation.folder / "checkpoint" / name)
+    return Alone(
+        name=name,
+        federation=federation,
+        hello=hello,
+        nodes=nodes,
+        progress=progress or Progress(weights=start, best_weights=start),
+        history=history,
+        load=hello.n_train,
+    )
+
+
+def finish(
+    name: str, courses: Sequence[Alone], failed: Mapping[str, str], federation: Federation
+) -> Part:
+    """What a comparison keeps of `local` or of `pooled`, once all its trainings are over."""
+    done = [course for course in courses if course.name not in failed]
+    quorum = 1.0 if name == POOLED else federation.job.config.quorum
+    if len(done) < math.ceil(quorum * len(courses)):
+        raise FederationError(" ".join(failed[c.name] for c in courses if c.name in failed))
+    job, told = courses[0].job, together(name, courses)
+    reports = {site: report for course in done for site, report in course.reports.items()}
+    sites = {site: reports.get(site, {}) for site in sorted(federation.sites)}
+    groups = done[0].held[0] if name == POOLED else mean_group([course.held[0] for course in done])
+    return Part(
+        name=name,
+        summary=groups
+        | {"sites": sites}
+        | (_of_one(done[0]) if name == POOLED else _of_each(done))
+        | {"rounds": max(course.progress.round for course in done)}
+        | {"gradient_steps": sum(course.progress.steps for course in courses)}
+        | {"lr": job.config.lr}
+        | across_sites(sites),
+        rounds=told.rounds,
+        sites=told.sites,
+        failures=[failure for course in courses for failure in course.progress.failures],
+        predictions=(done[0].held[1] if name == POOLED else "")
+        + site_predictions(federation.folder, name, sites)
+        + ("" if name == POOLED else "".join(course.held[1] for course in done)),
+    )
+
+
+def _of_one(course: Alone) -> dict[str, Any]:
+    return {"thresholds": course.progress.thresholds, "best_round": course.progress.best_round}
+
+
+def _of_each(courses: Sequence[Alone]) -> dict[str, Any]:
+    """What every site's own model has of its own, by site."""
+    return {
+        "thresholds": None,
+        "best_round": None,
+        "thresholds_by_site": {c.trains: c.progress.thresholds for c in courses},
+        "best_round_by_site": {c.trains: c.progress.best_round for c in courses},
+        "central_by_site": {course.trains: course.held[0]["central"] for course in courses},
+        "unseen_by_site": {course.trains: course.held[0]["unseen"] for course in courses},
+    }
+
+
+def together(name: str, courses: Sequence[Alone]) -> Together:
+    """The history of trainings that go on side by side, as one training's."""
+    rows = [row for course in courses for row in course.progress.rounds]
+    sites = [row for course in courses for row in course.progress.sites]
+    if name == POOLED:
+        return Together(rows, sites)
+    last = max((row["round"] for row in rows), default=0)
+    rounds = [[row for row in rows if row["round"] == number] for number in range(1, last + 1)]
+    return Together(
+        [_one_row(same) for same in rounds],
+        sorted(sites, key=lambda row: (row["split"] == TEST, row["site"], row["round"])),
+    )
+
+
+def _one_row(rows: Sequence[Row]) -> Row:
+    """One line of rounds.csv for a round of several sites that each have a model of their own.
+
+    Losses are means over records, as a federation's are; macro-F1 and macro-AUROC, which cannot
+    be pooled over different models, are means over the sites.
+    """
+    first = rows[0]
+    added = {key: sum(row[key] for row in rows) for key in ("seconds", "participants", "failures")}
+    losses = {
+        f"{split}_loss": mean_loss(
+            [
+                (row[f"{split}_loss"] * row[f"n_{split}"], row[f"n_{split}"])
+                for row in rows
+                if row[f"{split}_loss"] is not None
+            ]
+        )
+        for split in ("train", "val")
+    }
+    means = {
+        key: mean_of([row[key] for row in rows])
+        for key in ("central_macro_f1", "central_macro_auroc")
+    }
+    return {"strategy": first["strategy"], "round": first["round"], **added, **losses, **means}

@@ -1,0 +1,182 @@
+"""Trainings that meet no other: every site by itself, and all records as if in one hospital.
+
+They go through the same visits as a federation's rounds (`clients/`), on the same schedule, and
+choose their best round and thresholds by the same rule from validation alone.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flwr.app import Message
+
+from fl.config.run_config import POOLED
+from fl.messages.flower_arrays import pack
+from fl.messages.flower_codec import evaluate_request, read_evaluated, read_trained, train_request
+from fl.messages.job import Job
+from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.training.state_dict import Weights
+from fl.util.errors import FederationError
+from partitions.splits import TEST, VAL
+from server.baselines.concurrent_trainings import Answers, Requests, Steps
+from server.rounds.checkpoints import Progress, Row, save_progress, save_trained
+from server.rounds.final_evaluation import measure_held, tested_row
+from server.rounds.model_selection import mean_loss, measure
+from server.rounds.reply_validation import (
+    refuse_bad_counts,
+    refuse_bad_report,
+    refuse_bad_tally,
+    refuse_bad_weights,
+)
+from server.rounds.round_loop import stalled
+from server.rounds.site_requests import Federation
+
+Reply = TypeVar("Reply")
+Ask = Callable[[int], Message]
+ATTEMPTS = 2  # a worker that died has been replaced by then
+
+
+@dataclass(kw_only=True)
+class Alone:
+    """One such training: who trains, whose records measure it, and how far it is."""
+
+    name: str  # of its weights and checkpoints: pooled, local-site-1
+    federation: Federation  # its job is that of `local` or `pooled`
+    hello: Hello  # of who trains
+    nodes: Mapping[str, int]  # sites whose validation and test records measure it
+    progress: Progress
+    history: Callable[[], None]  # writes the tables anew
+    load: float  # records per round; what a round has really seen, once one is over
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # test, by site
+    held: tuple[dict[str, Any], str] = field(default_factory=lambda: ({}, ""))
+
+    @property
+    def trains(self) -> str:
+        """Name of who trains."""
+        return self.hello.site
+
+    @property
+    def job(self) -> Job:
+        return self.federation.job
+
+    def left(self) -> float:
+        """Records left to see."""
+        return (self.job.config.rounds - self.progress.round) * self.load
+
+    def steps(self) -> Steps:
+        """All rounds that are left, then test."""
+        config, progress = self.job.config, self.progress
+        while progress.round < config.rounds and not stalled(config, progress):
+            yield from self._round(progress.round + 1)
+        kinds = ("best", "last") if self.trains == POOLED else ("best",)
+        save_trained(self.federation.folder, self.job, self.name, progress, kinds)
+        evaluated, _ = yield from self._evaluate(progress.best_weights, progress.best_round, TEST)
+        self.reports = {e.site: e.report for e in evaluated}
+        label = self.job.strategy
+        progress.sites += [tested_row(label, progress.best_round, e) for e in evaluated]
+        self.held = measure_held(self.job, self.name, progress.best_weights, progress.thresholds)
+
+    def _round(self, number: int) -> Steps:
+        progress = self.progress
+        arrays = pack(progress.weights)
+        (trained,), seconds = yield from self._ask(
+            number,
+            "train",
+            # Any node can act for all sites: in a simulation each sees the whole cache.
+            {self.trains: min(self.nodes.values())},
+            lambda node: train_request(self.job, arrays, node, number),
+            self._read_trained,
+        )
+        progress.weights = dict(trained.weights)
+        evaluated, more = yield from self._evaluate(progress.weights, number, VAL)
+        progress.round, progress.steps = number, progress.steps + trained.steps
+        self.load = trained.n_seen
+        row = measure(self.federation.task, self.job.strategy, progress, evaluated)
+        row |= {
+            "seconds": round(seconds + more, 3),
+            "participants": 1,
+            "failures": sum(f["round"] == number for f in progress.failures),
+            "train_loss": mean_loss([(trained.loss_sum, trained.n_seen)]),
+            "n_train": trained.n_seen,
+            "n_val": sum(e.n_records for e in evaluated),
+        }
+        progress.rounds.append(row)
+        save_progress(self.federation.folder / "checkpoint" / self.name, progress)
+        self.history()
+        self._tell(row)
+
+    def _tell(self, row: Row) -> None:
+        listener, config = self.federation.listener, self.job.config
+        if self.trains == POOLED:
+            listener.round(row)
+        else:
+            last = row["round"] == config.rounds or stalled(config, self.progress)
+            listener.alone(self.trains, row, last)
+
+    def _evaluate(
+        self, weights: Weights, number: int, split: str
+    ) -> Generator[Requests, Answers, tuple[list[Evaluated], float]]:
+        arrays = pack(weights)
+        thresholds = self.progress.thresholds if split == TEST else None
+        return (
+            yield from self._ask(
+                number,
+                split,
+                self.nodes,
+                lambda node: evaluate_request(self.job, arrays, node, number, split, thresholds),
+                self._read_evaluated,
+            )
+        )
+
+    def _ask(
+        self,
+        number: int,
+        doing: str,
+        nodes: Mapping[str, int],
+        request: Ask,
+        read: Callable[[Message, str], Reply],
+    ) -> Generator[Requests, Answers, tuple[list[Reply], float]]:
+        """Answers in order of name, and their seconds. Who fails is named and asked once more."""
+        found: dict[str, Reply] = {}
+        total = 0.0
+        for _ in range(ATTEMPTS):
+            left = {node: name for name, node in nodes.items() if name not in found}
+            answers = yield [request(node) for node in left]
+            total += math.fsum(seconds for _, seconds in answers)
+            failed = {}
+            for reply, _ in answers:
+                name = left[reply.metadata.src_node_id]
+                try:
+                    found[name] = read(reply, name)
+                except (KeyError, ValueError, TypeError) as error:
+                    failed[name] = f"{doing}: {error}"
+            for name, reason in sorted(failed.items()):
+                self._fail(number, name, reason)
+            if not failed:
+                return [found[name] for name in sorted(found)], total
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(failed.items()))
+        raise FederationError(f"Round {number} of {self.name}, asked twice. {reasons}")
+
+    def _fail(self, number: int, name: str, reason: str) -> None:
+        self.progress.failures.append({"round": number, "site": name, "reason": reason})
+        self.federation.listener.site(number, name, "failed", f"{self.job.strategy}: {reason}")
+
+    def _read_trained(self, reply: Message, name: str) -> Trained:
+        _refuse_error(reply)
+        trained = read_trained(reply)
+        refuse_bad_weights(trained.weights, self.progress.weights)
+        refuse_bad_counts(trained, name, self.federation.task)
+        return trained
+
+    def _read_evaluated(self, reply: Message, name: str) -> Evaluated:
+        _refuse_error(reply)
+        evaluated = read_evaluated(reply)
+        refuse_bad_tally(evaluated, len(self.federation.task.classes))
+        refuse_bad_report(evaluated.report)
+        return evaluated
+
+
+def _refuse_error(reply: Message) -> None:
+    if reply.has_error():
+        raise ValueError(reply.error.reason or "failed")

@@ -1,0 +1,161 @@
+"""The coordinator's folder: its certificate authority, its settings, the sites it knows."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import fl
+from fl.util.atomic_io import write_whole
+from fl.util.errors import ConfigError
+from server.deploy.certificates import make_authority, make_server_certificate
+
+FEDERATION = "HEARTFED_FEDERATION"  # environment of the SuperLink: the federation's folder
+PROGRESS = "progress.jsonl"  # in the run directory: what happens, for whoever watches
+CONNECTION = "heartfed"  # name of the connection in Flower's configuration
+LICENCE = "HeartFed is licensed under the Apache License 2.0 (SPDX: Apache-2.0).\n"
+APP = """\
+# What `flwr run` hands to Flower. The programme itself is the one installed at each place.
+[project]
+name = "heartfed"
+version = "{version}"
+description = "HeartFed, as installed at the coordinator and at every site"
+license = {{ file = "LICENSE" }}
+dependencies = ["flwr>=1.41,<1.43"]
+
+[tool.flwr.app]
+publisher = "heartfed"
+fab-format-version = 1
+flwr-version-target = "1.41.0"
+
+[tool.flwr.app.components]
+serverapp = "server.deploy.server_app:app"
+clientapp = "clients.app:app"
+
+[tool.flwr.app.config]
+job = ""
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """federation.toml."""
+
+    name: str
+    task: str
+    hosts: tuple[str, ...]  # names and addresses of the coordinator; sites use the first
+    listen: str  # address that the gate listens on
+    port: int  # of the gate
+    superlink_port: int  # of the SuperLink, on loopback
+
+    @property
+    def address(self) -> str:
+        """Where sites find the coordinator."""
+        return f"{self.hosts[0]}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A federation's folder at the coordinator."""
+
+    path: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.path / "ca.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.path / "ca.key"
+
+    @property
+    def certificate(self) -> Path:
+        return self.path / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.path / "server.key"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "superlink.db"
+
+    @property
+    def flower_home(self) -> Path:
+        return self.path / "flwr"
+
+    @property
+    def app(self) -> Path:
+        return self.path / "heartfed"
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
+
+    def invitation(self, site: str) -> Path:
+        return self.path / "invitations" / f"{site}.toml"
+
+    def settings(self) -> Settings:
+        """`ConfigError` if this is no federation's folder."""
+        try:
+            found = tomllib.loads((self.path / "federation.toml").read_text())
+            return Settings(**(found | {"hosts": tuple(found["hosts"])}))
+        except (OSError, KeyError, TypeError, ValueError):
+            known = ", ".join(field.name for field in fields(Settings))
+            raise ConfigError(
+                f"{self.path}: is no federation's folder (federation.toml with {known}). Make one "
+                f"with `python -m server.deploy init {self.path} --host HOST`."
+            ) from None
+
+    def sites(self) -> dict[str, dict[str, Any]]:
+        """What is known of each site: node, when approved, when revoked."""
+        found = sorted((self.path / "sites").glob("*.json"))
+        return {path.stem: json.loads(path.read_text()) for path in found}
+
+    def approved(self) -> dict[str, int]:
+        """Site -> node, of those that may take part."""
+        return {s: int(f["node"]) for s, f in self.sites().items() if not f["revoked"]}
+
+    def note_site(self, site: str, **facts: Any) -> None:
+        """Remember facts of a site, in a file of its own: two may be approved at once."""
+        known = self.sites().get(site, {})
+        path = self.path / "sites" / f"{site}.json"
+        write_whole(path, json.dumps(known | facts, indent=1).encode())
+
+
+def make(path: Path, settings: Settings) -> Folder:
+    """A new federation's folder; private keys are readable by their owner alone."""
+    folder = Folder(path.absolute())
+    try:
+        folder.path.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be made ({error.strerror}). Name a folder that is not there yet."
+        ) from None
+    for part in ("invitations", "sites", "jobs", "logs", "flwr", "heartfed"):
+        (folder.path / part).mkdir(mode=0o700)
+    items = [f"{k} = {json.dumps(v)}" for k, v in asdict(settings).items()]
+    write_whole(folder.path / "federation.toml", ("\n".join(items) + "\n").encode())
+    make_authority(folder.ca, folder.ca_key, settings.name)
+    make_certificate(folder)
+    write_connection(folder)
+    (folder.app / "pyproject.toml").write_text(APP.format(version=fl.__version__))
+    (folder.app / "LICENSE").write_text(LICENCE)
+    return folder
+
+
+def make_certificate(folder: Folder) -> None:
+    """A new server certificate from the federation's authority; sites need nothing new."""
+    hosts = folder.settings().hosts
+    make_server_certificate(folder.ca, folder.ca_key, folder.certificate, folder.key, hosts)
+
+
+def write_connection(folder: Folder) -> None:
+    """Flower's own configuration, with the one connection to this SuperLink."""
+    text = (
+        f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
+        f'address = "127.0.0.1:{folder.settings().superlink_port}"\n'
+        f"root-certificates = {json.dumps(str(folder.ca))}\n"
+    )
+    write_whole(folder.flower_home / "config.toml", text.encode())

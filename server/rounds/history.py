@@ -1,0 +1,44 @@
+"""rounds.csv and sites.csv: the run's history as other tools read it."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from fl.util.atomic_io import write_whole
+from server.rounds.checkpoints import Row
+from server.rounds.site_requests import History
+
+ROUNDS = (
+    "strategy",
+    "round",
+    "seconds",
+    "participants",
+    "failures",
+    "train_loss",
+    "val_loss",
+    "central_macro_f1",
+    "central_macro_auroc",
+)
+SITES = ("strategy", "round", "site", "split", "n_records", "loss", "macro_f1", "macro_auroc")
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write a table whole or not at all; what could not be measured is "n/a"."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row[c]) for c in columns] for row in rows])
+    write_whole(path, text.getvalue().encode())
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return "n/a"
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def write_history(folder: Path, trainings: Sequence[History]) -> None:
+    """Write rounds.csv and sites.csv."""
+    write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
+    write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])

@@ -1,0 +1,61 @@
+"""What a site sends is checked before it touches anything: `ValueError` says what is wrong."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.ecg.tasks import Task
+from fl.evaluation.score_histograms import empty_tally
+from fl.messages.payloads import Evaluated, Trained
+from fl.training.state_dict import Weights
+
+
+def refuse_bad_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> None:
+    """`ValueError` unless names and shapes agree and every number is finite."""
+    if weights.keys() != like.keys():
+        odd = sorted(weights.keys() ^ like.keys())
+        raise ValueError(f"entries differ from the model's ({odd[0]}, ...)")
+    for name, value in weights.items():
+        if value.shape != like[name].shape:
+            raise ValueError(f"{name} has shape {value.shape}, not {like[name].shape}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def refuse_bad_counts(trained: Trained, site: str, task: Task) -> None:
+    """`ValueError` unless the update can be weighed against the others'."""
+    if trained.site != site:
+        raise ValueError(f"it calls itself {trained.site!r}")
+    if trained.n_records <= 0:
+        raise ValueError("it trained on no record")
+    for name, wanted in (("annotated", len(task.classes)), ("recorded", task.leads)):
+        counts = getattr(trained, name)
+        if len(counts) != wanted or min(counts) < 0:
+            raise ValueError(f"{name} is {counts}, not {wanted} counts")
+    if not math.isfinite(trained.loss_sum):
+        raise ValueError("its loss is NaN or infinite")
+
+
+def refuse_bad_tally(evaluated: Evaluated, classes: int) -> None:
+    """`ValueError` unless the counts can be added to the others'."""
+    like = empty_tally(classes)
+    for name, counts in vars(evaluated.tally).items():
+        if counts.shape != getattr(like, name).shape or (counts < 0).any():
+            raise ValueError(f"its counts are not those of {classes} classes ({name})")
+    if not math.isfinite(evaluated.loss_sum):
+        raise ValueError("its loss is NaN or infinite")
+
+
+def refuse_bad_report(report: dict[str, Any]) -> None:
+    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
+    if not report:
+        return
+    for name in ("macro_f1", "macro_auroc"):
+        value = report[name]["value"]
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"its {name} is {value}")
+    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
+        raise ValueError("its report does not name its classes")

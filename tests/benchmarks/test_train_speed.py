@@ -1,0 +1,40 @@
+"""The speed benchmark's plain model is the default model: same logits, same gradients."""
+
+import numpy as np
+import torch
+
+from benchmarks.speed.plain_training import PlainResLSTM, loss_of, records_of, train
+from fl.ecg.tasks import RHYTHM
+from fl.models import build_network
+from fl.training.losses import task_loss
+
+
+def both():
+    """The default network and the plain one with the same weights, dropout off."""
+    torch.manual_seed(0)
+    network, plain = build_network("reslstm_temporalse", RHYTHM), PlainResLSTM()
+    plain.load_state_dict(network.state_dict())
+    network.dropout.p = plain.dropout.p = 0.0
+    return network.train(), plain.train()
+
+
+def test_the_default_model_is_the_plain_one(cohort):
+    network, plain = both()
+    rows = np.array([3, 40, 130, 170])  # twelve leads and two
+    batch = cohort.batch(rows, np.zeros(4, dtype=np.int64))
+    ours = network(batch.signal, batch.lead_mask, batch.features)
+    theirs = plain(batch.signal, batch.lead_mask)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)
+    one, other = task_loss(RHYTHM, ours, batch.labels), loss_of(theirs, batch.labels)
+    torch.testing.assert_close(one, other)
+    one.backward()
+    other.backward()
+    expected = dict(plain.named_parameters())
+    for name, weights in network.named_parameters():
+        torch.testing.assert_close(weights.grad, expected[name].grad, rtol=1e-3, atol=2e-6)
+
+
+def test_the_plain_training_trains(few):
+    _, plain = both()
+    losses = [train(plain, records_of(few), 8, 3e-3) for _ in range(4)]
+    assert losses[-1] < losses[0]

@@ -1,0 +1,162 @@
+"""A hospital splits its own patients as the simulation would, and keeps what is its own."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+from flwr.app.user_config import UserConfig
+from flwr.common.config import parse_config_args
+from support.federations import copy_folder, part_of, write_folder
+
+import fl
+from clients.app import app
+from clients.deploy import deployed_site
+from clients.deploy.site_settings import Hospital, is_hospital
+from fl.data.cohort import Cohort
+from fl.data.example_cache import prepare
+from fl.datasets.own_folder import parse_source
+from fl.ecg.tasks import RHYTHM
+from fl.messages.flower_arrays import folded, pack, unfolded
+from fl.messages.flower_codec import evaluate_request, query, read_evaluated
+from fl.messages.job import Job
+from fl.privacy.egress_policy import REASONS
+from fl.util.errors import ConfigError, DataError
+from partitions.dealing import deal
+from partitions.partition import read_partition, write_partition
+from partitions.splits import TEST
+from server.app import initial_weights
+from server.engines.in_process import LocalGrid
+
+
+@pytest.fixture(scope="module")
+def dealt(tmp_path_factory, cache_dir):
+    """A folder dealt to two sites by the simulation, and the part of the first by itself."""
+    base = tmp_path_factory.mktemp("dealt")
+    write_folder(base / "whole", [f"S{n:05d}" for n in range(1, 41)])
+    whole = Cohort.open(
+        RHYTHM, [prepare(parse_source(f"own={base / 'whole'}"), base, RHYTHM, cache_dir)]
+    )
+    partition = deal(whole, {"own": 2}, "patients", 1.0, 3)
+    write_partition(base / "partition.csv", whole, partition)
+    copy_folder(base / "whole", base / "part", part_of(base / "partition.csv", "site-1"))
+    return base, whole, partition
+
+
+@pytest.fixture
+def own(dealt, tmp_path, cache_dir):
+    base, _, _ = dealt
+    return Hospital(
+        site="site-1",
+        data_dir=str(base),
+        folder=str(tmp_path),
+        sources=f"own={base / 'part'}",
+        cache_dir=str(cache_dir),
+        fewest=1,
+    )
+
+
+def job(**changed):
+    config = {"seed": 3, "model": "resnet1d", "rounds": 1, "local_epochs": 1, "batch_size": 4}
+    given = {"strategy": "fedavg", "run": "r-1", "version": fl.__version__} | changed
+    return Job(config=config, **given)
+
+
+def test_a_hospital_alone_gets_the_split_that_the_simulation_gave_it(dealt, own):
+    _, whole, partition = dealt
+    site = deployed_site.open_site(job(), own)
+    for split, cohort in site.splits.items():
+        expected = whole.take(partition.rows("site-1", split))
+        assert len(cohort)
+        assert cohort.names.tolist() == expected.names.tolist()
+
+
+def test_another_seed_is_another_split(own):
+    one, two = (deployed_site.own_partition(own, seed).split.tolist() for seed in (3, 4))
+    assert one != two
+
+
+def test_the_split_is_written_where_it_stays(own, tmp_path):
+    deployed_site.open_site(job(), own)
+    found = read_partition(
+        tmp_path / "runs" / "r-1" / "partition.csv", deployed_site.own_cohort(own)
+    )
+    assert set(found.site.tolist()) == {"site-1"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [({"version": "0.0"}, ConfigError), ({"run": "../x"}, ConfigError)],
+)
+def test_a_run_that_does_not_fit_is_refused(own, changed, error):
+    with pytest.raises(error):
+        deployed_site.open_site(job(**changed), own)
+
+
+def test_a_run_of_another_task_is_refused(own):
+    with pytest.raises(ConfigError, match="task"):
+        deployed_site.open_site(job(), replace(own, task="beat"))
+
+
+def test_too_few_records_are_refused(own):
+    with pytest.raises(DataError, match="fewer than --min-count 100"):
+        deployed_site.own_partition(replace(own, fewest=100), 3)
+
+
+def test_a_hospital_comes_out_of_flowers_node_config_as_it_went_in(own):
+    assert Hospital.from_node(parse_config_args([own.node_config()])) == own
+
+
+@pytest.mark.parametrize("field", [{"site": "a b"}, {"data_dir": "it's"}, {"folder": 'a"b'}])
+def test_what_flowers_node_config_cannot_carry_is_refused(own, field):
+    with pytest.raises(ConfigError):
+        replace(own, **field)
+
+
+def context(own):
+    config = UserConfig(parse_config_args([own.node_config()]))
+    assert is_hospital(config)
+    return Context(
+        run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config=UserConfig()
+    )
+
+
+def visit(own, message):
+    LocalGrid(app, 1)
+    return app(folded(message), context(own))
+
+
+def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
+    LocalGrid(app, 1)
+    start = initial_weights(job())
+    thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
+    ask = evaluate_request(job(), pack(start), 7, 1, TEST, thresholds)
+    evaluated = read_evaluated(unfolded(visit(own, ask)))
+    assert "subgroups" not in evaluated.report
+    folder = tmp_path / "runs" / "r-1"
+    result = json.loads((folder / "summary.json").read_text())["strategies"]["fedavg"]
+    assert result["sites"]["site-1"]["n_records"] == evaluated.n_records
+    lines = (folder / "predictions.csv").read_text().splitlines()
+    assert len(lines) == 1 + evaluated.n_records
+    for page in ("index.html", "sites/site-1.html"):
+        assert (folder / "report" / page).stat().st_size > 0
+
+
+def test_a_split_too_small_is_not_told_of(own):
+    LocalGrid(app, 1)
+    few = replace(own, fewest=6)
+    ask = evaluate_request(job(), pack(initial_weights(job())), 7, 1, "val")
+    evaluated = read_evaluated(unfolded(visit(few, ask)))
+    assert (evaluated.n_records, evaluated.loss_sum) == (0, 0.0)
+    assert not any(counts.any() for counts in vars(evaluated.tally).values())
+
+
+def test_why_a_visit_failed_is_told_in_general_words_only(own, caplog):
+    LocalGrid(app, 1)
+    reply = visit(own, query(job(version="0.0"), 7))
+    assert reply.error.reason == REASONS["version"]
+    odd = evaluate_request(job(), pack({"x": np.ones(2)}), 7, 1, "val")
+    reply = visit(own, odd)
+    assert reply.error.reason == REASONS["failed"]
+    assert "a visit failed" in caplog.text

@@ -1,0 +1,302 @@
+"""The command from end to end: what it writes, what it says, and how it answers mistakes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.recomputed import assert_recomputed, facts, table
+
+import run_sim
+from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
+
+ROOT = Path(__file__).parents[2]
+CLASSES = {"rhythm": RHYTHM_CLASSES, "beat": BEAT_CLASSES}
+QUICK = [
+    *("--data", "synthetic", "--synthetic-records", "60", "--clients", "3", "--rounds", "2"),
+    *("--model", "resnet1d", "--engine", "local", "--partition", "patients", "--workers", "1"),
+    "--no-pages",
+]
+FILES = {
+    *("run.json", "partition.csv", "rounds.csv", "sites.csv", "summary.json", "predictions.csv"),
+    "partition.svg",
+    *("weights/fedavg-best.safetensors", "weights/fedavg-last.safetensors"),
+}
+COLUMNS = {
+    "partition.csv": "source,record,patient,site,split,labels",
+    "rounds.csv": "strategy,round,seconds,participants,failures,train_loss,val_loss,"
+    "central_macro_f1,central_macro_auroc",
+    "sites.csv": "strategy,round,site,split,n_records,loss,macro_f1,macro_auroc",
+}
+RUNS = {
+    "rhythm": [],
+    "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1"],
+    "holdout": ["--holdout", "synthetic-2lead", "--quiet"],
+    "skew": ["--skew", "noise,gain,leads,rate", "--holdout", "site-2", "--rounds", "1"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Each run's folder, made when it is first asked for."""
+    out, made = tmp_path_factory.mktemp("runs"), {}
+
+    def folder(name):
+        if name not in made:
+            made[name] = out / name
+            assert run_sim.main([*QUICK, *RUNS[name], "--out", str(out), "--name", name]) == 0
+        return made[name]
+
+    return folder
+
+
+def header(path):
+    return path.read_text().splitlines()[0].split(",")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name):
+    folder = runs(name)
+    summary, rows = facts(folder / "summary.json"), table(folder / "predictions.csv")
+    result, classes = summary["strategies"]["fedavg"], summary["classes"]
+    thresholds = result["thresholds"]
+    assert classes == list(CLASSES[summary["task"]])
+    assert (thresholds is None) == (summary["task"] == "beat")
+    groups = {"central": result["central"], "unseen": result["unseen"]} | result["sites"]
+    measured = {site: found for site, found in groups.items() if found}
+    assert {row["site"] for row in rows} == set(measured)
+    for site, found in measured.items():
+        mine = [row for row in rows if row["site"] == site]
+        assert_recomputed(found, mine, classes, thresholds)
+    for source, found in result["central_by_source"].items():
+        mine = [r for r in rows if r["site"] == "central" and r["source"] == source]
+        assert_recomputed(found, mine, classes, thresholds)
+    f1 = {s: r["macro_f1"]["value"] for s, r in result["sites"].items() if r}
+    f1 = {site: value for site, value in f1.items() if value is not None}
+    assert result["worst_site"]["macro_f1"] == min(f1.values())
+    assert result["site_mean"]["macro_f1"] == pytest.approx(np.mean(list(f1.values())))
+    assert result["spread"]["macro_f1_sd"] == pytest.approx(np.std(list(f1.values())))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_run_directory_is_as_agreed(runs, name):
+    folder = runs(name)
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert {f for f in files if not f.startswith("checkpoint/")} == FILES
+    for name, columns in COLUMNS.items():
+        assert ",".join(header(folder / name)) == columns
+    classes = facts(folder / "summary.json")["classes"]
+    assert header(folder / "predictions.csv") == [
+        *("strategy", "source", "record", "patient", "site", "split"),
+        *(f"y_{c}" for c in classes),
+        *(f"p_{c}" for c in classes),
+    ]
+    for file in FILES - {f for f in FILES if f.startswith("weights/")}:
+        assert "nan" not in (folder / file).read_text().lower()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_predictions_are_of_the_test_records_of_the_partition_and_of_no_other(runs, name):
+    folder = runs(name)
+    expected = {
+        (r["source"], r["record"], r["patient"], r["site"])
+        for r in table(folder / "partition.csv")
+        if r["split"] == "test"
+    }
+    rows = table(folder / "predictions.csv")
+    assert {(r["source"], r["record"], r["patient"], r["site"]) for r in rows} == expected
+    assert len(rows) == len(expected)
+
+
+def test_rounds_and_sites_are_all_there(runs):
+    folder = runs("rhythm")
+    rounds, sites = table(folder / "rounds.csv"), table(folder / "sites.csv")
+    assert [row["round"] for row in rounds] == ["1", "2"]
+    assert {(row["participants"], row["failures"]) for row in rounds} == {("3", "0")}
+    assert sum(row["split"] == "val" for row in sites) == 6
+    assert sum(row["split"] == "test" for row in sites) == 3
+
+
+def test_run_json_says_what_was_run(runs):
+    told = facts(runs("rhythm") / "run.json")
+    assert told["status"] == "completed"
+    assert told["config"]["clients"] == 3
+    assert told["config"]["model"] == "resnet1d"
+    assert {"flwr", "ray", "torch", "python"} <= told["versions"].keys()
+    assert {d["source"]: d["recordings"] for d in told["data"]} == {
+        "synthetic": 60,
+        "synthetic-2lead": 30,
+    }
+    assert told["failures"] == []
+
+
+def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
+    folder = runs("holdout")
+    result = facts(folder / "summary.json")["strategies"]["fedavg"]
+    assert result["unseen"]["n_records"] == 30
+    rows = [r for r in table(folder / "partition.csv") if r["source"] == "synthetic-2lead"]
+    assert {(r["site"], r["split"]) for r in rows} == {("unseen", "test")}
+    assert set(result["thresholds"]) == {"pooled", "synthetic"}
+
+
+def test_a_site_held_out_is_unseen_and_every_other_has_a_device_of_its_own(runs):
+    told = facts(runs("skew") / "run.json")
+    assert told["devices"].keys() == {"site-1", "site-3"}
+    assert 0 < told["non_iid"] < 1
+    assert {row["site"] for row in table(runs("skew") / "sites.csv")} == {"site-1", "site-3"}
+    unseen = facts(runs("skew") / "summary.json")["strategies"]["fedavg"]["unseen"]
+    assert unseen["n_records"] > 0
+
+
+def test_a_saved_partition_gives_the_same_run_again(runs, tmp_path):
+    folder = runs("rhythm")
+    given = ["--partition", f"file:{folder / 'partition.csv'}", "--out", str(tmp_path)]
+    assert run_sim.main([*QUICK, *given, "--name", "again"]) == 0
+    for file in ("partition.csv", "partition.svg", "weights/fedavg-last.safetensors"):
+        assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_synthetic_data_is_called_so_everywhere(runs, tmp_path, capsys):
+    folder = runs("rhythm")
+    assert facts(folder / "summary.json")["synthetic"] is True
+    assert facts(folder / "run.json")["synthetic"] == ["synthetic", "synthetic-2lead"]
+    arguments = [*QUICK, "--rounds", "1", "--quiet", "--out", str(tmp_path)]
+    assert run_sim.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert said.index("SYNTHETIC DATA") < said.index("AUROC") < said.rindex("SYNTHETIC DATA")
+
+
+def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
+    arguments = [*QUICK, "--engine", "flower", "--out", str(tmp_path), "--name", "run"]
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    file = "weights/fedavg-last.safetensors"
+    assert (tmp_path / "run" / file).read_bytes() == (runs("rhythm") / file).read_bytes()
+
+
+def test_workers_give_the_same_weights_under_skew(runs, tmp_path):
+    arguments = [*QUICK, *RUNS["skew"], "--engine", "ray", "--out", str(tmp_path), "--name", "run"]
+    done = command(*arguments, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    file = "weights/fedavg-last.safetensors"
+    assert (tmp_path / "run" / file).read_bytes() == (runs("skew") / file).read_bytes()
+
+
+def test_the_file_gives_defaults_and_a_flag_wins(tmp_path):
+    (tmp_path / "run.toml").write_text("clients = 4\nrounds = 9\nlocal-epochs = 2\n")
+    config, _ = run_sim.settings(["--config", str(tmp_path / "run.toml"), "--rounds", "3"])
+    assert (config.clients, config.rounds, config.local_epochs) == (4, 3, 2)
+
+
+def command(*arguments):
+    """The command as a user runs it; its workers end with it, even when it hangs."""
+    process = subprocess.Popen(
+        [sys.executable, "run_sim.py", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(arguments, process.returncode, *said)
+
+
+MISTAKES = {
+    "model": (["--model", "nope"], "--model is 'nope'. Known:"),
+    "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known:"),
+    "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
+    "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
+    "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),
+    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Known: "),
+    "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
+    "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
+    "sites": (["--clients", "80"], "need at least as many patients"),
+    "one site": (["--clients", "1"], "every source needs a site of its own"),
+    "source": (["--sources", "nope"], "--sources names 'nope'"),
+    "no source": (
+        ["--data", "auto", "--data-dir", "{empty}", "--sources", "mitdb"],
+        "mitdb: not found in {empty}",
+    ),
+    "out is a file": (["--out", "{file}"], "--out: {file}"),
+    "out": (["--out", "/proc/nope"], "--out: /proc/nope"),
+    "cache": (["--cache-dir", "/proc/nope"], "--cache-dir: /proc/nope"),
+    "cluster": (["--engine", "ray", "--ray-address", "nope"], "--ray-address is 'nope'. Accepted"),
+    "no cluster": (
+        ["--engine", "ray", "--ray-address", "127.0.0.1:1"],
+        "--ray-address 127.0.0.1:1: nothing answers there (Connection refused)",
+    ),
+    "cluster engine": (
+        ["--ray-address", "auto"],
+        "--ray-address is 'auto', but --engine is 'local'",
+    ),
+    "compare": (["--compare", "fedavg,nope"], "--compare is 'nope'. Known: fedadagrad"),
+    "compare what is always there": (["--compare", "local"], "--compare is 'local'. Known: "),
+    "seeds": (["--seeds", "0,x"], "--seeds is '0,x'"),
+    "seed and seeds": (["--seed", "1", "--seeds", "0,1"], "--seed is 1 and --seeds is 0,1: give"),
+    "resume": (["--resume", "runs/x"], "--resume: "),
+    "toml": (["--config", "{file}"], "not valid TOML"),
+    "toml key": (["--config", "{key}"], "unknown key ruonds"),
+    "no toml": (["--config", "{empty}/none.toml"], "cannot be read"),
+}
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """Put the test's own paths where an argument says so."""
+    paths = {name: tmp_path / name for name in ("empty", "file", "key")}
+    paths["empty"].mkdir()
+    paths["file"].write_text("not TOML")
+    paths["key"].write_text("ruonds = 3")
+    return lambda text: text.format(**paths)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_in_one_line_on_stderr(tmp_path, capsys, filled, name):
+    arguments, wanted = MISTAKES[name]
+    given = [*QUICK, "--quiet", "--out", str(tmp_path / "runs"), *map(filled, arguments)]
+    assert run_sim.main(given) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("run_sim.py: error: ")
+    assert filled(wanted) in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--task", "nope"], ["--nope"], ["--engine", "spark"]])
+def test_a_flag_that_is_not_known_exits_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as end:
+        run_sim.main(arguments)
+    assert end.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err
+
+
+def test_the_process_exits_with_2_and_no_traceback():
+    done = command("--model", "nope")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("run_sim.py: error: --model is 'nope'")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_taken_is_refused_and_nothing_is_overwritten(runs, capsys):
+    folder = runs("rhythm")
+    before = (folder / "run.json").read_text()
+    assert run_sim.main([*QUICK, "--out", str(folder.parent), "--name", folder.name]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert (folder / "run.json").read_text() == before
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_sim.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for flag in ("--clients", "--task", "--holdout", "--config", "--out", "--local-epochs"):
+        assert flag in said

@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+from support.small_records import challenge, holter, ptbxl, waves, write
+
+from fl.datasets import DATASETS
+from fl.datasets.__main__ import main
+from fl.datasets.data_report import check
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two good records, a copy in another source, a broken one, a Holter, one without a class."""
+    signal = waves(12, 4000, seed=1)
+    flat = waves(12, 4000, seed=2)
+    flat[:, 3] = 0
+    challenge(tmp_path / "cpsc2018", "A0001", signal=signal)
+    challenge(tmp_path / "cpsc2018", "A0002", signal=flat)
+    challenge(tmp_path / "cpsc2018", "A0003", seed=3).with_suffix(".mat").unlink()
+    write(
+        tmp_path / "cpsc2018-lead1",
+        "A0001",
+        leads=("I",),
+        signal=8 * np.round(signal[:, :1], 3),
+        unit="NU",
+        comments=["Dx: RBBB"],
+    )
+    holter(tmp_path / "mitdb", "101", symbols="+NNA")
+    holter(tmp_path / "mitdb", "102", symbols="+//V", seed=1)
+    holter(tmp_path / "mitdb", "202", symbols="+NVF", leads=("V1", "V2"), seed=2)
+    ptbxl(tmp_path, codes="{'LVH': 0.0}")
+    return tmp_path
+
+
+def test_everything_is_read_counted_and_named(root):
+    sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+    report = {s.name: s for s in check(sources, root).sources}
+    cpsc, holters = report["cpsc2018"], report["mitdb"]
+    assert (cpsc.records, cpsc.usable, cpsc.patients) == (3, 2, 2)
+    assert cpsc.unusable == {"missing-file": ["A0003"]}
+    assert cpsc.details == {"A0003": "A0003.mat is not there"}
+    assert cpsc.missing_leads == {"aVR": ["A0002"]}
+    assert cpsc.classes["RBBB"] == {"yes": 2, "no": 0, "unknown": 0}
+    assert report["ptbxl"].unusable == {"no-label": ["00001"]}
+    assert holters.missing_leads["II"] == ["202"]
+    counted = {name: "".join(c * n for c, n in b.items()) for name, b in holters.beats.items()}
+    assert counted == {"DS1": "NNS", "DS2": "NVF", "all non-paced": "NNNSVF", "paced": "VQQ"}
+
+
+def test_a_copy_in_another_source_is_found_across_units(root):
+    sources = [DATASETS["cpsc2018"], DATASETS["cpsc2018-lead1"]]
+    copy = check(sources, root).sources[1]
+    assert copy.duplicates == {"A0001": "cpsc2018/A0001"}
+    assert (copy.usable, copy.unusable) == (0, {"duplicate": ["A0001"]})
+
+
+def test_copies_among_records_without_a_label_are_told_too(root):
+    ptbxl(root, 2, codes="{'LVH': 0.0}")
+    path = root / "ptbxl" / "records100" / "00000" / "0000{}_lr{}"
+    for suffix in (".hea", ".dat"):
+        first, second = (path.with_name(f"0000{n}_lr{suffix}") for n in (1, 2))
+        second.write_bytes(first.read_bytes().replace(b"00001_lr", b"00002_lr"))
+    report = check([DATASETS["ptbxl"]], root).sources[0]
+    assert report.duplicates == {"00002": "ptbxl/00001"}
+    assert report.unusable == {"no-label": ["00001", "00002"]}
+
+
+def test_files_that_differ_from_their_published_sums_are_named(root):
+    (root / "mitdb" / "SHA256SUMS.txt").write_text(f"{'0' * 64}  101.atr\n")
+    assert check([DATASETS["mitdb"]], root).sources[0].altered == ["101.atr"]
+
+
+@pytest.mark.parametrize("record", ["cpsc2018 A0001", "cpsc2018-lead1 A0001", "mitdb 101"])
+def test_the_command_draws_a_record(root, tmp_path, capsys, record):
+    path = tmp_path / "sheet.svg"
+    assert main(["plot", *record.split(), "--data-dir", str(root), "--out", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    assert "<svg" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "out", "problem"),
+    [
+        ("A0003", "sheet.png", "A0003: a file is missing"),
+        ("A0001", "sheet.pdf", "drawn as .png or .svg"),
+        ("A0001", "gone/sheet.png", "cannot be written"),
+    ],
+)
+def test_a_record_that_cannot_be_drawn_is_explained(root, capsys, record, out, problem):
+    arguments = ["plot", "cpsc2018", record, "--data-dir", str(root), "--out", str(root / out)]
+    assert main(arguments) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_the_command_prints_tables(root, capsys):
+    assert main(["check", "--data-dir", str(root)]) == 0
+    shown = capsys.readouterr().out
+    for expected in ("cpsc2018-lead1", "missing-file", "cpsc2018/A0001", "all non-paced"):
+        assert expected in shown
+
+
+def test_the_command_prints_json_of_the_sources_asked_for(root, capsys, monkeypatch):
+    monkeypatch.setenv("ECG_DATA", str(root))
+    assert main(["check", "--json", "mitdb"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [s["name"] for s in shown["sources"]] == ["mitdb"]
+
+
+def test_a_folder_of_ones_own_is_checked(root, tmp_path_factory, capsys):
+    own = tmp_path_factory.mktemp("own")
+    write(own, "one")
+    (own / "labels.csv").write_text("record,patient,labels\none,p1,AF\n")
+    assert main(["check", "--json", f"mysite={own}"]) == 0
+    assert json.loads(capsys.readouterr().out)["sources"][0]["usable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["check"], "no data set found"),
+        (["check", "mitdb"], "mitdb: no such folder"),
+        (["check", "mitbd"], "sources has 'mitbd'"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, problem, capsys):
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert problem in shown.err
+    assert shown.err.count("\n") == 1
+    assert not shown.out

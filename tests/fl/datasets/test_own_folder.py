@@ -1,0 +1,102 @@
+import pytest
+from support.small_records import write
+
+from fl.datasets.own_folder import parse_source
+from fl.ecg.labels import RHYTHM_CLASSES
+from fl.util.errors import ConfigError, DataError, Unusable
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A hospital's folder: two records, and a function that writes its table."""
+    write(tmp_path, "ecg-1", leads=("I", "II"), fs=250, seconds=10)
+    write(tmp_path / "ward", "ecg-2", seed=1)
+
+    def table(*lines, columns="record,patient,labels,age,sex,annotated"):
+        (tmp_path / "labels.csv").write_text("\n".join([columns, *lines]) + "\n")
+        return parse_source(f"mysite={tmp_path}")
+
+    return table
+
+
+def classes(record, value=1):
+    return {c for c, label in zip(RHYTHM_CLASSES, record.labels, strict=True) if label == value}
+
+
+def test_records_are_read_with_their_table(site, tmp_path):
+    source = site("ecg-1,p7,AF;PVC,71,F,", "ward/ecg-2,p8,59118001|Normal,,M,")
+    assert source.records(tmp_path) == ["ecg-1", "ward/ecg-2"]
+    one, two = (source.read(tmp_path, name) for name in source.records(tmp_path))
+    assert (one.source, one.patient, one.age, one.sex) == ("mysite", "p7", 71.0, "F")
+    assert (one.leads, one.fs, one.first_label) == (("I", "II"), 250.0, "AF")
+    assert (classes(one), classes(two)) == ({"AF", "PVC"}, {"RBBB", "NSR"})
+    assert len(source.files(tmp_path)) == 5
+
+
+def test_classes_that_were_not_looked_for_are_unknown(site, tmp_path):
+    record = site("ecg-1,p7,AF,,,AF;NSR").read(tmp_path, "ecg-1")
+    assert (classes(record), classes(record, 0)) == ({"AF"}, {"NSR"})
+
+
+def test_optional_columns_may_be_left_out(site, tmp_path):
+    record = site("ecg-1,p7,AF", columns="record,patient,labels").read(tmp_path, "ecg-1")
+    assert (record.age, record.sex, record.group) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("ecg-1,p7,,,,", "no-label"),
+        ("ecg-1,p7,afib,,,", "no-label"),
+        ("ecg-1,p7,AF,,,AF;heart", "no-label"),
+        ("ecg-1,p7,AF,,,NSR", "label-conflict"),
+        ("gone,p7,AF,,,", "missing-file"),
+    ],
+)
+def test_a_record_that_cannot_be_used_has_a_verdict(site, tmp_path, line, reason):
+    with pytest.raises(Unusable) as refused:
+        site(line).read(tmp_path, line.split(",")[0])
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["../../etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
+        (["/etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
+        (["ecg-1,,AF,,,"], "line 2: record ecg-1 has no patient"),
+        (["ecg-1,p7,AF,,,", "ecg-1,p8,PVC,,,"], "line 3: record ecg-1 is there twice"),
+        ([], "no records in it"),
+    ],
+)
+def test_a_table_with_a_mistake_is_named(site, tmp_path, lines, problem):
+    with pytest.raises(DataError, match=problem):
+        site(*lines).records(tmp_path)
+
+
+def test_a_table_without_a_column_or_of_no_text_is_named(site, tmp_path):
+    with pytest.raises(DataError, match="column patient is missing"):
+        site("ecg-1,AF", columns="record,labels").records(tmp_path)
+    source = site()
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\0\1" * 99)
+    with pytest.raises(DataError, match="Save it as UTF-8 CSV"):
+        source.records(tmp_path)
+    (tmp_path / "labels.csv").unlink()
+    with pytest.raises(DataError, match="Make one with the columns"):
+        source.records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mysite", "Accepted: a name"),
+        ("mysite=", "Accepted: a name"),
+        ("My Site={path}", "Accepted: small letters"),
+        ("../x={path}", "Accepted: small letters"),
+        ("mitdb={path}", "mitdb is a data set"),
+        ("mysite={path}/gone", "which is not there"),
+    ],
+)
+def test_a_source_that_cannot_be_meant_is_explained(tmp_path, text, problem):
+    with pytest.raises(ConfigError, match=problem):
+        parse_source(text.format(path=tmp_path))

@@ -1,0 +1,31 @@
+import numpy as np
+from support.small_records import waves
+
+from fl.ecg.duplicates import Seen, fingerprints
+
+SIGNAL = waves(2, 4000).T.astype(np.float32)
+
+
+def test_a_copy_is_known_whatever_its_gain_and_baseline():
+    stored = np.round(SIGNAL * 1000)
+    peak = np.abs(stored).max()
+    scaled = np.round(stored * 32767 / peak) / 32767
+    assert fingerprints(("I", "II"), stored) == fingerprints(("I", "II"), scaled + 3)
+
+
+def test_another_lead_and_another_signal_are_no_copies():
+    first = fingerprints(("I", "II"), SIGNAL)
+    assert not set(first) & set(fingerprints(("II", "I"), SIGNAL))
+    other = SIGNAL.copy()
+    other[:, 2000] += 1
+    assert not set(first) & set(fingerprints(("I", "II"), other))
+
+
+def test_a_copy_of_a_copy_names_the_first():
+    both = fingerprints(("I", "II"), SIGNAL)
+    seen = Seen()
+    assert [seen.same_as(n, p) for n, p in (("a", both[:1]), ("b", both), ("c", both[1:]))] == [
+        "",
+        "a",
+        "a",
+    ]

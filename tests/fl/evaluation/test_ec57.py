@@ -1,0 +1,57 @@
+"""EC57's measures against counts made by hand."""
+
+import numpy as np
+import pytest
+
+from fl.evaluation.ec57 import by_record, confusion, intervals, table
+
+N, S, V = 0, 1, 2
+
+
+def counts(*records):
+    """(record, class, class) from {(true, said): beats}."""
+    found = np.zeros((len(records), 5, 5), dtype=np.int64)
+    for i, record in enumerate(records):
+        for place, beats in record.items():
+            found[i][place] = beats
+    return found
+
+
+def test_beats_are_counted_by_record_truth_and_answer():
+    truth, said = np.array([N, N, S, V]), np.array([N, S, S, V])
+    found = confusion(truth, said, np.array([0, 0, 1, 1]), 2)
+    np.testing.assert_array_equal(found, counts({(N, N): 1, (N, S): 1}, {(S, S): 1, (V, V): 1}))
+
+
+def test_sensitivity_predictivity_and_f1():
+    found = table(counts({(N, N): 90, (N, S): 10, (S, S): 30, (S, N): 20, (V, V): 50})[0])
+    assert found["classes"]["S"] == {
+        "beats": 50,
+        "se": pytest.approx(0.6),
+        "ppv": pytest.approx(0.75),
+        "f1": pytest.approx(2 * 30 / (50 + 40)),
+    }
+    assert found["accuracy"] == pytest.approx(170 / 200)
+    f1s = [2 * 90 / (100 + 110), 60 / 90, 1.0]
+    assert found["macro_f1"] == pytest.approx(np.mean(f1s))
+    assert found["classes"]["F"] == {"beats": 0, "se": None, "ppv": None, "f1": None}
+
+
+def test_gross_and_mean_by_record_are_two_things():
+    both = counts({(S, S): 90, (S, N): 10}, {(S, S): 0, (S, N): 10}, {(N, N): 5})
+    assert table(both.sum(axis=0))["classes"]["S"]["se"] == pytest.approx(90 / 110)
+    assert by_record(both)["classes"]["S"]["se"] == pytest.approx(0.45)  # n/a in the third
+    assert by_record(both)["accuracy"] == pytest.approx((0.9 + 0 + 1) / 3)
+
+
+def test_intervals_are_by_record():
+    """One record is all right and one all wrong: a beat-level interval would be narrow."""
+    both = counts({(N, N): 5000}, {(N, V): 5000})
+    found = intervals([both], seed=0)
+    assert found["classes"]["N"]["se"] == (0.0, 1.0)
+    assert found["classes"]["S"]["se"] is None
+
+
+def test_equal_records_have_no_spread():
+    low, high = intervals([counts(*[{(N, N): 8, (N, S): 2}] * 6)] * 2, seed=0)["accuracy"]
+    assert low == high == pytest.approx(0.8)

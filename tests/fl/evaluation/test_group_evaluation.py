@@ -1,0 +1,59 @@
+"""A group's measures agree with scikit-learn, and its parts by sex and age are its own patients."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss
+
+from fl.evaluation.group_evaluation import (
+    AGE_BANDS,
+    FEWEST_PATIENTS,
+    by_age,
+    by_sex,
+    evaluate_group,
+)
+from fl.util.random_streams import stream
+
+
+@pytest.fixture(scope="module")
+def judged(cohort):
+    """The synthetic cohort, probabilities that know a little about it, and their measures."""
+    noise = stream(0, "judged").normal(size=cohort.labels.shape)
+    p = np.round(1 / (1 + np.exp(1 - 2 * (cohort.labels == 1) - noise)), 7)
+    thresholds = {"pooled": dict.fromkeys(cohort.task.classes, 0.5)}
+    return p, evaluate_group(cohort, p, thresholds, seed=0)
+
+
+def test_each_class_has_its_average_precision_beside_its_prevalence(cohort, judged):
+    p, found = judged
+    for c, name in enumerate(cohort.task.classes):
+        known = cohort.labels[:, c] >= 0
+        truth = cohort.labels[known, c]
+        entry = found["classes"][name]
+        assert entry["prevalence"] == pytest.approx(truth.mean())
+        assert entry["auprc"] == pytest.approx(average_precision_score(truth, p[known, c]))
+        assert entry["brier"] == pytest.approx(brier_score_loss(truth, p[known, c]))
+
+
+def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, judged):
+    _, found = judged
+    sexes, ages = cohort.column("sexes"), cohort.column("ages")
+    parts = found["subgroups"]
+    for kind, known in (("sex", sexes != ""), ("age", np.isfinite(ages))):
+        measured = [part["n_records"] for part in parts[kind].values() if part is not None]
+        assert 0 < sum(measured) <= known.sum()
+    assert (ages[by_age(cohort)["65 to 79"]] >= 65).all()
+    assert (sexes[by_sex(cohort)["female"]] == "F").all()
+
+
+def test_a_part_of_few_patients_is_not_measured(cohort, judged):
+    p, _ = judged
+    few = np.arange(6)
+    parts = evaluate_group(cohort.take(few), p[few], None, seed=0)["subgroups"]
+    assert len(set(cohort.patients[few])) < 2 * FEWEST_PATIENTS
+    assert None in parts["sex"].values()
+
+
+def test_age_bands_leave_no_age_out():
+    bands = list(AGE_BANDS.values())
+    assert bands[0][0] == 0
+    assert [low for low, _ in bands[1:]] == [high for _, high in bands[:-1]]

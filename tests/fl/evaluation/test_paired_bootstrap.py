@@ -1,0 +1,188 @@
+"""Differences against a bootstrap written out by hand, and the words that follow from them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, roc_auc_score
+
+from fl.evaluation.difference_sentences import seeds_sentence, sentence, signed
+from fl.evaluation.paired_bootstrap import (
+    Figure,
+    Gap,
+    evident,
+    figures,
+    gap,
+    mean_figure,
+    worst_figure,
+)
+from fl.util.random_streams import stream
+
+DRAWS = 60
+
+
+@pytest.fixture(scope="module")
+def group():
+    """60 records of 20 patients, 3 classes, the last annotated for half; two models' answers."""
+    rng = stream(0, "differences")
+    labels = rng.integers(0, 2, (60, 3)).astype(np.int8)
+    labels[30:, 2] = -1
+    patients = np.array([f"p{i}" for i in rng.permutation(np.arange(60) % 20)])
+    p = np.round(np.clip(rng.random((2, 60, 3)) * 0.6 + 0.4 * labels.clip(0), 0, 1), 7)
+    return labels, p, patients
+
+
+def measured(group, model, name="central", seed=5):
+    labels, p, patients = group
+    return figures(labels, p[model], p[model] >= 0.5, patients, name, seed, DRAWS)
+
+
+def by_hand(labels, p, metric):
+    """Macro average over the classes with a positive and a negative record, by scikit-learn."""
+    values = []
+    for c in range(labels.shape[1]):
+        known = labels[:, c] >= 0
+        y, score = labels[known, c], p[known, c]
+        if len(set(y.tolist())) == 2:
+            one = f1_score(y, score >= 0.5) if metric == "macro_f1" else roc_auc_score(y, score)
+            values.append(one)
+    return np.mean(values) if values else np.nan
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "macro_auroc"])
+def test_a_difference_is_that_of_a_paired_bootstrap_written_out(group, metric):
+    labels, p, patients = group
+    found = gap(measured(group, 0)[metric], measured(group, 1)[metric], 20)
+    names = np.unique(patients)
+    rows = {name: np.flatnonzero(patients == name) for name in names}
+    rng = stream(5, "bootstrap", len(names), "central")
+    picks = rng.integers(0, len(names), size=(DRAWS, len(names)))
+    drawn = []
+    for pick in picks:
+        taken = np.concatenate([rows[names[i]] for i in pick])  # the same records for both models
+        one, other = (by_hand(labels[taken], p[m][taken], metric) for m in (0, 1))
+        drawn.append(one - other)
+    whole = by_hand(labels, p[0], metric) - by_hand(labels, p[1], metric)
+    assert found.value == pytest.approx(whole)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
+
+
+def test_a_model_does_not_differ_from_itself(group):
+    for figure in measured(group, 0).values():
+        assert gap(figure, figure, 20) == Gap(0.0, 0.0, 0.0, 20)
+
+
+def test_turned_round_a_difference_changes_its_sign(group):
+    one, other = measured(group, 0)["macro_f1"], measured(group, 1)["macro_f1"]
+    there, back = gap(one, other, 20), gap(other, one, 20)
+    assert (back.value, back.low, back.high) == pytest.approx(
+        (-there.value, -there.high, -there.low)
+    )
+
+
+def test_groups_of_one_size_are_drawn_independently(group):
+    here, there = (measured(group, 0, name)["macro_f1"].draws for name in ("site-1", "site-2"))
+    assert not np.array_equal(here, there)
+    again = measured(group, 0, "site-1")["macro_f1"].draws
+    np.testing.assert_array_equal(here, again)
+
+
+def test_few_patients_have_a_difference_and_no_interval(group):
+    one, other = measured(group, 0)["macro_f1"], measured(group, 1)["macro_f1"]
+    found = gap(one, other, 9)
+    assert found.value == gap(one, other, 10).value
+    assert (found.low, found.high) == (None, None)
+    assert gap(one, other, 10).low is not None
+
+
+values = st.floats(0, 1)
+draws = st.lists(st.one_of(values, st.just(float("nan"))), min_size=3, max_size=3)
+parts = st.lists(st.builds(lambda v, d: Figure(v, np.array(d)), values, draws), min_size=1)
+
+
+@given(parts)
+def test_over_sites_the_mean_and_the_worst_leave_out_what_cannot_be_measured(given_parts):
+    mean, worst = mean_figure(given_parts), worst_figure(given_parts)
+    assert mean.value == pytest.approx(np.mean([part.value for part in given_parts]))
+    assert worst.value == min(part.value for part in given_parts)
+    for i in range(3):
+        known = [part.draws[i] for part in given_parts if not np.isnan(part.draws[i])]
+        expected = (np.mean(known), min(known)) if known else (np.nan, np.nan)
+        assert (mean.draws[i], worst.draws[i]) == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_cannot_be_measured_anywhere_has_no_difference():
+    none = mean_figure([Figure(None, np.full(3, np.nan))])
+    assert none.value is None
+    assert gap(none, Figure(0.5, np.full(3, 0.5)), 20).value is None
+
+
+SENTENCES = [
+    (
+        ("site:site-3", Gap(0.0812, 0.03, 0.131, 25)),
+        "fedavg gains site-3 +.081 macro-F1 [.030, .131] against training alone.",
+    ),
+    (
+        ("central", Gap(-0.05, -0.09, -0.011, 25)),
+        "fedavg loses -.050 macro-F1 [-.090, -.011] on the central test records against training "
+        "alone.",
+    ),
+    (
+        ("unseen", Gap(0.02, -0.01, 0.05, 25)),
+        "No evidence of a difference between fedavg and training alone on the unseen records: "
+        "+.020 macro-F1 [-.010, .050].",
+    ),
+    (
+        ("site:site-1", Gap(0.02, None, None, 4)),
+        "Too few test patients at site-1 (4) for an interval: fedavg against training alone +.020 "
+        "macro-F1.",
+    ),
+    (
+        ("worst_site", Gap(-0.01, 0.01, 0.05, 25)),  # a biased bootstrap is no evidence
+        "No evidence of a difference between fedavg and training alone at the worst site: -.010 "
+        "macro-F1 [.010, .050].",
+    ),
+    (
+        ("mean_site", Gap(None, None, None, 4)),
+        "fedavg and training alone cannot be compared in the mean over the sites in macro-F1: no "
+        "class there has both a positive and a negative record.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given_gap", "words"), SENTENCES)
+def test_the_words_follow_from_the_interval(given_gap, words):
+    where, found = given_gap
+    assert sentence("fedavg", "local", where, "macro_f1", found) == words
+    assert evident(found) is words.startswith(("fedavg gains", "fedavg loses"))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"mean": 0.05, "low_seed": 0.02, "high_seed": 0.08, "values": [0.02, None, 0.08]},
+            "fedavg gains +.050 macro-F1 (+.020 to +.080, seeds: 2) on the central test records "
+            "against pooled training.",
+        ),
+        (
+            {"mean": 0.01, "low_seed": -0.02, "high_seed": 0.04, "values": [-0.02, 0.04]},
+            "No difference in which all seeds agree between fedavg and pooled training on the "
+            "central test records: +.010 macro-F1 (-.020 to +.040, seeds: 2).",
+        ),
+        (
+            {"mean": None, "low_seed": None, "high_seed": None, "values": [None]},
+            "fedavg and pooled training cannot be compared on the central test records in "
+            "macro-F1.",
+        ),
+    ],
+)
+def test_over_seeds_the_words_follow_from_whether_they_agree(facts, words):
+    assert seeds_sentence("fedavg", "pooled", "central", "macro_f1", facts) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.08, "+.080"), (-1.0, "-1.000"), (-0.0001, ".000"), (0.0, ".000")]
+)
+def test_a_signed_figure_has_three_decimals(value, text):
+    assert signed(value) == text

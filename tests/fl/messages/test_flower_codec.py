@@ -1,0 +1,241 @@
+"""What crosses the wire comes out as it went in, and tells of no patient."""
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import Message, MessageType, RecordDict
+from flwr.common.serde import message_from_proto, message_to_proto
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from clients.app import app as client_app
+from clients.local_training import evaluate_visit, train_visit
+from clients.simulated_sites import open_site
+from fl.evaluation.group_evaluation import FEWEST_PATIENTS
+from fl.evaluation.score_histograms import BINS, Tally
+from fl.messages.flower_arrays import folded, pack, unfolded, unpack
+from fl.messages.flower_codec import (
+    evaluate_request,
+    evaluated_reply,
+    hello_reply,
+    read_evaluated,
+    read_hello,
+    read_job,
+    read_measure,
+    read_measured,
+    read_mu,
+    read_round,
+    read_split,
+    read_trained,
+    trained_reply,
+    training_settings,
+)
+from fl.messages.job import Job
+from fl.messages.payloads import Evaluated, Hello, Trained
+from partitions.splits import TEST, VAL
+from server.app import initial_weights
+from server.engines.in_process import LocalGrid
+
+names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
+counts = st.integers(0, 2**40)
+losses = st.floats(0, 1e9)
+weights = st.dictionaries(
+    names,
+    st.one_of(
+        arrays(dtype, array_shapes(min_dims=0, max_dims=3, max_side=4))
+        for dtype in (np.float32, np.float64, np.int64)
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_a_run():
+    """Flower makes messages only within a run, which a grid begins."""
+    LocalGrid(client_app, 1)
+
+
+def request(job=None):
+    return evaluate_request(job or Job(strategy="x", config={}), pack({}), 7, 3, VAL)
+
+
+def travelled(message):
+    """The message as the other side has it: serialised and read again."""
+    proto = message_to_proto(message)
+    return message_from_proto(type(proto).FromString(proto.SerializeToString()))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k], equal_nan=True)
+        for k in one
+    )
+
+
+@given(weights)
+def test_weights_keep_every_name_shape_type_and_bit(given_weights):
+    assert same(unpack(pack(given_weights)), given_weights)
+
+
+@given(st.builds(Hello, site=names, n_train=counts, n_val=counts, n_test=counts))
+def test_a_hello_comes_out_as_it_went_in(hello):
+    assert read_hello(travelled(hello_reply(hello, request()))) == hello
+
+
+@given(names, weights, counts, st.lists(counts, min_size=1).map(tuple), losses, counts, counts)
+def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, loss, seen, steps):
+    trained = Trained(
+        site=site,
+        weights=given_weights,
+        n_records=n,
+        annotated=annotated,
+        recorded=annotated[::-1],
+        loss_sum=loss,
+        n_seen=seen,
+        steps=steps,
+    )
+    found = read_trained(travelled(trained_reply(trained, request())))
+    assert same(found.weights, given_weights)
+    assert vars(found) | {"weights": None} == vars(trained) | {"weights": None}
+
+
+evaluations = st.builds(
+    lambda classes, n, **rest: Evaluated(
+        tally=Tally(
+            *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
+        ),
+        n_records=n,
+        n_patients=n // 2,
+        **rest,
+    ),
+    classes=st.integers(1, 5),
+    n=counts,
+    site=names,
+    source=names,
+    loss_sum=losses,
+    report=st.dictionaries(names, losses),
+)
+
+
+def same_measures(one, other):
+    return same(vars(one.tally), vars(other.tally)) and (
+        vars(one) | {"tally": None} == vars(other) | {"tally": None}
+    )
+
+
+@given(evaluations)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_an_evaluation_comes_out_as_it_went_in(evaluated):
+    found = read_evaluated(travelled(evaluated_reply(evaluated, request())))
+    assert same_measures(found, evaluated)
+
+
+@given(evaluations, weights)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_an_update_and_what_was_measured_before_it_do_not_mix(evaluated, given_weights):
+    given = {"annotated": (1,), "recorded": (1,), "loss_sum": 1.0, "n_seen": 1, "steps": 1}
+    trained = Trained(site="a", weights=given_weights, n_records=3, **given)
+    alone = trained_reply(trained, request())
+    with pytest.raises(KeyError):
+        read_measured(alone)
+    both = travelled(folded(trained_reply(trained, request(), evaluated)))
+    assert [len(record) for record in both.content.array_records.values()] == [1, 1]
+    both = unfolded(both)
+    assert same(read_trained(both).weights, given_weights)
+    assert read_trained(both).n_records == 3
+    assert same_measures(read_measured(both), evaluated)
+
+
+@pytest.mark.parametrize("measure", [False, True])
+def test_a_training_visit_is_told_whether_to_measure_first(measure):
+    config = training_settings(Job(strategy="x", config={}), measure)
+    message = travelled(Message(RecordDict({"config": config}), 7, MessageType.TRAIN))
+    assert read_measure(message) is measure
+
+
+@given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))
+def test_a_request_says_round_split_and_thresholds(thresholds):
+    job = Job(strategy="fedavg", config={"rounds": 9}, workspace="here", shards=("a", "b"))
+    message = travelled(evaluate_request(job, pack({}), 7, 3, TEST, thresholds))
+    assert read_job(message) == job
+    assert read_round(message) == 3
+    assert read_split(message) == (TEST, thresholds)
+    assert read_mu(message) == 0.0
+
+
+@pytest.fixture
+def visited(make_job):
+    """A site, and its replies to a training visit and to two evaluations."""
+    job = make_job(2)
+    site, start = open_site(job, 0), initial_weights(job)
+    ask = request(job)
+    trained = trained_reply(train_visit(site, job, start, 1, 0.0, {}), ask)
+    thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
+    evaluated = [
+        evaluated_reply(evaluate_visit(site, job, start, split, thresholds, 1), ask)
+        for split in (VAL, TEST)
+    ]
+    return site, [trained, *evaluated]
+
+
+def test_replies_hold_only_the_listed_kinds(visited):
+    _, (trained, *evaluated) = visited
+    for message in (trained, *evaluated):
+        assert sorted(message.content) == ["arrays", "config", "metrics"]
+    assert sorted(trained.content["config"]) == ["site"]
+    assert sorted(trained.content["metrics"]) == [
+        "annotated",
+        "loss-sum",
+        "n-seen",
+        "num-examples",
+        "recorded",
+        "steps",
+    ]
+    for message in evaluated:
+        assert sorted(message.content["config"]) == ["report", "site", "source"]
+        assert sorted(message.content["metrics"]) == [
+            "loss-sum",
+            "n-patients",
+            "num-examples",
+            "steps",
+        ]
+        assert sorted(message.content["arrays"]) == ["argmax", "negative", "positive"]
+
+
+def test_no_record_patient_or_file_has_a_place_in_a_reply(visited):
+    site, replies = visited
+    told: set[str] = {str(site.folder), "signals.npy", "predictions"}
+    for part in site.splits.values():
+        told |= {*part.names.tolist(), *part.patients.tolist()}
+        told |= set(part.column("patients").tolist())
+    assert len(told) > 20
+    for message in replies:
+        content = message_to_proto(message).SerializeToString()
+        assert [name for name in told if name.encode() in content] == []
+
+
+def test_a_report_is_of_groups_and_never_of_one_record(visited):
+    site, (*_, test) = visited
+    report = json.loads(test.content["config"]["report"])
+
+    def lists(value):
+        if isinstance(value, dict):
+            return [found for part in value.values() for found in lists(part)]
+        return [value] if isinstance(value, list) else []
+
+    assert report["n_records"] == len(site.splits[TEST])
+    parts = [p for kind in report["subgroups"].values() for p in kind.values() if p is not None]
+    assert all(part["n_patients"] >= FEWEST_PATIENTS for part in parts)
+    # Lists are of class names alone: a list of numbers could be one per record.
+    for found in lists(report):
+        assert set(found) <= set(site.splits[TEST].task.classes)
+
+
+def test_a_reply_goes_back_to_who_asked():
+    ask = request()
+    reply = hello_reply(Hello(site="s", n_train=1, n_val=1, n_test=1), ask)
+    assert isinstance(reply, Message)
+    assert reply.metadata.dst_node_id == ask.metadata.src_node_id

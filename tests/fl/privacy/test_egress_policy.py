@@ -1,0 +1,263 @@
+"""Nothing but what is listed leaves a hospital, and of an error only a general reason."""
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+
+from clients.app import app as client_app
+from clients.local_training import at_least
+from fl.data.cohort import Cohort
+from fl.evaluation.score_histograms import empty_tally
+from fl.messages.flower_arrays import folded, pack, unfolded
+from fl.messages.flower_codec import (
+    evaluate_request,
+    evaluated_reply,
+    failed_reply,
+    hello_reply,
+    query,
+    read_job,
+    read_weights,
+    refuse_unlisted,
+    run_settings,
+    trained_reply,
+)
+from fl.messages.job import Job
+from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.privacy import egress_policy
+from fl.privacy.egress_policy import Withheld, reason_of
+from fl.util.errors import ConfigError, DataError, Unusable
+from server.deploy.packed_grid import FoldingGrid
+from server.engines.in_process import LocalGrid
+
+JOB = Job(strategy="x", config={})
+WEIGHTS = {"head.bias": np.ones(9, np.float32)}
+FIGURE = {"value": 0.5, "low": None, "high": None}
+REPORT = {
+    "n_records": 9,
+    "n_patients": 8,
+    "accuracy": 0.5,
+    "macro_f1": FIGURE,
+    "macro_auroc": FIGURE,
+    "macro_classes": ["AF"],
+    "classes": {"AF": {"n": 9, "positive": 5, "f1": 0.5}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_a_run():
+    """Flower makes messages only within a run, which a grid begins."""
+    LocalGrid(client_app, 1)
+
+
+def asked(kind="evaluate", measure=False):
+    message = evaluate_request(JOB, pack(WEIGHTS), 7, 3, "val")
+    message.metadata.message_type = kind
+    message.content["config"]["measure"] = measure
+    return message
+
+
+def update(measured=None, **changed):
+    given = {"n_records": 4, "annotated": (4,) * 9, "recorded": (4,) * 12, "loss_sum": 1.0}
+    given |= {"site": "a", "weights": WEIGHTS, "n_seen": 4, "steps": 1}
+    return trained_reply(Trained(**given | changed), asked("train"), measured)
+
+
+def evaluated(report):
+    return Evaluated(
+        site="a",
+        source="cpsc2018",
+        n_records=9,
+        n_patients=8,
+        loss_sum=1.0,
+        tally=empty_tally(9),
+        report=report,
+    )
+
+
+def measures(report):
+    return evaluated_reply(evaluated(report), asked())
+
+
+def test_replies_as_they_are_meant_pass():
+    refuse_unlisted(update(), asked("train"))
+    refuse_unlisted(update(evaluated({})), asked("train", measure=True))
+    refuse_unlisted(measures(REPORT), asked())
+    hello = Hello(site="a", n_train=1, n_val=1, n_test=1)
+    refuse_unlisted(hello_reply(hello, asked("query")), asked("query"))
+
+
+def one_more_record(reply):
+    reply.content["more"] = pack(WEIGHTS)
+
+
+def one_more_word(reply):
+    reply.content["config"]["file"] = "A0001"
+
+
+def one_more_number(reply):
+    reply.content["metrics"]["age"] = 71
+
+
+def a_path_for_a_name(reply):
+    reply.content["config"]["site"] = "/data/A0001.hea"
+
+
+def one_more_array(reply):
+    reply.content["arrays"] = pack({**WEIGHTS, "p": np.ones(3, np.float32)})
+
+
+def another_shape(reply):
+    reply.content["arrays"] = pack({"head.bias": np.ones(10, np.float32)})
+
+
+def text_in_an_array(reply):
+    reply.content["arrays"] = pack({"head.bias": np.array(["A0001"] * 9)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        one_more_record,
+        one_more_word,
+        one_more_number,
+        a_path_for_a_name,
+        one_more_array,
+        another_shape,
+        text_in_an_array,
+    ],
+)
+def test_an_update_with_anything_else_stays_where_it_is(change):
+    reply = update()
+    change(reply)
+    with pytest.raises(Withheld):
+        refuse_unlisted(reply, asked("train"))
+
+
+def test_measures_that_were_not_asked_for_stay_where_they_are():
+    with pytest.raises(Withheld, match="measured-arrays"):
+        refuse_unlisted(update(evaluated({})), asked("train"))
+
+
+@pytest.mark.parametrize(
+    ("record", "more"),
+    [
+        ("measured-config", {"file": "A0001"}),
+        ("measured-config", {"source": "/data/A0001.hea"}),
+        ("measured-metrics", {"age": 71}),
+        ("measured-arrays", pack({"p": np.ones(3)})),
+    ],
+)
+def test_measures_beside_an_update_hold_nothing_else_either(record, more):
+    reply = update(evaluated({}))
+    reply.content[record].update(more)
+    with pytest.raises(Withheld):
+        refuse_unlisted(reply, asked("train", measure=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"records": ["A0001"]},
+        {"accuracy": [0.1, 0.2]},
+        {"n_records": "A0001"},
+        {"macro_f1": {"value": 0.5, "patient": "P1"}},
+        {"classes": {"AF": {"f1": 0.5, "records": ["A0001"]}}, "macro_classes": []},
+        {"macro_classes": ["A0001"]},
+        {"subgroups": {"sex": {"female": None}}},
+    ],
+)
+def test_a_report_with_anything_else_stays_where_it_is(more):
+    with pytest.raises(Withheld):
+        refuse_unlisted(measures(REPORT | more), asked())
+
+
+def test_a_report_loses_what_is_not_listed():
+    more = REPORT | {"subgroups": {"sex": {}}, "classes": {"AF": {"f1": 0.5, "reliability": [1]}}}
+    kept = egress_policy.listed_report(more)
+    assert kept == REPORT | {"classes": {"AF": {"f1": 0.5}}}
+    assert egress_policy.listed_report({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DataError("/data/A0001.hea: cannot be read"), "data"),
+        (Unusable("A0001", "no-label", "x"), "data"),
+        (ConfigError("--device is 'cuda'"), "settings"),
+        (egress_policy.OtherVersion("0.2"), "version"),
+        (MemoryError(), "memory"),
+        (KeyError("A0001"), "failed"),
+    ],
+)
+def test_of_an_error_only_a_general_reason_leaves(error, reason):
+    reply = failed_reply(error, asked())
+    assert reply.error.reason == reason_of(error) == egress_policy.REASONS[reason]
+    refuse_unlisted(reply, asked())
+
+
+def test_an_errors_own_words_stay():
+    with pytest.raises(Withheld):
+        refuse_unlisted(Message(Error(2, "A0001: no such file"), reply_to=asked()), asked())
+
+
+@pytest.mark.parametrize("fewest", [0, 3, 5])
+def test_rare_classes_count_as_not_annotated(cohort: Cohort, fewest):
+    part = cohort.take(np.arange(30))
+    told = part.without_rare(fewest)
+    for c in range(part.labels.shape[1]):
+        there = [(part.labels[:, c] == value).sum() for value in (1, 0)]
+        seen = [(told.labels[:, c] == value).sum() for value in (1, 0)]
+        assert seen == ([0, 0] if min(there) < fewest else there)
+    assert (part.labels >= 0).sum() >= (told.labels >= 0).sum()
+
+
+def test_small_counts_are_told_as_none():
+    assert at_least(5, np.array([0.0, 4.4, 4.6, 20.0])) == (0, 0, 5, 20)
+
+
+def test_a_job_goes_out_without_the_coordinators_folders():
+    job = Job(
+        strategy="fedavg",
+        config={"data_dir": "/srv/central", "seed": 7},
+        workspace="/runs/x",
+        shards=("/cache/a",),
+        run="x-1",
+        version="1",
+        nodes={"a": 5},
+    )
+    sent = json.dumps(dict(run_settings(job)))
+    assert not [word for word in ("/srv", "/runs", "/cache", 'nodes\\": {\\"a') if word in sent]
+    told = read_job(query(job, 7))
+    assert (told.run, told.version, told.config.seed, told.deployed) == ("x-1", "1", 7, True)
+
+
+def test_arrays_are_folded_into_one_and_come_out_the_same():
+    both = WEIGHTS | {"n": np.array(3, np.int64), "d": np.array([1e-300, np.nan])}
+    message = evaluate_request(JOB, pack(both), 7, 3, "val")
+    packed = folded(message)
+    assert list(packed.content["arrays"]) == ["folded"]
+    found = read_weights(unfolded(packed))
+    assert found.keys() == both.keys()
+    for name, value in both.items():
+        assert found[name].dtype == value.dtype
+        assert found[name].tobytes() == value.tobytes()
+
+
+def test_a_folded_message_is_of_objects_that_flowers_wire_takes():
+    message = folded(evaluate_request(JOB, pack(WEIGHTS), 7, 3, "val"))
+    objects = get_all_nested_objects(message.content)
+    contents = {number: part.deflate() for number, part in objects.items()}
+    arrived = inflate_object_from_contents(message.content.object_id, contents)
+    whole = arrived["arrays"]["folded"].numpy()
+    np.testing.assert_array_equal(whole, message.content["arrays"]["folded"].numpy())
+
+
+def test_a_damaged_message_is_left_as_it_is_and_refused_later():
+    message = evaluate_request(JOB, pack({"folded": np.ones(9, np.uint8)}), 7, 3, "val")
+    with pytest.raises(ValueError, match="its arrays cannot be read"):
+        unfolded(message)
+    assert FoldingGrid(LocalGrid(client_app, 1))._read(message) is message

@@ -1,0 +1,76 @@
+"""What a terminal shows of a comparison while it runs and at its end."""
+
+import io
+
+from rich.console import Console
+
+from fl.messages.payloads import Hello
+from fl.reports.terminal.comparison_tables import telling
+from fl.reports.terminal.progress import LiveView
+
+
+def hello(name):
+    return Hello(site=name, n_train=7, n_val=1, n_test=1)
+
+
+def row(strategy, number):
+    figures = dict.fromkeys(
+        ("train_loss", "val_loss", "central_macro_f1", "central_macro_auroc"), 0.5
+    )
+    return {"strategy": strategy, "round": number, "seconds": 1.0, "failures": 0, **figures}
+
+
+def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_trains():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, highlight=False)
+    view = LiveView(console)
+    view.training("local", 2, [hello("site-1"), hello("site-2")])
+    view.training("pooled", 2, [hello("pooled")])
+    view.alone("site-2", row("local", 1), False)
+    view.round(row("pooled", 1))
+    tasks = {task.description: (task.completed, task.total) for task in view.bar.tasks}
+    assert tasks == {"local": (1, 4), "pooled": (1, 2)}
+    assert view.sites == {
+        "site-1": "7 training records",
+        "site-2": "round 1: trained and validated, alone",
+        "pooled": "round 1: trained and validated",
+    }
+    view.alone("site-2", row("local", 2), True)
+    view.training("fedavg", 2, [hello("site-1")])
+    view.round(row("fedavg", 2))
+    view.close()
+    tasks = {task.description: (task.completed, task.total) for task in view.bar.tasks}
+    assert tasks == {"local": (2, 4), "pooled": (1, 2), "fedavg": (2, 2)}
+    assert "site-2 alone, round   2" in console.file.getvalue()
+
+
+def difference(where, low, high, value=0.1, metric="macro_f1"):
+    return {
+        "strategy": "fedavg",
+        "against": "local",
+        "where": where,
+        "metric": metric,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n_patients": 20,
+        "sentence": f"{where} {metric}.",
+    }
+
+
+def test_sentences_are_of_groups_and_of_sites_that_differ_and_the_others_are_named():
+    given = [
+        difference("central", -0.1, 0.2),
+        difference("central", 0.1, 0.2, metric="macro_auroc"),
+        difference("site:a", 0.05, 0.2),
+        difference("site:b", -0.1, 0.2),
+        difference("site:c", None, None),
+        difference("site:d", -0.2, 0.3),
+        difference("mean_site", 0.01, 0.2),
+    ]
+    assert list(telling(given)) == [
+        "  central macro_f1.",
+        "  mean_site macro_f1.",
+        "  site:a macro_f1.",
+        "  fedavg against local, no evidence of a difference: b, d.",
+        "  fedavg against local, too few test patients to say: c.",
+    ]

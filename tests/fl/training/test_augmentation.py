@@ -1,0 +1,158 @@
+"""Changes to training batches leave what they must: absent leads, labels, finite signals."""
+
+import numpy as np
+import pytest
+import torch
+
+from fl.data.cohort import Batch
+from fl.ecg.tasks import RHYTHM
+from fl.training.augmentation import (
+    AUGMENTATIONS,
+    BLANK,
+    DROPPED,
+    NOISE,
+    STRETCH,
+    WANDER,
+    _white_everywhere,
+    _white_where_recorded,
+    augmented,
+)
+from fl.util.random_streams import stream
+
+
+def batch(n=12, samples=1000):
+    """Ones and twos of leads at random, sines of 8 cycles in them, and some labels unknown."""
+    rng = stream(1, "augment")
+    mask = torch.from_numpy((rng.random((n, 12)) < 0.4).astype(np.float32))
+    mask[:, 0] = 1
+    time = torch.arange(samples) / samples
+    wave = torch.sin(2 * torch.pi * 8 * time).expand(n, 12, samples)
+    labels = torch.from_numpy(rng.integers(-1, 2, size=(n, 9)).astype(np.float32))
+    return Batch(
+        signal=wave * mask[:, :, None],
+        lead_mask=mask,
+        features=torch.zeros(n, 3),
+        labels=labels,
+    )
+
+
+@pytest.fixture(params=AUGMENTATIONS)
+def name(request):
+    return request.param
+
+
+def changed(name, seed=0):
+    return AUGMENTATIONS[name](batch(), RHYTHM, stream(seed, "change"))
+
+
+def test_shapes_and_finiteness_stay(name):
+    before, after = batch(), changed(name)
+    for field in vars(before):
+        one, other = getattr(before, field), getattr(after, field)
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        assert other.isfinite().all()
+
+
+def test_an_absent_lead_stays_silent(name):
+    after = changed(name)
+    assert not after.signal[after.lead_mask == 0].any()
+
+
+def test_something_changes_and_the_same_seed_changes_the_same(name):
+    before, one, again, other = batch(), changed(name), changed(name), changed(name, seed=1)
+
+    def same(a, b):
+        return torch.equal(a.signal, b.signal) and torch.equal(a.features, b.features)
+
+    assert same(one, again)
+    assert not same(one, before)
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"mixup"}))
+def test_what_the_recording_shows_stays(name):
+    assert torch.equal(changed(name).labels, batch().labels)
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"mixup", "lead_dropout"}))
+def test_leads_stay(name):
+    assert torch.equal(changed(name).lead_mask, batch().lead_mask)
+
+
+def test_lead_dropout_keeps_a_lead_and_invents_none():
+    before, after = batch(200), AUGMENTATIONS["lead_dropout"](batch(200), RHYTHM, stream(0, "x"))
+    assert (after.lead_mask <= before.lead_mask).all()
+    assert after.lead_mask.sum(dim=1).min() == 1
+    assert 0.2 < (after.lead_mask.sum(dim=1) < before.lead_mask.sum(dim=1)).float().mean() < 0.6
+
+
+def test_stretching_changes_how_fast_a_wave_is():
+    signal = changed("stretch").signal[:, 0]
+    crossings = ((signal[:, 1:] * signal[:, :-1]) < 0).sum(dim=1)
+    assert len(set(crossings.tolist())) > 1
+    assert (crossings >= 16 * np.exp(-STRETCH) - 2).all()
+    assert (crossings <= 16 * np.exp(STRETCH) + 2).all()
+
+
+def test_a_blank_is_one_stretch_of_all_leads():
+    before, after = batch(), changed("blank")
+    gone = ((before.signal != after.signal).any(dim=1)).float()
+    for row in gone:
+        where = row.nonzero().flatten()
+        assert len(where) == 0 or where[-1] - where[0] < BLANK * 1000 + 1
+
+
+def test_mixup_knows_a_class_where_both_do_and_keeps_its_own_word_otherwise():
+    before, after = batch(), changed("mixup")
+    assert torch.equal(after.labels >= 0, before.labels >= 0)
+    mixed = (after.labels > 0) & (after.labels < 1)
+    assert mixed.any()
+    # An example stays mostly itself.
+    assert torch.equal(after.labels.clamp(min=0).round(), before.labels.clamp(min=0))
+
+
+def test_none_asked_for_is_none_done():
+    before = batch()
+    assert augmented(before, RHYTHM, (), stream(0, "none")) is before
+
+
+# As they were when every batch was on the host; results on a CPU may not change by a bit.
+
+
+def lead_dropout_on_the_host(before, rng):
+    mask = before.lead_mask.numpy()
+    n, leads = mask.shape
+    keep = rng.integers(1, leads + 1, size=n)
+    keep[rng.random(n) >= DROPPED] = leads
+    rank = np.argsort(np.argsort(rng.random(mask.shape) - mask, axis=1), axis=1)
+    kept = torch.from_numpy((mask * (rank < keep[:, None])).astype(np.float32))
+    return before.signal * kept[:, :, None]
+
+
+def wander_on_the_host(before, rng):
+    shape = (*before.lead_mask.shape, 1)
+    t = np.arange(before.signal.shape[2], dtype=np.float32) / RHYTHM.fs
+    cycles = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32) * t
+    phase = rng.random(shape, dtype=np.float32)
+    height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
+    added = torch.from_numpy(height * np.sin(2 * np.pi * (cycles + phase)))
+    return before.signal + added * before.lead_mask[:, :, None]
+
+
+@pytest.mark.parametrize("known", [lead_dropout_on_the_host, wander_on_the_host])
+@pytest.mark.parametrize("n", [1, 8, 200])
+def test_the_host_makes_what_it_always_made(known, n):
+    change = AUGMENTATIONS[known.__name__.removesuffix("_on_the_host")]
+    found = change(batch(n), RHYTHM, stream(n, "host")).signal
+    assert torch.equal(found, known(batch(n), stream(n, "host")))
+
+
+def test_noise_drawn_for_all_leads_is_heard_on_the_recorded_ones_alone():
+    before = batch(40)
+    strengths = torch.linspace(0, NOISE, 40)[:, None].expand_as(before.lead_mask)
+    for white in (_white_everywhere, _white_where_recorded):
+        drawn = torch.Generator().manual_seed(1)
+        added = white(before, strengths, drawn) - before.signal
+        spread = added.std(dim=2)
+        torch.testing.assert_close(spread, strengths * before.lead_mask, rtol=0.15, atol=1e-6)

@@ -1,0 +1,127 @@
+"""What a GPU does otherwise, as far as a CPU can show it; `test_on_gpu.py` has the rest."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fl.ecg.tasks import BEAT, RHYTHM
+from fl.models import MODELS, build_network
+from fl.models.blocks import Conv
+from fl.training.device import mixed_precision
+from fl.training.loop import Plan, fit, predict
+from fl.training.losses import mean_loss, task_loss
+from fl.util.gpu_memory import keep_to, room
+
+SMALL = sorted(name for name in MODELS if not name.endswith("_large"))
+PLAN = Plan(seed=0, site="a", round=1, rounds=1, epochs=8, batch_size=8, lr=5e-3, weight_decay=0.01)
+
+
+def without_chance(model, task):
+    """A network of which nothing in training is left to chance."""
+    torch.manual_seed(0)
+    network = build_network(model, task)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network.train()
+
+
+def types_of(network):
+    """What convolutions and LSTMs give, by kind; filled in when the network is applied."""
+    found = {}
+
+    def note(module, given, made):
+        found.setdefault(type(module), set()).add((made[0] if type(made) is tuple else made).dtype)
+
+    for module in network.modules():
+        if isinstance(module, Conv | nn.LSTM):
+            module.register_forward_hook(note)
+    return found
+
+
+def learnt(network, batch, task, wanted):
+    """Logits, and the gradient of all weights in one row."""
+    with mixed_precision("cpu", wanted):
+        logits = network(batch.signal, batch.lead_mask, batch.features)
+    loss = task_loss(task, logits, batch.labels)
+    grads = torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True)
+    return logits, torch.cat([grad.reshape(-1) for grad in grads])
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_bfloat16_gives_nearly_the_logits_and_gradients_of_float32(model, cohort, beats):
+    data = beats if model == "beat_cnn" else cohort
+    rows = np.arange(len(data))[:: len(data) // 16]
+    batch = data.batch(rows, np.zeros(len(rows), dtype=np.int64))
+    network = without_chance(model, data.task)
+    (exact, one), (near, other) = (learnt(network, batch, data.task, b) for b in (False, True))
+    assert near.dtype == other.dtype == torch.float32
+    torch.testing.assert_close(near, exact, rtol=0.05, atol=0.05)
+    assert torch.cosine_similarity(one, other, dim=0) > 0.99
+    assert 0.95 < one.norm() / other.norm() < 1.05
+    assert not torch.equal(near, exact)
+
+
+@pytest.mark.parametrize("model", ["reslstm_temporalse", "cnn_lstm"])
+def test_convolutions_are_done_in_bfloat16_and_lstms_are_not(model, cohort):
+    network = without_chance(model, RHYTHM)
+    found = types_of(network)
+    batch = cohort.batch(np.arange(4), np.zeros(4, dtype=np.int64))
+    learnt(network, batch, RHYTHM, True)
+    assert found == {Conv: {torch.bfloat16}, nn.LSTM: {torch.float32}}
+
+
+@pytest.mark.parametrize("task", [RHYTHM, BEAT], ids=["rhythm", "beat"])
+def test_training_in_bfloat16_learns(task, few, beats):
+    cohort = few if task is RHYTHM else beats.take(np.arange(64))
+    network = without_chance("resnet1d" if task is RHYTHM else "beat_cnn", task)
+    before = mean_loss(task, cohort.labels, predict(network, cohort))
+    fitted = fit(network, cohort, Plan(**(vars(PLAN) | {"bf16": True})))
+    after = mean_loss(task, cohort.labels, predict(network, cohort, bf16=True))
+    assert after < before
+    assert after == pytest.approx(mean_loss(task, cohort.labels, predict(network, cohort)), rel=0.1)
+    assert all(weights.dtype == torch.float32 for weights in network.parameters())
+    assert math.isfinite(fitted.loss_sum)
+
+
+def test_a_cpu_stays_at_float32_unless_asked(few):
+    network = without_chance("resnet1d", RHYTHM)
+    found = types_of(network)
+    fit(network, few, Plan(**(vars(PLAN) | {"epochs": 1})))
+    predict(network, few)
+    assert found == {Conv: {torch.float32}}
+
+
+class FakeGPU:
+    """Answers as torch.cuda does on a GPU of 1,000 bytes, of which others have 300."""
+
+    def __init__(self, monkeypatch, reserved=0):
+        self.fraction = 1.0
+        for name, answer in {
+            "is_available": lambda: True,
+            "mem_get_info": lambda device: (700 - reserved, 1000),
+            "memory_reserved": lambda device: reserved,
+            "get_per_process_memory_fraction": lambda: self.fraction,
+            "set_per_process_memory_fraction": lambda share: setattr(self, "fraction", share),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, answer)
+
+
+def test_a_worker_has_its_share_of_the_memory_and_no_more_than_is_free(monkeypatch):
+    fake, device = FakeGPU(monkeypatch, reserved=50), torch.device("cuda")
+    assert room(device) == 650
+    keep_to(0.25)
+    assert fake.fraction == pytest.approx(0.9 * 0.25)
+    assert room(device) == pytest.approx(225 - 50)
+    keep_to(0.01)
+    assert room(device) == 0
+
+
+def test_without_a_gpu_there_is_no_share_and_no_end_of_room():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    keep_to(0.5)
+    assert room(torch.device("cpu")) == math.inf

@@ -1,0 +1,254 @@
+"""A visit trains as its plan says, and says the same again when asked again."""
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.plans import PLAN
+
+from fl.ecg.tasks import BEAT, RHYTHM
+from fl.models import build_network
+from fl.training.class_imbalance import epoch_order
+from fl.training.loop import fit, learning_rate, predict
+from fl.training.losses import mean_loss, task_loss
+from fl.training.state_dict import get_weights
+from fl.util.random_streams import stream, torch_seed
+
+
+def fresh(task=RHYTHM):
+    torch.manual_seed(0)
+    return build_network("resnet1d", task)
+
+
+def weights_after(cohort, plan=PLAN, network=None, **options):
+    network = network or fresh(cohort.task)
+    fitted = fit(network, cohort, plan, **options)
+    return get_weights(network), fitted
+
+
+def same(one, other):
+    return all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def test_a_class_that_is_not_annotated_has_no_gradient():
+    logits = torch.randn(4, 9, requires_grad=True)
+    labels = torch.ones(4, 9)
+    labels[:, 2] = -1
+    labels[0, 5] = -1
+    task_loss(RHYTHM, logits, labels).backward()
+    silent = logits.grad == 0
+    assert silent[:, 2].all()
+    assert silent[0, 5]
+    assert silent.sum() == 5
+
+
+def test_a_class_weighs_the_same_whether_the_others_are_annotated_or_not():
+    grads = []
+    for others in (0.0, -1.0):
+        logits = torch.full((2, 9), 0.3, requires_grad=True)
+        labels = torch.full((2, 9), others)
+        labels[:, 1] = 1
+        task_loss(RHYTHM, logits, labels).backward()
+        grads.append(logits.grad[:, 1])
+    torch.testing.assert_close(grads[0], grads[1])
+
+
+@pytest.mark.parametrize("task", [RHYTHM, BEAT], ids=["rhythm", "beat"])
+def test_the_loss_of_probabilities_is_the_loss_of_their_logits(task, rng):
+    n = len(task.classes)
+    logits = torch.from_numpy(rng.normal(size=(20, n)))
+    labels = np.eye(n, dtype=np.int8)[rng.integers(0, n, 20)]
+    if not task.exclusive:
+        labels[:5, 3] = -1
+    p = (logits.softmax(1) if task.exclusive else logits.sigmoid()).numpy()
+    expected = task_loss(task, logits, torch.from_numpy(labels).double()).item()
+    assert mean_loss(task, labels, p) == pytest.approx(expected)
+
+
+def test_the_learning_rate_warms_up_once_and_falls_to_zero_over_the_whole_run():
+    plan = replace(PLAN, rounds=10, lr=1.0)
+    assert learning_rate(plan, 0.0) == pytest.approx(0.02)
+    assert learning_rate(plan, 0.25) == pytest.approx(0.5, abs=0.01)  # half of the first 5%
+    assert learning_rate(plan, 0.5) == pytest.approx(1.0, abs=0.01)
+    assert learning_rate(replace(plan, round=6), 0.0) == pytest.approx(0.5)
+    assert learning_rate(replace(plan, round=10), 1.0) == pytest.approx(0.0)
+
+
+def test_a_schedule_may_restart_at_every_visit_or_be_constant():
+    plan = replace(PLAN, rounds=10, round=7, lr=1.0)
+    again = replace(plan, restart=True)
+    assert learning_rate(again, 0.0) == pytest.approx(0.02)
+    assert learning_rate(again, 1.0) == pytest.approx(0.0)
+    assert {learning_rate(replace(plan, constant=True), d) for d in (0.0, 0.5, 1.0)} == {1.0}
+
+
+def test_a_running_mean_of_weights_ends_between_the_start_and_the_last_step(few):
+    begun = build_network("resnet1d", RHYTHM)
+    ends = []
+    for ema in (0.0, 0.9):
+        network = copy.deepcopy(begun)
+        fit(network, few, replace(PLAN, ema=ema))
+        ends.append(torch.nn.utils.parameters_to_vector(network.parameters()))
+    start = torch.nn.utils.parameters_to_vector(begun.parameters())
+    assert 0 < torch.dist(ends[1], start) < torch.dist(ends[0], start)
+
+
+def test_a_round_goes_on_at_the_rate_where_the_last_one_ended():
+    plan = replace(PLAN, rounds=7)
+    for number in range(1, 7):
+        after = replace(plan, round=number + 1)
+        assert learning_rate(replace(plan, round=number), 1.0) == learning_rate(after, 0.0)
+
+
+def test_the_same_plan_gives_the_same_bits(few):
+    (one, _), (other, _) = (weights_after(few) for _ in range(2))
+    assert same(one, other)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"site": "site-2"}, {"round": 2}])
+def test_another_seed_site_or_round_sees_the_records_in_another_order(few, change):
+    assert not same(weights_after(few)[0], weights_after(few, replace(PLAN, **change))[0])
+
+
+def test_training_draws_from_its_own_stream_and_not_from_the_process(few):
+    one = weights_after(few)[0]
+    torch.manual_seed(99)
+    network = fresh()
+    torch.rand(17)
+    np.random.default_rng().random()
+    assert same(weights_after(few, network=network)[0], one)
+
+
+def plainly(network, cohort, plans):
+    """The same steps as torch's examples write them: one AdamW over the parameters lives on."""
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=plans[0].weight_decay)
+    network.train()
+    for plan in plans:
+        torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
+        draws = stream(plan.seed, "fit", plan.site, plan.round)
+        order = epoch_order(cohort, plan.imbalance, plan.per_recording, draws)
+        batches = np.array_split(order, math.ceil(len(order) / plan.batch_size))
+        for step, chosen in enumerate(batches):
+            optimizer.param_groups[0]["lr"] = learning_rate(plan, step / len(batches))
+            batch = cohort.batch(chosen, cohort.random_starts(chosen, draws))
+            logits = network(batch.signal, batch.lead_mask, batch.features)
+            optimizer.zero_grad()
+            task_loss(cohort.task, logits, batch.labels).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+
+
+def test_two_visits_that_keep_the_state_are_one_training_written_plainly(few):
+    network, other = fresh(), fresh()
+    _, first = weights_after(few, network=network)
+    kept, _ = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
+    plainly(other, few, [PLAN, replace(PLAN, round=2)])
+    for name, weights in get_weights(other).items():
+        np.testing.assert_allclose(kept[name], weights, rtol=0, atol=2e-5, err_msg=name)
+
+
+def test_two_visits_that_keep_the_state_repeat_to_the_bit(few):
+    ends = []
+    for _ in range(2):
+        network = fresh()
+        _, first = weights_after(few, network=network)
+        _, second = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
+        ends.append(get_weights(network) | {k: v.numpy() for k, v in second.state.items()})
+    assert same(*ends)
+    assert ends[0]["0/step"] == 6
+
+
+def test_a_trained_network_shares_no_memory_between_its_weights(few):
+    network = fresh()
+    fit(network, few, PLAN)
+    owners = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    assert len(owners) == len(list(network.parameters()))
+
+
+def test_a_forgotten_state_is_not_the_same_training(few):
+    ends = []
+    for keep in (True, False):
+        network = fresh()
+        _, first = weights_after(few, network=network)
+        state = first.state if keep else None
+        ends.append(weights_after(few, replace(PLAN, round=2), network=network, state=state)[0])
+    assert not same(*ends)
+
+
+def test_a_visit_counts_what_it_saw(few):
+    _, fitted = weights_after(few, replace(PLAN, epochs=2, batch_size=10))
+    assert (fitted.n_seen, fitted.steps) == (48, 6)
+    assert 0.3 < fitted.loss_sum / fitted.n_seen < 1.0
+
+
+def test_a_penalty_changes_the_weights(few):
+    plain, _ = weights_after(few)
+    zero, _ = weights_after(few, penalty=lambda net: 0.0 * net.head.weight.sum())
+    pulled, _ = weights_after(few, penalty=lambda net: 10 * net.head.bias.pow(2).sum())
+    assert same(plain, zero)
+    assert not same(plain, pulled)
+    assert np.abs(pulled["head.bias"]).sum() < np.abs(plain["head.bias"]).sum()
+
+
+def test_training_lowers_the_loss(few):
+    plan = replace(PLAN, epochs=8, lr=5e-3, rounds=1)
+    network = fresh()
+    before = mean_loss(few.task, few.labels, predict(network, few))
+    fit(network, few, plan)
+    assert mean_loss(few.task, few.labels, predict(network, few)) < before
+
+
+def test_training_on_beats_learns_too(beats):
+    some = beats.take(np.arange(64))
+    _, fitted = weights_after(some, replace(PLAN, batch_size=16))
+    assert fitted.steps == 4
+
+
+def test_predictions_do_not_depend_on_order_or_batch(cohort, rng):
+    network = fresh()
+    some = cohort.take(np.arange(100, 140))
+    order = rng.permutation(40)
+    p = predict(network, some)
+    np.testing.assert_allclose(predict(network, some.take(order)), p[order], atol=2e-7)
+    np.testing.assert_allclose(predict(network, some, batch_size=7), p, atol=2e-7)
+
+
+def test_predictions_are_the_mean_over_the_crops(cohort):
+    network = fresh()
+    longest = cohort.take(np.array([int(cohort.lengths.argmax())]))
+    example, starts = longest.even_crops(4)
+    assert len(example) > 1
+    each = []
+    for start in starts:
+        batch = longest.batch(np.array([0]), np.array([start]))
+        network.eval()
+        with torch.inference_mode():
+            logits = network(batch.signal, batch.lead_mask, batch.features)
+        each.append(logits.double().sigmoid().numpy()[0])
+    # A batch of two is summed in another order than two of one.
+    np.testing.assert_allclose(predict(network, longest)[0], np.mean(each, axis=0), atol=1e-6)
+
+
+def test_predictions_are_probabilities_of_seven_decimals(beats):
+    p = predict(fresh(BEAT), beats.take(np.arange(50)))
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    assert np.array_equal(p, np.round(p, 7))
+
+
+def test_nobody_gets_no_prediction(few):
+    assert predict(fresh(), few.take(np.zeros(0, dtype=np.int64))).shape == (0, 9)
+
+
+def test_sgd_goes_on_with_the_momentum_of_its_last_visit(few):
+    plan = replace(PLAN, sgd=True, momentum=0.9, constant=True, weight_decay=0.0, batch_size=999)
+    first, network = get_weights(fresh()), fresh()
+    second, fitted = weights_after(few, plan, network)  # one step
+    fresh_start, _ = weights_after(few, plan, copy.deepcopy(network))
+    kept, _ = weights_after(few, plan, copy.deepcopy(network), state=fitted.state)
+    assert fitted.steps == 1
+    for name, value in kept.items():
+        step = 0.9 * (second[name] - first[name])
+        np.testing.assert_allclose(value, fresh_start[name] + step, atol=1e-6)

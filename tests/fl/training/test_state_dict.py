@@ -1,0 +1,62 @@
+"""Weights go out of a network and back in without a bit lost."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from fl.ecg.tasks import RHYTHM
+from fl.models import build_network
+from fl.training.state_dict import HEAD, get_weights, load_weights, save_weights, set_weights
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build_network("resnet1d", RHYTHM)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k]) for k in one
+    )
+
+
+def test_a_file_gives_the_same_weights_back(network, tmp_path):
+    weights = get_weights(network)
+    weights["steps"] = np.array(7, dtype=np.int64)  # integers stay integers
+    save_weights(tmp_path / "deep" / "w.safetensors", weights, {"model": "resnet1d"})
+    assert same(load_weights(tmp_path / "deep" / "w.safetensors"), weights)
+
+
+def test_the_same_weights_give_the_same_file(network, tmp_path):
+    facts = {"task": "rhythm", "strategy": "fedavg", "model": "Ménière"}
+    for i in range(8):
+        save_weights(tmp_path / str(i), get_weights(network), facts)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0", "np") as file:
+        assert file.metadata() == facts
+    assert same(load_weights(tmp_path / "0"), get_weights(network))
+
+
+def test_weights_are_copies_both_ways(network):
+    taken = get_weights(network)
+    set_weights(network, taken)
+    before = {k: v.copy() for k, v in taken.items()}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1.0)
+    assert same(taken, before)
+
+
+def test_weights_of_another_network_are_refused(network):
+    weights = get_weights(network)
+    with pytest.raises(RuntimeError, match=r"head\.bias"):
+        set_weights(network, {k: v for k, v in weights.items() if k != "head.bias"})
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        set_weights(network, weights | {"head.bias": np.zeros(4, dtype=np.float32)})
+
+
+def test_every_network_has_a_head_with_a_row_per_class(network):
+    weights = get_weights(network)
+    assert [weights[name].shape[0] for name in HEAD] == [9, 9]

@@ -1,0 +1,124 @@
+"""What is added before Flower merges: classes and leads are averaged by who has them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl.config.run_config import RunConfig
+from fl.messages.flower_arrays import pack, unpack
+from fl.messages.payloads import Trained
+from fl.training.state_dict import HEAD
+from server.aggregation.evidence import by_evidence, weighed
+from server.aggregation.strategies import STRATEGIES
+
+CLASSES = 3
+LEADS = 2
+START = {
+    "stem.conv.weight": np.zeros((4, LEADS, 5), dtype=np.float32),
+    "stem.lead_shift.weight": np.zeros((4, LEADS), dtype=np.float32),
+    "body.weight": np.zeros((2, 2), dtype=np.float32),
+    "head.weight": np.ones((CLASSES, 2), dtype=np.float32),
+    "head.bias": np.zeros(CLASSES, dtype=np.float32),
+}
+
+
+def reply(site, value, n=10, annotated=None, recorded=None):
+    """A site's update in which every weight is `value`."""
+    return Trained(
+        site=site,
+        weights={k: np.full_like(v, value) for k, v in START.items()},
+        n_records=n,
+        annotated=annotated or (n,) * CLASSES,
+        recorded=recorded or (n,) * LEADS,
+        loss_sum=1.0,
+        n_seen=n,
+        steps=1,
+    )
+
+
+def averaged(replies):
+    """The plain average by records that every strategy of Flower's begins with."""
+    total = sum(r.n_records for r in replies)
+    return {k: sum(r.weights[k] * (r.n_records / total) for r in replies) for k in START}
+
+
+def merged(*replies):
+    return averaged(by_evidence(replies, START))
+
+
+def test_a_class_that_one_site_annotates_takes_that_sites_row():
+    found = merged(reply("a", 4.0, annotated=(10, 10, 10)), reply("b", 8.0, annotated=(10, 0, 10)))
+    np.testing.assert_allclose(found["head.bias"], [6, 4, 6], rtol=1e-6)
+    np.testing.assert_allclose(found["head.weight"], [[6, 6], [4, 4], [6, 6]], rtol=1e-6)
+    np.testing.assert_allclose(found["body.weight"], 6, rtol=1e-6)
+
+
+def test_a_class_that_nobody_annotates_is_averaged_plainly():
+    found = merged(*[reply(s, 5.0, annotated=(10, 0, 10)) for s in "ab"])
+    np.testing.assert_allclose(found["head.bias"], 5, rtol=1e-6)
+
+
+def test_a_lead_that_one_site_records_takes_that_sites_column():
+    found = merged(reply("a", 4.0, recorded=(10, 10)), reply("b", 8.0, n=30, recorded=(30, 0)))
+    np.testing.assert_allclose(found["stem.conv.weight"][:, 0], 7, rtol=1e-6)
+    np.testing.assert_allclose(found["stem.conv.weight"][:, 1], 4, rtol=1e-6)
+    np.testing.assert_allclose(found["stem.lead_shift.weight"][:, 1], 4, rtol=1e-6)
+    np.testing.assert_allclose(found["body.weight"], 7, rtol=1e-6)
+
+
+def test_where_all_annotate_alike_it_is_the_plain_average():
+    replies = [reply("a", 1.0, n=30), reply("b", 4.0, n=10)]
+    assert by_evidence(replies, START) == replies
+    np.testing.assert_allclose(averaged(replies)["head.bias"], 1.75)
+
+
+def test_one_site_changes_nothing():
+    (found,) = by_evidence([reply("a", 3.0)], START)
+    assert all((found.weights[k] == 3.0).all() for k in START)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50), st.floats(-5, 5)), min_size=1))
+def test_a_row_is_the_average_by_annotated_records(sites):
+    replies = [
+        reply(str(i), value, n=n, annotated=(n, min(n, m), n))
+        for i, (n, m, value) in enumerate(sites)
+    ]
+    found = merged(*replies)
+    counts = np.array([r.annotated[1] for r in replies], dtype=float)
+    values = np.array([r.weights["head.bias"][1] for r in replies])
+    if not counts.sum():
+        counts = np.array([r.n_records for r in replies], dtype=float)
+    expected = values @ counts / counts.sum()
+    np.testing.assert_allclose(found["head.bias"][1], expected, atol=1e-4)
+
+
+def test_only_the_head_is_touched():
+    replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, annotated=(0, 10, 10))]
+    for before, after in zip(replies, by_evidence(replies, START), strict=True):
+        changed = {k for k in START if not np.array_equal(before.weights[k], after.weights[k])}
+        assert changed <= set(HEAD)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_can_be_made_from_the_settings(name):
+    strategy = STRATEGIES[name].make(RunConfig(strategy=name))
+    assert hasattr(strategy, "aggregate_train")
+
+
+def test_equal_weights_average_to_themselves():
+    replies = [reply(s, 0.1, n=n) for s, n in (("a", 3), ("b", 7), ("c", 11))]
+    found = averaged(by_evidence(replies, START))
+    np.testing.assert_allclose(found["head.bias"], np.float32(0.1), rtol=1e-6)
+    assert unpack(pack(found)).keys() == START.keys()
+
+
+def test_a_site_may_count_by_its_records_by_their_root_or_as_one_of_many():
+    replies = [reply("a", 1.0, n=100, annotated=(100, 50, 0)), reply("b", 4.0, n=25)]
+    assert weighed(replies, "records") == replies
+    for weighting, ratio in (("root", 2.0), ("even", 1.0)):
+        one, other = weighed(replies, weighting)
+        assert one.n_records / other.n_records == pytest.approx(ratio)
+        # What it holds of each class keeps its share of the site's records.
+        assert np.divide(one.annotated, one.n_records) == pytest.approx([1, 0.5, 0])
+        assert one.weights is replies[0].weights

@@ -1,0 +1,64 @@
+"""Updates of many sites leave memory and come back as they were."""
+
+import numpy as np
+import pytest
+from support.rounds import digest, run
+
+import server.rounds.round_loop
+from server.aggregation.update_store import Shelf, overlaid, shelf_for
+
+ARRAYS = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "a.bias": np.array([0.1, -np.pi], dtype=np.float64),
+    "steps": np.array(7, dtype=np.int64),
+    "none": np.zeros((0, 5), dtype=np.float32),
+}
+
+
+def same(one, other):
+    return list(one) == list(other) and all(
+        one[k].dtype == other[k].dtype and np.array_equal(one[k], other[k]) for k in one
+    )
+
+
+def test_what_is_on_the_shelf_reads_as_it_was_written(tmp_path):
+    shelf = Shelf(tmp_path)
+    doubled = {name: 2 * values for name, values in ARRAYS.items()}
+    first, second = shelf.put(ARRAYS), shelf.put(doubled)
+    assert same(first, ARRAYS)
+    assert same(second, doubled)
+    assert same(first, ARRAYS), "a second look gives the same"
+    assert list(tmp_path.iterdir()) == [], "its file has no name that could be left behind"
+
+
+def test_an_overlaid_update_reads_the_rest_from_the_shelf(tmp_path):
+    bias = np.array([5.0, 6.0])
+    for below in (ARRAYS, Shelf(tmp_path).put(ARRAYS)):
+        assert same(overlaid(below, {"a.bias": bias}), ARRAYS | {"a.bias": bias})
+
+
+def test_a_shelf_is_used_where_updates_would_fill_memory(tmp_path):
+    weights = {"w": np.zeros(2**18, dtype=np.float32)}  # a megabyte
+    assert shelf_for(8, weights, tmp_path) is None
+    assert shelf_for(1000, weights, tmp_path) is not None
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "scaffold", "fedmedian", "fedadam"])
+def test_a_run_with_its_updates_on_the_shelf_gives_the_same_weights(
+    make_job, monkeypatch, strategy
+):
+    plain = make_job(3, strategy=strategy, name="plain")
+    run(plain)
+    used = []
+
+    def always(sites, weights, folder):
+        used.append(sites)
+        return Shelf(folder)
+
+    monkeypatch.setattr(server.rounds.round_loop, "shelf_for", always)
+    job = make_job(3, strategy=strategy, name="shelved")
+    watching, _ = run(job)
+    assert used
+    assert set(used) == {3}
+    assert watching.failed == []
+    assert digest(job) == digest(plain)

@@ -1,0 +1,279 @@
+"""Each site alone and all data pooled: plain training, whatever carries it and stops it."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.jobs import job_over
+from support.rounds import Watching, run
+
+import server.app
+import server.baselines.baseline_summary
+import server.baselines.baselines
+import server.rounds.round_loop
+from clients.app import app as client_app
+from clients.simulated_sites import open_trainee, sites_of
+from clients.training_plan import training_plan
+from fl.data.cohort import Cohort
+from fl.ecg.tasks import RHYTHM
+from fl.evaluation.strategy_comparison import comparison
+from fl.messages.flower_codec import read_job
+from fl.models import build_network
+from fl.training.loop import fit as train_plainly
+from fl.training.state_dict import get_weights, load_weights, set_weights
+from fl.util.errors import FederationError
+from server.app import Silent, initial_weights, server_app
+from server.engines.simulation import simulate
+from server.rounds.training_results import load_part
+
+NAMES = ("local", "pooled", "fedavg", "finetune")
+
+
+BRIEF = {"local_epochs": 1, "finetune_epochs": 1}
+
+
+@pytest.fixture
+def compare(make_job):
+    """A job over two sites that compares two strategies."""
+
+    def make(name="run", **settings):
+        return make_job(2, name=name, compare="fedavg,finetune", **BRIEF, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def compared(few, tmp_path_factory):
+    """One such job, done once for all tests."""
+    job = job_over(few, tmp_path_factory.mktemp("compared"), 2, compare="fedavg,finetune", **BRIEF)
+    run(job)
+    return job
+
+
+def part(job, name):
+    return load_part(Path(job.workspace), name)
+
+
+def rows(job, file):
+    """Lines of a table, without what a clock says."""
+    with (Path(job.workspace) / file).open(newline="") as table:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(table)]
+
+
+def results(job):
+    """All that must not depend on engine, workers or interruptions."""
+    folder = Path(job.workspace)
+    weights = {path.name: path.read_bytes() for path in sorted((folder / "weights").iterdir())}
+    return {
+        **weights,
+        "predictions": (folder / "predictions.csv").read_bytes(),
+        "sites": (folder / "sites.csv").read_bytes(),
+        "rounds": rows(job, "rounds.csv"),
+        "summaries": {name: part(job, name).summary for name in NAMES},
+    }
+
+
+def plainly(job, cohort, name):
+    """Weights of each round of plain training on a cohort, on the schedule of the run."""
+    network = build_network("resnet1d", RHYTHM)
+    set_weights(network, initial_weights(job))
+    state, after = None, []
+    for number in range(1, job.config.rounds + 1):
+        plan = training_plan(job.config.for_strategy("fedavg"), name, number)
+        state = train_plainly(network, cohort, plan, state).state
+        after.append(get_weights(network))
+    return after
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_pooled_is_plain_training_on_all_training_records(compared):
+    sites = sites_of(compared)
+    everyone = Cohort.joined([sites[name].splits["train"] for name in sorted(sites)])
+    assert len(everyone) == sum(len(site.splits["train"]) for site in sites.values())
+    after = plainly(compared, everyone, "pooled")
+    folder = Path(compared.workspace) / "weights"
+    assert_same(load_weights(folder / "pooled-last.safetensors"), after[-1])
+    best = part(compared, "pooled").summary["best_round"]
+    assert_same(load_weights(folder / "pooled-best.safetensors"), after[best - 1])
+
+
+def test_a_site_alone_is_plain_training_on_its_own_records(compared):
+    best = part(compared, "local").summary["best_round_by_site"]
+    for name, site in sites_of(compared).items():
+        after = plainly(compared, site.splits["train"], name)
+        path = Path(compared.workspace) / "weights" / f"local-{name}-best.safetensors"
+        assert_same(load_weights(path), after[best[name] - 1])
+
+
+def test_a_strategy_of_a_comparison_is_the_strategy_by_itself(compared, make_job):
+    job = make_job(2, name="itself", strategy="finetune", **BRIEF)
+    run(job)
+    assert part(job, "finetune").summary == part(compared, "finetune").summary
+    assert part(job, "finetune").predictions == part(compared, "finetune").predictions
+
+
+def test_all_have_the_same_budget_and_say_what_they_spent(compared):
+    steps = {name: part(compared, name).summary["gradient_steps"] for name in NAMES}
+    config, sites = compared.config, sites_of(compared)
+    per_round = {n: -(-len(s.splits["train"]) // config.batch_size) for n, s in sites.items()}
+    total = sum(len(site.splits["train"]) for site in sites.values())
+    assert steps["local"] == steps["fedavg"] == config.rounds * sum(per_round.values())
+    assert steps["pooled"] == config.rounds * -(-total // config.batch_size)
+    assert steps["finetune"] == steps["fedavg"] + sum(per_round.values())
+
+
+def test_the_tables_hold_every_training(compared):
+    rounds, sites = rows(compared, "rounds.csv"), rows(compared, "sites.csv")
+    expected = [(name, number) for name in NAMES for number in ("1", "2")]
+    assert [(row["strategy"], row["round"]) for row in rounds] == expected
+    for name in NAMES:
+        mine = [row for row in sites if row["strategy"] == name]
+        assert sum(row["split"] == "val" for row in mine) == 4
+        assert sum(row["split"] == "test" for row in mine) == 2
+    local = [row for row in sites if row["strategy"] == "local" and row["split"] == "val"]
+    for number in ("1", "2"):
+        parts = [row for row in local if row["round"] == number]
+        n = np.array([int(row["n_records"]) for row in parts])
+        loss = (np.array([float(row["loss"]) for row in parts]) * n).sum() / n.sum()
+        (row,) = [r for r in rounds if (r["strategy"], r["round"]) == ("local", number)]
+        assert float(row["val_loss"]) == pytest.approx(loss, abs=1e-5)
+        assert row["participants"] == "2"
+
+
+def test_ray_workers_give_what_one_process_gives(compare, compared):
+    job = compare("ray", engine="ray", workers=2)
+    simulate(server_app(Silent()), client_app, job, 2)
+    assert results(job) == results(compared)
+
+
+class Stop(BaseException):
+    """The machine goes off."""
+
+
+# Where it goes off, and after how many times that this is done.
+MOMENTS = {
+    "in the first round of all": (server.baselines.baselines, "save_progress", 1),
+    "between the rounds of one": (server.baselines.baselines, "save_progress", 3),
+    "before pooled is kept": (server.baselines.baseline_summary, "save_part", 2),
+    "after pooled is kept": (server.app, "train", 1),
+    "within a strategy": (server.rounds.round_loop, "save_progress", 1),
+    "between two strategies": (server.app, "train", 2),
+    "before the tables": (server.app, "write_tables", 1),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_comparison_that_was_interrupted_ends_as_if_it_had_not_been(
+    compare, compared, monkeypatch, moment
+):
+    where, what, times = MOMENTS[moment]
+    real, calls = getattr(where, what), []
+
+    def until(*args, **kwargs):
+        calls.append(what)
+        if len(calls) == times:
+            raise Stop
+        return real(*args, **kwargs)
+
+    job = compare("stopped")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what, until)
+        with pytest.raises(Stop):
+            run(job)
+    run(job)
+    assert results(job) == results(compared)
+
+
+def test_what_is_over_is_not_done_again(compare, compared):
+    def client(message, context):
+        assert message.metadata.message_type == "query", "a finished part was run again"
+        return client_app(message, context)
+
+    before = results(compared)
+    watching, _ = run(compared, client)
+    assert (watching.rows, watching.failed) == ([], [])
+    assert results(compared) == before
+
+
+def failing(site, times, kind="train"):
+    """A client whose one site, training alone, fails as often as said."""
+    left = [times]
+
+    def client(message, context):
+        job = read_job(message)
+        mine = open_trainee(job, int(context.node_config["partition-id"])).name == site
+        alone = job.strategy in ("local", "pooled")
+        if alone and mine and message.metadata.message_type == kind and left[0]:
+            left[0] -= 1
+            raise OSError("disk on fire")
+        return client_app(message, context)
+
+    return client
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_visit_that_fails_is_named_and_made_again(compare, compared, kind):
+    job = compare("failing")
+    watching, _ = run(job, failing("site-2", 1, kind))
+    assert len(watching.failed) == 1
+    assert watching.failed[0][1] == "site-2"
+    assert "disk on fire" in watching.failed[0][2]
+    for name in NAMES:
+        assert part(job, name).summary == part(compared, name).summary
+    assert [f["site"] for f in part(job, "local").failures] == ["site-2"]
+
+
+def test_a_site_that_cannot_train_alone_is_left_out_by_name(compare, compared):
+    job = compare("failing")
+    run(job, failing("site-2", 2))
+    summary = part(job, "local").summary
+    assert summary["sites"]["site-2"] == {}
+    assert summary["sites"]["site-1"] == part(compared, "local").summary["sites"]["site-1"]
+    assert summary["central_by_site"].keys() == {"site-1"}
+    assert part(job, "fedavg").summary == part(compared, "fedavg").summary
+    summaries = {name: part(job, name).summary for name in NAMES}
+    texts = [part(job, name).predictions for name in NAMES]
+    found = comparison(RHYTHM, summaries, texts, 0, {})["differences"]
+    assert "site:site-2" not in {row["where"] for row in found if row["against"] == "local"}
+    assert "site:site-2" in {row["where"] for row in found if row["against"] == "pooled"}
+
+
+@pytest.mark.parametrize(
+    ("site", "quorum", "words"),
+    [("pooled", 0.5, "Round 1 of pooled, asked twice. pooled: "), ("site-1", 1.0, "local-site-1")],
+)
+def test_below_the_quorum_a_comparison_stops(compare, site, quorum, words):
+    with pytest.raises(FederationError, match=words):
+        run(compare(quorum=quorum), failing(site, 2))
+
+
+def test_the_listener_sees_every_training(compare):
+    class All(Watching):
+        def __init__(self):
+            super().__init__()
+            self.begun, self.lone = [], []
+
+        def training(self, strategy, rounds, sites):
+            self.begun.append((strategy, rounds, [site.site for site in sites]))
+
+        def alone(self, site, row, last):
+            self.lone.append((site, row["round"], last))
+
+    job, watching = compare(), All()
+    simulate(server_app(watching), client_app, job, 2)
+    both = ["site-1", "site-2"]
+    assert watching.begun == [
+        ("local", 2, both),
+        ("pooled", 2, ["pooled"]),
+        ("fedavg", 2, both),
+        ("finetune", 2, both),
+    ]
+    assert sorted(watching.lone) == [(s, n, n == 2) for s in both for n in (1, 2)]
+    told = [(row["strategy"], row["round"]) for row in watching.rows]
+    assert told == [(name, n) for name in NAMES[1:] for n in (1, 2)]

@@ -1,0 +1,82 @@
+"""Trainings side by side: as many requests as workers, and the longest work first."""
+
+import pytest
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+
+from fl.util.errors import FederationError
+from server.baselines.concurrent_trainings import run_side_by_side
+from server.engines.in_process import LocalGrid
+
+
+class Count:
+    """A course of `rounds` batches of `each` requests; its work is what is left of them."""
+
+    def __init__(self, name, rounds, each=1, stops_at=None):
+        self.name, self.rounds, self.each, self.stops_at = name, rounds, each, stops_at
+        self.done, self.got = 0, []
+
+    def left(self):
+        return self.rounds - self.done
+
+    def steps(self):
+        while self.done < self.rounds:
+            if self.done == self.stops_at:
+                raise FederationError(f"{self.name} stops")
+            answers = yield [self._request() for _ in range(self.each)]
+            self.got.append([reply.content["config"]["name"] for reply, _ in answers])
+            self.done += 1
+
+    def _request(self):
+        content = RecordDict({"config": ConfigRecord({"name": self.name})})
+        return Message(content, 1001, MessageType.QUERY)
+
+
+class Log(LocalGrid):
+    """A grid that keeps who was asked, and how many requests were out at most."""
+
+    def __init__(self):
+        super().__init__(lambda message, _: Message(message.content, reply_to=message), 1)
+        self.asked, self.most = [], 0
+
+    def submit(self, message):
+        super().submit(message)
+        self.asked.append(message.content["config"]["name"])
+        self.most = max(self.most, len(self._queue))
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_every_course_gets_its_own_answers_and_no_more_than_workers_are_out(width):
+    grid, courses = Log(), [Count("a", 3), Count("b", 1, each=3), Count("c", 0)]
+    assert run_side_by_side(grid, courses, width, timeout=10) == {}
+    assert [course.got for course in courses] == [[["a"]] * 3, [["b"] * 3], []]
+    assert grid.most <= width
+
+
+def test_the_course_with_the_most_left_goes_first():
+    grid = Log()
+    run_side_by_side(grid, [Count("short", 1), Count("long", 3), Count("middle", 2)], 1, 10)
+    assert grid.asked[:2] == ["long", "long"]
+    assert sorted(grid.asked) == ["long"] * 3 + ["middle"] * 2 + ["short"]
+
+
+def test_a_course_that_stops_is_named_and_the_others_go_on():
+    courses = [Count("a", 3, stops_at=1), Count("b", 2), Count("c", 1, stops_at=0)]
+    failed = run_side_by_side(Log(), courses, 2, timeout=10)
+    assert failed == {"a": "a stops", "c": "c stops"}
+    assert courses[1].done == 2
+
+
+def test_an_answer_that_does_not_come_is_an_error_for_its_course():
+    class Deaf(Log):
+        def pull_messages(self, message_ids):
+            return []
+
+    class Waits(Count):
+        def steps(self):
+            ((reply, _),) = yield [self._request()]
+            self.got.append(reply.error.reason)
+
+    course, grid = Waits("a", 1), Deaf()
+    assert run_side_by_side(grid, [course], 1, timeout=0.05) == {}
+    assert course.got == ["TimeoutError: no answer within 0.05 s"]
+    assert not grid._queue

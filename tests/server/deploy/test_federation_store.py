@@ -1,0 +1,150 @@
+"""A coordinator's folder and small commands: what they make, show and refuse."""
+
+import ssl
+import stat
+import subprocess
+
+import pytest
+from cryptography import x509
+
+from clients.deploy import __main__ as site
+from fl.messages.invitation import Invitation
+from fl.util.errors import ConfigError
+from server.deploy import __main__ as deploy
+from server.deploy.federation_store import Folder, make_certificate
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "federation"
+    assert deploy.main(["init", str(path), "--host", "ecg.example.org,10.0.0.1"]) == 0
+    return Folder(path)
+
+
+@pytest.fixture
+def invitation(folder):
+    assert deploy.main(["invite", str(folder.path), "a"]) == 0
+    return folder.invitation("a")
+
+
+def names_of(path):
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in found]
+
+
+def test_the_certificate_is_the_authoritys_and_names_every_host(folder):
+    assert names_of(folder.certificate) == [
+        *("ecg.example.org", "10.0.0.1", "localhost", "127.0.0.1")
+    ]
+    verified = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", folder.ca, folder.certificate],
+        capture_output=True,
+        text=True,
+    )
+    assert verified.stdout.strip().endswith("OK"), verified.stderr
+    ssl.create_default_context(cafile=str(folder.ca))
+
+
+def test_private_keys_are_their_owners_alone(folder):
+    for name in ("ca.key", "server.key"):
+        assert stat.S_IMODE((folder.path / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_a_new_certificate_is_of_the_same_authority(folder):
+    before = folder.certificate.read_bytes()
+    make_certificate(folder)
+    after = x509.load_pem_x509_certificate(folder.certificate.read_bytes())
+    assert folder.certificate.read_bytes() != before
+    after.verify_directly_issued_by(x509.load_pem_x509_certificate(folder.ca.read_bytes()))
+
+
+def test_an_invitation_comes_out_as_it_went_in(folder, invitation):
+    found = Invitation.read(invitation)
+    assert (found.site, found.address, found.task) == ("a", "ecg.example.org:8443", "rhythm")
+    assert found.ca.strip() == folder.ca.read_text().strip()
+
+
+def test_a_sites_key_is_made_once_and_its_public_half_names_the_site(invitation, tmp_path):
+    flags = ["key", str(invitation), "--site", "a", "--home", str(tmp_path / "home")]
+    assert site.main(flags) == 0
+    made = (tmp_path / "home" / "site.key").read_bytes()
+    assert site.main(flags) == 0
+    assert (tmp_path / "home" / "site.key").read_bytes() == made
+    assert stat.S_IMODE((tmp_path / "home" / "site.key").stat().st_mode) == 0o600
+    assert deploy.read_site(tmp_path / "home" / "a.pub") == "a"
+
+
+PRINTED = {
+    "serve": ([], "flower-superlink --host 127.0.0.1 --port 8000"),
+    "run": ([], "flwr run "),
+    "renew": ([], "server.pem"),
+    "invite": (["b"], "invitations/b.toml"),
+}
+
+
+@pytest.mark.parametrize("command", PRINTED)
+def test_what_would_be_run_is_shown_and_not_run(folder, capsys, command):
+    more, wanted = PRINTED[command]
+    folder.note_site("a", node=7, approved="now", revoked="")
+    before = sorted(folder.path.rglob("*"))
+    assert deploy.main([command, str(folder.path), *more, "--print"]) == 0
+    assert wanted in capsys.readouterr().out
+    assert sorted(folder.path.rglob("*")) == before
+
+
+def test_a_site_shows_its_supernode(invitation, tmp_path, capsys):
+    flags = ["--site", "a", "--home", str(tmp_path / "home"), "--data-dir", str(tmp_path)]
+    assert site.main(["join", str(invitation), *flags, "--print"]) == 0
+    said = capsys.readouterr().out
+    assert "-m clients.deploy.supernode_internals --superlink ecg.example.org:8443 --root" in said
+    assert "--isolation process" in said
+
+
+MISTAKES = {
+    "no folder": (["status", "{none}"], "is no federation's folder"),
+    "folder there": (["init", "{folder}", "--host", "x"], "cannot be made"),
+    "host": (["init", "{none}", "--host", "a b"], "--host is 'a b'"),
+    "site": (["invite", "{folder}", "a/b"], "SITE is 'a/b'"),
+    "no key": (["approve", "{folder}", "{none}"], "cannot be read"),
+    "not a key": (["approve", "{folder}", "{folder}/ca.pem"], "is no site's public key"),
+    "revoke": (["revoke", "{folder}", "a"], "takes no part"),
+    "clients": (["run", "{folder}", "--clients", "3"], "--clients is 3, but 0 sites are approved"),
+    "model": (["run", "{folder}", "--model", "nope"], "--model is 'nope'"),
+    "simulated": (["run", "{folder}", "--config", "{toml}"], "skew is for simulations"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_in_one_line(folder, tmp_path, capsys, name):
+    arguments, wanted = MISTAKES[name]
+    toml = tmp_path / "run.toml"
+    toml.write_text('skew = "noise"\n')
+    paths = {"folder": folder.path, "none": tmp_path / "none", "toml": toml}
+    assert deploy.main([word.format(**paths) for word in arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("server.deploy: error: ")
+    assert wanted in said
+    assert said.count("\n") == 1
+
+
+def test_a_superlink_that_is_away_is_said_in_one_line(folder, capsys):
+    text = (folder.path / "federation.toml").read_text()
+    (folder.path / "federation.toml").write_text(text.replace("8000", "1"))
+    assert deploy.main(["status", str(folder.path)]) == 1
+    assert "the SuperLink does not answer" in capsys.readouterr().err
+
+
+def test_an_invitation_for_another_site_or_none_is_refused(invitation, tmp_path, capsys):
+    rest = ["--home", str(tmp_path / "home"), "--data-dir", str(tmp_path)]
+    assert site.main(["join", str(invitation), "--site", "b", *rest]) == 2
+    assert "invites 'a'" in capsys.readouterr().err
+    (tmp_path / "x.toml").write_text("site = 3")
+    with pytest.raises(ConfigError, match="is no invitation"):
+        Invitation.read(tmp_path / "x.toml")
+
+
+def test_a_site_that_does_not_run_is_not_at_work(tmp_path, capsys):
+    assert site.main(["health", "--site", "a", "--home", str(tmp_path / "home")]) == 1
+    assert capsys.readouterr().out == "not at work\n"

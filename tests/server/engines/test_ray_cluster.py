@@ -1,0 +1,290 @@
+"""A run on a Ray cluster of two machines that share no disk: same results, recordings sent once.
+
+The two machines are two Ray nodes on this one, each with folders of its own.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from ray._raylet import GcsClient
+from support.run_folders import kill_after, results
+
+import run_sim
+from fl.data.example_cache import is_whole
+from fl.messages.flower_codec import query, read_job
+from fl.util.errors import ConfigError
+from server.engines import ray_cluster
+from server.engines.cluster_files import versions as cluster_versions
+from server.engines.grid_base import collect
+from server.engines.ray_cluster import check_cluster, cluster_grid
+
+ROOT = Path(__file__).parents[3]
+slow = pytest.mark.slow  # two Ray nodes start, and their workers for every test
+FLAGS = [
+    *("--data", "synthetic", "--synthetic-records", "50", "--clients", "3", "--rounds", "2"),
+    *("--model", "resnet1d", "--local-epochs", "1", "--partition", "patients"),
+    *("--quiet", "--no-pages"),
+]
+
+
+class Machine:
+    """A Ray node with a cache of its own, in the foreground of its own process group."""
+
+    def __init__(self, folder, name, *flags, cores):
+        # 127.0.0.1 itself Ray would replace by the machine's address.
+        self.cache, self.log = folder / f"{name}-cache", folder / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("timeout", "900"),  # it ends even where the tests are killed
+                    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+                    "--disable-usage-stats",
+                    *("--temp-dir", str(folder / name), "--object-store-memory", "100000000"),
+                    *("--num-cpus", str(cores), *flags),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ
+                | {"HEARTFED_CACHE": str(self.cache), "PYTHONPATH": str(ROOT)}
+                # Else its workers give way to everything else that runs here.
+                | {"RAY_worker_niceness": "0"},
+                start_new_session=True,
+            )
+        end = time.monotonic() + 60
+        while "Ray runtime started" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+
+    def end(self):
+        """End the node and everything it started."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    # A socket's path may have 107 characters, which leaves no room for the tests' own folder.
+    made = Path(tempfile.mkdtemp(prefix="hf-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def address():
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        return f"127.0.0.2:{free.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def machines(folder, address):
+    """The machine that the tests run on, with one core, and another with two."""
+    port = address.rpartition(":")[2]
+    home = (
+        "--head",
+        "--include-dashboard",
+        "false",
+        "--node-ip-address",
+        "127.0.0.2",
+        "--port",
+        port,
+    )
+    with contextlib.ExitStack() as stack:
+        started = []
+        for name, flags, cores in (
+            ("home", home, 1),
+            ("other", ("--address", address, "--node-ip-address", "127.0.0.3"), 2),
+        ):
+            started.append(Machine(folder, name, *flags, cores=cores))
+            stack.callback(started[-1].end)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run on this machine alone."""
+    out = tmp_path_factory.mktemp("whole")
+    assert run_sim.main([*FLAGS, "--engine", "local", "--out", str(out), "--name", "run"]) == 0
+    return out / "run"
+
+
+def fetched(caplog):
+    """(machine, bytes) of every copy that was laid down."""
+    return [(r.args[0], r.args[2]) for r in caplog.records if "fetched" in r.msg]
+
+
+def size(shards):
+    return sum(file.stat().st_size for shard in shards for file in Path(shard).iterdir())
+
+
+@slow
+def test_the_cluster_gives_the_same_results_and_the_recordings_are_sent_once(
+    machines, address, whole, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO, "heartfed")
+    home, other = machines
+    given = ["--ray-address", address, "--out", str(tmp_path), "--name", "run"]
+    assert run_sim.main([*FLAGS, *given]) == 0
+    assert results(tmp_path / "run") == results(whole)
+    kept = {p.relative_to(whole) for p in (whole / "checkpoint").rglob("*")}
+    assert {p.relative_to(tmp_path / "run") for p in (tmp_path / "run/checkpoint").rglob("*")} == (
+        kept
+    )
+    shards = [found["cache"] for found in facts(whole)["data"]]
+    # Two of the three workers are there, and one has fetched for both.
+    assert fetched(caplog) == [("127.0.0.3", size(shards))]
+    assert all(is_whole(other.cache / Path(shard).name) for shard in shards)
+    assert not home.cache.exists()
+
+
+def facts(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def asked():
+    """A client that says which folders its request names. Workers do not know this file."""
+
+    def client(message: Message, context: Context) -> Message:
+        job = read_job(message)
+        folders = [job.workspace, *job.shards]
+        content = ConfigRecord({"folders": folders, "there": [Path(f).is_dir() for f in folders]})
+        return Message(RecordDict({"config": content}), reply_to=message)
+
+    return client
+
+
+def answers(grid, job, timeout=60):
+    """The folders that each node was told of; None where its visit failed."""
+    messages = [query(job, node) for node in grid.get_node_ids()]
+    replies = collect(grid, messages, timeout, lambda reply: None)
+    return [None if r.has_error() else dict(r.content["config"]) for r in replies]
+
+
+@pytest.fixture
+def job(make_job, address):
+    """A job on the cluster, with more sites than workers."""
+    return make_job(sites=6, engine="ray", ray_address=address)
+
+
+@slow
+def test_each_machine_reads_its_own_copy_and_fetches_it_once(machines, job, caplog):
+    caplog.set_level(logging.INFO, "heartfed")
+    other = machines[1]
+    copies = {other.cache / Path(shard).name for shard in job.shards}
+    for _ in range(2):
+        with cluster_grid(asked(), job, 6) as (grid, on_cluster):
+            assert on_cluster.config.workers == 3
+            told = [answer for _ in range(3) for answer in answers(grid, job)]
+        assert all(all(answer["there"]) for answer in told)
+        assert job.workspace not in {answer["folders"][0] for answer in told}
+        # Its workers leave nothing of the run behind.
+        assert not any(Path(answer["folders"][0]).exists() for answer in told)
+        read = {tuple(answer["folders"][1:]) for answer in told}
+        assert read == {tuple(map(str, job.shards)), tuple(map(str, copies))}
+    assert fetched(caplog) == [("127.0.0.3", size(job.shards)), ("127.0.0.3", 0)]
+
+
+@slow
+def test_another_version_on_a_machine_is_named(machines, job, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "versions", lambda: cluster_versions() | {"torch": "1.0"})
+    with (
+        pytest.raises(ConfigError, match=r"127\.0\.0\.\d has torch .*, here it is 1\.0"),
+        cluster_grid(asked(), job, 6),
+    ):
+        pass
+
+
+@slow
+def test_more_workers_than_cores_are_refused(machines, job):
+    config = job.config.model_copy(update={"workers": 4})
+    with (
+        pytest.raises(ConfigError, match=r"--workers is 4, but the cluster at .* has 3 cores"),
+        cluster_grid(asked(), job.model_copy(update={"config": config}), 6),
+    ):
+        pass
+
+
+@slow
+@pytest.mark.parametrize("what", ["ray_version", "python_version"])
+def test_a_cluster_of_another_ray_or_python_is_named(machines, address, tmp_path, capsys, what):
+    cluster_says = GcsClient(address=address)
+    key, place = b"CLUSTER_METADATA", b"cluster"
+    true = cluster_says.internal_kv_get(key, place)
+    told = json.loads(true)
+    cluster_says.internal_kv_put(key, json.dumps(told | {what: "3.0.1"}).encode(), True, place)
+    try:
+        assert run_sim.main([*FLAGS, "--ray-address", address, "--out", str(tmp_path)]) == 2
+    finally:
+        cluster_says.internal_kv_put(key, true, True, place)
+    said = capsys.readouterr().err
+    assert "Version mismatch" in said
+    assert "3.0.1" in said
+    assert told[what] in said
+    assert said.count("\n") == 1
+
+
+@slow
+@pytest.mark.parametrize("elsewhere", [[], ["--engine", "local", "--ray-address", ""]])
+def test_a_killed_run_goes_on_with_the_cluster_or_without(
+    machines, address, whole, tmp_path, elsewhere
+):
+    given = ["--ray-address", address, "--out", str(tmp_path), "--name", "run"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_sim.py"), *FLAGS, *given],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    kill_after(process, tmp_path / "run", rounds=1, seconds=0)
+    assert process.returncode == -signal.SIGKILL
+    resume = ["--resume", str(tmp_path / "run"), "--quiet", "--no-pages", *elsewhere]
+    assert run_sim.main(resume) == 0
+    assert results(tmp_path / "run") == results(whole)
+
+
+@slow
+def test_a_machine_that_is_lost_takes_only_its_workers_along(machines, folder, address, job):
+    given = ("--address", address, "--node-ip-address", "127.0.0.4")
+    lost = Machine(folder, "lost", *given, cores=1)
+    copies = tuple(str(lost.cache / Path(shard).name) for shard in job.shards)
+
+    def read(told):
+        return {tuple(answer["folders"][1:]) for answer in told}
+
+    try:
+        with cluster_grid(asked(), job, 6) as (grid, _):
+            assert copies in read([answer for _ in range(3) for answer in answers(grid, job)])
+            os.killpg(lost.process.pid, signal.SIGKILL)
+            end = time.monotonic() + 60
+            while None in (told := answers(grid, job)):
+                assert time.monotonic() < end
+            assert copies not in read(told)
+    finally:
+        lost.end()
+
+
+def test_a_port_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "CONNECT", 4.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(ConfigError, match=f"{address}: no Ray cluster answered within 4 s"):
+            check_cluster(address)
+    assert time.monotonic() - began < 15

@@ -1,0 +1,104 @@
+"""Which processes Ray starts for a run, and that none of them stays."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from fl.config.run_config import RunConfig
+from server.engines import ray_internals
+from server.engines.ray_workers import ray_running, start_worker
+
+CONFIG = RunConfig(workers=2)
+known = pytest.mark.skipif(
+    not ray_internals.can_be_small(), reason=f"Ray {ray.__version__} starts as Ray does"
+)
+
+
+def kind(process: psutil.Process) -> str:
+    """What a process of Ray is, by its command."""
+    words = process.cmdline()
+    if Path(words[0]).name in ("gcs_server", "raylet"):
+        return Path(words[0]).name
+    if words[0].startswith("ray::"):
+        return words[0]
+    return next((Path(word).name for word in words if word.endswith(".py")), words[0])
+
+
+def runs(number: int) -> bool:
+    """Whether a process is there; one that nobody has buried is not."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def processes() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+@known
+def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers():
+    before = set(processes())
+    with ray_running(CONFIG):
+        actors = [start_worker(0) for _ in range(2)]
+        ray.get([actor.__ray_ready__.remote() for actor in actors])
+        started = [process for process in processes() if process not in before]
+        assert sorted(map(kind, started)) == [
+            *("gcs_server", "ray::Worker", "ray::Worker", "raylet", "stand_in.py", "stand_in.py"),
+        ]
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+
+
+def test_a_version_that_nobody_tried_starts_as_ray_does(monkeypatch):
+    monkeypatch.setattr(ray_internals, "KNOWN", ())
+    before = set(processes())
+    with ray_running(CONFIG):
+        actor = start_worker(0)
+        ray.get(actor.__ray_ready__.remote())
+        started = [process for process in processes() if process not in before]
+        assert "log_monitor.py" in map(kind, started)
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+
+
+@known
+def test_nothing_stays_when_the_run_is_killed():
+    run = """
+        import os, signal, psutil, ray
+        from fl.config.run_config import RunConfig
+        from server.engines.ray_workers import Crew
+
+        crew = Crew(RunConfig(workers=2))
+        actors = crew.take()
+        ray.get([actor.__ray_ready__.remote() for actor in actors])
+        print(*(p.pid for p in psutil.Process().children(recursive=True)), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(run)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = set(map(int, done.stdout.split()))
+    assert len(left) == 6
+    end = time.monotonic() + 20
+    while left and time.monotonic() < end:
+        time.sleep(0.1)
+        left = {number for number in left if runs(number)}
+    assert left == set()
+
+
+def test_a_worker_loads_no_more_than_visits_need():
+    """What a worker loads it loads on its core while the run waits for it."""
+    unused = {
+        *("aiohttp", "matplotlib", "pandas", "sklearn", "torch._dynamo", "wfdb"),
+        *("scipy.special", "scipy.signal"),
+    }
+    code = f"import sys, clients.app; print(*(set(sys.modules) & {unused}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,80 @@
+"""How far a training is comes back from disk as it was, and never half."""
+
+import numpy as np
+import pytest
+
+from server.rounds import checkpoints
+from server.rounds.checkpoints import Progress, load_progress, save_progress
+
+
+def progress(number):
+    weights = {"a": np.full((2, 2), number, np.float32), "steps": np.array(number, np.int64)}
+    return Progress(
+        weights=weights,
+        best_weights={k: v - 1 for k, v in weights.items()},
+        round=number,
+        best_round=number - 1,
+        best_score=1 / 3,
+        thresholds={"pooled": {"AF": 0.1234567}},
+        steps=10 * number,
+        rounds=[{"round": number, "val_loss": None}],
+        sites=[{"site": "site-1"}],
+        failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
+        unmeasured={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
+    )
+
+
+def arrays(of):
+    return {
+        (k, name): (v.dtype, v.tolist())
+        for k in ("weights", "best_weights")
+        for name, v in getattr(of, k).items()
+    }
+
+
+def plain(of):
+    return {k: v for k, v in vars(of).items() if not k.endswith("weights")}
+
+
+def test_progress_comes_back_as_it_was(tmp_path):
+    save_progress(tmp_path, progress(7))
+    found = load_progress(tmp_path)
+    assert plain(found) == plain(progress(7))
+    assert arrays(found) == arrays(progress(7))
+
+
+def test_the_last_round_counts_and_two_are_kept(tmp_path):
+    for number in (8, 9, 10):
+        save_progress(tmp_path, progress(number))
+    assert load_progress(tmp_path).round == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000009", "000010"]
+
+
+def test_a_round_counts_once_it_is_merged_and_again_once_it_is_measured(tmp_path):
+    merged, measured = progress(7), progress(7)
+    measured.unmeasured = {}
+    assert (merged.measured, measured.measured) == (6, 7)
+    save_progress(tmp_path, merged)
+    save_progress(tmp_path, measured)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007", "000007-measured"]
+    assert load_progress(tmp_path).measured == 7
+    save_progress(tmp_path, progress(8))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007-measured", "000008"]
+    assert (load_progress(tmp_path).round, load_progress(tmp_path).measured) == (8, 7)
+
+
+def test_there_is_nothing_to_load_before_the_first_round(tmp_path):
+    assert load_progress(tmp_path) is None
+
+
+def test_a_save_that_fails_leaves_the_last_round_as_it_was(tmp_path, monkeypatch):
+    save_progress(tmp_path, progress(1))
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_weights", full)
+    with pytest.raises(OSError, match="No space"):
+        save_progress(tmp_path, progress(2))
+    assert load_progress(tmp_path).round == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
