@@ -15,9 +15,9 @@ from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import TASKS
 from fl.reports.terminal.notices import synthetic_notice
-from fl.runs.run_record import RunRecord, make_folder
-from fl.util.errors import ConfigError, exit_code, need
-from fl.util.fast_import import loading
+from fl.runs.run_record import RunRecord, make_run_folder
+from fl.util.errors import ConfigError, exit_code, require_known
+from fl.util.fast_import import without_garbage_collection
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,17 +67,17 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
             flags["data_dir"] = os.environ["ECG_DATA"]
         config = load_config(flags, given.get("config"))
     # Imported here: the processes that preprocess import this file, and have no use for torch.
-    with loading():
+    with without_garbage_collection():
         from fl.models import MODELS
         from fl.training.augmentation import AUGMENTATIONS
         from partitions.build import check_partition
         from partitions.device_skew import check_skews
 
     check_partition(config)
-    need(config.model, MODELS, "--model")
+    require_known(config.model, MODELS, "--model")
     check_skews(config.skews, TASKS[config.task])
     for name in config.augmentations:
-        need(name, AUGMENTATIONS, "--augment")
+        require_known(name, AUGMENTATIONS, "--augment")
     return config, options
 
 
@@ -94,19 +94,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(config: RunConfig, options: argparse.Namespace) -> Path:
     """One run, or one for each of several seeds; returns the run directory."""
     # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
-    with loading():
+    with without_garbage_collection():
         from server.aggregation.strategies import STRATEGIES
 
     for name in config.strategies:
-        need(name, STRATEGIES, "--compare" if config.compare else "--strategy")
+        require_known(name, STRATEGIES, "--compare" if config.compare else "--strategy")
 
-    with loading():
+    with without_garbage_collection():
         from clients.app import app as client_app
         from fl.reports.tensorboard import check_tensorboard
         from fl.training.device import check_device
-        from server.engines.ray_workers import Crew
+        from server.engines.ray_workers import WorkerPool
         from server.experiment.multi_seed import run_repeats
-        from server.experiment.run import Session, chosen, run_once
+        from server.experiment.run import Session, run_once, select_run_sources
 
     check_device(config.device)
     if config.ray_address:
@@ -118,19 +118,19 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
     # A pipe has no width; tables are made to fit 100 columns.
     width = None if sys.stdout.isatty() else 100
     console = Console(highlight=False, markup=False, width=width)
-    choice = chosen(config)
+    choice = select_run_sources(config)
     if choice.synthetic:
         console.print(synthetic_notice(choice.synthetic))
     if hasattr(options, "resume"):
         record = RunRecord.read(options.resume)
-        record.note_resumption()
+        record.record_resumption()
     else:
-        folder = make_folder(Path(options.out), options.name)
+        folder = make_run_folder(Path(options.out), options.name)
         record = RunRecord.new(folder, config, choice.synthetic)
     with ExitStack() as stack:
-        crew = None
+        pool = None
         if config.engine == "ray" and not config.ray_address:
-            crew = stack.enter_context(closing(Crew(config, ["clients.app"])))
+            pool = stack.enter_context(closing(WorkerPool(config, ["clients.app"])))
         session = Session(
             client_app=client_app,
             console=console,
@@ -138,7 +138,7 @@ def run(config: RunConfig, options: argparse.Namespace) -> Path:
             pages=not options.no_pages,
             tensorboard=options.tensorboard,
             cache_dir=getattr(options, "cache_dir", None),
-            crew=crew,
+            pool=pool,
         )
         if config.seeds:
             run_repeats(session, config, choice, record)

@@ -8,51 +8,51 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from clients.deploy import deployed_site
-from clients.deploy.site_settings import Hospital, is_hospital
-from clients.local_training import evaluate_visit, hello, train_visit
+from clients.deploy.site_settings import SiteSettings, is_deployed
+from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import Site, open_site, open_trainee
-from fl.messages.flower_arrays import folded, split_control, unfolded
+from fl.messages.flower_arrays import packed, split_control, unpacked
 from fl.messages.flower_codec import (
-    evaluated_reply,
-    failed_reply,
-    hello_reply,
+    check_egress,
+    evaluation_reply,
+    failure_reply,
     read_job,
-    read_measure,
     read_mu,
     read_round,
     read_split,
+    read_validate_first,
     read_weights,
-    refuse_unlisted,
-    trained_reply,
+    site_info_reply,
+    training_reply,
 )
 from fl.messages.job import Job
 from fl.training.device import one_thread
 from partitions.splits import TEST, VAL
 
 
-def guarded(message: Message, context: Context, visit: ClientAppCallable) -> Message:
+def egress_guard(message: Message, context: Context, visit: ClientAppCallable) -> Message:
     """What a hospital sends is held against the list; why a visit failed stays in its own log."""
-    if not is_hospital(context.node_config):
+    if not is_deployed(context.node_config):
         return visit(message, context)
     try:
-        reply = visit(unfolded(message), context)
-        refuse_unlisted(reply, message)
-        reply = folded(reply)
+        reply = visit(unpacked(message), context)
+        check_egress(reply, message)
+        reply = packed(reply)
     except Exception as error:
         logging.getLogger("heartfed").error("a visit failed", exc_info=error)
-        return failed_reply(error, message)
+        return failure_reply(error, message)
     return reply
 
 
-app = ClientApp(mods=[guarded])
+app = ClientApp(mods=[egress_guard])
 
 
 def _site(message: Message, context: Context) -> tuple[Job, Site]:
     job = read_job(message)
-    if is_hospital(context.node_config):
-        own = Hospital.from_node(context.node_config)
+    if is_deployed(context.node_config):
+        own = SiteSettings.from_node(context.node_config)
         one_thread()
-        return deployed_site.own_device(job, own), deployed_site.open_site(job, own)
+        return deployed_site.with_site_device(job, own), deployed_site.open_site(job, own)
     return job, open_site(job, int(context.node_config["partition-id"]))
 
 
@@ -60,22 +60,22 @@ def _site(message: Message, context: Context) -> tuple[Job, Site]:
 def query(message: Message, context: Context) -> Message:
     """Which site is this, and how much does it hold?"""
     _, site = _site(message, context)
-    return hello_reply(hello(site), message)
+    return site_info_reply(site_info(site), message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round's training on the site's own records; if asked, it first measures the weights."""
     job, site = _site(message, context)
-    if not is_hospital(context.node_config):
+    if not is_deployed(context.node_config):
         site = open_trainee(job, int(context.node_config["partition-id"]))
     weights, control = split_control(read_weights(message))
     number, mu = read_round(message), read_mu(message)
     measured = None
-    if read_measure(message):
-        measured = evaluate_visit(site, job, weights, VAL, None, number - 1)
-    trained = train_visit(site, job, weights, number, mu, control)
-    return trained_reply(trained, message, measured)
+    if read_validate_first(message):
+        measured = evaluate_site(site, job, weights, VAL, None, number - 1)
+    trained = train_site(site, job, weights, number, mu, control)
+    return training_reply(trained, message, measured)
 
 
 @app.evaluate()
@@ -84,10 +84,10 @@ def evaluate(message: Message, context: Context) -> Message:
     job, site = _site(message, context)
     split, thresholds = read_split(message)
     weights, number = read_weights(message), read_round(message)
-    evaluated = evaluate_visit(site, job, weights, split, thresholds, number)
-    if is_hospital(context.node_config):
+    evaluated = evaluate_site(site, job, weights, split, thresholds, number)
+    if is_deployed(context.node_config):
         if split == TEST and len(site.splits[TEST]):
-            own = Hospital.from_node(context.node_config)
-            deployed_site.write_own_report(site, own, job, thresholds, number)
-        evaluated = deployed_site.for_the_coordinator(evaluated)
-    return evaluated_reply(evaluated, message)
+            own = SiteSettings.from_node(context.node_config)
+            deployed_site.write_site_report(site, own, job, thresholds, number)
+        evaluated = deployed_site.permitted_evaluation(evaluated)
+    return evaluation_reply(evaluated, message)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from fl.training.state_dict import Weights, load_weights, save_weights
 
-LAST = 2  # rounds kept of what only the next visit needs: a resumed run goes back one at most
+KEPT_ROUNDS = (
+    2  # rounds kept of what only the next visit needs: a resumed run goes back one at most
+)
 
 
 @dataclass(frozen=True)
-class Keep:
+class ClientState:
     """Named arrays of one kind, one file per round in which the site was visited."""
 
     folder: Path
@@ -24,7 +26,7 @@ class Keep:
         """Keep arrays of this round."""
         save_weights(self._path(round_number), arrays)
         if self.prune:
-            for old in self._rounds()[:-LAST]:
+            for old in self._rounds()[:-KEPT_ROUNDS]:
                 self._path(old).unlink()
 
     def _rounds(self) -> list[int]:

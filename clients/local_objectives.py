@@ -42,7 +42,7 @@ def next_control(
     }
 
 
-def penalty_of(
+def objective_penalty(
     network: nn.Module, mu: float, control: Weights, own: Weights, device: str
 ) -> Penalty | None:
     """The term that the site's strategy adds to the loss of every batch."""

@@ -8,7 +8,7 @@ from fl.config.run_config import POOLED
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from partitions.device_skew import device_of
+from partitions.device_skew import recorder_of
 from partitions.partition import open_partition
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -20,7 +20,7 @@ class Site:
     name: str
     splits: dict[str, Cohort]
     folder: Path
-    fewest: int = 0  # counts below this do not leave the site
+    min_count: int = 0  # counts below this do not leave the site
 
 
 @lru_cache(maxsize=4)
@@ -36,7 +36,7 @@ def open_sites(
     With skew every site sees its records through a device of its own, drawn by `seed`.
     """
     cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
-    devices = {name: device_of(skews, TASKS[task], seed, name) for name in partition.sites}
+    devices = {name: recorder_of(skews, TASKS[task], seed, name) for name in partition.sites}
     return {
         name: Site(
             name=name,

@@ -1,11 +1,11 @@
 """The plan of a site's training: which settings of the run decide how it trains."""
 
 from fl.config.run_config import RunConfig
-from fl.training.loop import Plan
+from fl.training.loop import TrainingPlan
 
 
-def training_plan(config: RunConfig, site: str, round_number: int) -> Plan:
-    return Plan(
+def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPlan:
+    return TrainingPlan(
         seed=config.seed,
         site=site,
         round=round_number,

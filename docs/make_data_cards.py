@@ -17,8 +17,8 @@ from fl.datasets.mitdb import MITDB
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS
 from fl.ecg.tasks import RHYTHM
-from fl.util.atomic_io import write_whole
-from fl.util.errors import Unusable
+from fl.util.atomic_io import write_atomically
+from fl.util.errors import UnusableRecord
 
 PAGE = Path(__file__).with_name("data.md")
 
@@ -117,7 +117,7 @@ def _window_labels(root: Path) -> Iterator[np.ndarray]:
     for name in MITDB.records(root):
         try:
             yield RHYTHM.cut(MITDB.read(root, name)).labels
-        except Unusable:
+        except UnusableRecord:
             continue
 
 
@@ -149,7 +149,7 @@ def main() -> None:
     if root is not None:
         sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
         page = replaced(page, "counts", counts(check(sources, root, task=RHYTHM), root))
-    write_whole(PAGE, page.encode())
+    write_atomically(PAGE, page.encode())
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.datasets import DATASETS
-from fl.datasets.source_selection import Choice
-from fl.util.errors import ConfigError, need
+from fl.datasets.source_selection import SourceSelection
+from fl.util.errors import ConfigError, require_known
 from partitions.dealing import deal, hold_out, share_sites, site_names
 from partitions.partition import Partition, load_partition
 from partitions.patients import count_groups
@@ -15,19 +15,19 @@ def check_partition(config: RunConfig) -> None:
     """`ConfigError` unless `--partition` is a scheme or names a file."""
     path = config.partition_file
     if path is None:
-        need(config.partition, PARTITIONERS | {"file:PATH": None}, "--partition")
+        require_known(config.partition, PARTITIONERS | {"file:PATH": None}, "--partition")
     elif not path.is_file():
         raise ConfigError(f"--partition file:{path}: no such file. Name a run's partition.csv.")
 
 
-def check_holdout(config: RunConfig, choice: Choice) -> None:
+def check_holdout(config: RunConfig, choice: SourceSelection) -> None:
     """`ConfigError` unless `--holdout` is a source or, where sites are dealt, one of them."""
     if choice.holds_out_site and config.partition_file is None:
         known = [*site_names(config.clients), *choice.sources, *DATASETS]
-        need(choice.holdout, dict.fromkeys(known), "--holdout")
+        require_known(choice.holdout, dict.fromkeys(known), "--holdout")
 
 
-def make_partition(config: RunConfig, choice: Choice, cohort: Cohort) -> Partition:
+def make_partition(config: RunConfig, choice: SourceSelection, cohort: Cohort) -> Partition:
     """Patients dealt anew, or as a file has them; then what is held out."""
     if config.partition_file is not None:
         partition = load_partition(config.partition_file, cohort, config.clients)

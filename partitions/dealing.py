@@ -9,8 +9,8 @@ from fl.data.cohort import Cohort
 from fl.util.errors import ConfigError
 from fl.util.random_streams import stream
 from partitions.partition import CENTRAL, UNSEEN, Partition
-from partitions.patients import call_roll
-from partitions.schemes import PARTITIONERS, apportion, assign_all
+from partitions.patients import patients_of_source
+from partitions.schemes import PARTITIONERS, apportion, assign_with_minimum
 from partitions.splits import TEST, TRAIN, VAL, split_site
 
 
@@ -77,12 +77,12 @@ def deal(
     split = np.full(len(cohort), TEST, dtype="U5")
     names = iter(site_names(sum(sites_of.values())))
     for source, n_sites in sites_of.items():
-        roll = call_roll(cohort, source, seed)
+        roll = patients_of_source(cohort, source, seed)
         site[roll.rows[roll.central[roll.person]]] = CENTRAL
         dealt = np.flatnonzero(~roll.central)
         partitioner = PARTITIONERS[scheme](sites=n_sites, alpha=alpha)
         rng = stream(seed, "partition", source)
-        site_of = assign_all(partitioner, roll.people.take(dealt), rng)
+        site_of = assign_with_minimum(partitioner, roll.people.take(dealt), rng)
         for number in range(n_sites):
             name = next(names)
             mine = dealt[site_of == number]

@@ -17,7 +17,7 @@ from fl.data.cohort import Indices
 from fl.ecg.filters import bandpass, resample
 from fl.ecg.records import LEADS
 from fl.ecg.tasks import Task
-from fl.util.errors import ConfigError, need
+from fl.util.errors import ConfigError, require_known
 from fl.util.random_streams import stream
 
 Signal = NDArray[np.float32]
@@ -66,7 +66,7 @@ SKEWS: dict[str, Callable[[np.random.Generator, Task], Faults]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SiteDevice:
+class SiteRecorder:
     """The recorder of one site. Its fields say what is wrong with it."""
 
     task: Task
@@ -140,18 +140,18 @@ def _muscle_noise(seed: int, fs: float) -> Signal:
     return np.asarray(made / made.std(), dtype=np.float32)
 
 
-def device_facts(
+def recorder_facts(
     skews: tuple[str, ...], task: Task, seed: int, sites: Iterable[str]
 ) -> dict[str, Faults]:
     """What is wrong with the device of each site; empty without skew."""
-    devices = {site: device_of(skews, task, seed, site) for site in sites}
+    devices = {site: recorder_of(skews, task, seed, site) for site in sites}
     return {site: device.facts() for site, device in devices.items() if device is not None}
 
 
 def check_skews(skews: tuple[str, ...], task: Task) -> None:
     """`ConfigError` if one is not known, or can do nothing to this task."""
     for name in skews:
-        need(name, SKEWS, "--skew")
+        require_known(name, SKEWS, "--skew")
     if "leads" in skews and task.leads < len(LEADS):
         raise ConfigError(
             f"--skew names 'leads', but the {task.name} task reads one lead and can lose none. "
@@ -159,7 +159,7 @@ def check_skews(skews: tuple[str, ...], task: Task) -> None:
         )
 
 
-def device_of(skews: tuple[str, ...], task: Task, seed: int, site: str) -> SiteDevice | None:
+def recorder_of(skews: tuple[str, ...], task: Task, seed: int, site: str) -> SiteRecorder | None:
     """The site's device, drawn by its name; None without skew."""
     if not skews:
         return None
@@ -167,4 +167,4 @@ def device_of(skews: tuple[str, ...], task: Task, seed: int, site: str) -> SiteD
     for name in skews:
         # A stream for each, so that one more fault leaves the others as they are.
         faults |= SKEWS[name](stream(seed, "skew", site, name), task)
-    return SiteDevice(task=task, seed=seed, site=site, **faults)
+    return SiteRecorder(task=task, seed=seed, site=site, **faults)

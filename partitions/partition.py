@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import Task
 from fl.privacy.egress_policy import SITE as SITE_NAME
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -59,12 +59,12 @@ def write_partition(path: Path, cohort: Cohort, partition: Partition) -> None:
             strict=True,
         )
     )
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def open_partition(path: Path, task: Task, shards: Sequence[str]) -> tuple[Cohort, Partition]:
     """A dealt cohort as it was written: its examples and where each is."""
-    cohort, _ = Cohort.open(task, [Path(shard) for shard in shards]).without_copies()
+    cohort, _ = Cohort.open(task, [Path(shard) for shard in shards]).without_duplicates()
     return cohort, read_partition(path, cohort)
 
 

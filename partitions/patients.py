@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from fl.datasets.mitdb import DS2
 from fl.util.random_streams import stream
-from partitions.schemes import People
+from partitions.schemes import PatientTable
 from partitions.splits import CENTRAL_SHARES, stratify
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roll:
+class SourcePatients:
     """The patients of one source, and which of them are the central test."""
 
     rows: NDArray[np.int64]  # (example,) of the cohort
     person: NDArray[np.int64]  # (example,) which patient
     positive: NDArray[np.int64]  # (patient, class) examples that show it
     central: NDArray[np.bool_]  # (patient,)
-    people: People
+    people: PatientTable
 
 
-def call_roll(cohort: Cohort, source: str, seed: int) -> Roll:
+def patients_of_source(cohort: Cohort, source: str, seed: int) -> SourcePatients:
     """Patients of one source. Central are 15%, or for heartbeats on MIT-BIH the records of DS2.
 
     Source: de Chazal et al. 2004, 10.1109/TBME.2004.827359. Record 201 joins its own person's
@@ -34,19 +34,21 @@ def call_roll(cohort: Cohort, source: str, seed: int) -> Roll:
     names, first, person = np.unique(cohort.patients[rows], return_index=True, return_inverse=True)
     positive = np.zeros((len(names), len(cohort.task.classes)), dtype=np.int64)
     np.add.at(positive, person, cohort.labels[rows] == 1)
-    people = People(
+    people = PatientTable(
         labels=_main_class(positive),
         sizes=np.bincount(person, minlength=len(names)),
         # A patient recorded on two devices counts for the first.
         groups=cohort.column("groups").astype(np.str_)[rows[first]],
     )
     central = _central(cohort, source, rows, person, positive > 0, seed)
-    return Roll(rows=rows, person=person, positive=positive, central=central, people=people)
+    return SourcePatients(
+        rows=rows, person=person, positive=positive, central=central, people=people
+    )
 
 
 def count_groups(cohort: Cohort, sources: Iterable[str], seed: int) -> dict[str, int]:
     """How many recorders, hospitals or devices each source has outside the central test."""
-    rolls = {source: call_roll(cohort, source, seed) for source in sources}
+    rolls = {source: patients_of_source(cohort, source, seed) for source in sources}
     return {s: len(np.unique(roll.people.groups[~roll.central])) for s, roll in rolls.items()}
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from fl.util.errors import ConfigError
 
 Ints = NDArray[np.int64]
-ENOUGH = 4  # patients that let a site train, validate and test
+MIN_SITE_PATIENTS = 4  # patients that let a site train, validate and test
 
 
 @dataclass(frozen=True, kw_only=True)
-class People:
+class PatientTable:
     """The patients of one source, as a scheme sees them: one entry each."""
 
     labels: Ints  # (patient,) main class
@@ -24,9 +24,9 @@ class People:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Ints) -> "People":
+    def take(self, indices: Ints) -> "PatientTable":
         """Only these patients, in this order."""
-        return People(
+        return PatientTable(
             labels=self.labels[indices], sizes=self.sizes[indices], groups=self.groups[indices]
         )
 
@@ -40,7 +40,7 @@ class Scheme(ABC):
     topped_up: ClassVar[bool] = True  # sites that came out too small are given more patients
 
     @abstractmethod
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         """Site of each patient: (patient,) numbers from 0."""
 
 
@@ -52,7 +52,7 @@ class Iid(Scheme):
     2017, arXiv:1602.05629, where it is by chance; we stratify, so that small sites are alike too.
     """
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         site_of = np.empty(len(people), dtype=np.int64)
         site_of[_by_class(people, rng)] = np.arange(len(people)) % self.sites
         return site_of
@@ -67,7 +67,7 @@ class Dirichlet(Scheme):
     so that no patient appears at two sites.
     """
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         site_of = np.empty(len(people), dtype=np.int64)
         for label in np.unique(people.labels):
             patients = rng.permutation(np.flatnonzero(people.labels == label))
@@ -85,7 +85,7 @@ class Quantity(Scheme):
     Source: Li et al. 2022, 10.1109/ICDE53745.2022.00077 (arXiv:2102.02079).
     """
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         order = rng.permutation(len(people))
         sizes = people.sizes[order]
         cuts = rng.dirichlet(np.full(self.sites, self.alpha)).cumsum()[:-1] * sizes.sum()
@@ -106,7 +106,7 @@ class Pathological(Scheme):
 
     classes: int = 2  # most main classes at a site
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         counts = np.unique(people.labels, return_counts=True)[1]
         per_site = max(self.classes, -(-len(counts) // self.sites))
         shards = apportion(counts.astype(np.float64), per_site * self.sites)
@@ -135,7 +135,7 @@ class Natural(Scheme):
 
     topped_up: ClassVar[bool] = False  # a recorder with one patient is a site of one patient
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         names, group = np.unique(people.groups, return_inverse=True)
         if len(names) < self.sites:
             raise ConfigError(
@@ -155,11 +155,11 @@ class Natural(Scheme):
 class Patients(Scheme):
     """Equal numbers of patients, dealt at random: sites differ as patients do."""
 
-    def assign(self, people: People, rng: np.random.Generator) -> Ints:
+    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
         return np.asarray(rng.permutation(np.arange(len(people)) % self.sites))
 
 
-def assign_all(scheme: Scheme, people: People, rng: np.random.Generator) -> Ints:
+def assign_with_minimum(scheme: Scheme, people: PatientTable, rng: np.random.Generator) -> Ints:
     """A scheme's sites, with none left too small to train, validate and test.
 
     A Dirichlet draw can leave a site with no patient. Such a site is given patients from the
@@ -172,7 +172,7 @@ def assign_all(scheme: Scheme, people: People, rng: np.random.Generator) -> Ints
             f"patients; it has {len(people)} to deal. Use fewer sites or more data."
         )
     site_of = scheme.assign(people, rng)
-    enough = min(ENOUGH, len(people) // scheme.sites) if scheme.topped_up else 0
+    enough = min(MIN_SITE_PATIENTS, len(people) // scheme.sites) if scheme.topped_up else 0
     while True:
         counts = np.bincount(site_of, minlength=scheme.sites)
         if counts.min() >= enough:
@@ -190,7 +190,7 @@ def apportion(weights: NDArray[np.float64], total: int) -> Ints:
     return 1 + counts
 
 
-def _by_class(people: People, rng: np.random.Generator) -> Ints:
+def _by_class(people: PatientTable, rng: np.random.Generator) -> Ints:
     """Patients in order of class, within a class in random order."""
     order = rng.permutation(len(people))
     return order[np.argsort(people.labels[order], kind="stable")]

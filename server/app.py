@@ -15,24 +15,24 @@ from fl.models import build_network
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
-from server.aggregation.flower_internals import remember
+from server.aggregation.flower_internals import restore_memory
 from server.aggregation.strategies import STRATEGIES
-from server.baselines.baseline_summary import alone_parts
-from server.rounds.checkpoints import Progress, load_progress, save_trained
+from server.baselines.baseline_summary import train_baselines
+from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
 from server.rounds.final_evaluation import (
     across_sites,
+    evaluate_server_groups,
     final_measures,
-    measure_held,
     site_predictions,
 )
 from server.rounds.round_loop import run_rounds
-from server.rounds.site_requests import Federation, Listener, roll_call
-from server.rounds.training_results import Part, load_part, save_part, write_tables
+from server.rounds.site_requests import Federation, Listener, discover_sites
+from server.rounds.training_results import TrainingResult, load_result, save_result, write_tables
 
-Finished = Callable[[Part], None]
+Finished = Callable[[TrainingResult], None]
 
 
-class Silent:
+class SilentListener:
     """A listener that shows nothing."""
 
     def training(self, strategy: str, rounds: int, sites: object) -> None: ...
@@ -41,7 +41,7 @@ class Silent:
 
     def round(self, row: Mapping[str, Any]) -> None: ...
 
-    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
 
 
 def server_app(listener: Listener, finished: Finished | None = None) -> ServerApp:
@@ -59,15 +59,15 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
                 "python run_sim.py --engine flower"
             )
         job = Job.model_validate_json(str(context.run_config["job"]))
-        federation = roll_call(grid, job, listener)
-        for part in trainings(federation):
+        federation = discover_sites(grid, job, listener)
+        for part in run_trainings(federation):
             if finished is not None:
                 finished(part)
 
     return made
 
 
-app = server_app(Silent())
+app = server_app(SilentListener())
 
 
 def initial_weights(job: Job) -> Weights:
@@ -87,49 +87,51 @@ def first_control(job: Job) -> Weights:
     }
 
 
-def trainings(federation: Federation) -> Iterator[Part]:
+def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
     """Every training of the run, one after the other; those that are over are read again.
 
     In a comparison, first each site alone and all records pooled, then each strategy.
     """
     config, folder = federation.job.config, federation.folder
-    done: list[Part] = []
+    done: list[TrainingResult] = []
     if config.compare:
-        done += alone_parts(federation, initial_weights(federation.job))
+        done += train_baselines(federation, initial_weights(federation.job))
         yield from done
     for name in config.strategies:
         job = federation.job.model_copy(
             update={"config": config.for_strategy(name), "strategy": name}
         )
         one = replace(federation, job=job, finished=tuple(done))
-        part = load_part(folder, name) or save_part(folder, summarise(one, train(one)))
+        part = load_result(folder, name) or save_result(folder, summarise(one, train(one)))
         done.append(part)
         yield part
     write_tables(folder, federation.task, done)
 
 
-def train(federation: Federation) -> Progress:
+def train(federation: Federation) -> TrainingProgress:
     """All rounds, from the last checkpoint if there is one; writes both sets of weights."""
     job = federation.job
     progress = load_progress(federation.folder / "checkpoint" / job.strategy)
     if progress is None:
         start = initial_weights(job)
-        progress = Progress(weights=start, best_weights=start, control=first_control(job))
+        progress = TrainingProgress(weights=start, best_weights=start, control=first_control(job))
     strategy = STRATEGIES[job.config.strategy].make(job.config)
-    remember(strategy, progress.memory)
+    restore_memory(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
     save_trained(federation.folder, job, job.strategy, progress)
     return progress
 
 
-def summarise(federation: Federation, progress: Progress) -> Part:
+def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
     """The best round on test: each site by itself, the central and the unseen records here."""
     job = federation.job
     sites = final_measures(federation, progress)
     # A hospital keeps its predictions; in a simulation they are in the run directory already.
     told = "" if job.deployed else site_predictions(federation.folder, job.strategy, sites)
-    groups, text = measure_held(job, job.strategy, progress.best_weights, progress.thresholds)
-    return Part(
+    groups, text = evaluate_server_groups(
+        job, job.strategy, progress.best_weights, progress.thresholds
+    )
+    return TrainingResult(
         name=job.strategy,
         summary=groups
         | {"sites": sites, "thresholds": progress.thresholds, "best_round": progress.best_round}

@@ -10,13 +10,13 @@ from typing import Any
 
 import psutil
 
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 # Options that name places of one machine: left out when the command is written down.
 PLACES = ("--data-dir", "--cache-dir", "--json", "--results", "--work", "--out")
 
 
-class Kept:
+class StoredResults:
     """Results on disk by name; a name that is there is not done again."""
 
     def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class Kept:
     def write(self) -> None:
         """Write all results, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, json.dumps(self.content).encode())
+        write_atomically(self.path, json.dumps(self.content).encode())
 
 
 def machine(device: str) -> str:
@@ -71,4 +71,4 @@ def put_between_marks(path: Path, name: str, text: str) -> None:
     before, rest = old.split(start, 1)
     after = rest.split(end, 1)[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, f"{before}{start}\n{text.strip()}\n{end}{after}".encode())
+    write_atomically(path, f"{before}{start}\n{text.strip()}\n{end}{after}".encode())

@@ -21,7 +21,7 @@ from typing import Any
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.messages.job import Job
-from fl.util.fast_import import loading
+from fl.util.fast_import import without_garbage_collection
 
 ENGINES = ("pool", "local", "ray", "flower", "quickstart")
 
@@ -165,17 +165,17 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
 def client_of(idle: bool) -> Any:
     """HeartFed's client, its visits timed; or one that answers at once, without any work."""
     from clients.app import app
-    from clients.local_training import nothing_told
+    from clients.local_training import empty_evaluation
     from clients.simulated_sites import open_site
     from fl.messages.flower_codec import (
-        evaluated_reply,
+        evaluation_reply,
         read_job,
-        read_measure,
         read_split,
+        read_validate_first,
         read_weights,
-        trained_reply,
+        training_reply,
     )
-    from fl.messages.payloads import Trained
+    from fl.messages.payloads import TrainingReply
 
     def working(message: Any, context: Any) -> Any:
         job = read_job(message)
@@ -190,9 +190,9 @@ def client_of(idle: bool) -> Any:
             return app(message, context)
         job = read_job(message)
         site = open_site(job, int(context.node_config["partition-id"]))
-        nothing = nothing_told(site.name, "none", len(site.splits["train"].task.classes))
+        nothing = empty_evaluation(site.name, "none", len(site.splits["train"].task.classes))
         if kind == "train":
-            trained = Trained(
+            trained = TrainingReply(
                 site=site.name,
                 weights=read_weights(message),
                 n_records=1,
@@ -202,28 +202,28 @@ def client_of(idle: bool) -> Any:
                 n_seen=1,
                 steps=1,
             )
-            measured = nothing if read_measure(message) else None
-            return trained_reply(trained, message, measured)
-        return evaluated_reply(nothing, message)
+            measured = nothing if read_validate_first(message) else None
+            return training_reply(trained, message, measured)
+        return evaluation_reply(nothing, message)
 
     return answering if idle else working
 
 
 def by_us(job: Job, idle: bool, moments: Moments) -> None:
     """HeartFed: its own engines."""
-    from server.engines.ray_workers import Crew
+    from server.engines.ray_workers import WorkerPool
 
     if job.config.engine != "ray":
         _simulated(job, idle, moments, None)
         return
     # As `run_sim.py` does it: Ray starts while the rest is loaded and read.
-    with closing(Crew(job.config, ["clients.app"])) as crew:
+    with closing(WorkerPool(job.config, ["clients.app"])) as crew:
         _simulated(job, idle, moments, crew)
         crew.leave()
 
 
 def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
-    with loading():
+    with without_garbage_collection():
         from clients.simulated_sites import sites_of
         from server.app import server_app
         from server.engines.simulation import simulate

@@ -31,16 +31,16 @@ from matplotlib.figure import Figure
 
 from benchmarks.common.plots import bars, svg
 from benchmarks.common.process_watch import Watch
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.speed.engine_run import ENGINES
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from fl.util.atomic_io import write_whole
-from fl.util.child_process import raise_when_ended
+from fl.util.atomic_io import write_atomically
+from fl.util.child_process import handle_stop_signals
 from partitions.build import make_partition
 from partitions.partition import write_partition
 from server.engines.ray_workers import available_cores
@@ -52,10 +52,10 @@ STATES = {"": "quiet", "busy": "one core busy", "idle": "without training"}
 
 def dealt(config: RunConfig, cache: Path, folder: Path) -> Job:
     """The job of these settings: records preprocessed, dealt to sites and written down."""
-    task, choice = TASKS[config.task], choose_sources(config)
+    task, choice = TASKS[config.task], select_sources(config)
     workers = available_cores()
     shards = prepare_all(choice.sources, Path(config.data_dir), task, cache, workers)
-    cohort, _ = Cohort.open(task, list(shards.values())).without_copies()
+    cohort, _ = Cohort.open(task, list(shards.values())).without_duplicates()
     write_partition(folder / "partition.csv", cohort, make_partition(config, choice, cohort))
     return Job(
         config=config,
@@ -278,7 +278,9 @@ def engines_of(job: Job, state: str, asked: Sequence[str]) -> list[str]:
     return [engine for engine in asked if plain or engine != "quickstart"]
 
 
-def measure(file: Kept, job: Job, turns: int, states: Sequence[str], asked: Sequence[str]) -> None:
+def measure(
+    file: StoredResults, job: Job, turns: int, states: Sequence[str], asked: Sequence[str]
+) -> None:
     """All turns, engines beside each other in each; then one turn for memory."""
     for turn in range(turns):
         file.of(f"{turn}/torch", torch_seconds)
@@ -316,14 +318,16 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--name", default="overhead", help="of the table in the results")
     options = parser.parse_args()
-    raise_when_ended()  # so that the processes it started end with it
+    handle_stop_signals()  # so that the processes it started end with it
     keys = ("rounds", "clients", "partition", "alpha", "model", "local_epochs", "seed", "workers")
     settings = {key: getattr(options, key) for key in keys} | {"records": options.records}
     given = {k: v for k, v in settings.items() if k != "records"}
     config = RunConfig(data="synthetic", synthetic_records=options.records, **given)
     states = ["", *(["busy"] if options.busy else []), *(["idle"] if options.idle else [])]
     asked = command("overhead.py", data=False)
-    file = Kept(options.json, {"settings": settings, "machine": machine("cpu"), "command": asked})
+    file = StoredResults(
+        options.json, {"settings": settings, "machine": machine("cpu"), "command": asked}
+    )
     with tempfile.TemporaryDirectory() as folder:
         job = dealt(config, options.cache_dir, Path(folder))
         measure(file, job, options.turns, states, options.engines.split(","))
@@ -339,7 +343,9 @@ def main() -> None:
         f"Made by `{asked}` on {file.content['machine']}, synthetic records, seed {options.seed}."
     )
     plot = options.results.with_name(f"performance-{options.name}.svg")
-    write_whole(plot, draw({state: found for state, found in by_state.items() if state != "idle"}))
+    write_atomically(
+        plot, draw({state: found for state, found in by_state.items() if state != "idle"})
+    )
     picture = f"![A round and start to finish by engine]({plot.name})"
     put_between_marks(options.results, options.name, "\n".join([*text, picture, "", note]))
 

@@ -61,7 +61,7 @@ def time_data(root: Path, names: list[str], task: str, cache: Path, workers: int
     began = time.perf_counter()
     sources = {name: DATASETS[name] for name in names}
     shards = prepare_all(sources, root, TASKS[task], cache, workers)
-    Cohort.open(TASKS[task], list(shards.values())).without_copies()
+    Cohort.open(TASKS[task], list(shards.values())).without_duplicates()
     return time.perf_counter() - began
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common.plots import svg, tidy
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.speed.overhead import dealt, run_case
 from fl.config.run_config import RunConfig
 from fl.data.example_cache import default_cache_dir
-from fl.util.atomic_io import write_whole
-from fl.util.child_process import raise_when_ended
+from fl.util.atomic_io import write_atomically
+from fl.util.child_process import handle_stop_signals
 
 TOTAL, EACH = "the same records in all", "the same records per site"
 
@@ -120,12 +120,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--plot", type=Path, default=Path("docs/performance-scale.svg"))
     options = parser.parse_args()
-    raise_when_ended()  # so that the processes it started end with it
+    handle_stop_signals()  # so that the processes it started end with it
     sizes = [int(word) for word in options.sites.split(",")]
     keys = ("records", "each", "rounds", "model", "seed")
     settings = {key: getattr(options, key) for key in keys}
     asked = command("scale.py", data=False)
-    file = Kept(options.json, {"settings": settings, "machine": machine("cpu"), "command": asked})
+    file = StoredResults(
+        options.json, {"settings": settings, "machine": machine("cpu"), "command": asked}
+    )
     series = {
         TOTAL: dict.fromkeys(sizes, options.records),
         EACH: {sites: sites * options.each for sites in sizes if sites <= options.most},
@@ -138,7 +140,7 @@ def main() -> None:
     for kind, found in by_kind.items():
         text += [f"{kind.capitalize()}:", "", *table(found), ""]
     print("\n".join(text))
-    write_whole(options.plot, draw(by_kind))
+    write_atomically(options.plot, draw(by_kind))
     note = f"Made by `{asked}` on {file.content['machine']}, synthetic, seed {options.seed}."
     picture = f"![Seconds and memory by number of sites]({options.plot.name})"
     put_between_marks(options.results, "scale", "\n".join([*text, picture, "", note]))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fl.config.run_config import RunConfig
 from fl.data.example_cache import prepare_all
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import RHYTHM
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     config = RunConfig(data="synthetic", synthetic_records=options.synthetic_records)
-    sources = choose_sources(config).sources
+    sources = select_sources(config).sources
     with tempfile.TemporaryDirectory() as folder:
         for label in ("cold", "warm"):
             began = time.perf_counter()

@@ -33,11 +33,11 @@ from matplotlib.figure import Figure
 
 import run_sim
 from benchmarks.common.plots import svg, tidy
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.studies.federated import job_of, measured, train_pooled
 from fl.config.config_file import load_config
 from fl.data.example_cache import default_cache_dir
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = 0.95  # of pooled macro-AUROC
@@ -176,7 +176,7 @@ def main() -> None:
     flags += ["--cache-dir", str(options.cache_dir)]
     chosen = [n.strip() for n in options.only.split(";") if n.strip()] or list(ROWS)
     settings = {"flags": flags[2:-2], "most_rounds": options.most_rounds}
-    file = Kept(
+    file = StoredResults(
         options.json,
         {"settings": settings, "machine": machine("cpu"), "command": command("target.py")},
     )
@@ -190,7 +190,7 @@ def main() -> None:
     lines = table(file.content["results"])
     print("\n".join([*lines, "", note]))
     plot = options.results.with_name("performance-target.svg")
-    write_whole(plot, draw(file.content["results"]))
+    write_atomically(plot, draw(file.content["results"]))
     picture = f"![Macro-AUROC by seconds since the start]({plot.name})"
     put_between_marks(options.results, "target", "\n".join([*lines, "", picture, "", note]))
 

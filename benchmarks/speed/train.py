@@ -37,9 +37,9 @@ from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, Network, build_network, parameters
 from fl.training.device import one_thread
-from fl.training.loop import Plan, fit, predict
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import task_loss
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
 DEFAULT, PLAIN = RHYTHM.model, "plain"
@@ -98,9 +98,9 @@ def operations(network: Network, batch: Any) -> float:
     return (total + counter.get_total_flops()) / len(batch.signal)
 
 
-def one_pass(device: str = "cpu", bf16: bool | None = None) -> Plan:
+def one_pass(device: str = "cpu", bf16: bool | None = None) -> TrainingPlan:
     """One epoch with the settings of rhythm training."""
-    return Plan(
+    return TrainingPlan(
         seed=0,
         site="all",
         round=1,
@@ -220,7 +220,7 @@ def main() -> None:
     print("\n".join(text))
     options.json.write_text(json.dumps(result, indent=1))
     plot = options.results.with_name("performance-train.svg")
-    write_whole(plot, draw(found))
+    write_atomically(plot, draw(found))
     note = f"Made by `{command('train.py', data=False)}` on {result['machine']}, synthetic, seed 0."
     picture = f"![Records per second by network]({plot.name})"
     put_between_marks(options.results, "train", "\n".join([*text, "", picture, "", note]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.results_store import Kept, put_between_marks
+from benchmarks.common.results_store import StoredResults, put_between_marks
 from benchmarks.studies.rhythm import (
     PROPOSED,
     TRIAL_EPOCHS,
@@ -90,7 +90,7 @@ def main() -> None:
     folds = [int(k) for k in options.folds.split(",")]
     recipes = chosen_of(RECIPES, options.only)
     study.train(recipes, folds)
-    file = Kept(options.json, stamp(study, cohort, "ablation.py"))
+    file = StoredResults(options.json, stamp(study, cohort, "ablation.py"))
     rows_of(
         file.content["results"],
         "ablation",

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.studies.beat_tables import RICH, cv_tables, ds2_tables
 from fl.data.cohort import Cohort
-from fl.data.example_cache import default_cache_dir, in_memory, prepare
+from fl.data.example_cache import default_cache_dir, prepare, shard_in_memory
 from fl.datasets.mitdb import DS1, DS2, MITDB, SAME_PATIENT
-from fl.ecg.beat_examples import Cut
+from fl.ecg.beat_examples import BeatCutter
 from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.beat_segments import annotated_beats
 from fl.ecg.labels import AAMI, BEAT_CLASSES
@@ -35,8 +35,8 @@ from fl.ecg.qrs_detection import detect_beats, match_beats
 from fl.ecg.tasks import BEAT, TASKS
 from fl.evaluation.ec57 import confusion
 from fl.models import MODELS
-from fl.models.blocks import TRUST
-from fl.training.loop import Plan, fit, predict
+from fl.models.blocks import EARLY_WEIGHT
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.random_streams import stream, torch_seed
 
 # Folds over the records of DS1. Patients with many S or V, and the two in fibrillation (201,
@@ -67,7 +67,7 @@ class Recipe:
     signal: bool = True
     silence: float = 0.5
     width: int = 16
-    taught: tuple[str, ...] = BEAT.taught
+    trainable: tuple[str, ...] = BEAT.trainable
     imbalance: str = BEAT.imbalance
     augment: tuple[str, ...] = BEAT.augment
     epochs: int = EPOCHS
@@ -84,7 +84,7 @@ RECIPES = {
     "imbalance: weighted": Recipe(imbalance="weighted", epochs=2),
     "imbalance: focal": Recipe(imbalance="focal", epochs=2),
     "imbalance: balanced": Recipe(imbalance="balanced"),
-    "F and Q taught as well": Recipe(taught=BEAT_CLASSES),
+    "F and Q taught as well": Recipe(trainable=BEAT_CLASSES),
     "signal never silenced": Recipe(silence=0.0),
     "features alone": Recipe(signal=False),
     "four RR ratios and the signal": Recipe(features=RATIOS),
@@ -104,7 +104,7 @@ def as_in(recipe: Recipe, cohort: Cohort) -> Cohort:
     """The cohort as the recipe sees it: other features are zero."""
     kept = np.isin(FEATURES, recipe.features)
     shards = tuple(replace(s, features=s.features * kept) for s in cohort.shards)
-    task = replace(cohort.task, taught=recipe.taught)
+    task = replace(cohort.task, trainable=recipe.trainable)
     return Cohort(task, shards, cohort.shard, cohort.row)
 
 
@@ -125,7 +125,7 @@ def train(
         features=len(task.features),
         classes=len(task.classes),
     )
-    plan = Plan(
+    plan = TrainingPlan(
         seed=seed,
         site="all",
         round=1,
@@ -149,9 +149,9 @@ def counts(
 ) -> dict[str, Any]:
     """What was said of each record's beats: {record: (true class, said class)}."""
     tested = cohort.take(rows)
-    said = predict(network, tested, batch_size=512, device=device).argmax(axis=1)
+    predicted = predict(network, tested, batch_size=512, device=device).argmax(axis=1)
     names, record = np.unique(tested.column("recordings"), return_inverse=True)
-    found = confusion(tested.labels.argmax(axis=1), said, record, len(names))
+    found = confusion(tested.labels.argmax(axis=1), predicted, record, len(names))
     return dict(zip(names.tolist(), found.tolist(), strict=True))
 
 
@@ -220,7 +220,9 @@ def stretches_of_s(data: Path) -> Cohort:
             run = slice(max(burst[0] - BESIDE, 0), burst[-1] + BESIDE + 1)
             if 2 * len(burst) >= len(classes[run]):
                 labels = np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes[run]]
-                shards.append(in_memory(BEAT, record, Cut().at(record, peaks[run], labels)))
+                shards.append(
+                    shard_in_memory(BEAT, record, BeatCutter().at(record, peaks[run], labels))
+                )
     return Cohort.of(BEAT, shards)
 
 
@@ -251,7 +253,7 @@ def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
         "model": repr(MODELS[BEAT.model]),
         "task": BEAT.settings,
         "lr": LR,
-        "trust": TRUST,
+        "trust": EARLY_WEIGHT,
         "folds": FOLDS,
         "data": cohort.shards[0].digest,
     }
@@ -286,7 +288,7 @@ def main() -> None:
         return load(name, options.data_dir, options.cache_dir, options.workers)
 
     cohort = loaded("beat")
-    kept = Kept(options.json, stamp(cohort, options.device))
+    kept = StoredResults(options.json, stamp(cohort, options.device))
     if options.cv:
         stretches = stretches_of_s(options.data_dir)
         chosen = [n.strip() for n in options.only.split(",") if n.strip()] or list(RECIPES)

@@ -26,7 +26,7 @@ import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from clients.app import app as client_app
 from fl.config.config_file import load_config
 from fl.config.run_config import POOLED
@@ -41,10 +41,10 @@ from fl.training.losses import mean_loss
 from fl.training.state_dict import load_weights, set_weights
 from partitions.partition import open_partition
 from partitions.splits import VAL
-from server.app import Silent, initial_weights
-from server.baselines.baseline_summary import alone_parts
+from server.app import SilentListener, initial_weights
+from server.baselines.baseline_summary import train_baselines
 from server.engines.simulation import simulate
-from server.rounds.site_requests import roll_call
+from server.rounds.site_requests import discover_sites
 
 ALL_AS_ONE = "pooled (no federation)"
 ONE_EPOCH = "one local epoch, more rounds"
@@ -156,8 +156,8 @@ def train_pooled(job: Job) -> Path:
 
     @made.main()
     def main(grid: Grid, context: Context) -> None:
-        federation = roll_call(grid, job, Silent())
-        alone_parts(federation, initial_weights(job), names=(POOLED,))
+        federation = discover_sites(grid, job, SilentListener())
+        train_baselines(federation, initial_weights(job), names=(POOLED,))
 
     simulate(made, client_app, job, job.expected)
     return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
@@ -217,7 +217,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [n.strip() for n in options.only.split(";") if n.strip()] or list(STUDY)
     base = {k: getattr(options, k) for k in ("model", "rounds", "local_epochs")}
-    file = Kept(
+    file = StoredResults(
         options.json,
         {"settings": base, "machine": machine("cpu"), "command": command("federated.py")},
     )

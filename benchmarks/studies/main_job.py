@@ -28,44 +28,44 @@ from flwr.serverapp import Grid, ServerApp
 import run_sim
 from benchmarks.common.process_watch import Watch
 from clients.app import app as client_app
-from clients.local_training import evaluate_visit, network_for
+from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import evaluate_group
-from fl.evaluation.score_histograms import Tally, empty_tally
+from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.thresholds import Thresholds, choose_thresholds
 from fl.messages.job import Job
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, load_weights, set_weights
 from partitions.partition import CENTRAL
 from partitions.splits import VAL
-from server.app import Silent, initial_weights, server_app
-from server.baselines.baseline_summary import alone_parts
+from server.app import SilentListener, initial_weights, server_app
+from server.baselines.baseline_summary import train_baselines
 from server.engines.simulation import simulate
-from server.rounds.final_evaluation import held_by_server
-from server.rounds.site_requests import roll_call
+from server.rounds.final_evaluation import server_cohorts
+from server.rounds.site_requests import discover_sites
 
 
-def central(job: Job, weights: Weights, val: dict[str, Tally]) -> dict[str, Any]:
+def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> dict[str, Any]:
     """Central test scores of weights, by thresholds from the given validation counts."""
     task = TASKS[job.config.task]
     network = network_for(job.config.model, job.config.task)
     set_weights(network, weights)
-    cohort = held_by_server(job)[CENTRAL]
+    cohort = server_cohorts(job)[CENTRAL]
     p = predict(network, cohort)
     thresholds = None if task.exclusive else choose_thresholds(val, task.classes)
     return evaluate_group(cohort, p, thresholds, job.config.seed)
 
 
-def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, Tally]:
+def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:
     """Validation counts by source, over the given sites."""
     opened = open_sites(job.workspace, job.shards, job.config.task)
-    by_source: dict[str, Tally] = {}
+    by_source: dict[str, ScoreHistograms] = {}
     none: dict[str, Thresholds] | None = None
     for name in sites:
-        found = evaluate_visit(opened[name], job, weights, VAL, none, job.config.rounds)
-        known = by_source.get(found.source, empty_tally(found.tally.positive.shape[0]))
+        found = evaluate_site(opened[name], job, weights, VAL, none, job.config.rounds)
+        known = by_source.get(found.source, empty_histograms(found.tally.positive.shape[0]))
         by_source[found.source] = known + found.tally
     return by_source
 
@@ -84,8 +84,8 @@ def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
 
     @made.main()
     def main(grid: Grid, context: Context) -> None:
-        federation = roll_call(grid, job, Silent())
-        (part,) = alone_parts(federation, initial_weights(job), names=(LOCAL,))
+        federation = discover_sites(grid, job, SilentListener())
+        (part,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
         found.update(part.summary["central_by_site"])
 
     simulate(made, client_app, job, n_sites)
@@ -96,7 +96,7 @@ class Enough(Exception):
     """The first round is over."""
 
 
-class OneRound(Silent):
+class OneRound(SilentListener):
     """Ends a training after its first round, under the learning rates of all of them."""
 
     def round(self, row: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common.results_store import Kept, command, machine, put_between_marks
+from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.studies.rhythm_cv import (
     N_FOLDS,
     Job,
@@ -40,9 +40,9 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.cpsc2018_score import official_score
-from fl.evaluation.group_evaluation import evaluate_said
+from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.metrics import scores
-from fl.evaluation.score_histograms import tally
+from fl.evaluation.score_histograms import count_scores
 from fl.evaluation.thresholds import Thresholds, choose_thresholds, decide
 from fl.training.losses import mean_loss
 
@@ -141,7 +141,7 @@ def _each_source(part: Cohort, p: Any) -> dict[str, Any]:
 def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
     """Every patient as judged by the networks that did not see them (their mean), by source."""
     p = np.full(cohort.labels.shape, np.nan)
-    said = np.zeros(cohort.labels.shape, dtype=bool)
+    predicted = np.zeros(cohort.labels.shape, dtype=bool)
     seconds, by_fold = 0.0, []
     for jobs in zip(*(study.jobs(recipe, range(N_FOLDS)) for recipe in recipes), strict=True):
         found = [kept(job) for job in jobs]
@@ -149,7 +149,7 @@ def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
         p[rows] = np.mean([one["test_p"] for one in found], axis=0)
         val_p = np.mean([one["val_p"] for one in found], axis=0)
         thresholds = fold_thresholds(cohort.take(val_rows), val_p)
-        said[rows] = decide(p[rows], cohort.sources[rows], thresholds, RHYTHM.classes)
+        predicted[rows] = decide(p[rows], cohort.sources[rows], thresholds, RHYTHM.classes)
         seconds += sum(float(one["seconds"]) for one in found)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
     size = sum(recipe.size for recipe in recipes)
@@ -158,7 +158,9 @@ def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
         part = cohort.take(rows)
-        result["sources"][str(source)] = evaluate_said(part, p[rows], said[rows], study.seed)
+        result["sources"][str(source)] = evaluate_predicted(
+            part, p[rows], predicted[rows], study.seed
+        )
     result["official"] = official(cohort, p)
     result["reliability"] = reliability_of(cohort, p)
     return result
@@ -167,7 +169,7 @@ def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
 def fold_thresholds(part: Cohort, p: Any) -> dict[str, Thresholds]:
     """Thresholds of one fold, by source, from its validation patients."""
     tallies = {
-        str(source): tally(part.labels[rows], p[rows])
+        str(source): count_scores(part.labels[rows], p[rows])
         for source in np.unique(part.sources)
         if len(rows := np.flatnonzero(part.sources == source))
     }
@@ -258,7 +260,7 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="candidates on validation")
     options = parser.parse_args()
     study, cohort = study_of(options)
-    file = Kept(options.json, stamp(study, cohort, "rhythm.py"))
+    file = StoredResults(options.json, stamp(study, cohort, "rhythm.py"))
     results = file.content["results"]
     if options.choose:
         folds = [int(k) for k in options.folds.split(",")]

@@ -24,7 +24,7 @@ from fl.datasets import DATASETS
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS
 from fl.models.blocks import parameters
-from fl.training.loop import Plan, fit, predict
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.random_streams import stream, torch_seed
 from partitions.splits import stratify
 
@@ -101,7 +101,7 @@ def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tup
 
 def opened(shards: Sequence[Path]) -> Cohort:
     """All examples, each signal once."""
-    return Cohort.open(RHYTHM, list(shards)).without_copies()[0]
+    return Cohort.open(RHYTHM, list(shards)).without_duplicates()[0]
 
 
 def folds(cohort: Cohort, seed: int) -> NDArray[np.int64]:
@@ -140,7 +140,7 @@ def run_fold(job: Job) -> float:
         train = train.take(np.flatnonzero(np.isin(train.sources, recipe.sources)))
     torch.manual_seed(torch_seed(job.seed, "init", recipe.model))
     network = recipe.build()
-    plan = Plan(
+    plan = TrainingPlan(
         seed=job.seed,
         site=f"fold-{job.fold}",
         round=1,
@@ -158,7 +158,9 @@ def run_fold(job: Job) -> float:
     began = time.monotonic()
     fitted = fit(network, train, plan)
     seconds = time.monotonic() - began
-    said = {s: predict(network, cohort.take(rows[s]), device=job.device) for s in ("val", "test")}
+    predicted = {
+        s: predict(network, cohort.take(rows[s]), device=job.device) for s in ("val", "test")
+    }
     job.work.mkdir(parents=True, exist_ok=True)
     # A name that np.savez leaves as it is, so that the file is there whole or not at all.
     part = job.path.with_suffix(".part.npz")
@@ -167,8 +169,8 @@ def run_fold(job: Job) -> float:
         seconds=seconds,
         steps=fitted.steps,
         n_seen=fitted.n_seen,
-        **{f"{s}_rows": rows[s] for s in said},
-        **{f"{s}_p": p for s, p in said.items()},
+        **{f"{s}_rows": rows[s] for s in predicted},
+        **{f"{s}_p": p for s, p in predicted.items()},
     )
     part.rename(job.path)
     return seconds

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fl.reports.number_format import estimate, number
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 Content = Mapping[str, Any]
 MAIN = ("cpsc2018-lead1", "cpsc2018", "mitdb")  # the sources that a default run trains on
@@ -187,13 +187,13 @@ def reliability_figure(results: Mapping[str, Any], path: Path) -> None:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="as said")
     for source, marker in zip(MAIN, "osD", strict=True):
         if source in curves:
-            said = [point["mean_p"] for point in curves[source]]
+            predicted = [point["mean_p"] for point in curves[source]]
             so = [point["observed"] for point in curves[source]]
-            axes.plot(said, so, marker=marker, markersize=4, label=source)
+            axes.plot(predicted, so, marker=marker, markersize=4, label=source)
     axes.set(xlabel="mean probability given", ylabel="share that was so", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     plt.close(figure)
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())

@@ -25,25 +25,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 
 import fl  # first: it turns telemetry off before flwr is imported
-from clients.deploy.site_settings import FEWEST, Hospital
+from clients.deploy.site_settings import MIN_COUNT, SiteSettings
 from fl.messages.invitation import Invitation, fingerprint
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.child_process import (
-    Child,
-    end_if_asked,
+    ChildProcess,
+    exit_immediately,
     flower_environment,
     free_port,
-    leave,
-    log_to,
-    raise_when_ended,
+    handle_stop_signals,
+    log_to_file,
+    raise_if_stopping,
 )
 from fl.util.errors import ConfigError, exit_code
 
 if TYPE_CHECKING:
-    from clients.deploy.task_runner import Worker
+    from clients.deploy.task_runner import TaskRunner
 
 RESTART = 2.0  # seconds before a SuperNode that ended is started again
-LAPSE = 70.0  # seconds; a SuperLink counts a node that vanished as connected for 60, and lets no
+NODE_LAPSE = (
+    70.0  # seconds; a SuperLink counts a node that vanished as connected for 60, and lets no
+)
 # other in with its key
 # What Flower says once a node was let in, when it was not, and once a message has arrived.
 CONNECTED, NOT_LET_IN = "SuperNode ID:", "Failed to activate SuperNode"
@@ -52,7 +54,7 @@ UNTOLD = 10.0  # seconds between looks for a message of which Flower said nothin
 
 
 @dataclass(frozen=True)
-class Home:
+class SiteFolder:
     """The site's own folder: its key, what it was told of the federation, logs, runs."""
 
     path: Path
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--home", type=Path, help="folder of the site [heartfed-SITE]")
     join.add_argument("--data-dir", required=True, help="folder of the recordings")
     join.add_argument("--sources", default="", help="data sets there, or NAME=FOLDER [all found]")
-    join.add_argument("--min-count", type=int, default=FEWEST, help="smallest count told [5]")
+    join.add_argument("--min-count", type=int, default=MIN_COUNT, help="smallest count told [5]")
     join.add_argument("--cache-dir", default="", help="preprocessed recordings [HOME/cache]")
     join.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     join.add_argument("--workers", type=int, default=1, help="processes that preprocess [1]")
@@ -110,24 +112,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     options = parser().parse_args(argv)
     command = {"join": join, "key": make_key, "health": health}[options.command]
-    raise_when_ended()
+    handle_stop_signals()
     return exit_code("clients.deploy", lambda: command(options), "ended", ended=0)
 
 
-def home_of(options: argparse.Namespace) -> Home:
+def site_folder(options: argparse.Namespace) -> SiteFolder:
     """The site's folder, named after it unless --home names another."""
     path: Path = options.home or Path(f"heartfed-{options.site}")
-    return Home(path.absolute(), options.site)
+    return SiteFolder(path.absolute(), options.site)
 
 
-def invited(options: argparse.Namespace) -> Invitation:
+def read_invitation(options: argparse.Namespace) -> Invitation:
     """The invitation, if it is for this site, whose folder is then made for its owner alone."""
     invitation = Invitation.read(options.invitation)
     if invitation.site != options.site:
         raise ConfigError(
             f"--site is {options.site!r}, but {options.invitation} invites {invitation.site!r}."
         )
-    path = home_of(options).path
+    path = site_folder(options).path
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -137,8 +139,8 @@ def invited(options: argparse.Namespace) -> Invitation:
 
 def make_key(options: argparse.Namespace) -> int:
     """Make the site's key where it will be used; only its public half is for others."""
-    home = home_of(options)
-    invited(options)
+    home = site_folder(options)
+    read_invitation(options)
     if not home.key.exists():
         key = ec.generate_private_key(ec.SECP384R1())
         home.key.touch(mode=0o600)
@@ -152,7 +154,7 @@ def make_key(options: argparse.Namespace) -> int:
         public = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        write_whole(home.public_key, public + f" {options.site}\n".encode())
+        write_atomically(home.public_key, public + f" {options.site}\n".encode())
     print(f"Send this file to the coordinator: {home.public_key}")
     print("It is not secret. The other half of the key stays here.")
     print(f"To compare by telephone: {fingerprint(home.public_key.read_bytes())}")
@@ -162,7 +164,7 @@ def make_key(options: argparse.Namespace) -> int:
 def health(options: argparse.Namespace) -> int:
     """Whether the SuperNode of this site answers."""
     try:
-        port = json.loads(home_of(options).state.read_text())["port"]
+        port = json.loads(site_folder(options).state.read_text())["port"]
         answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=5.0)
         well = answer.status_code == 200
     except (OSError, ValueError, KeyError, httpx.HTTPError):
@@ -173,19 +175,19 @@ def health(options: argparse.Namespace) -> int:
 
 def join(options: argparse.Namespace) -> int:
     """Check, tell, and serve until ended."""
-    home = home_of(options)
-    invitation = invited(options)
-    hospital = Hospital(
+    home = site_folder(options)
+    invitation = read_invitation(options)
+    hospital = SiteSettings(
         site=options.site,
         data_dir=str(Path(options.data_dir).absolute()),
         folder=str(home.path),
         task=invitation.task,
         sources=options.sources,
         cache_dir=options.cache_dir or str(home.path / "cache"),
-        fewest=options.min_count,
+        min_count=options.min_count,
         device=options.device,
     )
-    write_whole(home.ca, invitation.ca.encode())
+    write_atomically(home.ca, invitation.ca.encode())
     if options.print:
         command = supernode_command(invitation, home, hospital, free_port())
         print(f"FLWR_HOME={shlex.quote(str(home.path / 'flwr'))} {shlex.join(command)}")
@@ -197,14 +199,14 @@ def join(options: argparse.Namespace) -> int:
         home.secret.write_bytes(secrets.token_bytes(32))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     check_data(hospital, console, options.workers)
-    console.print(notice(invitation, hospital))
-    log_to(home.path / "logs" / "site.log")
-    reach(invitation, home, console)
+    console.print(egress_notice(invitation, hospital))
+    log_to_file(home.path / "logs" / "site.log")
+    check_coordinator(invitation, home, console)
     return serve(invitation, home, hospital, console)
 
 
 def supernode_command(
-    invitation: Invitation, home: Home, hospital: Hospital, port: int
+    invitation: Invitation, home: SiteFolder, hospital: SiteSettings, port: int
 ) -> list[str]:
     """Flower's SuperNode, which leaves the visits to this process."""
     return [
@@ -223,12 +225,12 @@ def supernode_command(
     ]
 
 
-def check_data(hospital: Hospital, console: Console, workers: int) -> None:
+def check_data(hospital: SiteSettings, console: Console, workers: int) -> None:
     """Read every recording once, say what cannot be used, and preprocess the rest."""
     # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
-    from clients.deploy.deployed_site import own_cohort, own_partition
+    from clients.deploy.deployed_site import site_cohort, site_partition
     from fl.datasets.data_report import check
-    from fl.datasets.source_selection import choose_sources
+    from fl.datasets.source_selection import select_sources
     from fl.ecg.tasks import TASKS
 
     folder = Path(hospital.data_dir)
@@ -236,16 +238,16 @@ def check_data(hospital: Hospital, console: Console, workers: int) -> None:
         raise ConfigError(f"--data-dir {folder}: is no folder.")
     console.print(f"Reading every recording under {folder}")
     config = hospital.run_config()
-    sources = list(choose_sources(config).sources.values())
+    sources = list(select_sources(config).sources.values())
     report = check(sources, folder, task=TASKS[hospital.task])
     for table in report.tables():
         console.print(table)
     console.print("Preparing what can be used, unless it is prepared already")
-    own_cohort(hospital, workers)
-    own_partition(hospital, 0)
+    site_cohort(hospital, workers)
+    site_partition(hospital, 0)
 
 
-def notice(invitation: Invitation, hospital: Hospital) -> str:
+def egress_notice(invitation: Invitation, hospital: SiteSettings) -> str:
     """In one screen: what leaves the building, and what does not."""
     return f"""
 HeartFed {fl.__version__}, federation {invitation.federation!r}: this site is {hospital.site!r}
@@ -258,7 +260,8 @@ What leaves, encrypted, to {invitation.address} alone, and only after this list 
   - at the end, measures over all test records (F1, AUROC, ...), per class and together
   - this site's name, the names of its data sets, and its public key
   - of a failure one of a few general reasons, never its words
-Of a class that fewer than {hospital.fewest} records show, or lack, nothing is told (--min-count).
+Nothing is reported of a class that fewer than {hospital.min_count} records show, or lack
+(--min-count).
 
 What does not leave: recordings, patients, record and file names, ages, sexes, the prediction of
 any single record, this site's private key. They are never put into a message.
@@ -270,7 +273,7 @@ Log, splits, predictions and this site's own report: {hospital.folder}
 """
 
 
-def reach(invitation: Invitation, home: Home, console: Console) -> None:
+def check_coordinator(invitation: Invitation, home: SiteFolder, console: Console) -> None:
     """`ConfigError` if the coordinator is not who the invitation says; not if it is away."""
     trusted = ssl.create_default_context(cafile=str(home.ca))
     try:
@@ -288,17 +291,19 @@ def reach(invitation: Invitation, home: Home, console: Console) -> None:
         console.print(f"{invitation.address} does not answer ({error}); trying on")
 
 
-def serve(invitation: Invitation, home: Home, hospital: Hospital, console: Console) -> int:
+def serve(
+    invitation: Invitation, home: SiteFolder, hospital: SiteSettings, console: Console
+) -> int:
     """Keep a SuperNode running, and do the visits that it brings, until ended."""
     log = logging.getLogger("heartfed")
     console.print(f"{home.site}: serving; log in {home.path / 'logs' / 'site.log'}")
     since, told = time.monotonic(), False
     while True:
         connected = threading.Event()
-        node = live(invitation, home, hospital, console, connected)
+        node = run_supernode(invitation, home, hospital, console, connected)
         if connected.is_set():
             since, told = time.monotonic(), False
-        refuse_if_not_admitted(node, home, connected.is_set(), time.monotonic() - since)
+        check_admission(node, home, connected.is_set(), time.monotonic() - since)
         log.warning("the SuperNode ended (%s); it is started again", node.ended)
         if not told:
             console.print(f"{home.site}: not connected; trying on")
@@ -306,17 +311,17 @@ def serve(invitation: Invitation, home: Home, hospital: Hospital, console: Conso
         time.sleep(RESTART)
 
 
-def live(
+def run_supernode(
     invitation: Invitation,
-    home: Home,
-    hospital: Hospital,
+    home: SiteFolder,
+    hospital: SiteSettings,
     console: Console,
     connected: threading.Event,
-) -> Child:
+) -> ChildProcess:
     """A SuperNode from its start to its end, with its visits; `connected` once it was let in."""
     # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
     from clients.app import app
-    from clients.deploy.task_runner import Worker
+    from clients.deploy.task_runner import TaskRunner
 
     arrived = threading.Event()
 
@@ -331,18 +336,18 @@ def live(
 
     port = free_port()
     command = supernode_command(invitation, home, hospital, port)
-    worker = Worker(app, f"127.0.0.1:{port}", home.secret.read_bytes())
-    node = Child(command, flower_environment(home.path / "flwr"), told)
+    worker = TaskRunner(app, f"127.0.0.1:{port}", home.secret.read_bytes())
+    node = ChildProcess(command, flower_environment(home.path / "flwr"), told)
     try:
-        write_whole(home.state, json.dumps({"port": port}).encode())
-        work(worker, node, arrived)
+        write_atomically(home.state, json.dumps({"port": port}).encode())
+        run_tasks(worker, node, arrived)
     finally:
         node.stop()
         worker.close()
     return node
 
 
-def work(worker: "Worker", node: Child, arrived: threading.Event) -> None:
+def run_tasks(worker: "TaskRunner", node: ChildProcess, arrived: threading.Event) -> None:
     """Do the SuperNode's tasks until it ends, each once its message has `arrived`.
 
     A task is there before its message: taken then, it waits whole seconds for the missing parts.
@@ -353,10 +358,10 @@ def work(worker: "Worker", node: Child, arrived: threading.Event) -> None:
             arrived.clear()
             worker.take()
             looked = time.monotonic()
-        end_if_asked()
+        raise_if_stopping()
 
 
-def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: float) -> None:
+def check_admission(node: ChildProcess, home: SiteFolder, connected: bool, waited: float) -> None:
     """`ConfigError` if the SuperNode ended because the coordinator will not have it."""
     if node.ended == 0:  # it took its leave by itself: what it signed was refused
         home.admitted.unlink(missing_ok=True)
@@ -366,7 +371,7 @@ def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: flo
                 "machine right? It may not be 5 s ahead of the coordinator's, or 5 min behind it."
             )
     elif NOT_LET_IN in " ".join(node.last):
-        if home.admitted.exists() and waited < LAPSE:
+        if home.admitted.exists() and waited < NODE_LAPSE:
             return  # this site's last connection may not have lapsed yet
         home.admitted.unlink(missing_ok=True)
         raise ConfigError(
@@ -377,4 +382,4 @@ def refuse_if_not_admitted(node: Child, home: Home, connected: bool, waited: flo
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_immediately(main())

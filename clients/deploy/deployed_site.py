@@ -19,20 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fl
-from clients.deploy.site_settings import Hospital
+from clients.deploy.site_settings import SiteSettings
 from clients.simulated_sites import Site
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import evaluate_group
 from fl.evaluation.predictions import predictions_header, write_predictions
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated
-from fl.privacy.egress_policy import NAME, SITE, OtherVersion, listed_report
+from fl.messages.payloads import EvaluationReply
+from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_report
 from fl.runs.run_record import shard_facts
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
 from fl.util.random_streams import stream
 from partitions.partition import Partition, write_partition
@@ -40,16 +40,15 @@ from partitions.splits import TEST, TRAIN, VAL, split_site
 from partitions.summary import site_rows
 
 ROUNDS = (
-    "strategy,round,seconds,participants,failures,train_loss,val_loss,"
-    "central_macro_f1,central_macro_auroc"
+    "strategy,round,seconds,participants,failures,train_loss,val_loss,val_macro_f1,val_macro_auroc"
 )
 SITES = "strategy,round,site,split,n_records,loss,macro_f1,macro_auroc"
 
 
-def open_site(job: Job, hospital: Hospital) -> Site:
+def open_site(job: Job, hospital: SiteSettings) -> Site:
     """The site as this run sees it; `ConfigError` or `DataError` if it takes no part."""
     if job.version != fl.__version__:
-        raise OtherVersion(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
+        raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
     if job.config.task != hospital.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {hospital.task!r}")
     if not SITE.fullmatch(job.run):
@@ -58,74 +57,74 @@ def open_site(job: Job, hospital: Hospital) -> Site:
     splits = _splits(hospital, job.config.seed)
     if not (folder / "partition.csv").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_own_partition(folder / "partition.csv", hospital, job.config.seed)
+        write_site_partition(folder / "partition.csv", hospital, job.config.seed)
     return Site(
         name=hospital.site,
         splits=splits,
         folder=folder / "checkpoint" / "sites" / hospital.site,
-        fewest=hospital.fewest,
+        min_count=hospital.min_count,
     )
 
 
-def own_device(job: Job, hospital: Hospital) -> Job:
+def with_site_device(job: Job, hospital: SiteSettings) -> Job:
     """The run's settings with the device that this hospital has."""
     config = job.config.model_copy(update={"device": hospital.device})
     return job.model_copy(update={"config": config})
 
 
 @lru_cache(maxsize=2)
-def own_cohort(hospital: Hospital, workers: int = 1) -> Cohort:
+def site_cohort(hospital: SiteSettings, workers: int = 1) -> Cohort:
     """All usable examples of the hospital, preprocessed when they are first asked for."""
-    choice = choose_sources(hospital.run_config())
+    choice = select_sources(hospital.run_config())
     for source in choice.sources.values():
         if not NAME.fullmatch(source.card.name):
             raise ConfigError(f"--sources names {source.card.name!r}: no name for a source.")
     cache = Path(hospital.cache_dir) if hospital.cache_dir else default_cache_dir()
     task = TASKS[hospital.task]
     shards = prepare_all(choice.sources, Path(hospital.data_dir), task, cache, workers)
-    cohort, _ = Cohort.open(task, list(shards.values())).without_copies()
+    cohort, _ = Cohort.open(task, list(shards.values())).without_duplicates()
     return cohort
 
 
 @lru_cache(maxsize=2)
-def own_partition(hospital: Hospital, seed: int) -> Partition:
+def site_partition(hospital: SiteSettings, seed: int) -> Partition:
     """The hospital's patients to training, validation and test.
 
     Drawn from the stream that the simulation names by the site: a hospital that holds the
     patients a simulated site was dealt gets that site's split.
     """
-    cohort = own_cohort(hospital)
+    cohort = site_cohort(hospital)
     _, person = np.unique(cohort.patients, return_inverse=True)
     positive = np.zeros((person.max() + 1, len(cohort.task.classes)), dtype=np.int64)
     np.add.at(positive, person, cohort.labels == 1)
     split = split_site(positive > 0, stream(seed, "split", hospital.site))[person]
-    if (split == TRAIN).sum() < max(hospital.fewest, 1):
+    if (split == TRAIN).sum() < max(hospital.min_count, 1):
         raise DataError(
             f"{hospital.data_dir}: {(split == TRAIN).sum()} training records are left, fewer than "
-            f"--min-count {hospital.fewest}. Add recordings."
+            f"--min-count {hospital.min_count}. Add recordings."
         )
     return Partition(np.full(len(cohort), hospital.site, dtype="U64"), split)
 
 
 @lru_cache(maxsize=2)
-def _splits(hospital: Hospital, seed: int) -> dict[str, Cohort]:
-    cohort, partition = own_cohort(hospital), own_partition(hospital, seed)
+def _splits(hospital: SiteSettings, seed: int) -> dict[str, Cohort]:
+    cohort, partition = site_cohort(hospital), site_partition(hospital, seed)
     return {s: cohort.take(partition.rows(hospital.site, s)) for s in (TRAIN, VAL, TEST)}
 
 
-def write_own_partition(path: Path, hospital: Hospital, seed: int) -> None:
+def write_site_partition(path: Path, hospital: SiteSettings, seed: int) -> None:
     """partition.csv of this site alone; it stays here."""
-    write_partition(path, own_cohort(hospital), own_partition(hospital, seed))
+    write_partition(path, site_cohort(hospital), site_partition(hospital, seed))
 
 
-def for_the_coordinator(evaluated: Evaluated) -> Evaluated:
+def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
     """A site's measures without what may not leave."""
-    return replace(evaluated, report=listed_report(evaluated.report))
+    return replace(evaluated, report=permitted_report(evaluated.report))
 
 
-def write_own_report(
+def write_site_report(
     site: Site,
-    hospital: Hospital,
+    hospital: SiteSettings,
     job: Job,
     thresholds: Mapping[str, Thresholds] | None,
     number: int,
@@ -153,16 +152,16 @@ def write_own_report(
         "classes": list(task.classes),
         "strategies": {job.strategy: result},
     }
-    write_whole(folder / "run.json", json.dumps(_facts(job, hospital), indent=1).encode())
-    write_whole(folder / "summary.json", json.dumps(summary, indent=1).encode())
+    write_atomically(folder / "run.json", json.dumps(_facts(job, hospital), indent=1).encode())
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
     for name, columns in (("rounds.csv", ROUNDS), ("sites.csv", SITES)):
-        write_whole(folder / name, f"{columns}\n".encode())  # the history is the coordinator's
+        write_atomically(folder / name, f"{columns}\n".encode())  # the history is the coordinator's
     _write_pages(folder)
 
 
-def _facts(job: Job, hospital: Hospital) -> dict[str, Any]:
+def _facts(job: Job, hospital: SiteSettings) -> dict[str, Any]:
     """run.json of this site alone."""
-    cohort, partition = own_cohort(hospital), own_partition(hospital, job.config.seed)
+    cohort, partition = site_cohort(hospital), site_partition(hospital, job.config.seed)
     return {
         "status": "completed",
         "heartfed": fl.__version__,

@@ -11,11 +11,11 @@ from fl.util.errors import ConfigError
 if TYPE_CHECKING:
     from fl.config.run_config import RunConfig
 
-FEWEST = 5  # records of a class, below which its counts stay at the site
+MIN_COUNT = 5  # records of a class, below which its counts stay at the site
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hospital:
+class SiteSettings:
     """What a site knows of itself: its name, where its recordings are, what it lets go."""
 
     site: str
@@ -24,7 +24,7 @@ class Hospital:
     task: str = "rhythm"
     sources: str = ""  # data sets, or NAME=FOLDER; empty: those found in data_dir
     cache_dir: str = ""
-    fewest: int = FEWEST
+    min_count: int = MIN_COUNT
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Hospital:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: quotes cannot be used.")
 
     @classmethod
-    def from_node(cls, config: Mapping[str, Any]) -> "Hospital":
+    def from_node(cls, config: Mapping[str, Any]) -> "SiteSettings":
         """As `node_config` says it."""
         return cls(**{str(k).replace("-", "_"): v for k, v in config.items()})
 
@@ -56,6 +56,6 @@ class Hospital:
         return load_config(kept | {"data": "real"})
 
 
-def is_hospital(node_config: Mapping[str, Any]) -> bool:
+def is_deployed(node_config: Mapping[str, Any]) -> bool:
     """Whether a client acts for a hospital, and not for a part of a simulation."""
     return "site" in node_config

@@ -17,22 +17,22 @@ from flwr.supernode import start_client_internal as flower
 from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.nodestate import NodeState
 
-from fl.util.child_process import leave
+from fl.util.child_process import exit_immediately
 
 LOOK = 0.1  # seconds between looks for a reply; Flower's half a second is paid twice a round
 _pull = flower._pull_and_store_message
 
 
-class BrokenOff(Exception):
+class IncompleteMessage(Exception):
     """A message began to arrive, and will not be whole."""
 
 
 def pull(*, state: NodeState, **rest: Any) -> int | None:
-    """Flower's step, the run of the message that arrived; `BrokenOff` if it arrived in part."""
+    """Flower's step, the run of the message that arrived. `IncompleteMessage`: a part did."""
     tasks = len(state.get_tasks())
     run = _pull(state=state, **rest)
     if run is None and len(state.get_tasks()) > tasks:
-        raise BrokenOff("a message did not arrive whole; the SuperNode begins anew")
+        raise IncompleteMessage("a message did not arrive whole; the SuperNode begins anew")
     return run
 
 
@@ -56,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_immediately(main())

@@ -27,7 +27,7 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 TAKE = "/flwr.proto.Runtime/AcquireTask"
 
 
-class Worker:
+class TaskRunner:
     """Takes tasks from the SuperNode at `address`, which knows it by `secret`."""
 
     def __init__(self, app: ClientApp, address: str, secret: bytes) -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.data.example_cache import Shard, open_shard
-from fl.ecg.duplicates import Seen
+from fl.ecg.duplicates import SeenSignals
 from fl.ecg.tasks import Task
 
 Indices = NDArray[np.int64]
@@ -31,7 +31,7 @@ class Batch:
         return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
 
 
-class Device(Protocol):
+class Recorder(Protocol):
     """A recorder of a site's own. It makes the same of the same example every time."""
 
     def leads(self, recorded: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -55,8 +55,8 @@ class Cohort:
     shards: tuple[Shard, ...]
     shard: Indices  # (example,) which shard
     row: Indices  # (example,) which row of it
-    device: Device | None = None  # what the examples pass through when a batch is cut
-    devices: tuple[Device | None, ...] = ()  # of a joined cohort: those of its parts
+    device: Recorder | None = None  # what the examples pass through when a batch is cut
+    devices: tuple[Recorder | None, ...] = ()  # of a joined cohort: those of its parts
     part: Indices | None = None  # of a joined cohort: (example,) which of them
     hidden: tuple[int, ...] = ()  # classes that count as not annotated
 
@@ -79,17 +79,17 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.row)
 
-    def without_copies(self) -> tuple["Cohort", dict[str, list[str]]]:
+    def without_duplicates(self) -> tuple["Cohort", dict[str, list[str]]]:
         """The cohort without recordings of which an earlier source has the same signal.
 
         Also which ones they are, by source: a patient's recording in two data sets could
         otherwise be trained on under one name and tested under the other.
         """
-        seen = Seen()
+        seen = SeenSignals()
         copies: dict[str, list[str]] = {}
         for shard in self.shards:
             for recording, prints in shard.prints.items():
-                if seen.same_as(f"{shard.source}/{recording}", tuple(prints)):
+                if seen.first_match(f"{shard.source}/{recording}", tuple(prints)):
                     copies.setdefault(shard.source, []).append(recording)
         if not copies:
             return self, {}
@@ -104,7 +104,7 @@ class Cohort:
         part = None if self.part is None else self.part[indices]
         return replace(self, shard=self.shard[indices], row=self.row[indices], part=part)
 
-    def through(self, device: Device | None) -> "Cohort":
+    def through(self, device: Recorder | None) -> "Cohort":
         """The same examples as that recorder would have delivered them."""
         return replace(self, device=device, devices=(), part=None)
 
@@ -128,7 +128,7 @@ class Cohort:
         """Whether any of the examples passes through a recorder of a site's own."""
         return any(device is not None for device in (self.device, *self.devices))
 
-    def _by_device(self, indices: Indices) -> Iterator[tuple[Device, Indices]]:
+    def _by_device(self, indices: Indices) -> Iterator[tuple[Recorder, Indices]]:
         """Each device, and which places of `indices` pass through it."""
         if self.device is not None:
             yield self.device, np.arange(len(indices))
@@ -138,10 +138,10 @@ class Cohort:
                 if device is not None and (part == number).any():
                     yield device, np.flatnonzero(part == number)
 
-    def without_rare(self, fewest: int) -> "Cohort":
+    def without_rare(self, min_count: int) -> "Cohort":
         """The same examples, where a class that fewer of them show, or lack, is not annotated."""
         counts = np.stack([(self.labels == value).sum(axis=0) for value in (1, 0)])
-        rare = (counts < fewest).any(axis=0)
+        rare = (counts < min_count).any(axis=0)
         return replace(self, hidden=tuple(np.flatnonzero(rare).tolist()))
 
     def column(self, name: str) -> NDArray[np.generic]:

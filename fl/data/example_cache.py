@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets.base import Source
-from fl.ecg.duplicates import Seen, fingerprints
+from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.records import Examples, Record
 from fl.ecg.tasks import TASKS, Task
-from fl.util.atomic_io import write_whole
-from fl.util.errors import ConfigError, DataError, Unusable
+from fl.util.atomic_io import write_atomically
+from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 FORMAT = 2
 FILES = ("signals.npy", "index.npz")  # those whose sums cache.json holds
-FEW = 16  # records; fewer are done sooner than worker processes start
+MIN_PARALLEL_RECORDS = 16  # records; fewer are done sooner than worker processes start
 CHUNK = 8  # records handed to a worker at a time, at most
 Progress = Callable[[int, int], None]  # records done, records in all
 Columns = dict[str, NDArray[Any]]
@@ -107,7 +107,7 @@ def prepare_all(
             "write to, or set $HEARTFED_CACHE."
         ) from None
     with ExitStack() as stack:
-        crew = Crew(workers, stack)
+        crew = PreprocessingPool(workers, stack)
         builds = {
             name: _begin(source, root, task, cache_dir, crew) for name, source in sources.items()
         }
@@ -117,7 +117,7 @@ def prepare_all(
         return {name: build.path for name, build in builds.items()}
 
 
-class Crew:
+class PreprocessingPool:
     """Worker processes that start when there is work for them."""
 
     def __init__(self, workers: int, stack: ExitStack) -> None:
@@ -126,7 +126,7 @@ class Crew:
 
     def map(self, work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
         """`work` of each name, in the order of the names."""
-        if self.workers < 2 or len(names) < FEW:
+        if self.workers < 2 or len(names) < MIN_PARALLEL_RECORDS:
             return map(work, names)
         if self._pool is None:
             # Spawned, not forked: the parent may hold threads (progress display) and open locks.
@@ -138,30 +138,34 @@ class Crew:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class CacheBuild:
     """A source's cache folder, and the records that are being preprocessed for it."""
 
     source: Source
     digest: str
     path: Path
     names: list[str]
-    results: Iterator["Made | str"] | None  # of each name; None: the folder is there whole
+    results: (
+        Iterator["RecordExamples | str"] | None
+    )  # of each name; None: the folder is there whole
 
 
-def _begin(source: Source, root: Path, task: Task, cache_dir: Path, crew: Crew) -> Build:
+def _begin(
+    source: Source, root: Path, task: Task, cache_dir: Path, crew: PreprocessingPool
+) -> CacheBuild:
     """Hands the records to the workers, unless the folder is there whole."""
     digest = content_digest(source, root, cache_dir)
     key = hashlib.blake2b(
         f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
     ).hexdigest()
     path = cache_dir / f"{source.card.name}-{task.name}-{key}"
-    if is_whole(path):
-        return Build(source=source, digest=digest, path=path, names=[], results=None)
+    if is_complete(path):
+        return CacheBuild(source=source, digest=digest, path=path, names=[], results=None)
     # A folder that fails its own sums is of no use to anyone, so it goes first.
     shutil.rmtree(path, ignore_errors=True)
     names = source.records(root)
     results = crew.map(partial(_preprocess, source, root, task.name), names)
-    return Build(source=source, digest=digest, path=path, names=names, results=results)
+    return CacheBuild(source=source, digest=digest, path=path, names=names, results=results)
 
 
 def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
@@ -186,7 +190,7 @@ def content_digest(source: Source, root: Path, cache_dir: Path) -> str:
             # A folder or an unreadable file in a record's place is that record's verdict later.
             total.update(f"{file.name}:{type(error).__name__}\n".encode())
     if changed:
-        write_whole(memo_path, json.dumps(memo).encode())
+        write_atomically(memo_path, json.dumps(memo).encode())
     return total.hexdigest()
 
 
@@ -225,7 +229,7 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Whether a cache folder has all its files, as they were written."""
     try:
         facts = json.loads((path / "cache.json").read_text())
@@ -235,20 +239,20 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def _finish(build: Build, task: Task, progress: Progress | None) -> None:
+def _finish(build: CacheBuild, task: Task, progress: Progress | None) -> None:
     """Write every record's examples to a temporary folder, then give it its name in one step."""
     source, path, names = build.source, build.path, build.names
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         excluded: dict[str, list[str]] = {}
         prints: dict[str, list[str]] = {}
-        seen = Seen()
+        seen = SeenSignals()
         parts: list[Columns] = []
         chunks: list[NDArray[np.float16]] = []
         results = zip(names, build.results or (), strict=True)
         for done, (name, result) in enumerate(results, start=1):
             verdict = result if isinstance(result, str) else ""
-            if not isinstance(result, str) and seen.same_as(name, result[0]):
+            if not isinstance(result, str) and seen.first_match(name, result[0]):
                 verdict = "duplicate"
             if verdict or isinstance(result, str):
                 excluded.setdefault(verdict, []).append(name)
@@ -281,29 +285,29 @@ def _finish(build: Build, task: Task, progress: Progress | None) -> None:
         except OSError:
             # Another run was faster; its folder holds the same, and replacing it would pull
             # the files from under its workers.
-            if not is_whole(path):
+            if not is_complete(path):
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 # Fingerprints of a recording; what is known of each example; their samples in one row.
-Made = tuple[tuple[str, ...], Columns, NDArray[np.float16]]
+RecordExamples = tuple[tuple[str, ...], Columns, NDArray[np.float16]]
 
 
-def _preprocess(source: Source, root: Path, task_name: str, name: str) -> Made | str:
+def _preprocess(source: Source, root: Path, task_name: str, name: str) -> RecordExamples | str:
     """A record's examples, or its verdict."""
     task = TASKS[task_name]
     try:
         record = source.read(root, name)
         examples = task.cut(record)
-    except Unusable as verdict:
+    except UnusableRecord as verdict:
         return verdict.reason
     columns, samples = _stored(task, name, record, examples)
     return fingerprints(record.leads, record.signal), columns, samples
 
 
-def in_memory(task: Task, record: Record, examples: Examples) -> Shard:
+def shard_in_memory(task: Task, record: Record, examples: Examples) -> Shard:
     """One recording's examples as a cache would hold them, for a model to be applied to."""
     columns, samples = _stored(task, record.name, record, examples)
     return Shard(

@@ -16,26 +16,26 @@ from torch import Tensor
 
 from fl.data.cohort import Batch, Cohort, Indices
 from fl.data.example_cache import FILES
-from fl.util.gpu_memory import room, sent
+from fl.util.gpu_memory import free_gpu_memory, to_device
 
 SHARE = 0.5  # of the memory that is left: recordings may take so much, training has the rest
 PIECE = 16 * 2**20  # samples that are copied at once
-Cut = Callable[[Indices, Indices], Batch]
+BatchCutter = Callable[[Indices, Indices], Batch]
 
 
-def cutter(cohort: Cohort, device: str) -> Cut:
+def batch_cutter(cohort: Cohort, device: str) -> BatchCutter:
     """What cuts the cohort's batches for a device: `Cohort.batch`, but the batch is there."""
     there = torch.device(device)
     if there.type == "cpu":
         return cohort.batch
-    resident = Resident.of(cohort, there)
+    resident = GpuCohort.of(cohort, there)
     if resident is not None:
         return resident.batch
     return lambda indices, starts: cohort.batch(indices, starts).to(there)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resident:
+class GpuCohort:
     """A cohort of which everything that a batch holds is on one device."""
 
     signals: Tensor  # (sample,) float16, of all shards
@@ -47,7 +47,7 @@ class Resident:
     labels: Tensor  # (example, class) float32
 
     @classmethod
-    def of(cls, cohort: Cohort, device: torch.device) -> "Resident | None":
+    def of(cls, cohort: Cohort, device: torch.device) -> "GpuCohort | None":
         """The cohort on a device; None if its signals stay on the host.
 
         They do if they are too large, if they are in no cache folder, and if they pass through
@@ -64,17 +64,17 @@ class Resident:
         begins = np.cumsum([0, *sizes])[:-1]
         return cls(
             signals=signals,
-            first=sent(first + begins[cohort.shard][:, None], device),
-            lengths=sent(cohort.lengths, device),
+            first=to_device(first + begins[cohort.shard][:, None], device),
+            lengths=to_device(cohort.lengths, device),
             time=torch.arange(cohort.task.samples, device=device),
-            lead_mask=sent(mask.astype(np.float32), device),
-            features=sent(features, device),
-            labels=sent(cohort.labels.astype(np.float32), device),
+            lead_mask=to_device(mask.astype(np.float32), device),
+            features=to_device(features, device),
+            labels=to_device(cohort.labels.astype(np.float32), device),
         )
 
     def batch(self, indices: Indices, starts: Indices) -> Batch:
         """The same as `Cohort.batch` to the bit."""
-        chosen, start = sent(np.stack([indices, starts]), self.signals.device)
+        chosen, start = to_device(np.stack([indices, starts]), self.signals.device)
         lead_mask = self.lead_mask[chosen]
         present = lead_mask[:, :, None] > 0
         at = (start[:, None] + self.time) % self.lengths[chosen][:, None]
@@ -95,7 +95,7 @@ class Resident:
 def signals_on(device: torch.device, paths: tuple[Path, ...]) -> Tensor | None:
     """All samples of these cache folders in one row on the device; None if there is no room."""
     maps = [np.load(path / FILES[0], mmap_mode="r") for path in paths]
-    size, left = sum(map(len, maps)), room(device)
+    size, left = sum(map(len, maps)), free_gpu_memory(device)
     wanted = size * torch.float16.itemsize
     if wanted > SHARE * left:
         logging.getLogger("heartfed").warning(

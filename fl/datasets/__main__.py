@@ -21,7 +21,7 @@ from rich.progress import (
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.physionet import BASE_URL, Downloader, DownloadError, known_remote
-from fl.util.errors import ConfigError, DataError, Unusable
+from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,7 +145,7 @@ def _plot(options: argparse.Namespace) -> int:
     path: Path = options.out or Path(f"{options.source.partition('=')[0]}-{name}.png")
     try:
         record = source.read(options.data_dir, options.record)
-    except Unusable as verdict:
+    except UnusableRecord as verdict:
         raise DataError(f"{options.source}: {verdict}") from None
     try:
         paper.save(record, path, synthetic=source.card.synthetic, unit=source.card.unit)

@@ -12,11 +12,11 @@ from fl.datasets.base import Source
 from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.datasets.physionet import altered_files
 from fl.datasets.readers.wfdb_signals import Waveform
-from fl.ecg.duplicates import Seen, fingerprints
+from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Record
 from fl.ecg.tasks import Task
-from fl.util.errors import REASONS, Unusable
+from fl.util.errors import REASONS, UnusableRecord
 
 Progress = Callable[[str, int, int], None]  # source, records done, records in all
 
@@ -64,11 +64,11 @@ class CheckReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copies:
+class KnownSignals:
     """Recordings met so far: those that can be used, and all, also those without a label."""
 
-    usable: Seen = field(default_factory=Seen)
-    any: Seen = field(default_factory=Seen)
+    usable: SeenSignals = field(default_factory=SeenSignals)
+    any: SeenSignals = field(default_factory=SeenSignals)
 
 
 def check(
@@ -81,13 +81,13 @@ def check(
 
     With a task, a record that gives it no example is unusable too, as it is in training.
     """
-    copies = Copies()
+    copies = KnownSignals()
     reports = [_check_source(source, root, copies, progress, task) for source in sources]
     return CheckReport(folder=str(root), sources=tuple(reports))
 
 
 def _check_source(
-    source: Source, root: Path, copies: Copies, progress: Progress | None, task: Task | None
+    source: Source, root: Path, copies: KnownSignals, progress: Progress | None, task: Task | None
 ) -> SourceReport:
     card, names = source.card, source.records(root)
     report = SourceReport(
@@ -101,7 +101,7 @@ def _check_source(
             if task is not None:
                 task.cut(record)
             _refuse_copy(report, name, copies, record)
-        except Unusable as verdict:
+        except UnusableRecord as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
             report.details[name] = verdict.detail
             if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
@@ -115,30 +115,32 @@ def _check_source(
     return report
 
 
-def _refuse_copy(report: SourceReport, name: str, copies: Copies, record: Record) -> None:
+def _refuse_copy(report: SourceReport, name: str, copies: KnownSignals, record: Record) -> None:
     """Refuses the copy of a usable record; one of a record without a label is only told."""
     prints = fingerprints(record.leads, record.signal)
     _note_copy(report, name, copies, prints)
-    first = copies.usable.same_as(f"{report.name}/{name}", prints)
+    first = copies.usable.first_match(f"{report.name}/{name}", prints)
     if first:
-        raise Unusable(name, "duplicate", f"the signal of {first}")
+        raise UnusableRecord(name, "duplicate", f"the signal of {first}")
 
 
-def _note_copy(report: SourceReport, name: str, copies: Copies, prints: tuple[str, ...]) -> None:
-    first = copies.any.same_as(f"{report.name}/{name}", prints)
+def _note_copy(
+    report: SourceReport, name: str, copies: KnownSignals, prints: tuple[str, ...]
+) -> None:
+    first = copies.any.first_match(f"{report.name}/{name}", prints)
     if first:
         report.duplicates[name] = first
 
 
 def _look_for_copy(
-    source: Source, root: Path, name: str, copies: Copies, report: SourceReport
+    source: Source, root: Path, name: str, copies: KnownSignals, report: SourceReport
 ) -> None:
     """A record without a label is no loss, but its copy elsewhere may have one."""
     if not isinstance(source, HasWaveform):
         return
     try:
         wave = source.waveform(root, name)
-    except Unusable:
+    except UnusableRecord:
         return  # it has its verdict already
     _note_copy(report, name, copies, fingerprints(wave.leads, wave.signal))
 
@@ -172,7 +174,7 @@ def _beat_sets(record: Record) -> list[str]:
 def _overview(report: CheckReport) -> Table:
     table = Table(title=f"Recordings under {report.folder}", title_justify="left")
     table.add_column("Source", no_wrap=True)
-    for column in ("Records", "Usable", "Patients", "Unusable", "Copies"):
+    for column in ("Records", "Usable", "Patients", "UnusableRecord", "KnownSignals"):
         table.add_column(column, justify="right")
     table.add_column("Without a lead")
     for s in report.sources:
@@ -185,7 +187,7 @@ def _overview(report: CheckReport) -> Table:
 
 
 def _verdicts(report: CheckReport) -> Table:
-    table = Table(title="Unusable", title_justify="left")
+    table = Table(title="UnusableRecord", title_justify="left")
     table.add_column("Source", no_wrap=True)
     for column in ("Verdict", "Records", "Which"):
         table.add_column(column)

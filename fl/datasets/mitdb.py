@@ -14,7 +14,7 @@ from fl.datasets.readers.wfdb_signals import Waveform, read_own, read_waveform
 from fl.datasets.record_discovery import deciding_files, find_stem, record_stems, require
 from fl.ecg.labels import AAMI
 from fl.ecg.records import Annotations, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 # Training and test patients of the inter-patient protocol (de Chazal, O'Dwyer & Reilly 2004,
 # 10.1109/TBME.2004.827359); paced records are in neither, as ANSI/AAMI EC57 has it.
@@ -84,10 +84,10 @@ def first_comment(comments: Sequence[str]) -> tuple[str, str, str]:
 
 
 def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
-    """The annotations in `stem`.atr, checked against the signal; raises `Unusable`."""
+    """The annotations in `stem`.atr, checked against the signal; raises `UnusableRecord`."""
     path = stem.parent / f"{stem.name}.atr"
     if not read_own(path, name).endswith(b"\0\0"):  # the end mark of every annotation file
-        raise Unusable(name, "no-annotation", f"{path.name} ends before its end mark")
+        raise UnusableRecord(name, "no-annotation", f"{path.name} ends before its end mark")
     read = _read_annotations(stem, name)
     samples = np.asarray(read.sample, dtype=np.int64)
     _check_annotations(samples, read.symbol, name, wave.signal.shape[1])
@@ -103,7 +103,7 @@ def _read_annotations(stem: Path, name: str) -> Any:
     try:
         return wfdb_access.beats(stem)
     except Exception as error:  # wfdb raises whatever its parser trips over
-        raise Unusable(name, "no-annotation", f"wfdb: {type(error).__name__}") from None
+        raise UnusableRecord(name, "no-annotation", f"wfdb: {type(error).__name__}") from None
 
 
 def _check_annotations(
@@ -111,11 +111,11 @@ def _check_annotations(
 ) -> None:
     """Refuses what a damaged file may decode to: strange symbols, no order, beyond the end."""
     if not any(symbol in AAMI for symbol in symbols):
-        raise Unusable(name, "no-annotation", "no beat is annotated")
+        raise UnusableRecord(name, "no-annotation", "no beat is annotated")
     if not wfdb_access.symbols().issuperset(symbols):
-        raise Unusable(name, "no-annotation", "unknown annotation symbols")
+        raise UnusableRecord(name, "no-annotation", "unknown annotation symbols")
     if samples[0] < 0 or samples[-1] >= length or (np.diff(samples) < 0).any():
-        raise Unusable(name, "no-annotation", "annotations out of order or beyond the signal")
+        raise UnusableRecord(name, "no-annotation", "annotations out of order or beyond the signal")
 
 
 MITDB = MitBih(

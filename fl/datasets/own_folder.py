@@ -19,7 +19,7 @@ from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import deciding_files, require
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_OPEN, label_vector, open_classes
 from fl.ecg.records import LEADS, Record
-from fl.util.errors import ConfigError, DataError, Unusable
+from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 TABLE = "labels.csv"
 _REQUIRED = ("record", "patient", "labels")
@@ -32,7 +32,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder:
+class OwnFolder:
     """A data set that lies where its owner says, not under the data folder."""
 
     name: str
@@ -66,15 +66,17 @@ class Folder:
     def read(self, root: Path, name: str) -> Record:
         row = _rows(Path(self.path)).get(name)
         if row is None:
-            raise Unusable(name, "missing-file", f"not in {TABLE}")
+            raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
         codes = _cells(row["labels"])
         classes = _classes(name, codes)
         looked_for = _classes(name, _cells(row["annotated"])) or list(RHYTHM_CLASSES)
         if not classes:
-            raise Unusable(name, "no-label", f"{TABLE} gives no class for it")
+            raise UnusableRecord(name, "no-label", f"{TABLE} gives no class for it")
         unasked = [c for c in classes if c not in looked_for]
         if unasked:
-            raise Unusable(name, "label-conflict", f"{unasked[0]} is given, but not annotated")
+            raise UnusableRecord(
+                name, "label-conflict", f"{unasked[0]} is given, but not annotated"
+            )
         wave = self.waveform(root, name)
         return Record(
             source=self.name,
@@ -112,7 +114,7 @@ def parse_source(text: str) -> Source:
         raise ConfigError(f"sources gives {name} a folder, but {name} is a data set. Rename it.")
     if not Path(path).expanduser().is_dir():
         raise ConfigError(f"sources names the folder {path} for {name}, which is not there.")
-    return Folder(name=name, path=str(Path(path).expanduser().absolute()))
+    return OwnFolder(name=name, path=str(Path(path).expanduser().absolute()))
 
 
 def _cells(text: str) -> list[str]:
@@ -125,7 +127,7 @@ def _classes(name: str, codes: list[str]) -> list[str]:
         if code not in _KNOWN and code not in SNOMED_OPEN:
             seen = code[:20] if code.isprintable() else "no text"
             known = ", ".join(RHYTHM_CLASSES)
-            raise Unusable(name, "no-label", f"{seen!r} is no class. Known: {known}")
+            raise UnusableRecord(name, "no-label", f"{seen!r} is no class. Known: {known}")
     return list(dict.fromkeys(_KNOWN[code] for code in codes if code in _KNOWN))
 
 

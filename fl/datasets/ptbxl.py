@@ -10,9 +10,9 @@ from pathlib import Path
 from fl.datasets.base import Card
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import deciding_files, require
-from fl.ecg.labels import SCP, SCP_OPEN, label_vector, mapped, open_classes
+from fl.ecg.labels import SCP, SCP_OPEN, label_vector, map_codes, open_classes
 from fl.ecg.records import LEADS, Record
-from fl.util.errors import DataError, Unusable
+from fl.util.errors import DataError, UnusableRecord
 
 TABLE = "ptbxl_database.csv"
 _COLUMNS = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "filename_lr", "filename_hr")
@@ -44,9 +44,9 @@ class PtbXl:
     def read(self, root: Path, name: str) -> Record:
         row = _row(root / self.folder, name)
         codes = _codes(name, row["scp_codes"])
-        classes = [c for c in mapped(codes, SCP) if c in self.card.annotates]
+        classes = [c for c in map_codes(codes, SCP) if c in self.card.annotates]
         if not classes:
-            raise Unusable(name, "no-label", "none of its statements is an annotated class")
+            raise UnusableRecord(name, "no-label", "none of its statements is an annotated class")
         wave = self.waveform(root, name)
         return Record(
             source=self.card.name,
@@ -72,20 +72,20 @@ class PtbXl:
 def _row(folder: Path, name: str) -> Row:
     row = _rows(folder).get(name)
     if row is None:
-        raise Unusable(name, "missing-file", f"not in {TABLE}")
+        raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
     if row.get("twice"):
-        raise Unusable(name, "label-conflict", f"{TABLE} has it twice")
+        raise UnusableRecord(name, "label-conflict", f"{TABLE} has it twice")
     if not _whole(row["patient_id"]):
-        raise Unusable(name, "label-conflict", f"{TABLE} names no patient for it")
+        raise UnusableRecord(name, "label-conflict", f"{TABLE} names no patient for it")
     return row
 
 
 def _stem(folder: Path, name: str, path: str) -> Path:
     if not _FILE.fullmatch(path):
         seen = path[:60] if path.isprintable() else "no text"
-        raise Unusable(name, "foreign-file", f"{TABLE} names {seen}")
+        raise UnusableRecord(name, "foreign-file", f"{TABLE} names {seen}")
     if not path.rpartition("/")[2].startswith(name):
-        raise Unusable(name, "foreign-file", f"{TABLE} names another record's {path}")
+        raise UnusableRecord(name, "foreign-file", f"{TABLE} names another record's {path}")
     return folder / path
 
 
@@ -96,7 +96,7 @@ def _codes(name: str, text: str) -> list[str]:
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         codes = None
     if not isinstance(codes, dict) or not all(isinstance(code, str) for code in codes):
-        raise Unusable(name, "no-label", "its scp_codes cannot be read")
+        raise UnusableRecord(name, "no-label", "its scp_codes cannot be read")
     return list(codes)
 
 

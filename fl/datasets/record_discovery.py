@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fl.datasets.base import Card
-from fl.util.errors import DataError, Unusable
+from fl.util.errors import DataError, UnusableRecord
 
 DECIDING = (".hea", ".mat", ".dat", ".atr", ".csv")
 
@@ -61,14 +61,14 @@ def _index(folder: Path) -> dict[str, Path]:
 
 
 def find_stem(folder: Path, name: str) -> Path:
-    """Path without suffix of one record; `Unusable` if it is not there."""
+    """Path without suffix of one record; `UnusableRecord` if it is not there."""
     if "/" not in name and "\\" not in name and (folder / f"{name}.hea").is_file():
         return folder / name
     if name not in _index(folder):
         _index.cache_clear()
     stem = _index(folder).get(name)
     if stem is None:
-        raise Unusable(name, "missing-file", f"no header in {folder.name}")
+        raise UnusableRecord(name, "missing-file", f"no header in {folder.name}")
     return stem
 
 

@@ -18,7 +18,7 @@ DEFAULT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class SourceSelection:
     """The sources of a run. `sites` is what the user fixed, None where we decide."""
 
     sources: dict[str, Source]
@@ -36,7 +36,7 @@ class Choice:
         return tuple(n for n, s in self.sources.items() if s.card.synthetic)
 
 
-def choose_sources(config: RunConfig) -> Choice:
+def select_sources(config: RunConfig) -> SourceSelection:
     """The run's sources; `ConfigError` says what is missing and where it was looked for."""
     root = Path(config.data_dir)
     wanted = dict(_parse(item) for item in config.sources.split(",") if item.strip())
@@ -65,7 +65,7 @@ def choose_sources(config: RunConfig) -> Choice:
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
     sources = {name: _sized(source, config) for name, source in sources.items()}
-    return Choice(sources=sources, sites=sites, holdout=holdout)
+    return SourceSelection(sources=sources, sites=sites, holdout=holdout)
 
 
 def _default(config: RunConfig, root: Path) -> Sequence[Source]:

@@ -17,7 +17,7 @@ from fl.datasets import ecg_simulator
 from fl.datasets.base import Card
 from fl.ecg.labels import RHYTHM_CLASSES, label_vector
 from fl.ecg.records import LEADS, Annotations, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 from fl.util.random_streams import stream
 
 Array = NDArray[np.float64]
@@ -173,7 +173,7 @@ class Synthetic:
         number = int(name[1:]) if name[:1] == "S" and name[1:].isdecimal() else 0
         if not 1 <= number <= self.n_records or name != f"S{number:05d}":
             known = f"{self.name} has S00001 to S{self.n_records:05d}"
-            raise Unusable(name, "missing-file", known)
+            raise UnusableRecord(name, "missing-file", known)
         return number - 1
 
     def _patient_number(self, index: int) -> int:

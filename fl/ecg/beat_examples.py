@@ -12,19 +12,19 @@ from fl.ecg.beat_segments import (
     BEAT_BEFORE,
     BEAT_FS,
     annotated_beats,
-    need_lead_two,
-    refuse_paced,
+    reject_paced,
+    require_lead_two,
 )
 from fl.ecg.filters import remove_baseline, resample, windows_around, zscore
 from fl.ecg.labels import AAMI, BEAT_CLASSES
 from fl.ecg.qrs_detection import detect_beats, match_beats
 from fl.ecg.records import Annotations, Examples, Record
 from fl.ecg.rolling_statistics import rolling_mean, usual_beat
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class BeatCutter:
     """How a recording is cut into beats. Two tasks differ in nothing else."""
 
     causal: bool = False  # True: nothing later than the beat's own window
@@ -48,7 +48,7 @@ class Cut:
     def at(self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]) -> Examples:
         """The examples of beats whose R peaks (beat,) and labels (beat, class) are known."""
         if len(peaks) < 3:
-            raise Unusable(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
+            raise UnusableRecord(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
         lead = remove_baseline(lead, BEAT_FS)
         centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
@@ -75,9 +75,9 @@ def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 def _annotations(record: Record) -> Annotations:
     if record.annotations is None:
-        raise Unusable(record.name, "no-annotation", "the beat task needs annotated beats")
-    refuse_paced(record.name, record.annotations)
-    need_lead_two(record)
+        raise UnusableRecord(record.name, "no-annotation", "the beat task needs annotated beats")
+    reject_paced(record.name, record.annotations)
+    require_lead_two(record)
     return record.annotations
 
 

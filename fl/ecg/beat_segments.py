@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from fl.ecg.labels import AAMI
 from fl.ecg.records import Annotations, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 BEAT_FS = 180.0  # Hz, half of MIT-BIH's rate
 BEAT_BEFORE, BEAT_AFTER = 48, 80  # samples: 0.27 s holds the P wave, 0.44 s the T wave
@@ -20,16 +20,16 @@ def annotated_beats(notes: Annotations) -> tuple[NDArray[np.int64], NDArray[np.s
     return notes.samples[is_beat], symbols[is_beat]
 
 
-def refuse_paced(name: str, notes: Annotations) -> None:
-    """`Unusable` if a beat is a pacemaker's: ANSI/AAMI EC57 leaves such recordings out."""
+def reject_paced(name: str, notes: Annotations) -> None:
+    """`UnusableRecord` if a beat is a pacemaker's: ANSI/AAMI EC57 leaves such recordings out."""
     paced = sum(symbol in PACED_BEATS for symbol in notes.symbols)
     if paced:
-        raise Unusable(name, "paced", f"{paced} paced beats")
+        raise UnusableRecord(name, "paced", f"{paced} paced beats")
 
 
-def need_lead_two(record: Record) -> None:
-    """`Unusable` without the lead that beats are read from."""
+def require_lead_two(record: Record) -> None:
+    """`UnusableRecord` without the lead that beats are read from."""
     if "II" not in record.leads:
-        raise Unusable(
+        raise UnusableRecord(
             record.name, "lead-names", f"the beat task reads II; found {', '.join(record.leads)}"
         )

@@ -22,13 +22,13 @@ def _course(samples: NDArray[np.float32]) -> bytes:
     return np.sign(np.diff(samples)).astype(np.int8).tobytes()
 
 
-class Seen:
+class SeenSignals:
     """Remembers recordings, and names the first one that a later one repeats."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}
 
-    def same_as(self, name: str, prints: tuple[str, ...]) -> str:
+    def first_match(self, name: str, prints: tuple[str, ...]) -> str:
         """Name of an earlier recording with the same signal in one of the leads, or ""."""
         known = next((self._first[p] for p in prints if p in self._first), "")
         for p in prints:

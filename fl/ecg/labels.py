@@ -158,7 +158,7 @@ def open_classes(codes: Iterable[str], table: Mapping[str, tuple[str, ...]]) -> 
     return {c for code in codes for c in table.get(code.strip(), ())}
 
 
-def mapped(codes: Iterable[str], *tables: Mapping[str, str]) -> list[str]:
+def map_codes(codes: Iterable[str], *tables: Mapping[str, str]) -> list[str]:
     """Classes of the given codes in order of first appearance; codes of no table are dropped."""
     found: dict[str, None] = {}
     for code in codes:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 BAD_SHARE = 0.05  # a lead with more missing or clipped samples than this is dropped
 
 
-def usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
+def has_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     """Whether a lead holds a signal: neither flat nor clipped nor mostly missing."""
     present = np.isfinite(samples)
     if 1 - present.mean() > BAD_SHARE:
@@ -22,7 +22,7 @@ def usable(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     return at_rail <= BAD_SHARE
 
 
-def bridged(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def fill_gaps(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The lead with its missing samples (nan) filled in by straight lines."""
     gaps = ~np.isfinite(samples)
     if not gaps.any():

@@ -9,7 +9,7 @@ from fl.ecg.beat_segments import PACED_BEATS
 from fl.ecg.filters import bandpass, resample, zscore
 from fl.ecg.labels import AAMI, label_vector
 from fl.ecg.records import LEADS, Annotations, Examples, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 MIN_SECONDS = 5.0  # the shortest recording in CPSC2018 has 6 s
 WINDOW_SECONDS = 10.0
@@ -23,20 +23,22 @@ LEFT_OUT_SYMBOLS = frozenset("~![]") | PACED_BEATS
 
 def rhythm_examples(record: Record) -> Examples:
     """10 s windows of a recording annotated by the moment, else the recording as it is."""
-    signal, leads = filtered(record), lead_places(record)
+    signal, leads = filter_recording(record), lead_indices(record)
     names, signals, labels = [], [], []
     if record.labels is not None:
         if not (record.labels == 1).any():
-            raise Unusable(record.name, "no-label", "none of the nine rhythm classes")
+            raise UnusableRecord(record.name, "no-label", "none of the nine rhythm classes")
         names, signals, labels = [record.name], [zscore(signal)], [record.labels]
     elif record.annotations is not None:
         seconds = record.signal.shape[1] / record.fs
         for start, vector in labelled_windows(record.annotations, record.fs, seconds):
             names.append(f"{record.name}/{start:04.0f}s")
-            signals.append(window(signal, start))
+            signals.append(normalised_window(signal, start))
             labels.append(vector)
     if not names:
-        raise Unusable(record.name, "no-label", "no 10 s window with a rhythm of the nine classes")
+        raise UnusableRecord(
+            record.name, "no-label", "no 10 s window with a rhythm of the nine classes"
+        )
     return Examples(
         names=names,
         signals=signals,
@@ -46,21 +48,23 @@ def rhythm_examples(record: Record) -> Examples:
     )
 
 
-def filtered(record: Record) -> NDArray[np.float32]:
+def filter_recording(record: Record) -> NDArray[np.float32]:
     """A recording at the rhythm task's rate without wander and noise: (lead, sample), in mV."""
     seconds = record.signal.shape[1] / record.fs
     if seconds < MIN_SECONDS:
-        raise Unusable(record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s")
+        raise UnusableRecord(
+            record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s"
+        )
     return bandpass(resample(record.signal, record.fs, RHYTHM_FS), RHYTHM_FS)
 
 
-def lead_places(record: Record) -> tuple[int, ...]:
+def lead_indices(record: Record) -> tuple[int, ...]:
     """Where each of its leads is among the task's twelve."""
     return tuple(LEADS.index(lead) for lead in record.leads)
 
 
-def window(signal: NDArray[np.float32], start: float) -> NDArray[np.float32]:
-    """The 10 s of a `filtered` recording from `start` (s) on, normalised by themselves."""
+def normalised_window(signal: NDArray[np.float32], start: float) -> NDArray[np.float32]:
+    """The 10 s of a `filter_recording` recording from `start` (s) on, normalised by themselves."""
     begin = round(start * RHYTHM_FS)
     return zscore(signal[:, begin : begin + round(WINDOW_SECONDS * RHYTHM_FS)])
 

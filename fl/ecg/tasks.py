@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fl.ecg.beat_examples import Cut
+from fl.ecg.beat_examples import BeatCutter
 from fl.ecg.beat_features import FEATURES
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
@@ -25,7 +25,7 @@ class Task:
     model: str  # default network
     partition: str  # default scheme
     augment: tuple[str, ...]  # default changes to training batches
-    taught: tuple[str, ...]  # classes that training uses; the others are reported all the same
+    trainable: tuple[str, ...]  # classes that training uses; the others are reported all the same
     imbalance: str  # default: a name of IMBALANCE
     batch_size: int  # default
     per_recording: int  # default: most examples of one recording in an epoch; 0 for all
@@ -44,7 +44,7 @@ RHYTHM = Task(
     model="reslstm_temporalse",
     partition="dirichlet",
     augment=("lead_dropout", "gain", "noise", "wander"),
-    taught=RHYTHM_CLASSES,
+    trainable=RHYTHM_CLASSES,
     imbalance="none",
     batch_size=8,
     per_recording=10,
@@ -64,16 +64,18 @@ BEAT = Task(
     augment=("gain", "noise", "feature_noise"),
     # F is one patient in DS1 (373 of 415) and another in DS2 (362 of 388), Q has 8 beats in DS1:
     # what they teach of one person is wrong for the next.
-    taught=("N", "S", "V"),
+    trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
     per_recording=0,
     settings="beat-3",
-    cut=Cut(),
+    cut=BeatCutter(),
 )
 # The same question asked of a monitor that does not know the future, and of a recording in which
 # a detector found the beats: for the benchmark.
-BEAT_CAUSAL = replace(BEAT, name="beat-causal", settings="beat-3-causal", cut=Cut(causal=True))
-BEAT_XQRS = replace(BEAT, name="beat-xqrs", settings="beat-3-xqrs", cut=Cut(detector="xqrs"))
-BEAT_GQRS = replace(BEAT, name="beat-gqrs", settings="beat-3-gqrs", cut=Cut(detector="gqrs"))
+BEAT_CAUSAL = replace(
+    BEAT, name="beat-causal", settings="beat-3-causal", cut=BeatCutter(causal=True)
+)
+BEAT_XQRS = replace(BEAT, name="beat-xqrs", settings="beat-3-xqrs", cut=BeatCutter(detector="xqrs"))
+BEAT_GQRS = replace(BEAT, name="beat-gqrs", settings="beat-3-gqrs", cut=BeatCutter(detector="gqrs"))
 TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}

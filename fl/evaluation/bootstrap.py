@@ -32,7 +32,7 @@ def draw_patients(
 
 
 def bootstrap_macro(
-    labels: Labels, p: Probs, said: NDArray[np.bool_], draws: Draws
+    labels: Labels, p: Probs, predicted: NDArray[np.bool_], draws: Draws
 ) -> dict[str, NDArray[np.float64]]:
     """macro_f1 and macro_auroc of each draw: (draw,) each; nan where no class is measurable.
 
@@ -42,7 +42,7 @@ def bootstrap_macro(
     f1s, aurocs = [], []
     for c in range(labels.shape[1]):
         known = labels[:, c] >= 0
-        truth, guess, who = labels[known, c] == 1, said[known, c], draws.patient[known]
+        truth, guess, who = labels[known, c] == 1, predicted[known, c], draws.patient[known]
 
         def drawn(mask: NDArray[np.bool_], who: NDArray[np.int64] = who) -> NDArray[np.float64]:
             return draws.weights @ np.bincount(who[mask], minlength=n_patients)

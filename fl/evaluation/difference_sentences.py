@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fl.evaluation.paired_bootstrap import METRICS, Gap, evident
+from fl.evaluation.paired_bootstrap import METRICS, Difference, is_significant
 
 
-def sentence(strategy: str, against: str, where: str, metric: str, found: Gap) -> str:
+def difference_sentence(
+    strategy: str, against: str, where: str, metric: str, found: Difference
+) -> str:
     """The difference in plain words, which follow from its interval."""
     place, other = _place(where), _NAMES[against]
     if found.value is None:
@@ -21,7 +23,7 @@ def sentence(strategy: str, against: str, where: str, metric: str, found: Gap) -
             f"against {other} {size}."
         )
     size += f" [{signed(found.low, plus='')}, {signed(found.high, plus='')}]"
-    if not evident(found):
+    if not is_significant(found):
         return f"No evidence of a difference between {strategy} and {other} {place}: {size}."
     verb = "gains" if found.value > 0 else "loses"
     if where.startswith("site:"):

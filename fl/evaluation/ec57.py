@@ -19,10 +19,10 @@ Counts = NDArray[np.int64]  # (record, true class, said class)
 MACRO = ("N", "S", "V")  # F and Q cannot be learnt between patients; they are reported only
 
 
-def confusion(truth: Indices, said: Indices, record: Indices, records: int) -> Counts:
+def confusion(truth: Indices, predicted: Indices, record: Indices, records: int) -> Counts:
     """Beats by record, true class and said class: (record, class, class)."""
     n = len(BEAT_CLASSES)
-    flat = (record * n + truth) * n + said
+    flat = (record * n + truth) * n + predicted
     return np.bincount(flat, minlength=records * n * n).reshape(records, n, n)
 
 
@@ -31,13 +31,13 @@ def table(counts: NDArray[np.float64] | Counts) -> dict[str, Any]:
 
     None where a class has no beat (Se), is never said (+P) or neither (F1).
     """
-    right, true, said = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
+    right, true, predicted = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
     classes = {
         name: {
             "beats": float(true[i]),
             "se": _ratio(right[i], true[i]),
-            "ppv": _ratio(right[i], said[i]),
-            "f1": _ratio(2 * right[i], true[i] + said[i]),
+            "ppv": _ratio(right[i], predicted[i]),
+            "f1": _ratio(2 * right[i], true[i] + predicted[i]),
         }
         for i, name in enumerate(BEAT_CLASSES)
     }
@@ -73,9 +73,13 @@ def intervals(counts: Sequence[Counts], seed: int, draws: int = 2000) -> dict[st
     weights = np.stack([np.bincount(row, minlength=runs.shape[1]) for row in picks])
     drawn = np.einsum("dr,srij->sdij", weights, runs)
     right = np.diagonal(drawn, axis1=2, axis2=3)
-    true, said = drawn.sum(axis=3), drawn.sum(axis=2)
+    true, predicted = drawn.sum(axis=3), drawn.sum(axis=2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        measures = {"se": right / true, "ppv": right / said, "f1": 2 * right / (true + said)}
+        measures = {
+            "se": right / true,
+            "ppv": right / predicted,
+            "f1": 2 * right / (true + predicted),
+        }
         accuracy = right.sum(axis=2) / true.sum(axis=2)
     place = [BEAT_CLASSES.index(name) for name in MACRO]
     macro = measures["f1"][:, :, place].mean(axis=2)

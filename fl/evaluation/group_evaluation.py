@@ -18,7 +18,7 @@ AGE_BANDS = {
     "65 to 79": (65, 80),
     "80 and over": (80, 200),
 }
-FEWEST_PATIENTS = 5  # in a part by sex or age, else it is not measured
+MIN_SUBGROUP_PATIENTS = 5  # in a part by sex or age, else it is not measured
 
 
 def evaluate_group(
@@ -28,20 +28,20 @@ def evaluate_group(
     seed: int,
 ) -> dict[str, Any]:
     """Scores of these examples, decided by thresholds or, without, by the most probable class."""
-    said = decide(p, cohort.sources, thresholds, cohort.task.classes)
-    return evaluate_said(cohort, p, said, seed)
+    predicted = decide(p, cohort.sources, thresholds, cohort.task.classes)
+    return evaluate_predicted(cohort, p, predicted, seed)
 
 
-def evaluate_said(
-    cohort: Cohort, p: NDArray[np.float64], said: NDArray[np.bool_], seed: int
+def evaluate_predicted(
+    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], seed: int
 ) -> dict[str, Any]:
     """Scores of what was said; macro-F1 and macro-AUROC as {"value", "low", "high"}.
 
     Intervals: the middle 95% of 1,000 bootstrap draws of patients; None where they are too few.
     """
     classes = cohort.task.classes
-    found = scores(cohort.labels, p, said, classes)
-    draws = bootstrap_macro(cohort.labels, p, said, draw_patients(cohort.patients, seed))
+    found = scores(cohort.labels, p, predicted, classes)
+    draws = bootstrap_macro(cohort.labels, p, predicted, draw_patients(cohort.patients, seed))
     for name in ("macro_f1", "macro_auroc"):
         known = found[name] is not None
         low, high = interval(draws[name]) if known else (None, None)
@@ -49,8 +49,12 @@ def evaluate_said(
     return found | {
         "n_patients": len(set(cohort.patients.tolist())),
         "subgroups": {
-            "sex": {name: _part(cohort, p, said, rows) for name, rows in by_sex(cohort).items()},
-            "age": {name: _part(cohort, p, said, rows) for name, rows in by_age(cohort).items()},
+            "sex": {
+                name: _part(cohort, p, predicted, rows) for name, rows in by_sex(cohort).items()
+            },
+            "age": {
+                name: _part(cohort, p, predicted, rows) for name, rows in by_age(cohort).items()
+            },
         },
     }
 
@@ -70,16 +74,16 @@ def by_age(cohort: Cohort) -> dict[str, NDArray[np.bool_]]:
 
 
 def _part(
-    cohort: Cohort, p: NDArray[np.float64], said: NDArray[np.bool_], rows: NDArray[np.bool_]
+    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> dict[str, Any] | None:
     """Measures of a part of a group, decided by the same thresholds; None if it is too small.
 
     A part of a handful of patients says more of each of them than of the model.
     """
     n_patients = len(set(cohort.patients[rows].tolist()))
-    if n_patients < FEWEST_PATIENTS:
+    if n_patients < MIN_SUBGROUP_PATIENTS:
         return None
-    found = scores(cohort.labels[rows], p[rows], said[rows], cohort.task.classes, brief=True)
+    found = scores(cohort.labels[rows], p[rows], predicted[rows], cohort.task.classes, brief=True)
     measures = {
         name: found[name] for name in ("n_records", "macro_f1", "macro_auroc", "macro_classes")
     }

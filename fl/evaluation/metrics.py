@@ -29,7 +29,7 @@ def mean_of(values: Sequence[float | None]) -> float | None:
 def scores(
     labels: Labels,
     p: Probs,
-    said: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     classes: Sequence[str],
     *,
     brief: bool = False,
@@ -40,7 +40,7 @@ def scores(
     example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
     them: it is high for rare classes whatever the model does, so read it beside macro-F1.
     """
-    per_class = _class_scores(labels, p, said, brief)
+    per_class = _class_scores(labels, p, predicted, brief)
     measured = [c for c, entry in zip(classes, per_class, strict=True) if entry["f1"] is not None]
     means = {m: mean_of([entry[m] for entry in per_class]) for m in MEASURES}
     return {
@@ -53,7 +53,7 @@ def scores(
 
 
 def _class_scores(
-    labels: Labels, p: Probs, said: NDArray[np.bool_], brief: bool
+    labels: Labels, p: Probs, predicted: NDArray[np.bool_], brief: bool
 ) -> list[dict[str, float | int | None]]:
     """Each class against the rest, over the examples that annotate it.
 
@@ -71,7 +71,7 @@ def _class_scores(
             together.setdefault(known[:, c].tobytes(), []).append(c)
     for columns in together.values():
         rows = known[:, columns[0]]
-        truth, guess = labels[rows][:, columns] == 1, said[rows][:, columns]
+        truth, guess = labels[rows][:, columns] == 1, predicted[rows][:, columns]
         for c, found in zip(
             columns, _measures(truth, p[rows][:, columns], guess, brief), strict=True
         ):

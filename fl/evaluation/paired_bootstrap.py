@@ -15,11 +15,11 @@ from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.metrics import Labels, Probs, scores
 
 METRICS = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
-FEWEST_PATIENTS = 10  # fewer in a group: no interval, a handful of people stands for nobody else
+MIN_PATIENTS = 10  # fewer in a group: no interval, a handful of people stands for nobody else
 
 
 @dataclass(frozen=True)
-class Figure:
+class BootstrapEstimate:
     """One measure of one model on one group of records, and of every bootstrap draw of it."""
 
     value: float | None  # None: no class of the group can be measured
@@ -27,7 +27,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Gap:
+class Difference:
     """How much better one is than the other, with the middle 95% of the draws."""
 
     value: float | None
@@ -36,58 +36,58 @@ class Gap:
     n_patients: int
 
 
-Figures = Mapping[str, Figure]  # by name of METRICS
+Estimates = Mapping[str, BootstrapEstimate]  # by name of METRICS
 
 
-def figures(
+def bootstrap_estimates(
     labels: Labels,
     p: Probs,
-    said: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
     patients: NDArray[np.str_],
     group: str,
     seed: int,
     draws: int = 1000,
-) -> dict[str, Figure]:
+) -> dict[str, BootstrapEstimate]:
     """A model's measures on a group, by metric.
 
     Draws depend on the seed, the group's name and its patients alone, and are thereby the same
     for every model. Macro averages are over the classes that the group, or the draw, can measure.
     """
     classes = [str(c) for c in range(labels.shape[1])]
-    found = scores(labels, p, said, classes)
-    drawn = bootstrap_macro(labels, p, said, draw_patients(patients, seed, draws, group=group))
-    return {name: Figure(found[name], drawn[name]) for name in METRICS}
+    found = scores(labels, p, predicted, classes)
+    drawn = bootstrap_macro(labels, p, predicted, draw_patients(patients, seed, draws, group=group))
+    return {name: BootstrapEstimate(found[name], drawn[name]) for name in METRICS}
 
 
-def mean_figure(parts: Sequence[Figure]) -> Figure:
+def mean_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
     """The mean over several models of the same records, or over sites drawn independently."""
     return _over(parts, np.nanmean)
 
 
-def worst_figure(parts: Sequence[Figure]) -> Figure:
+def worst_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
     """The lowest of several sites; in each draw it may be another site."""
     return _over(parts, np.nanmin)
 
 
-def _over(parts: Sequence[Figure], reduce: Callable[..., Any]) -> Figure:
+def _over(parts: Sequence[BootstrapEstimate], reduce: Callable[..., Any]) -> BootstrapEstimate:
     """One figure of several: of their values, and of each draw, those that could be measured."""
     known = [part.value for part in parts if part.value is not None]
     stacked = np.stack([part.draws for part in parts])
     none = np.isnan(stacked).all(axis=0)
     draws = np.where(none, np.nan, reduce(np.where(none, 0.0, stacked), axis=0))
-    return Figure(float(reduce(np.array(known))) if known else None, draws)
+    return BootstrapEstimate(float(reduce(np.array(known))) if known else None, draws)
 
 
-def gap(one: Figure, other: Figure, n_patients: int) -> Gap:
+def difference(one: BootstrapEstimate, other: BootstrapEstimate, n_patients: int) -> Difference:
     """One minus the other; without an interval where there are too few patients."""
     if one.value is None or other.value is None:
-        return Gap(None, None, None, n_patients)
-    few = n_patients < FEWEST_PATIENTS
+        return Difference(None, None, None, n_patients)
+    few = n_patients < MIN_PATIENTS
     low, high = (None, None) if few else interval(one.draws - other.draws)
-    return Gap(one.value - other.value, low, high, n_patients)
+    return Difference(one.value - other.value, low, high, n_patients)
 
 
-def evident(found: Gap) -> bool:
+def is_significant(found: Difference) -> bool:
     """Whether the interval lies on one side of zero, that of the value."""
     if found.value is None or found.low is None or found.high is None:
         return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import Task
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 KEYS = ("strategy", "source", "record", "patient", "site", "split")
 
@@ -42,4 +42,4 @@ def predictions_text(
 def write_predictions(path: Path, text: str) -> None:
     """Write predictions whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())

@@ -10,29 +10,29 @@ from fl.evaluation.metrics import Labels, Probs
 
 # Histogram edges, even in log-odds, so that rare classes (small probabilities) are resolved as
 # finely as common ones. Rounded like probabilities, so that both decide alike at an edge.
-EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
-BINS = len(EDGES) + 1
+BIN_EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
+BINS = len(BIN_EDGES) + 1
 
 
 @dataclass(frozen=True)
-class Tally:
+class ScoreHistograms:
     """Scores of one split at one site, as counts that add."""
 
     positive: NDArray[np.int64]  # (class, BINS) examples of the class, by score
     negative: NDArray[np.int64]  # (class, BINS) annotated examples not of it, by score
     argmax: NDArray[np.int64]  # (class, 2) most probable class: how often right, how often said
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
+    def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
+        return ScoreHistograms(
             self.positive + other.positive,
             self.negative + other.negative,
             self.argmax + other.argmax,
         )
 
 
-def tally(labels: Labels, p: Probs) -> Tally:
+def count_scores(labels: Labels, p: Probs) -> ScoreHistograms:
     """Histogram the scores of annotated examples, per class."""
-    bins = np.searchsorted(EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
+    bins = np.searchsorted(BIN_EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
     counts = [
         np.stack(
             [
@@ -42,12 +42,12 @@ def tally(labels: Labels, p: Probs) -> Tally:
         ).astype(np.int64)
         for value in (1, 0)
     ]
-    said = np.eye(labels.shape[1], dtype=bool)[p.argmax(axis=1)]
-    argmax = np.stack([(said & (labels == 1)).sum(axis=0), said.sum(axis=0)], axis=1)
-    return Tally(counts[0], counts[1], argmax.astype(np.int64))
+    predicted = np.eye(labels.shape[1], dtype=bool)[p.argmax(axis=1)]
+    argmax = np.stack([(predicted & (labels == 1)).sum(axis=0), predicted.sum(axis=0)], axis=1)
+    return ScoreHistograms(counts[0], counts[1], argmax.astype(np.int64))
 
 
-def histogram_aurocs(scores: Tally) -> list[float | None]:
+def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
     """AUROC of each class from its histogram; scores in one bin count as ties."""
     aurocs: list[float | None] = []
     for positive, negative in zip(scores.positive, scores.negative, strict=True):
@@ -58,7 +58,9 @@ def histogram_aurocs(scores: Tally) -> list[float | None]:
     return aurocs
 
 
-def confusion(scores: Tally, thresholds: Sequence[float] | None = None) -> NDArray[np.int64]:
+def confusion_counts(
+    scores: ScoreHistograms, thresholds: Sequence[float] | None = None
+) -> NDArray[np.int64]:
     """Counts that add, by thresholds (each one of EDGES) or by the most probable class.
 
     (class, 4): said rightly, said, positive, negative.
@@ -66,21 +68,21 @@ def confusion(scores: Tally, thresholds: Sequence[float] | None = None) -> NDArr
     positive, negative = scores.positive.sum(axis=1), scores.negative.sum(axis=1)
     if thresholds is None:
         return np.stack([scores.argmax[:, 0], scores.argmax[:, 1], positive, negative], axis=1)
-    at_least = np.arange(BINS) >= np.searchsorted(EDGES, thresholds, side="right")[:, None]
+    at_least = np.arange(BINS) >= np.searchsorted(BIN_EDGES, thresholds, side="right")[:, None]
     right = (scores.positive * at_least).sum(axis=1)
-    said = right + (scores.negative * at_least).sum(axis=1)
-    return np.stack([right, said, positive, negative], axis=1)
+    predicted = right + (scores.negative * at_least).sum(axis=1)
+    return np.stack([right, predicted, positive, negative], axis=1)
 
 
 def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
-    """F1 of each class from `confusion`; None without a positive or without a negative."""
+    """F1 of each class from `confusion_counts`; None without a positive or without a negative."""
     return [
-        2 * right / (said + positive) if positive and negative else None
-        for right, said, positive, negative in counts.tolist()
+        2 * right / (predicted + positive) if positive and negative else None
+        for right, predicted, positive, negative in counts.tolist()
     ]
 
 
-def empty_tally(classes: int) -> Tally:
+def empty_histograms(classes: int) -> ScoreHistograms:
     """A tally of nothing."""
     none = np.zeros((classes, BINS), dtype=np.int64)
-    return Tally(none, none, np.zeros((classes, 2), dtype=np.int64))
+    return ScoreHistograms(none, none, np.zeros((classes, 2), dtype=np.int64))

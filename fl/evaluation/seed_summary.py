@@ -42,7 +42,7 @@ def spread(values: Sequence[float | None]) -> Row:
     }
 
 
-def figures(summary: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
+def figures_of_summary(summary: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
     """(where, metric) -> value, of one strategy's summary."""
     found: dict[tuple[str, str], float | None] = {}
     sites = {name: report for name, report in summary["sites"].items() if report}
@@ -62,7 +62,7 @@ def figures(summary: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
 
 def _strategy(summaries: Sequence[Mapping[str, Any]]) -> Row:
     """{where: {metric: spread}}, wherever any seed was measured."""
-    each = [figures(summary) for summary in summaries]
+    each = [figures_of_summary(summary) for summary in summaries]
     made: Row = {}
     for where, metric in dict.fromkeys(key for found in each for key in found):
         values = [found.get((where, metric)) for found in each]

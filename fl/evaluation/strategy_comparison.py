@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.ecg.tasks import Task
-from fl.evaluation.difference_sentences import sentence
+from fl.evaluation.difference_sentences import difference_sentence
 from fl.evaluation.metrics import Labels, Probs
 from fl.evaluation.paired_bootstrap import (
     METRICS,
-    Figure,
-    Figures,
-    figures,
-    gap,
-    mean_figure,
-    worst_figure,
+    BootstrapEstimate,
+    Estimates,
+    bootstrap_estimates,
+    difference,
+    mean_estimate,
+    worst_estimate,
 )
 from fl.evaluation.thresholds import Thresholds, decide
 
-HELD = ("central", "unseen")  # groups that no site holds
+SERVER_GROUPS = ("central", "unseen")  # groups that no site holds
 Row = dict[str, Any]
 
 
@@ -62,7 +62,7 @@ def read_groups(predictions: str, classes: tuple[str, ...]) -> dict[tuple[str, s
     return {key: Group(rows, classes) for key, rows in found.items()}
 
 
-class Measured:
+class MeasuredTrainings:
     """Every training's figures on every group, each computed once."""
 
     def __init__(
@@ -76,38 +76,42 @@ class Measured:
         self._groups: dict[tuple[str, str], Group] = {}
         for text in predictions:
             self._groups |= read_groups(text, task.classes)
-        self._figures: dict[tuple[str, str], Figures] = {}
+        self._figures: dict[tuple[str, str], Estimates] = {}
 
     @property
     def sites(self) -> list[str]:
         """Every site with a test record."""
-        return sorted({site for _, site in self._groups} - set(HELD))
+        return sorted({site for _, site in self._groups} - set(SERVER_GROUPS))
 
     def n_patients(self, where: str) -> int:
         """Test patients of a group."""
         people = (g.patients for (_, site), g in self._groups.items() if site == where)
         return len(set(next(people, np.array([])).tolist()))
 
-    def at(self, strategy: str, where: str) -> Figures | None:
+    def at(self, strategy: str, where: str) -> Estimates | None:
         """One training on one group; of `local` on records of no site, the mean of its models."""
         key = (strategy, where)
         if key not in self._figures:
-            if strategy == LOCAL and where in HELD:
+            if strategy == LOCAL and where in SERVER_GROUPS:
                 names = [name for name, site in self._groups if site == where]
                 each = [self._one(n, where) for n in names if n.startswith(f"{LOCAL}-")]
                 if not each:
                     return None
-                self._figures[key] = {m: mean_figure([f[m] for f in each]) for m in METRICS}
+                self._figures[key] = {m: mean_estimate([f[m] for f in each]) for m in METRICS}
             elif key in self._groups:
                 self._figures[key] = self._one(strategy, where)
             else:
                 return None
         return self._figures[key]
 
-    def _one(self, name: str, where: str) -> Figures:
+    def _one(self, name: str, where: str) -> Estimates:
         group = self._groups[name, where]
-        said = decide(group.p, group.sources, self._thresholds(name, where), self._task.classes)
-        return figures(group.labels, group.p, said, group.patients, where, self._seed)
+        predicted = decide(
+            group.p, group.sources, self._thresholds(name, where), self._task.classes
+        )
+        return bootstrap_estimates(
+            group.labels, group.p, predicted, group.patients, where, self._seed
+        )
 
     def _thresholds(self, name: str, where: str) -> Mapping[str, Thresholds] | None:
         if name != LOCAL and not name.startswith(f"{LOCAL}-"):
@@ -128,7 +132,7 @@ def comparison(
 ) -> dict[str, Any]:
     """Budget and differences of trainings on the same records; `summaries` by name, in order."""
     steps = {name: summary["gradient_steps"] for name, summary in summaries.items()}
-    measured = Measured(task, summaries, predictions, seed)
+    measured = MeasuredTrainings(task, summaries, predictions, seed)
     return {
         "budget": {**budget, "steps": steps},
         "differences": [
@@ -141,22 +145,22 @@ def comparison(
     }
 
 
-def differences(measured: Measured, strategy: str, against: str) -> Iterator[Row]:
+def differences(measured: MeasuredTrainings, strategy: str, against: str) -> Iterator[Row]:
     """One training minus another, wherever both were measured."""
     pairs = {
         where: (one, other)
-        for where in (*HELD, *measured.sites)
+        for where in (*SERVER_GROUPS, *measured.sites)
         if (one := measured.at(strategy, where)) and (other := measured.at(against, where))
     }
     for metric in METRICS:
         both = {where: (one[metric], other[metric]) for where, (one, other) in pairs.items()}
-        at_sites = {site: pair for site, pair in both.items() if site not in HELD}
+        at_sites = {site: pair for site, pair in both.items() if site not in SERVER_GROUPS}
         known = {site: pair for site, pair in at_sites.items() if None not in _values(pair)}
         sites = known or at_sites
         people = {where: measured.n_patients(where) for where in both}
         merged = {
             where: (reduce([a for a, _ in sites.values()]), reduce([b for _, b in sites.values()]))
-            for where, reduce in (("mean_site", mean_figure), ("worst_site", worst_figure))
+            for where, reduce in (("mean_site", mean_estimate), ("worst_site", worst_estimate))
             if sites
         }
         for where, pair in {**both, **merged}.items():
@@ -164,20 +168,25 @@ def differences(measured: Measured, strategy: str, against: str) -> Iterator[Row
             yield _row(strategy, against, where, metric, pair, n)
 
 
-def _values(pair: tuple[Figure, Figure]) -> list[float | None]:
+def _values(pair: tuple[BootstrapEstimate, BootstrapEstimate]) -> list[float | None]:
     return [figure.value for figure in pair]
 
 
 def _row(
-    strategy: str, against: str, where: str, metric: str, pair: tuple[Figure, Figure], n: int
+    strategy: str,
+    against: str,
+    where: str,
+    metric: str,
+    pair: tuple[BootstrapEstimate, BootstrapEstimate],
+    n: int,
 ) -> Row:
-    found = gap(*pair, n)
-    place = where if where in (*HELD, "mean_site", "worst_site") else f"site:{where}"
+    found = difference(*pair, n)
+    place = where if where in (*SERVER_GROUPS, "mean_site", "worst_site") else f"site:{where}"
     return {
         "strategy": strategy,
         "against": against,
         "where": place,
         "metric": metric,
         **vars(found),
-        "sentence": sentence(strategy, against, place, metric, found),
+        "sentence": difference_sentence(strategy, against, place, metric, found),
     }

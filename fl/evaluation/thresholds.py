@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.evaluation.metrics import Probs
-from fl.evaluation.score_histograms import EDGES, Tally, empty_tally
+from fl.evaluation.score_histograms import BIN_EDGES, ScoreHistograms, empty_histograms
 
 Thresholds = dict[str, float]
 MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
@@ -20,11 +20,11 @@ def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> 
     false = negative[::-1].cumsum()[::-1][1:]
     f1 = 2 * true / (true + false + positive.sum())
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    return float(EDGES[best[len(best) // 2]])
+    return float(BIN_EDGES[best[len(best) // 2]])
 
 
 def choose_thresholds(
-    by_source: Mapping[str, Tally], classes: Sequence[str]
+    by_source: Mapping[str, ScoreHistograms], classes: Sequence[str]
 ) -> dict[str, Thresholds]:
     """Thresholds per source, and `pooled` for a source nobody trained on.
 
@@ -32,7 +32,7 @@ def choose_thresholds(
     positive anywhere takes 0.5. Thresholds do not travel between sources: a source differs
     from the next in prevalence and in what its readers call normal.
     """
-    whole = sum(by_source.values(), start=empty_tally(len(classes)))
+    whole = sum(by_source.values(), start=empty_histograms(len(classes)))
     pooled = {
         name: best_threshold(whole.positive[c], whole.negative[c]) or 0.5
         for c, name in enumerate(classes)

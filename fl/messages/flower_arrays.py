@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from fl.training.state_dict import Weights
 
-FOLDED = "folded"  # the one array of a record that holds all of them
+PACKED = "packed"  # the one array of a record that holds all of them
 CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
 
 
@@ -27,11 +27,11 @@ def _name_of(dtype: np.dtype[Any]) -> str:
     return str(dtype)
 
 
-class Held(Array):
+class NumpyArray(Array):
     """An array that is not turned into bytes: for one process, or Ray, and not for the wire.
 
     Flower's own holds the bytes, which for the many small entries of a network take longer than
-    a simulation's round may, and Flower's wire takes no other class than its own (`folded` makes
+    a simulation's round may, and Flower's wire takes no other class than its own (`packed` makes
     that). Nobody may change the values afterwards.
     """
 
@@ -53,12 +53,12 @@ class Held(Array):
         """The values themselves, not a copy."""
         return self._values
 
-    def take_out(self) -> None:
+    def detach(self) -> None:
         """Hold a copy instead, as where the values lie has no room for many."""
         self.__dict__["_values"] = self._values.copy()
 
 
-class Later(Held):
+class LazyArray(NumpyArray):
     """An array that is looked up each time its values are asked for, and held by nobody else."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], name: str) -> None:
@@ -80,23 +80,23 @@ class Later(Held):
         return values
 
 
-def pack(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+def to_array_record(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Weights as Flower carries them; what is no dict is looked up when it is needed."""
     record = ArrayRecord()  # given them at once it would make arrays of its own
     for name in weights:
         if isinstance(weights, dict):
-            record[name] = Held(np.asarray(weights[name], order="C"))
+            record[name] = NumpyArray(np.asarray(weights[name], order="C"))
         else:
-            record[name] = Later(weights, name)
+            record[name] = LazyArray(weights, name)
     return record
 
 
-def unpack(record: ArrayRecord) -> Weights:
+def from_array_record(record: ArrayRecord) -> Weights:
     """Weights from a Flower record."""
     return {name: array.numpy() for name, array in record.items()}
 
 
-def folded(message: Message) -> Message:
+def packed(message: Message) -> Message:
     """The message with all arrays of a record in one.
 
     Flower moves every array by itself, in three requests and three rows of a database at each
@@ -104,21 +104,21 @@ def folded(message: Message) -> Message:
     """
     for name, record in _array_records(message).items():
         if record:
-            whole = np.frombuffer(safetensors.numpy.save(unpack(record)), dtype=np.uint8)
-            sent = ArrayRecord({FOLDED: Array(whole)})
+            whole = np.frombuffer(safetensors.numpy.save(from_array_record(record)), dtype=np.uint8)
+            sent = ArrayRecord({PACKED: Array(whole)})
             message.content = RecordDict(dict(message.content) | {name: sent})
     return message
 
 
-def unfolded(message: Message) -> Message:
-    """What `folded` was given; another message as it is. `ValueError` if it is damaged."""
+def unpacked(message: Message) -> Message:
+    """What `packed` was given; another message as it is. `ValueError` if it is damaged."""
     for name, record in _array_records(message).items():
-        if set(record) == {FOLDED}:
+        if set(record) == {PACKED}:
             try:
-                arrays = safetensors.numpy.load(record[FOLDED].numpy().tobytes())
+                arrays = safetensors.numpy.load(record[PACKED].numpy().tobytes())
             except SafetensorError as error:
                 raise ValueError(f"its arrays cannot be read ({error})") from None
-            message.content = RecordDict(dict(message.content) | {name: pack(arrays)})
+            message.content = RecordDict(dict(message.content) | {name: to_array_record(arrays)})
     return message
 
 

@@ -22,25 +22,27 @@ from flwr.app import (
 )
 from flwr.common.constant import ErrorCode
 
-from fl.evaluation.score_histograms import Tally
+from fl.evaluation.score_histograms import ScoreHistograms
 from fl.evaluation.thresholds import Thresholds
-from fl.messages.flower_arrays import CONTROL, pack, split_control, unpack
+from fl.messages.flower_arrays import CONTROL, from_array_record, split_control, to_array_record
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
-MEASURED = "measured-"  # before the names of a training reply's records of what it was sent
+VALIDATION_PREFIX = (
+    "measured-"  # before the names of a training reply's records of what it was sent
+)
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 
 
 def run_settings(job: Job) -> ConfigRecord:
     """The settings that travel with every request."""
-    return ConfigRecord({"job": job.outward().model_dump_json()})
+    return ConfigRecord({"job": job.for_sites().model_dump_json()})
 
 
-def query(job: Job, node: int) -> Message:
+def site_info_request(job: Job, node: int) -> Message:
     """Ask a node which site it is."""
     return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
 
@@ -52,14 +54,14 @@ def training_settings(job: Job, measure: bool = False) -> ConfigRecord:
     return config
 
 
-def train_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
+def training_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
     """Ask a node to train weights that will be merged with nobody's."""
     config = training_settings(job)
     config["server-round"] = round_number
     return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.TRAIN)
 
 
-def evaluate_request(
+def evaluation_request(
     job: Job,
     weights: ArrayRecord,
     node: int,
@@ -80,7 +82,7 @@ def read_job(message: Message) -> Job:
     return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
 
 
-def relocate(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
+def set_local_folders(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
     """Let a request of a simulation name the folders of the machine that serves it."""
     job = read_job(message).model_copy(update={"workspace": workspace, "shards": shards})
     message.content.config_records[CONFIG]["job"] = job.model_dump_json()
@@ -96,7 +98,7 @@ def read_mu(message: Message) -> float:
     return float(str(message.content.config_records[CONFIG].get("proximal-mu", 0.0)))
 
 
-def read_measure(message: Message) -> bool:
+def read_validate_first(message: Message) -> bool:
     """Whether a training visit is to begin with the validation of what it is sent."""
     return bool(message.content.config_records[CONFIG].get("measure", False))
 
@@ -109,19 +111,19 @@ def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
 
 def read_weights(message: Message) -> Weights:
     """The weights in a message."""
-    return unpack(message.content.array_records[ARRAYS])
+    return from_array_record(message.content.array_records[ARRAYS])
 
 
-def hello_reply(hello: Hello, request: Message) -> Message:
-    """A node's answer to `query`."""
+def site_info_reply(hello: SiteInfo, request: Message) -> Message:
+    """A node's answer to `site_info_request`."""
     counts = {"n-train": hello.n_train, "n-val": hello.n_val, "n-test": hello.n_test}
     return _reply(request, {"site": hello.site}, counts)
 
 
-def read_hello(message: Message) -> Hello:
-    """A node's answer to `query`."""
+def read_site_info(message: Message) -> SiteInfo:
+    """A node's answer to `site_info_request`."""
     site, counts = _site_and_metrics(message)
-    return Hello(
+    return SiteInfo(
         site=site,
         n_train=int(counts["n-train"]),
         n_val=int(counts["n-val"]),
@@ -129,7 +131,9 @@ def read_hello(message: Message) -> Hello:
     )
 
 
-def trained_reply(trained: Trained, request: Message, measured: Evaluated | None = None) -> Message:
+def training_reply(
+    trained: TrainingReply, request: Message, measured: EvaluationReply | None = None
+) -> Message:
     """A node's answer to a training visit, in the form that Flower's strategies merge.
 
     `measured`: of the weights that were sent, before they were trained; in records of its own.
@@ -142,21 +146,21 @@ def trained_reply(trained: Trained, request: Message, measured: Evaluated | None
         "n-seen": trained.n_seen,
         "steps": trained.steps,
     }
-    arrays = pack(trained.weights)
-    for name, array in pack(trained.control).items():
+    arrays = to_array_record(trained.weights)
+    for name, array in to_array_record(trained.control).items():
         arrays[f"{CONTROL}{name}"] = array
     reply = _reply(request, {"site": trained.site}, metrics, arrays)
     if measured is not None:
-        for name, record in evaluated_reply(measured, request).content.items():
-            reply.content[f"{MEASURED}{name}"] = record
+        for name, record in evaluation_reply(measured, request).content.items():
+            reply.content[f"{VALIDATION_PREFIX}{name}"] = record
     return reply
 
 
-def read_trained(message: Message) -> Trained:
+def read_training_reply(message: Message) -> TrainingReply:
     """A node's answer to a training visit."""
     site, metrics = _site_and_metrics(message)
     weights, control = split_control(read_weights(message))
-    return Trained(
+    return TrainingReply(
         site=site,
         weights=weights,
         control=control,
@@ -169,7 +173,7 @@ def read_trained(message: Message) -> Trained:
     )
 
 
-def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
+def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
     """A node's answer to an evaluation visit."""
     config = {
         "site": evaluated.site,
@@ -187,74 +191,80 @@ def evaluated_reply(evaluated: Evaluated, request: Message) -> Message:
         "negative": evaluated.tally.negative,
         "argmax": evaluated.tally.argmax,
     }
-    return _reply(request, config, metrics, pack(counts))
+    return _reply(request, config, metrics, to_array_record(counts))
 
 
-def read_evaluated(message: Message) -> Evaluated:
+def read_evaluation_reply(message: Message) -> EvaluationReply:
     """A node's answer to an evaluation visit."""
-    return _evaluated(message.content)
+    return _evaluation_of(message.content)
 
 
-def read_measured(message: Message) -> Evaluated:
+def read_incoming_validation(message: Message) -> EvaluationReply:
     """What a node's answer to a training visit says of the weights it was sent."""
-    return _evaluated(_apart(message.content)[1])
+    return _evaluation_of(_split_validation(message.content)[1])
 
 
-def _apart(content: RecordDict) -> tuple[RecordDict, RecordDict]:
+def _split_validation(content: RecordDict) -> tuple[RecordDict, RecordDict]:
     """The records of an update, and those that tell of the weights it began from."""
-    told = {k.removeprefix(MEASURED): v for k, v in content.items() if k.startswith(MEASURED)}
-    rest = {k: v for k, v in content.items() if not k.startswith(MEASURED)}
+    told = {
+        k.removeprefix(VALIDATION_PREFIX): v
+        for k, v in content.items()
+        if k.startswith(VALIDATION_PREFIX)
+    }
+    rest = {k: v for k, v in content.items() if not k.startswith(VALIDATION_PREFIX)}
     return RecordDict(rest), RecordDict(told)
 
 
-def _evaluated(content: RecordDict) -> Evaluated:
+def _evaluation_of(content: RecordDict) -> EvaluationReply:
     config, metrics = content.config_records[CONFIG], content.metric_records[METRICS]
-    counts = {k: v.astype(np.int64) for k, v in unpack(content.array_records[ARRAYS]).items()}
+    counts = {
+        k: v.astype(np.int64) for k, v in from_array_record(content.array_records[ARRAYS]).items()
+    }
     found: dict[str, Any] = dict(metrics)
-    return Evaluated(
+    return EvaluationReply(
         site=str(config["site"]),
         source=str(config["source"]),
         n_records=int(found[WEIGHTED_BY]),
         n_patients=int(found["n-patients"]),
         loss_sum=float(found["loss-sum"]),
-        tally=Tally(counts["positive"], counts["negative"], counts["argmax"]),
+        tally=ScoreHistograms(counts["positive"], counts["negative"], counts["argmax"]),
         report=json.loads(str(config["report"])),
         steps=int(found["steps"]),
     )
 
 
-def failed_reply(error: BaseException, request: Message) -> Message:
+def failure_reply(error: BaseException, request: Message) -> Message:
     """What a hospital tells of an error: one of a few general reasons."""
-    reason = egress_policy.reason_of(error)
+    reason = egress_policy.reason_for(error)
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=request)
 
 
-def refuse_unlisted(reply: Message, request: Message) -> None:
+def check_egress(reply: Message, request: Message) -> None:
     """`Withheld` unless the reply holds what may leave a hospital and nothing else."""
     if reply.has_error():
         if reply.error.reason not in egress_policy.REASONS.values():
-            raise egress_policy.Withheld("an error's own words")
+            raise egress_policy.EgressError("an error's own words")
         return
     content, kind = reply.content, request.metadata.message_type
-    if kind == MessageType.TRAIN and read_measure(request):
-        content, told = _apart(content)
-        _refuse_unlisted(told, MessageType.EVALUATE, request)
-    _refuse_unlisted(content, kind, request)
+    if kind == MessageType.TRAIN and read_validate_first(request):
+        content, told = _split_validation(content)
+        _check_records(told, MessageType.EVALUATE, request)
+    _check_records(content, kind, request)
 
 
-def _refuse_unlisted(content: RecordDict, kind: str, request: Message) -> None:
+def _check_records(content: RecordDict, kind: str, request: Message) -> None:
     if set(content) - {ARRAYS, CONFIG, METRICS}:
-        raise egress_policy.Withheld(f"records that are not on the list: {sorted(content)}")
+        raise egress_policy.EgressError(f"records that are not on the list: {sorted(content)}")
     words = dict(content.config_records.get(CONFIG, {}))
     asked = request.content.array_records.get(ARRAYS, ArrayRecord())
-    egress_policy.refuse_unlisted(
+    egress_policy.check_content(
         kind,
         words,
         dict(content.metric_records.get(METRICS, {})),
-        unpack(content.array_records.get(ARRAYS, ArrayRecord())),
+        from_array_record(content.array_records.get(ARRAYS, ArrayRecord())),
         {name: tuple(array.shape) for name, array in asked.items()},
     )
-    egress_policy.refuse_report(json.loads(str(words.get("report", "{}"))))
+    egress_policy.check_report(json.loads(str(words.get("report", "{}"))))
 
 
 def _reply(

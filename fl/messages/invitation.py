@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 
 
@@ -32,7 +32,7 @@ class Invitation:
         # JSON strings are TOML strings too; the certificate keeps its lines.
         items = [f"{k} = {json.dumps(v)}" for k, v in asdict(self).items() if k != "ca"]
         text = "\n".join([*items, f'ca = """\n{self.ca.strip()}\n"""', ""])
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
 
     @classmethod
     def read(cls, path: Path) -> "Invitation":

@@ -23,7 +23,7 @@ class Job(BaseModel):
     nodes: dict[str, int] = {}  # deployed: site -> the node whose key was approved for it
 
     @property
-    def expected(self) -> int:
+    def expected_sites(self) -> int:
         """How many sites to wait for."""
         return self.n_sites or self.config.clients
 
@@ -32,7 +32,7 @@ class Job(BaseModel):
         """Whether the sites are hospitals, and not parts of a simulation."""
         return bool(self.run)
 
-    def outward(self) -> "Job":
+    def for_sites(self) -> "Job":
         """What a site is told: a hospital has no use for the coordinator's folders."""
         if not self.deployed:
             return self

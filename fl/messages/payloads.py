@@ -6,11 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fl.evaluation.score_histograms import Tally
+from fl.evaluation.score_histograms import ScoreHistograms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hello:
+class SiteInfo:
     """A site's first words: who it is and how much it holds."""
 
     site: str
@@ -20,7 +20,7 @@ class Hello:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainingReply:
     """What a training visit sends back."""
 
     site: str
@@ -36,7 +36,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
+class EvaluationReply:
     """What an evaluation visit sends back: counts by score, and on test its final measures."""
 
     site: str
@@ -44,6 +44,6 @@ class Evaluated:
     n_records: int
     n_patients: int
     loss_sum: float
-    tally: Tally
+    tally: ScoreHistograms
     report: dict[str, Any]  # evaluate_group's result on test, empty on validation
     steps: int = 0  # gradient steps taken before measuring (finetune)

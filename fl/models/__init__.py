@@ -2,14 +2,14 @@
 
 from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.tasks import Task
-from fl.models.blocks import Model, Network, parameters
+from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
 from fl.models.lstm import LSTM
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, NetworkOptions] = {
     "reslstm_temporalse": ResLSTMTemporalSE(),
     "cnn1d": CNN1D(),
     "cnn_lstm": CNNLSTM(),
@@ -40,4 +40,4 @@ def build_network(model: str, task: Task) -> Network:
     )
 
 
-__all__ = ["MODELS", "Model", "Network", "build_network", "parameters"]
+__all__ = ["MODELS", "Network", "NetworkOptions", "build_network", "parameters"]

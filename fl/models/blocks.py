@@ -8,10 +8,12 @@ from torch.nn import functional as F
 
 from fl.models.precision import full_precision
 
-TRUST = 0.7  # in what the early features say of S against N; the rest in what everything says
+EARLY_WEIGHT = (
+    0.7  # in what the early features say of S against N; the rest in what everything says
+)
 
 
-class Model(Protocol):
+class NetworkOptions(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator."""
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> "Network":
@@ -48,9 +50,9 @@ class Network(nn.Module):
             self.dense.extend([nn.Linear(pooled, size), nn.ReLU()])
             pooled = size
         self.dropout = nn.Dropout(dropout)
-        self.silence = Silence(silence if features else 0.0)
-        self.rr = RRBranch(features, early=early if features else ())
-        self.judges = Judges(0.5)
+        self.silence = SignalDropout(silence if features else 0.0)
+        self.rr = FeatureBranch(features, early=early if features else ())
+        self.judges = EarlyFeatureMixture(0.5)
         self.head = nn.Linear(pooled + self.rr.width, classes)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
@@ -69,8 +71,10 @@ class Network(nn.Module):
         logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
         if not self.rr.early:
             return logits
-        said = torch.cat([self.rr.earliness(features), logits[:, 1:2] - logits[:, :1]], dim=1)
-        odds = self.judges(said)
+        logits_of_both = torch.cat(
+            [self.rr.earliness(features), logits[:, 1:2] - logits[:, :1]], dim=1
+        )
+        odds = self.judges(logits_of_both)
         either = logits[:, :2].logsumexp(dim=1, keepdim=True)
         two = torch.cat([either - F.softplus(odds), either - F.softplus(-odds)], dim=1)
         return torch.cat([two, logits[:, 2:]], dim=1)
@@ -125,7 +129,7 @@ class LeadStem(nn.Module):
         return shifted
 
 
-class RRBranch(nn.Module):
+class FeatureBranch(nn.Module):
     """What a small network makes of the features: timing, shape and P wave of a heartbeat.
 
     A premature beat is told by its timing. Joined to the signal at the signal's learning rate
@@ -174,7 +178,7 @@ def _two_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
     )
 
 
-class Silence(nn.Dropout):
+class SignalDropout(nn.Dropout):
     """In training, hides the signal of a share of the examples, so that the features must do.
 
     A network with both learns the training patients' shapes, which are the easier and do not
@@ -188,7 +192,7 @@ class Silence(nn.Dropout):
         return pooled * (torch.rand(len(pooled), 1, device=pooled.device) >= self.p)
 
 
-class Judges(nn.Dropout):
+class EarlyFeatureMixture(nn.Dropout):
     """Makes one logit of what the early features say and of what everything says.
 
     In training each example is judged by one of the two, so that neither relies on the other.
@@ -196,12 +200,12 @@ class Judges(nn.Dropout):
     of the word is the early features'. On their own they were worse (docs/results.md).
     """
 
-    def forward(self, said: Tensor) -> Tensor:
+    def forward(self, logits_of_both: Tensor) -> Tensor:
         """Logits (batch, 2), the early features' first -> (batch, 1)."""
-        early, everything = said[:, :1], said[:, 1:]
+        early, everything = logits_of_both[:, :1], logits_of_both[:, 1:]
         if self.training and self.p > 0:
             return torch.where(torch.rand_like(early) < self.p, early, everything)
-        mixed: Tensor = TRUST * early.sigmoid() + (1 - TRUST) * everything.sigmoid()
+        mixed: Tensor = EARLY_WEIGHT * early.sigmoid() + (1 - EARLY_WEIGHT) * everything.sigmoid()
         return mixed.logit(1e-6)
 
 
@@ -219,10 +223,10 @@ class BiLSTM(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, 2 * hidden, time)."""
-        return read_by(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
+        return run_lstm(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
 
 
-def read_by(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
+def run_lstm(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
     """What an LSTM makes of every moment: (batch, time, channel) -> (batch, time, width).
 
     In float32: under any autocast torch hands cuDNN float16, in which small gradients vanish.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.tasks import TASKS
-from fl.predict.inference import Reading, read_by
+from fl.predict.inference import RecordingPrediction, predict_recording
 from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
-from fl.predict.saved_model import Model, load_model
+from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.terminal.notices import NOTICE
 from fl.util.errors import ConfigError, DataError
 
@@ -85,14 +85,16 @@ def _rate(text: str) -> float:
     return value
 
 
-def _read_all(model: Model, options: argparse.Namespace) -> tuple[list[Reading], int]:
+def _read_all(
+    model: SavedModel, options: argparse.Namespace
+) -> tuple[list[RecordingPrediction], int]:
     """What is said of every recording that can be used, and how many cannot."""
     readings, failed = [], 0
     for text in options.record:
         try:
             record = read_record(text, options.fs, options.unit)
             readings.append(
-                read_by(
+                predict_recording(
                     model,
                     record,
                     text,
@@ -107,7 +109,9 @@ def _read_all(model: Model, options: argparse.Namespace) -> tuple[list[Reading],
     return readings, failed
 
 
-def _shown(model: Model, readings: Sequence[Reading], options: argparse.Namespace) -> str:
+def _shown(
+    model: SavedModel, readings: Sequence[RecordingPrediction], options: argparse.Namespace
+) -> str:
     if options.json:
         return as_json(model, readings, options.source)
     return as_csv(model, readings) if options.csv else as_text(model, readings)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fl.datasets.mitdb import beat_annotations
 from fl.datasets.readers.wfdb_signals import read_waveform
-from fl.ecg.quality import bridged, usable
+from fl.ecg.quality import fill_gaps, has_signal
 from fl.ecg.records import LEADS, Record, lead_name
-from fl.util.errors import ConfigError, DataError, Unusable
+from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "NU": 1.0}
 USUAL = 0.05, 20.0  # mV between a lead's 1st and 99th percentile, in the middle of all leads
@@ -59,10 +59,12 @@ def read_csv(path: Path, fs: float | None, unit: str) -> Record:
     kept: dict[str, NDArray[np.float32]] = {}
     for lead, column in columns.items():
         samples = (values[:, column] * UNITS[unit]).astype(np.float32)
-        if np.isfinite(samples).any() and usable(samples, samples):
-            kept[lead] = bridged(samples)
+        if np.isfinite(samples).any() and has_signal(samples, samples):
+            kept[lead] = fill_gaps(samples)
     if not kept:
-        raise Unusable(path.name, "no-signal", f"flat, clipped or missing: {', '.join(columns)}")
+        raise UnusableRecord(
+            path.name, "no-signal", f"flat, clipped or missing: {', '.join(columns)}"
+        )
     signal = np.stack(list(kept.values()))
     if unit != "NU":
         _check_unit(path, signal, unit)
@@ -108,9 +110,9 @@ def _leads(path: Path, names: list[str]) -> dict[str, int]:
         lead = lead_name(raw)
         if lead is None:
             seen = raw[:20] if raw.isprintable() else "no text"
-            raise Unusable(path.name, "lead-names", f"{seen!r}; known: {', '.join(LEADS)}")
+            raise UnusableRecord(path.name, "lead-names", f"{seen!r}; known: {', '.join(LEADS)}")
         if lead in found:
-            raise Unusable(path.name, "lead-names", f"lead {lead} is named twice")
+            raise UnusableRecord(path.name, "lead-names", f"lead {lead} is named twice")
         found[lead] = column
     return {lead: found[lead] for lead in LEADS if lead in found}
 

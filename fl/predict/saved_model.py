@@ -20,7 +20,7 @@ NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "threshold
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class SavedModel:
     """A network with its weights, its question and how it decides."""
 
     task: Task
@@ -42,7 +42,7 @@ class Model:
         return self.thresholds[source]
 
 
-def load_model(path: Path, task: str = "") -> Model:
+def load_model(path: Path, task: str = "") -> SavedModel:
     """The model in a weights file; `ConfigError` says in one line why it cannot be used.
 
     `task` is the question that the caller wants answered, "" for the model's own.
@@ -62,7 +62,7 @@ def load_model(path: Path, task: str = "") -> Model:
             f"--weights {path}: does not fit the network {facts['model']!r} of the task "
             f"{facts['task']!r}. Use the version of HeartFed that wrote it."
         ) from None
-    return Model(
+    return SavedModel(
         task=TASKS[facts["task"]],
         network=network,
         name=facts["model"],

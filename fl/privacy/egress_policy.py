@@ -27,7 +27,7 @@ NUMBERS = {
     "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
     "evaluate": frozenset({"num-examples", "n-patients", "loss-sum", "steps"}),
 }
-TALLIES = frozenset({"positive", "negative", "argmax"})
+HISTOGRAMS = frozenset({"positive", "negative", "argmax"})
 
 # A site's own measures on test: sums and shares over all its test records.
 INTERVALS = frozenset({"macro_f1", "macro_auroc"})
@@ -49,18 +49,18 @@ REASONS = {
 }
 
 
-class Withheld(Exception):
+class EgressError(Exception):
     """A reply that holds something that is not on the list; it stays where it is."""
 
 
-class OtherVersion(ConfigError):
+class VersionMismatch(ConfigError):
     """The coordinator runs another version of the programme than this site."""
 
 
-def reason_of(error: BaseException) -> str:
+def reason_for(error: BaseException) -> str:
     """The general reason that may be told of an error: its own words may name a file."""
     kinds = {
-        OtherVersion: "version",
+        VersionMismatch: "version",
         ConfigError: "settings",
         DataError: "data",
         MemoryError: "memory",
@@ -68,7 +68,7 @@ def reason_of(error: BaseException) -> str:
     return REASONS[next((key for kind, key in kinds.items() if isinstance(error, kind)), "failed")]
 
 
-def listed_report(report: Mapping[str, Any]) -> dict[str, Any]:
+def permitted_report(report: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a site's measures that may leave: no parts by sex or age, nothing unknown."""
     if not report:
         return {}
@@ -80,33 +80,33 @@ def listed_report(report: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"classes": classes}
 
 
-def refuse_unlisted(
+def check_content(
     kind: str,
     words: Mapping[str, object],
     numbers: Mapping[str, object],
     arrays: Mapping[str, NDArray[Any]],
     like: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """`Withheld` unless a reply to a visit of this kind holds what is listed and nothing else.
+    """`EgressError` unless a reply to a visit of this kind holds what is listed and nothing else.
 
     `like` is the shape of every array that the visit came with: an update has no other.
     """
     if kind not in WORDS:
-        raise Withheld(f"{kind!r} is no known kind of visit")
+        raise EgressError(f"{kind!r} is no known kind of visit")
     _only(words, WORDS[kind], "words")
     _only(numbers, NUMBERS[kind], "numbers")
     for name in words.keys() - {"report"}:
         if not NAME.fullmatch(str(words[name])):
-            raise Withheld(f"{name} is not a name")
+            raise EgressError(f"{name} is not a name")
     for name, value in numbers.items():
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, int | float) for part in parts):
-            raise Withheld(f"{name} is not a number")
-    _refuse_arrays(kind, arrays, like)
+            raise EgressError(f"{name} is not a number")
+    _check_arrays(kind, arrays, like)
 
 
-def refuse_report(report: Mapping[str, Any]) -> None:
-    """`Withheld` unless a site's measures are figures of all its test records."""
+def check_report(report: Mapping[str, Any]) -> None:
+    """`EgressError` unless a site's measures are figures of all its test records."""
     if not report:
         return
     _only(report, FIGURES | INTERVALS | {"classes", "macro_classes"}, "measures")
@@ -121,31 +121,31 @@ def refuse_report(report: Mapping[str, Any]) -> None:
         for value in entry.values():
             _number(value, name)
     if not set(report["macro_classes"]) <= report["classes"].keys():
-        raise Withheld("macro_classes are not classes")
+        raise EgressError("macro_classes are not classes")
 
 
-def _refuse_arrays(
+def _check_arrays(
     kind: str, arrays: Mapping[str, NDArray[Any]], like: Mapping[str, tuple[int, ...]]
 ) -> None:
     if kind == "train":
         for name, array in arrays.items():
             if array.shape != like.get(name):
-                raise Withheld(f"{name} of shape {array.shape} is no entry of the model")
+                raise EgressError(f"{name} of shape {array.shape} is no entry of the model")
     elif kind == "evaluate":
-        _only(arrays, TALLIES, "tallies")
+        _only(arrays, HISTOGRAMS, "tallies")
     elif arrays:
-        raise Withheld("arrays in a reply that has none")
+        raise EgressError("arrays in a reply that has none")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.number):
-            raise Withheld(f"{name} does not hold numbers")
+            raise EgressError(f"{name} does not hold numbers")
 
 
 def _only(found: Mapping[str, object], listed: frozenset[str], what: str) -> None:
     odd = sorted(set(found) - listed)
     if odd:
-        raise Withheld(f"{what} that are not on the list: {', '.join(odd)}")
+        raise EgressError(f"{what} that are not on the list: {', '.join(odd)}")
 
 
 def _number(value: object, name: str) -> None:
     if value is not None and not isinstance(value, int | float):
-        raise Withheld(f"{name} is not a number")
+        raise EgressError(f"{name} is not a number")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl.reports.build import INDEX, seed_folders, write_report
-from fl.reports.pages.seeds_page import beside_page
+from fl.reports.pages.seeds_page import runs_page
 from fl.reports.run_files import is_repeated, read_run
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
 
 
@@ -50,7 +50,7 @@ def rebuild(folders: Sequence[Path], out: Path | None) -> list[Path]:
         out = out or folders[0].resolve().parent / "side-by-side.html"
         if not out.parent.is_dir():
             raise ConfigError(f"--out {out}: {out.parent} is no folder. Name a file in a folder.")
-        write_whole(out, beside_page([read_run(part) for part in parts], out.resolve()).encode())
+        write_atomically(out, runs_page([read_run(part) for part in parts], out.resolve()).encode())
         written.append(out)
     return written
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from fl.reports.card import write_cards
 from fl.reports.figures.most_wrong import Recordings
-from fl.reports.pages.federation_page import index_page
-from fl.reports.pages.seeds_page import repeated_page
+from fl.reports.pages.federation_page import federation_page
+from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.pages.site_page import site_page
-from fl.reports.pages.site_view import cut
+from fl.reports.pages.site_view import view_of_site
 from fl.reports.run_files import is_repeated, read_run, read_seeds
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 INDEX = Path("report") / "index.html"
 
@@ -29,8 +29,11 @@ def write_report(folder: Path) -> None:
     # A real hospital's page is written there, from records and predictions that never leave it:
     # its coordinator knows none of its records.
     for site in sorted(run.dealt & set(run.sites)):
-        _write(folder / "report" / "sites" / f"{site}.html", site_page(cut(run, site), recordings))
-    _write(folder / INDEX, index_page(run))
+        _write(
+            folder / "report" / "sites" / f"{site}.html",
+            site_page(view_of_site(run, site), recordings),
+        )
+    _write(folder / INDEX, federation_page(run))
 
 
 def seed_folders(folder: Path) -> list[Path]:
@@ -43,9 +46,9 @@ def _write_repeated(folder: Path) -> None:
     for part in parts:
         if not (part / INDEX).is_file():
             write_report(part)
-    _write(folder / INDEX, repeated_page(folder, read_seeds(folder), [read_run(p) for p in parts]))
+    _write(folder / INDEX, seeds_page(folder, read_seeds(folder), [read_run(p) for p in parts]))
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())

@@ -11,14 +11,14 @@ from fl.ecg.tasks import TASKS
 from fl.reports.pages.provenance import provenance
 from fl.reports.run_files import NOT_FEDERATED, Row, Run
 from fl.reports.templates import render
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 FORMAT = 1
 SUFFIX = "-best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelFile:
     """One file of weights, and the results that belong to it."""
 
     name: str  # `fedavg`, `pooled`, `local-site-3`
@@ -35,28 +35,28 @@ class Model:
         return dict(found) if found else None
 
 
-def models(run: Run) -> Iterator[Model]:
+def model_files(run: Run) -> Iterator[ModelFile]:
     """Every best set of weights in the run directory."""
     for path in sorted((run.folder / "weights").glob(f"*{SUFFIX}")):
         name = path.name.removesuffix(SUFFIX)
         strategy, site = (name, "") if name in run.strategies else ("local", name[len("local-") :])
         if strategy in run.strategies and (not site or name.startswith("local-")):
             result = run.strategies[strategy]
-            yield Model(name=name, path=path, strategy=strategy, site=site, result=result)
+            yield ModelFile(name=name, path=path, strategy=strategy, site=site, result=result)
 
 
 def write_cards(run: Run) -> None:
     """`weights/<name>.md` and `weights/<name>.json` for every model that can be used alone."""
-    for model in models(run):
+    for model in model_files(run):
         if not TASKS[run.task].exclusive and model.thresholds is None:
             continue  # without thresholds its probabilities decide nothing
         facts = sidecar(run, model)
-        write_whole(model.path.with_name(f"{model.name}.json"), _json(facts))
+        write_atomically(model.path.with_name(f"{model.name}.json"), _json(facts))
         text = render("card.md", run=run, model=model, facts=facts, **_content(run, model))
-        write_whole(model.path.with_name(f"{model.name}.md"), text.encode())
+        write_atomically(model.path.with_name(f"{model.name}.md"), text.encode())
 
 
-def sidecar(run: Run, model: Model) -> dict[str, Any]:
+def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
     """What prediction needs beside the weights, in the order a reader wants it."""
     task = TASKS[run.task]
     return {
@@ -78,7 +78,7 @@ def sidecar(run: Run, model: Model) -> dict[str, Any]:
     }
 
 
-def _content(run: Run, model: Model) -> dict[str, Any]:
+def _content(run: Run, model: ModelFile) -> dict[str, Any]:
     return {
         "task": TASKS[run.task],
         "sources": provenance(run),
@@ -88,7 +88,7 @@ def _content(run: Run, model: Model) -> dict[str, Any]:
     }
 
 
-def _groups(run: Run, model: Model) -> Iterator[tuple[str, Row]]:
+def _groups(run: Run, model: ModelFile) -> Iterator[tuple[str, Row]]:
     """Groups that the model was measured on, by name."""
     result = model.result
     sites = result.get("sites") or {}
@@ -106,7 +106,7 @@ def _groups(run: Run, model: Model) -> Iterator[tuple[str, Row]]:
             yield site, report
 
 
-def _trained_on(run: Run, model: Model) -> list[Row]:
+def _trained_on(run: Run, model: ModelFile) -> list[Row]:
     """Rows of run.json for the sites that trained it."""
     rows = [row for row in run.facts["sites"] if row["train"]]
     return [row for row in rows if not model.site or row["site"] == model.site]

@@ -45,7 +45,7 @@ class Predictions:
         """What one strategy's model said of the test records of one site (or of `central`)."""
         return self.take((self.strategy == strategy) & (self.site == site))
 
-    def said(self, thresholds: Mapping[str, Thresholds] | None) -> NDArray[np.bool_]:
+    def predicted(self, thresholds: Mapping[str, Thresholds] | None) -> NDArray[np.bool_]:
         """(line, class) which classes the model says are present."""
         return decide(self.p, self.source, thresholds, self.classes)
 
@@ -116,7 +116,7 @@ class Run:
         return self.facts.get("engine") == "deployment"
 
     @property
-    def tells_labels(self) -> bool:
+    def has_label_counts(self) -> bool:
         """Whether it is known how many records of each class the sites hold."""
         return all(None not in row["labels"].values() for row in self.facts["sites"])
 

@@ -14,8 +14,8 @@ from fl.util.errors import ConfigError
 CURVES = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
-    "central_macro_f1": "validation/macro-F1",
-    "central_macro_auroc": "validation/macro-AUROC",
+    "val_macro_f1": "validation/macro-F1",
+    "val_macro_auroc": "validation/macro-AUROC",
     "participants": "sites/participants",
     "failures": "sites/failures",
     "seconds": "seconds per round",
@@ -31,7 +31,7 @@ class View(Protocol):
 
     def round(self, row: Mapping[str, Any]) -> None: ...
 
-    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -60,9 +60,9 @@ class TensorBoard:
                 self._writers[strategy].add_scalar(name, row[column], row["round"])
         self.view.round(row)
 
-    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
         """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
-        self.view.alone(site, row, last)
+        self.view.baseline_round(site, row, last)
 
     def close(self) -> None:
         """Write what is still in memory."""

@@ -15,16 +15,16 @@ import numpy as np
 import fl
 from fl.config.run_config import RunConfig, checked
 from fl.data.example_cache import Shard
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "scipy", "scikit-learn", "wfdb")
 
 # What may differ between a run and its resumption: it changes where and how fast, not what.
-FREE_ON_RESUME = frozenset({"data_dir", "engine", "ray_address", "workers", "timeout"})
+CHANGEABLE_ON_RESUME = frozenset({"data_dir", "engine", "ray_address", "workers", "timeout"})
 
 
-def make_folder(out: Path, name: str) -> Path:
+def make_run_folder(out: Path, name: str) -> Path:
     """A new run directory; `ConfigError` if it cannot be made or is already there."""
     folder = out / (name or datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
     try:
@@ -89,9 +89,9 @@ class RunRecord:
     def update(self, **facts: Any) -> None:
         """Add facts and write."""
         self.content |= facts
-        write_whole(self.folder / "run.json", json.dumps(self.content, indent=1).encode())
+        write_atomically(self.folder / "run.json", json.dumps(self.content, indent=1).encode())
 
-    def note_resumption(self) -> None:
+    def record_resumption(self) -> None:
         """Remember that, and when, the run was gone on with."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.content.setdefault("resumed", []).append(now)
@@ -106,7 +106,7 @@ class RunRecord:
         differences = [
             f"--{name.replace('_', '-')} is {getattr(asked, name)}, the run has "
             f"{getattr(stored, name)}"
-            for name in sorted(flags.keys() - FREE_ON_RESUME)
+            for name in sorted(flags.keys() - CHANGEABLE_ON_RESUME)
             if getattr(asked, name) != getattr(stored, name)
         ]
         if differences:
@@ -116,7 +116,7 @@ class RunRecord:
             )
         return asked
 
-    def refuse_other_data(self, facts: list[dict[str, Any]]) -> None:
+    def require_same_data(self, facts: list[dict[str, Any]]) -> None:
         """`ConfigError` unless every source has the content the run began with."""
         known = {entry["source"]: entry["sha256"] for entry in self.content.get("data", [])}
         found = {entry["source"]: entry["sha256"] for entry in facts}

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fl.data.cohort import Batch
 from fl.ecg.tasks import Task
-from fl.util.gpu_memory import sent
+from fl.util.gpu_memory import to_device
 
-Change = Callable[[Batch, Task, np.random.Generator], Batch]
+Augmentation = Callable[[Batch, Task, np.random.Generator], Batch]
 
 DROPPED = 0.5  # share of examples that lose leads
 GAIN = 0.15  # standard deviation of the log of the gain
@@ -134,7 +134,7 @@ def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, features=batch.features + FEATURE_NOISE * _beside(batch, white))
 
 
-AUGMENTATIONS: dict[str, Change] = {
+AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
     "noise": noise,
@@ -146,7 +146,9 @@ AUGMENTATIONS: dict[str, Change] = {
 }
 
 
-def augmented(batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.Generator) -> Batch:
+def augment_batch(
+    batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.Generator
+) -> Batch:
     """The batch after the named changes, in the table's order."""
     for name, change in AUGMENTATIONS.items():
         if name in names:
@@ -156,7 +158,7 @@ def augmented(batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.G
 
 def _beside(batch: Batch, drawn: NDArray[Any]) -> Tensor:
     """What was drawn, on the batch's device: the same numbers wherever a network is trained."""
-    return sent(drawn, batch.signal.device)
+    return to_device(drawn, batch.signal.device)
 
 
 def _sine(angle: Tensor) -> Tensor:

@@ -52,12 +52,12 @@ IMBALANCE: dict[str, Choice] = {
 }
 
 
-def taught(cohort: Cohort) -> Indices:
+def trainable_examples(cohort: Cohort) -> Indices:
     """Examples that may be trained on: those of a class that can be learnt at all."""
     task = cohort.task
     if not task.exclusive:
         return np.arange(len(cohort))
-    columns = [task.classes.index(c) for c in task.taught]
+    columns = [task.classes.index(c) for c in task.trainable]
     return np.flatnonzero((cohort.labels[:, columns] == 1).any(axis=1))
 
 
@@ -68,7 +68,7 @@ def epoch_order(
     order = cohort.epoch(per_recording, rng)
     if not cohort.task.exclusive:
         return order
-    order = order[np.isin(order, taught(cohort))]
+    order = order[np.isin(order, trainable_examples(cohort))]
     return IMBALANCE[imbalance](order, cohort.labels[order].argmax(axis=1), rng)
 
 
@@ -79,12 +79,12 @@ def class_weights(cohort: Cohort, imbalance: str) -> Tensor | None:
     """
     if imbalance != "weighted":
         return None
-    counts = (cohort.labels[taught(cohort)] == 1).sum(axis=0)
+    counts = (cohort.labels[trainable_examples(cohort)] == 1).sum(axis=0)
     mean = counts[counts > 0].mean() if counts.any() else 1.0
     weights = np.where(counts > 0, np.minimum(mean / np.maximum(counts, 1), MOST), 1.0)
     return torch.from_numpy(weights.astype(np.float32))
 
 
-def focus(imbalance: str) -> float:
+def focal_exponent(imbalance: str) -> float:
     """Exponent by which the loss turns away from examples that are right already."""
     return FOCUS if imbalance == "focal" else 0.0

@@ -34,7 +34,7 @@ def one_thread() -> None:
 
 
 @functools.cache
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Let this process keep the memory of a training step for the next one.
 
     glibc hands large blocks back at once, and the kernel clears them again for the next step: up

@@ -10,7 +10,7 @@ RR_RATE = 2.0  # learning-rate factor of the small RR branch, which trains too s
 
 
 @dataclass(frozen=True)
-class Rows:
+class FlatParameters:
     """A network's weights end to end in one row per learning rate while they are trained.
 
     The network's parameters are views of the rows. Clipping and AdamW then take a few calls for
@@ -22,7 +22,7 @@ class Rows:
     rates: tuple[float, ...]  # factor of the learning rate
 
     @classmethod
-    def of(cls, network: nn.Module) -> "Rows":
+    def of(cls, network: nn.Module) -> "FlatParameters":
         """The RR branch apart from the rest."""
         split: dict[float, dict[str, nn.Parameter]] = {}
         for name, parameter in network.named_parameters():

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fl.data.cohort import Batch, Cohort
-from fl.data.gpu_cohort import cutter
-from fl.training.augmentation import augmented
-from fl.training.class_imbalance import class_weights, epoch_order, focus
-from fl.training.device import keep_memory, mixed_precision, one_thread
+from fl.data.gpu_cohort import batch_cutter
+from fl.training.augmentation import augment_batch
+from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent
+from fl.training.device import keep_freed_memory, mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
-from fl.training.flat_parameters import Rows
+from fl.training.flat_parameters import FlatParameters
 from fl.training.losses import task_loss
 from fl.util.random_streams import stream, torch_seed
 
@@ -27,7 +27,7 @@ OptimizerState = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """How one visit trains: the share of the run it covers decides its learning rates."""
 
     seed: int
@@ -51,7 +51,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FitResult:
     """What a visit reports."""
 
     loss_sum: float  # sum over examples of the training loss, seen while training
@@ -61,7 +61,7 @@ class Fitted:
     state: OptimizerState
 
 
-def learning_rate(plan: Plan, done: float) -> float:
+def learning_rate(plan: TrainingPlan, done: float) -> float:
     """Warm-up then cosine, by default over the whole run. `done`: share of the visit."""
     if plan.constant:
         return plan.lr
@@ -73,27 +73,27 @@ def learning_rate(plan: Plan, done: float) -> float:
 def fit(
     network: nn.Module,
     cohort: Cohort,
-    plan: Plan,
+    plan: TrainingPlan,
     state: OptimizerState | None = None,
     penalty: Penalty | None = None,
-) -> Fitted:
+) -> FitResult:
     """Train in place for one visit. Same plan, same data, same state: same weights.
 
     `penalty` is added to the loss of every batch (FedProx's term). `state` is the optimizer's
     from the site's last visit; without it AdamW starts afresh.
     """
     one_thread()
-    keep_memory()
+    keep_freed_memory()
     rng = stream(plan.seed, "fit", plan.site, plan.round)
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
     network.to(plan.device).train()
-    rows = Rows.of(network)
+    rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan)
     _restore(optimizer, rows, state)
     running = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
-    cut = cutter(cohort, plan.device)
+    cut = batch_cutter(cohort, plan.device)
     loss_sum: float | Tensor = 0.0
     lr_sum, n_seen, step = 0.0, 0, 0
     for _ in range(plan.epochs):
@@ -103,10 +103,12 @@ def fit(
         for chosen in np.array_split(order, batches):
             rate = learning_rate(plan, min(step / total, 1.0))
             batch = cut(chosen, cohort.random_starts(chosen, rng))
-            batch = augmented(batch, cohort.task, plan.augment, rng)
+            batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
                 logits = _apply(network, batch)
-            loss = task_loss(cohort.task, logits, batch.labels, weights, focus(plan.imbalance))
+            loss = task_loss(
+                cohort.task, logits, batch.labels, weights, focal_exponent(plan.imbalance)
+            )
             objective = loss if penalty is None else loss + penalty(network)
             rows.differentiate(objective)
             if not plan.sgd:
@@ -121,7 +123,7 @@ def fit(
     rows.release()
     if running is not None:
         network.load_state_dict(running.module.state_dict())
-    return Fitted(
+    return FitResult(
         loss_sum=float(loss_sum),
         n_seen=n_seen,
         steps=step,
@@ -145,7 +147,7 @@ def predict(
     one_thread()
     network.to(device).eval()
     example, starts = cohort.even_crops(crops)
-    cut, parts = cutter(cohort, device), []
+    cut, parts = batch_cutter(cohort, device), []
     with torch.inference_mode(), mixed_precision(device, bf16):
         for at in range(0, len(example), batch_size):
             rows = slice(at, at + batch_size)
@@ -158,7 +160,7 @@ def predict(
     return np.asarray(np.round(total / counts[:, None], 7))
 
 
-def _optimizer(rows: Rows, plan: Plan) -> Optimizer:
+def _optimizer(rows: FlatParameters, plan: TrainingPlan) -> Optimizer:
     decay = plan.weight_decay
     if plan.sgd:
         ones = [1.0] * len(rows.weights)
@@ -166,7 +168,7 @@ def _optimizer(rows: Rows, plan: Plan) -> Optimizer:
     return AdamW(rows=rows.weights, rates=rows.rates, weight_decay=decay)
 
 
-def _running_mean(network: nn.Module, plan: Plan) -> AveragedModel | None:
+def _running_mean(network: nn.Module, plan: TrainingPlan) -> AveragedModel | None:
     if not plan.ema:
         return None
     mean = get_ema_multi_avg_fn(plan.ema)  # type: ignore[no-untyped-call]
@@ -183,7 +185,7 @@ def _number(loss: Tensor) -> float | Tensor:
     return loss.detach().double() if loss.is_cuda else loss.item()
 
 
-def _saved(optimizer: Optimizer, rows: Rows) -> OptimizerState:
+def _saved(optimizer: Optimizer, rows: FlatParameters) -> OptimizerState:
     """AdamW's moments and number of steps, of each row of weights."""
     return {
         f"{number}/{field}": value.detach().cpu().clone()
@@ -192,7 +194,7 @@ def _saved(optimizer: Optimizer, rows: Rows) -> OptimizerState:
     }
 
 
-def _restore(optimizer: Optimizer, rows: Rows, state: OptimizerState | None) -> None:
+def _restore(optimizer: Optimizer, rows: FlatParameters, state: OptimizerState | None) -> None:
     for key, value in (state or {}).items():
         number, field = key.split("/")
         weights = rows.weights[int(number)]

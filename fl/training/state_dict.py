@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 Weights = dict[str, NDArray[Any]]
 
@@ -22,7 +22,7 @@ LEAD_ENTRIES = ("stem.conv.weight", "leads.conv.weight", "lead_shift.weight")  #
 
 
 @lru_cache(maxsize=8)
-def local_names(strategy: str, model: str, task: str) -> frozenset[str]:
+def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
     """Entries that never leave a site: the normalisation layers under `fedbn`, else none."""
     if strategy != "fedbn":
         return frozenset()
@@ -58,7 +58,7 @@ def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = No
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {k: np.asarray(v, order="C") for k, v in weights.items()}
     file = save(arrays, metadata=facts)
-    write_whole(path, _in_order(file) if facts else file)
+    write_atomically(path, _in_order(file) if facts else file)
 
 
 def _in_order(file: bytes) -> bytes:

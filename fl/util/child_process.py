@@ -35,7 +35,7 @@ def flower_environment(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def log_to(path: Path) -> logging.Logger:
+def log_to_file(path: Path) -> logging.Logger:
     """HeartFed's logger, writing to a file that is rotated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
@@ -46,7 +46,7 @@ def log_to(path: Path) -> logging.Logger:
     return logger
 
 
-class Child:
+class ChildProcess:
     """A programme that ends when this one does, whose lines go to `log`."""
 
     def __init__(
@@ -72,10 +72,10 @@ class Child:
     def _read(self, log: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said = COLOUR.sub("", line).rstrip()
-            if said:
-                self.last.append(said)
-                log(said)
+            output = COLOUR.sub("", line).rstrip()
+            if output:
+                self.last.append(output)
+                log(output)
 
     @property
     def ended(self) -> int | None:
@@ -117,7 +117,7 @@ def free_port() -> int:
     raise OSError(f"no free port on loopback from {PORTS.start} to {PORTS.stop - 1}")
 
 
-def leave(code: int) -> NoReturn:
+def exit_immediately(code: int) -> NoReturn:
     """End now, all that matters being closed: to take torch apart first costs seconds of a core."""
     logging.shutdown()
     sys.stdout.flush()
@@ -125,22 +125,22 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-ENDING = threading.Event()  # set once this programme was asked to end
+STOP_REQUESTED = threading.Event()  # set once this programme was asked to end
 
 
-def raise_when_ended() -> None:
+def handle_stop_signals() -> None:
     """SIGTERM and Ctrl-C end a programme alike, in order and even if the exception gets lost."""
 
     def interrupt(*_: object) -> None:
         # Where the exception meets code that drops it, the loops that wait still see the event.
-        ENDING.set()
+        STOP_REQUESTED.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
 
 
-def end_if_asked() -> None:
+def raise_if_stopping() -> None:
     """`KeyboardInterrupt` if this programme was asked to end."""
-    if ENDING.is_set():
+    if STOP_REQUESTED.is_set():
         raise KeyboardInterrupt

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(Exception):
@@ -16,7 +16,7 @@ class DataError(Exception):
     """Data that cannot be used: names the folder or record, what was found, what to do."""
 
 
-class Unusable(DataError):
+class UnusableRecord(DataError):
     """One record that cannot be used, with the verdict that is counted and reported.
 
     `reason` is one of `REASONS`; `detail` says what was found, without any patient field.
@@ -47,7 +47,7 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
         print(f"{program}: stopped: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         where = f" at {error.filename}" if error.filename else ""
         print(
@@ -80,7 +80,7 @@ REASONS = {
 }
 
 
-def need(value: str, table: Mapping[str, object], flag: str) -> None:
+def require_known(value: str, table: Mapping[str, object], flag: str) -> None:
     """`ConfigError` unless the value is a name of the table."""
     if value not in table:
         raise ConfigError(f"{flag} is {value!r}. Known: {', '.join(sorted(table))}.")

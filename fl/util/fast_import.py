@@ -9,7 +9,7 @@ from types import ModuleType
 
 
 @contextlib.contextmanager
-def loading() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """While this lasts modules load a fifth faster, and what there is then is taken to stay.
 
     torch alone makes half a million objects. Python would look through them for some that nobody

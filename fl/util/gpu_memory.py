@@ -13,10 +13,12 @@ from torch import Tensor
 # for those of an LSTM: it gathers them at every step, some ten small copies, and says so.
 warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
 
-WORKERS = 0.9  # of a GPU's memory; the server has the rest, and what CUDA takes for each process
+WORKERS_SHARE = (
+    0.9  # of a GPU's memory; the server has the rest, and what CUDA takes for each process
+)
 
 
-def sent(array: NDArray[Any], device: torch.device | str) -> Tensor:
+def to_device(array: NDArray[Any], device: torch.device | str) -> Tensor:
     """An array as a tensor on the device. On a CPU it is the same memory.
 
     To wait until it has arrived would be to wait for everything the GPU still has to do. CUDA sets
@@ -25,16 +27,16 @@ def sent(array: NDArray[Any], device: torch.device | str) -> Tensor:
     return torch.from_numpy(array).to(device, non_blocking=True)
 
 
-def keep_to(share: float) -> None:
+def limit_gpu_memory(share: float) -> None:
     """Let this process take no more than its share of the GPU's memory, if there is a GPU.
 
     A process that wants more fails by itself, and not one of those beside it.
     """
     if share and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(WORKERS * share)
+        torch.cuda.set_per_process_memory_fraction(WORKERS_SHARE * share)
 
 
-def room(device: torch.device) -> float:
+def free_gpu_memory(device: torch.device) -> float:
     """Bytes that this process may still take on the device."""
     if device.type != "cuda":
         return math.inf

@@ -7,17 +7,17 @@ SHARE = 0.05  # of the time waited so far
 
 
 @dataclass
-class Pace:
+class Backoff:
     """Pauses of a twentieth of the time waited so far, so that waiting costs little either way."""
 
     first: float = 0.05  # seconds
     most: float = 1.0
     began: float = field(default_factory=time.monotonic)
 
-    def pause(self) -> float:
+    def delay(self) -> float:
         """Seconds until the next look."""
         return min(self.most, max(self.first, SHARE * (time.monotonic() - self.began)))
 
-    def again(self) -> None:
+    def reset(self) -> None:
         """Something came: look often again."""
         self.began = time.monotonic()

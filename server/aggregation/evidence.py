@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.messages.payloads import Trained
+from fl.messages.payloads import TrainingReply
 from fl.training.state_dict import HEAD, LEAD_ENTRIES, Weights
-from server.aggregation.update_store import overlaid
+from server.aggregation.update_store import with_entries
 
 
-def weighed(replies: Sequence[Trained], weighting: str) -> list[Trained]:
+def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[TrainingReply]:
     """The replies with the say each site is to have: by records, by their root, or the same.
 
     By records every recording counts alike, and a large hospital decides; evenly every hospital
@@ -35,7 +35,7 @@ def weighed(replies: Sequence[Trained], weighting: str) -> list[Trained]:
     return given
 
 
-def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
+def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> list[TrainingReply]:
     """Let weights that only some sites can train be averaged over those sites alone.
 
     A row of the head learns only where its class is annotated, and a column of the first
@@ -64,7 +64,7 @@ def by_evidence(replies: Sequence[Trained], start: Weights) -> list[Trained]:
             if (factor != 1).any():
                 begun = start[name].astype(np.float32)
                 changed[name] = begun + factor * (value.astype(np.float32) - begun)
-        scaled.append(replace(reply, weights=overlaid(reply.weights, changed)))
+        scaled.append(replace(reply, weights=with_entries(reply.weights, changed)))
     return scaled
 
 

@@ -15,7 +15,7 @@ from fl.training.state_dict import Weights
 _MEMORY = ("m_t", "v_t", "momentum_vector")
 
 
-class Chosen:
+class SelectedNodes:
     """A grid that shows only the nodes chosen for this round.
 
     Flower draws nodes with the global `random`, by ids that change from run to run; we draw
@@ -30,7 +30,11 @@ class Chosen:
 
 
 def configure(
-    strategy: Strategy, round_number: int, arrays: ArrayRecord, config: ConfigRecord, grid: Chosen
+    strategy: Strategy,
+    round_number: int,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    grid: SelectedNodes,
 ) -> Iterable[Message]:
     """The round's training requests, by Flower's strategy."""
     if hasattr(strategy, "current_arrays"):
@@ -41,7 +45,7 @@ def configure(
     return strategy.configure_train(round_number, arrays, config, as_grid)
 
 
-def memory(strategy: Strategy) -> Weights:
+def strategy_memory(strategy: Strategy) -> Weights:
     """What a strategy remembers, as named arrays for a checkpoint."""
     kept: Weights = {}
     for field in _MEMORY:
@@ -51,8 +55,8 @@ def memory(strategy: Strategy) -> Weights:
     return kept
 
 
-def remember(strategy: Strategy, kept: Weights) -> None:
-    """Give a new strategy what `memory` kept."""
+def restore_memory(strategy: Strategy, kept: Weights) -> None:
+    """Give a new strategy what `strategy_memory` kept."""
     for field in _MEMORY:
         start = f"{field}/"
         named = {k.removeprefix(start): v for k, v in kept.items() if k.startswith(start)}

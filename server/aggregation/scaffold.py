@@ -5,7 +5,7 @@ import numpy as np
 from fl.training.state_dict import Weights
 
 
-def merged_control(control: Weights, average: Weights, share: float) -> Weights:
+def merge_control(control: Weights, average: Weights, share: float) -> Weights:
     """SCAFFOLD's control variate after a round: c + share * (average of what sites sent - c).
 
     `share`: how many of all sites took part; the others count as unchanged. Source: Karimireddy

@@ -31,7 +31,7 @@ _ALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Rule:
+class AggregationRule:
     """One way to merge. `averages`: it builds on the average of the sites' weights.
 
     Rules that compare sites with each other (median, Krum) must see what the sites sent, so
@@ -42,24 +42,24 @@ class Rule:
     averages: bool = True
 
 
-STRATEGIES: dict[str, Rule] = {
-    "fedavg": Rule(lambda config: FedAvg(**_ALL)),
-    "fedprox": Rule(lambda config: FedProx(proximal_mu=config.mu, **_ALL)),
-    "fedavgm": Rule(
+STRATEGIES: dict[str, AggregationRule] = {
+    "fedavg": AggregationRule(lambda config: FedAvg(**_ALL)),
+    "fedprox": AggregationRule(lambda config: FedProx(proximal_mu=config.mu, **_ALL)),
+    "fedavgm": AggregationRule(
         lambda config: FedAvgM(
             server_learning_rate=config.server_lr or 1.0,
             server_momentum=config.server_momentum,
             **_ALL,
         )
     ),
-    "fedadagrad": Rule(lambda config: FedAdagrad(eta=config.server_lr or 0.01, **_ALL)),
-    "fedadam": Rule(lambda config: FedAdam(eta=config.server_lr or 0.01, **_ALL)),
-    "fedyogi": Rule(lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL)),
-    "fedmedian": Rule(lambda config: FedMedian(**_ALL), averages=False),
-    "fedtrimmedavg": Rule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
+    "fedadagrad": AggregationRule(lambda config: FedAdagrad(eta=config.server_lr or 0.01, **_ALL)),
+    "fedadam": AggregationRule(lambda config: FedAdam(eta=config.server_lr or 0.01, **_ALL)),
+    "fedyogi": AggregationRule(lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL)),
+    "fedmedian": AggregationRule(lambda config: FedMedian(**_ALL), averages=False),
+    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
     # What these three do more is done at the sites (`clients/`) and around the merging.
-    "fedbn": Rule(lambda config: FedAvg(**_ALL)),
-    "scaffold": Rule(lambda config: FedAvg(**_ALL)),
-    "finetune": Rule(lambda config: FedAvg(**_ALL)),
-    "krum": Rule(lambda config: Krum(**_ALL), averages=False),
+    "fedbn": AggregationRule(lambda config: FedAvg(**_ALL)),
+    "scaffold": AggregationRule(lambda config: FedAvg(**_ALL)),
+    "finetune": AggregationRule(lambda config: FedAvg(**_ALL)),
+    "krum": AggregationRule(lambda config: Krum(**_ALL), averages=False),
 }

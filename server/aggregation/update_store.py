@@ -15,14 +15,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-ROOM = 64 * 2**20  # bytes; updates that take no more together stay in memory
+MAX_BYTES_IN_MEMORY = 64 * 2**20  # bytes; updates that take no more together stay in memory
 Named = Mapping[str, NDArray[Any]]
 
 
-class Shelved(Mapping[str, NDArray[Any]]):
+class StoredUpdate(Mapping[str, NDArray[Any]]):
     """Named arrays that are read from the file each time one is asked for."""
 
-    def __init__(self, shelf: "Shelf", places: dict[str, tuple[int, str, tuple[int, ...]]]) -> None:
+    def __init__(
+        self, shelf: "UpdateStore", places: dict[str, tuple[int, str, tuple[int, ...]]]
+    ) -> None:
         self._shelf, self._places = shelf, places
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -36,7 +38,7 @@ class Shelved(Mapping[str, NDArray[Any]]):
         return len(self._places)
 
 
-class Shelf:
+class UpdateStore:
     """A file without a name: it is gone when nobody holds it any more, however a run ends."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,14 +46,14 @@ class Shelf:
         weakref.finalize(self, self._file.close)
         self._end = 0
 
-    def put(self, arrays: Named) -> Shelved:
+    def put(self, arrays: Named) -> StoredUpdate:
         """The same arrays, written down."""
         places = {}
         for name, values in arrays.items():
             places[name] = (self._end, values.dtype.str, values.shape)
             self._end += self._file.write(values.tobytes())
         self._file.flush()  # a full disk is told of here, and not by half an update
-        return Shelved(self, places)
+        return StoredUpdate(self, places)
 
     def read(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """What was written there."""
@@ -60,12 +62,12 @@ class Shelf:
         return np.frombuffer(held, dtype=dtype).reshape(shape)
 
 
-def overlaid(below: Named, above: dict[str, NDArray[Any]]) -> Named:
+def with_entries(below: Named, above: dict[str, NDArray[Any]]) -> Named:
     """The arrays below, but for those above; what is on a shelf stays there."""
     return below | above if isinstance(below, dict) else ChainMap(above, cast(Any, below))
 
 
-def shelf_for(sites: int, weights: Named, folder: Path) -> Shelf | None:
+def update_store_for(sites: int, weights: Named, folder: Path) -> UpdateStore | None:
     """A shelf where the updates of so many sites would fill memory."""
     size = sum(values.nbytes for values in weights.values())
-    return Shelf(folder) if sites * size > ROOM else None
+    return UpdateStore(folder) if sites * size > MAX_BYTES_IN_MEMORY else None

@@ -7,58 +7,58 @@ from typing import Any
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.evaluation.metrics import mean_of
-from fl.messages.payloads import Hello
+from fl.messages.payloads import SiteInfo
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST
-from server.baselines.baselines import Alone
-from server.baselines.concurrent_trainings import run_side_by_side
+from server.baselines.baselines import BaselineTraining
+from server.baselines.concurrent_trainings import run_concurrently
 from server.engines.ray_workers import n_workers
-from server.rounds.checkpoints import Progress, Row, load_progress
+from server.rounds.checkpoints import Row, TrainingProgress, load_progress
 from server.rounds.final_evaluation import across_sites, mean_group, site_predictions
 from server.rounds.history import write_history
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
-from server.rounds.training_results import Part, load_part, save_part
+from server.rounds.training_results import TrainingResult, load_result, save_result
 
 
 @dataclass(frozen=True)
-class Together:
+class TrainingHistory:
     """The history of several trainings under one name."""
 
     rounds: list[Row]
     sites: list[Row]
 
 
-def alone_parts(
+def train_baselines(
     federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
-) -> list[Part]:
+) -> list[TrainingResult]:
     """The trainings `local` and `pooled`, from the first weights on or from where they stopped."""
     folder, config = federation.folder, federation.job.config
-    parts = {name: load_part(folder, name) for name in names}
-    courses: dict[str, list[Alone]] = {}
+    parts = {name: load_result(folder, name) for name in names}
+    courses: dict[str, list[BaselineTraining]] = {}
 
     def history() -> None:
-        told = [part or together(name, courses[name]) for name, part in parts.items()]
+        told = [part or merged_history(name, courses[name]) for name, part in parts.items()]
         write_history(folder, told)
 
     for name, part in parts.items():
-        courses[name] = [] if part else prepare(federation, name, start, history)
+        courses[name] = [] if part else prepare_baselines(federation, name, start, history)
         if not part:
             trained = [c.hello for c in courses[name]]
             federation.listener.training(name, config.rounds, trained)
     every = [course for some in courses.values() for course in some]
     width = n_workers(federation.job.config, len(federation.nodes))
-    failed = run_side_by_side(federation.grid, every, width, config.timeout)
+    failed = run_concurrently(federation.grid, every, width, config.timeout)
     return [
-        part or save_part(folder, finish(name, courses[name], failed, federation))
+        part or save_result(folder, baseline_result(name, courses[name], failed, federation))
         for name, part in parts.items()
     ]
 
 
-def prepare(
+def prepare_baselines(
     federation: Federation, name: str, start: Weights, history: Callable[[], None]
-) -> list[Alone]:
+) -> list[BaselineTraining]:
     """The trainings of one name: of every site that has training records, or of all as one."""
     # Plain training: what a strategy has its sites do beside it belongs to the strategy.
     settings = federation.job.config.for_strategy("fedavg")
@@ -67,10 +67,10 @@ def prepare(
     able = [hello for hello in federation.sites.values() if hello.n_train > 0]
     if name == POOLED:
         total = sum(hello.n_train for hello in able)
-        everyone = Hello(site=POOLED, n_train=total, n_val=0, n_test=0)
-        return [_course(one, POOLED, everyone, federation.nodes, start, history)]
+        everyone = SiteInfo(site=POOLED, n_train=total, n_val=0, n_test=0)
+        return [_baseline(one, POOLED, everyone, federation.nodes, start, history)]
     return [
-        _course(
+        _baseline(
             one,
             f"{LOCAL}-{hello.site}",
             hello,
@@ -82,39 +82,42 @@ def prepare(
     ]
 
 
-def _course(
+def _baseline(
     federation: Federation,
     name: str,
-    hello: Hello,
+    hello: SiteInfo,
     nodes: Mapping[str, int],
     start: Weights,
     history: Callable[[], None],
-) -> Alone:
+) -> BaselineTraining:
     progress = load_progress(federation.folder / "checkpoint" / name)
-    return Alone(
+    return BaselineTraining(
         name=name,
         federation=federation,
         hello=hello,
         nodes=nodes,
-        progress=progress or Progress(weights=start, best_weights=start),
+        progress=progress or TrainingProgress(weights=start, best_weights=start),
         history=history,
         load=hello.n_train,
     )
 
 
-def finish(
-    name: str, courses: Sequence[Alone], failed: Mapping[str, str], federation: Federation
-) -> Part:
+def baseline_result(
+    name: str,
+    courses: Sequence[BaselineTraining],
+    failed: Mapping[str, str],
+    federation: Federation,
+) -> TrainingResult:
     """What a comparison keeps of `local` or of `pooled`, once all its trainings are over."""
     done = [course for course in courses if course.name not in failed]
     quorum = 1.0 if name == POOLED else federation.job.config.quorum
     if len(done) < math.ceil(quorum * len(courses)):
         raise FederationError(" ".join(failed[c.name] for c in courses if c.name in failed))
-    job, told = courses[0].job, together(name, courses)
+    job, told = courses[0].job, merged_history(name, courses)
     reports = {site: report for course in done for site, report in course.reports.items()}
     sites = {site: reports.get(site, {}) for site in sorted(federation.sites)}
     groups = done[0].held[0] if name == POOLED else mean_group([course.held[0] for course in done])
-    return Part(
+    return TrainingResult(
         name=name,
         summary=groups
         | {"sites": sites}
@@ -132,11 +135,11 @@ def finish(
     )
 
 
-def _of_one(course: Alone) -> dict[str, Any]:
+def _of_one(course: BaselineTraining) -> dict[str, Any]:
     return {"thresholds": course.progress.thresholds, "best_round": course.progress.best_round}
 
 
-def _of_each(courses: Sequence[Alone]) -> dict[str, Any]:
+def _of_each(courses: Sequence[BaselineTraining]) -> dict[str, Any]:
     """What every site's own model has of its own, by site."""
     return {
         "thresholds": None,
@@ -148,15 +151,15 @@ def _of_each(courses: Sequence[Alone]) -> dict[str, Any]:
     }
 
 
-def together(name: str, courses: Sequence[Alone]) -> Together:
+def merged_history(name: str, courses: Sequence[BaselineTraining]) -> TrainingHistory:
     """The history of trainings that go on side by side, as one training's."""
     rows = [row for course in courses for row in course.progress.rounds]
     sites = [row for course in courses for row in course.progress.sites]
     if name == POOLED:
-        return Together(rows, sites)
+        return TrainingHistory(rows, sites)
     last = max((row["round"] for row in rows), default=0)
     rounds = [[row for row in rows if row["round"] == number] for number in range(1, last + 1)]
-    return Together(
+    return TrainingHistory(
         [_one_row(same) for same in rounds],
         sorted(sites, key=lambda row: (row["split"] == TEST, row["site"], row["round"])),
     )
@@ -181,7 +184,6 @@ def _one_row(rows: Sequence[Row]) -> Row:
         for split in ("train", "val")
     }
     means = {
-        key: mean_of([row[key] for row in rows])
-        for key in ("central_macro_f1", "central_macro_auroc")
+        key: mean_of([row[key] for row in rows]) for key in ("val_macro_f1", "val_macro_auroc")
     }
     return {"strategy": first["strategy"], "round": first["round"], **added, **losses, **means}

@@ -12,24 +12,29 @@ from typing import Any, TypeVar
 from flwr.app import Message
 
 from fl.config.run_config import POOLED
-from fl.messages.flower_arrays import pack
-from fl.messages.flower_codec import evaluate_request, read_evaluated, read_trained, train_request
+from fl.messages.flower_arrays import to_array_record
+from fl.messages.flower_codec import (
+    evaluation_request,
+    read_evaluation_reply,
+    read_training_reply,
+    training_request,
+)
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.baselines.concurrent_trainings import Answers, Requests, Steps
-from server.rounds.checkpoints import Progress, Row, save_progress, save_trained
-from server.rounds.final_evaluation import measure_held, tested_row
-from server.rounds.model_selection import mean_loss, measure
+from server.rounds.checkpoints import Row, TrainingProgress, save_progress, save_trained
+from server.rounds.final_evaluation import evaluate_server_groups, test_row
+from server.rounds.model_selection import mean_loss, validate_round
 from server.rounds.reply_validation import (
-    refuse_bad_counts,
-    refuse_bad_report,
-    refuse_bad_tally,
-    refuse_bad_weights,
+    validate_counts,
+    validate_histograms,
+    validate_report,
+    validate_weights,
 )
-from server.rounds.round_loop import stalled
+from server.rounds.round_loop import out_of_patience
 from server.rounds.site_requests import Federation
 
 Reply = TypeVar("Reply")
@@ -38,14 +43,14 @@ ATTEMPTS = 2  # a worker that died has been replaced by then
 
 
 @dataclass(kw_only=True)
-class Alone:
+class BaselineTraining:
     """One such training: who trains, whose records measure it, and how far it is."""
 
     name: str  # of its weights and checkpoints: pooled, local-site-1
     federation: Federation  # its job is that of `local` or `pooled`
-    hello: Hello  # of who trains
+    hello: SiteInfo  # of who trains
     nodes: Mapping[str, int]  # sites whose validation and test records measure it
-    progress: Progress
+    progress: TrainingProgress
     history: Callable[[], None]  # writes the tables anew
     load: float  # records per round; what a round has really seen, once one is over
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # test, by site
@@ -67,32 +72,34 @@ class Alone:
     def steps(self) -> Steps:
         """All rounds that are left, then test."""
         config, progress = self.job.config, self.progress
-        while progress.round < config.rounds and not stalled(config, progress):
+        while progress.round < config.rounds and not out_of_patience(config, progress):
             yield from self._round(progress.round + 1)
         kinds = ("best", "last") if self.trains == POOLED else ("best",)
         save_trained(self.federation.folder, self.job, self.name, progress, kinds)
         evaluated, _ = yield from self._evaluate(progress.best_weights, progress.best_round, TEST)
         self.reports = {e.site: e.report for e in evaluated}
         label = self.job.strategy
-        progress.sites += [tested_row(label, progress.best_round, e) for e in evaluated]
-        self.held = measure_held(self.job, self.name, progress.best_weights, progress.thresholds)
+        progress.sites += [test_row(label, progress.best_round, e) for e in evaluated]
+        self.held = evaluate_server_groups(
+            self.job, self.name, progress.best_weights, progress.thresholds
+        )
 
     def _round(self, number: int) -> Steps:
         progress = self.progress
-        arrays = pack(progress.weights)
+        arrays = to_array_record(progress.weights)
         (trained,), seconds = yield from self._ask(
             number,
             "train",
             # Any node can act for all sites: in a simulation each sees the whole cache.
             {self.trains: min(self.nodes.values())},
-            lambda node: train_request(self.job, arrays, node, number),
+            lambda node: training_request(self.job, arrays, node, number),
             self._read_trained,
         )
         progress.weights = dict(trained.weights)
         evaluated, more = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen
-        row = measure(self.federation.task, self.job.strategy, progress, evaluated)
+        row = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
         row |= {
             "seconds": round(seconds + more, 3),
             "participants": 1,
@@ -111,20 +118,20 @@ class Alone:
         if self.trains == POOLED:
             listener.round(row)
         else:
-            last = row["round"] == config.rounds or stalled(config, self.progress)
-            listener.alone(self.trains, row, last)
+            last = row["round"] == config.rounds or out_of_patience(config, self.progress)
+            listener.baseline_round(self.trains, row, last)
 
     def _evaluate(
         self, weights: Weights, number: int, split: str
-    ) -> Generator[Requests, Answers, tuple[list[Evaluated], float]]:
-        arrays = pack(weights)
+    ) -> Generator[Requests, Answers, tuple[list[EvaluationReply], float]]:
+        arrays = to_array_record(weights)
         thresholds = self.progress.thresholds if split == TEST else None
         return (
             yield from self._ask(
                 number,
                 split,
                 self.nodes,
-                lambda node: evaluate_request(self.job, arrays, node, number, split, thresholds),
+                lambda node: evaluation_request(self.job, arrays, node, number, split, thresholds),
                 self._read_evaluated,
             )
         )
@@ -162,21 +169,21 @@ class Alone:
         self.progress.failures.append({"round": number, "site": name, "reason": reason})
         self.federation.listener.site(number, name, "failed", f"{self.job.strategy}: {reason}")
 
-    def _read_trained(self, reply: Message, name: str) -> Trained:
-        _refuse_error(reply)
-        trained = read_trained(reply)
-        refuse_bad_weights(trained.weights, self.progress.weights)
-        refuse_bad_counts(trained, name, self.federation.task)
+    def _read_trained(self, reply: Message, name: str) -> TrainingReply:
+        _raise_error(reply)
+        trained = read_training_reply(reply)
+        validate_weights(trained.weights, self.progress.weights)
+        validate_counts(trained, name, self.federation.task)
         return trained
 
-    def _read_evaluated(self, reply: Message, name: str) -> Evaluated:
-        _refuse_error(reply)
-        evaluated = read_evaluated(reply)
-        refuse_bad_tally(evaluated, len(self.federation.task.classes))
-        refuse_bad_report(evaluated.report)
+    def _read_evaluated(self, reply: Message, name: str) -> EvaluationReply:
+        _raise_error(reply)
+        evaluated = read_evaluation_reply(reply)
+        validate_histograms(evaluated, len(self.federation.task.classes))
+        validate_report(evaluated.report)
         return evaluated
 
 
-def _refuse_error(reply: Message) -> None:
+def _raise_error(reply: Message) -> None:
     if reply.has_error():
         raise ValueError(reply.error.reason or "failed")

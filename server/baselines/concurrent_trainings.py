@@ -17,7 +17,7 @@ Answers = list[tuple[Message, float]]  # replies in order of arrival, each with 
 Steps = Generator[Requests, Answers, None]  # a training, as the requests it makes in turn
 
 
-class Course(Protocol):
+class ConcurrentTraining(Protocol):
     """A training that needs nobody's results but its own."""
 
     @property
@@ -32,15 +32,15 @@ class Course(Protocol):
 
 @dataclass
 class _Running:
-    course: Course
+    course: ConcurrentTraining
     steps: Steps
     unsent: deque[Message]
     asked: int
     answers: Answers = field(default_factory=list)
 
 
-def run_side_by_side(
-    grid: Grid, courses: Sequence[Course], width: int, timeout: float
+def run_concurrently(
+    grid: Grid, courses: Sequence[ConcurrentTraining], width: int, timeout: float
 ) -> Mapping[str, str]:
     """Run all to their end, `width` requests at a time; why those failed that did, by name.
 
@@ -65,7 +65,7 @@ def run_side_by_side(
     return failed
 
 
-def _begin(course: Course, failed: dict[str, str]) -> _Running | None:
+def _begin(course: ConcurrentTraining, failed: dict[str, str]) -> _Running | None:
     begun = _Running(course, course.steps(), deque(), 0)
     return begun if _go_on(begun, failed, first=True) else None
 

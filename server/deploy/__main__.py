@@ -24,18 +24,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from fl.messages.invitation import Invitation, fingerprint
 from fl.privacy.egress_policy import NAME
-from fl.util.child_process import Child, flower_environment, log_to, raise_when_ended
+from fl.util.child_process import ChildProcess, flower_environment, handle_stop_signals, log_to_file
 from fl.util.errors import ConfigError, FederationError, exit_code
 from server.deploy.federation_store import (
     CONNECTION,
     FEDERATION,
     PROGRESS,
-    Folder,
-    Settings,
-    make,
+    FederationFolder,
+    FederationSettings,
     make_certificate,
+    make_federation,
 )
-from server.deploy.flower_command import flwr
+from server.deploy.flower_command import run_flower_command
 
 if TYPE_CHECKING:
     import uvicorn
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     given = sys.argv[1:] if argv is None else argv
     options = parser(full="run" in given[:1]).parse_args(given)
-    raise_when_ended()
+    handle_stop_signals()
     ended = 0 if options.command == "serve" else 1
     return exit_code("server.deploy", lambda: _command(options.command)(options), "ended", ended)
 
@@ -118,7 +118,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
 def init(options: argparse.Namespace) -> int:
     """Make a federation's folder."""
-    settings = Settings(
+    settings = FederationSettings(
         name=options.name or options.federation.absolute().name,
         task=options.task,
         hosts=tuple(host for host in options.host.split(",") if host),
@@ -132,7 +132,7 @@ def init(options: argparse.Namespace) -> int:
     if options.print:
         print(f"a folder {options.federation} with an authority for {', '.join(settings.hosts)}")
         return 0
-    folder = make(options.federation, settings)
+    folder = make_federation(options.federation, settings)
     print(f"Made {folder.path}. Keep ca.key and server.key secret; back the folder up.")
     print(f"Next: python -m server.deploy serve {options.federation}")
     return 0
@@ -140,7 +140,7 @@ def init(options: argparse.Namespace) -> int:
 
 def renew(options: argparse.Namespace) -> int:
     """A new server certificate; sites need nothing new, as they trust the authority."""
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     folder.settings()
     if options.print:
         print(f"{folder.certificate} and {folder.key} made anew")
@@ -152,7 +152,7 @@ def renew(options: argparse.Namespace) -> int:
 
 def invite(options: argparse.Namespace) -> int:
     """Write a hospital's invitation."""
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     settings = folder.settings()
     if not NAME.fullmatch(options.site) or "." in options.site or "+" in options.site:
         raise ConfigError(
@@ -175,7 +175,7 @@ def invite(options: argparse.Namespace) -> int:
 
 def approve(options: argparse.Namespace) -> int:
     """Let a hospital in by its public key."""
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     site = read_site(options.public_key)
     if not folder.invitation(site).exists():
         raise ConfigError(f"{site}: was not invited. `python -m server.deploy invite` does it.")
@@ -184,7 +184,9 @@ def approve(options: argparse.Namespace) -> int:
     print(f"{site}: {fingerprint(options.public_key.read_bytes())}; compare it by telephone")
     key = str(options.public_key)
     try:
-        said = flwr(options, folder, "supernode", "register", key, CONNECTION, "--name", site)
+        output = run_flower_command(
+            options, folder, "supernode", "register", key, CONNECTION, "--name", site
+        )
     except FederationError as error:
         if USED not in str(error):
             raise
@@ -196,13 +198,13 @@ def approve(options: argparse.Namespace) -> int:
         return 0
     node = next((n for n, name in admitted(folder).items() if name == site), None)
     if node is None:
-        raise FederationError(f"{site}: the SuperLink did not take the key. {said}")
+        raise FederationError(f"{site}: the SuperLink did not take the key. {output}")
     folder.note_site(site, node=node, approved=_today(), revoked="")
     print(f"{site} may take part. It need only be started.")
     return 0
 
 
-def admitted(folder: Folder) -> dict[int, str]:
+def admitted(folder: FederationFolder) -> dict[int, str]:
     """Node -> site, of those whose keys the SuperLink takes."""
     from server.deploy.superlink_client import list_nodes  # it loads Flower
 
@@ -227,12 +229,12 @@ def read_site(path: Path) -> str:
 
 def revoke(options: argparse.Namespace) -> int:
     """Shut a hospital out, at once and for good: its key is not taken again."""
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     node = folder.approved().get(options.site)
     if node is None:
         known = ", ".join(folder.approved()) or "none"
         raise ConfigError(f"{options.site}: takes no part. Approved sites: {known}.")
-    flwr(options, folder, "supernode", "unregister", str(node), CONNECTION)
+    run_flower_command(options, folder, "supernode", "unregister", str(node), CONNECTION)
     if not options.print:
         folder.note_site(options.site, revoked=_today())
         print(f"{options.site} is shut out.")
@@ -243,7 +245,7 @@ def status(options: argparse.Namespace) -> int:
     """Who takes part, who is connected and since when not, and how far the last run is."""
     from server.deploy.superlink_client import last_seen, list_nodes  # it loads Flower
 
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     nodes = {node.node: node for node in list_nodes(folder)}
     for site, facts in sorted(folder.sites().items()):
         node = nodes.get(int(facts["node"]))
@@ -253,11 +255,11 @@ def status(options: argparse.Namespace) -> int:
         print("No site is approved yet.")
     jobs = sorted(folder.jobs.glob("*.json"), key=lambda path: path.stat().st_mtime)
     if jobs:
-        print(how_far(jobs[-1]))
+        print(run_progress(jobs[-1]))
     return 0
 
 
-def how_far(job: Path) -> str:
+def run_progress(job: Path) -> str:
     """One line: the last run, its state and its round."""
     found = json.loads(job.read_text())
     folder = Path(found["workspace"])
@@ -273,7 +275,7 @@ def how_far(job: Path) -> str:
 
 def health(options: argparse.Namespace) -> int:
     """Whether the gate answers, and the SuperLink behind it."""
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     settings = folder.settings()
     host = "127.0.0.1" if settings.listen in ("0.0.0.0", "::") else settings.listen
     url = f"https://{host}:{settings.port}/health"
@@ -286,7 +288,7 @@ def health(options: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def superlink_command(folder: Folder) -> list[str]:
+def superlink_command(folder: FederationFolder) -> list[str]:
     """Flower's SuperLink on loopback, with TLS, keys of nodes, a database and its own log."""
     return [
         *("flower-superlink", "--host", "127.0.0.1"),
@@ -303,21 +305,21 @@ def serve(options: argparse.Namespace) -> int:
     """Run the SuperLink and the gate until ended; 1 if the SuperLink ends by itself."""
     import uvicorn
 
-    from server.deploy.fleet_proxy import gate_app
+    from server.deploy.fleet_proxy import proxy_app
 
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     settings = folder.settings()
     command = superlink_command(folder)
     if options.print:
         print(f"FLWR_HOME={shlex.quote(str(folder.flower_home))} {shlex.join(command)}")
         print(f"and the gate, https://{settings.listen}:{settings.port} to it")
         return 0
-    log = log_to(folder.path / "logs" / "serve.log")
+    log = log_to_file(folder.path / "logs" / "serve.log")
     env = flower_environment(folder.flower_home, **{FEDERATION: str(folder.path)})
-    superlink = Child(command, env, lambda line: log.info("superlink: %s", line))
+    superlink = ChildProcess(command, env, lambda line: log.info("superlink: %s", line))
     gate = uvicorn.Server(
         uvicorn.Config(
-            gate_app(settings.superlink_port, folder.ca),
+            proxy_app(settings.superlink_port, folder.ca),
             host=settings.listen,
             port=settings.port,
             ssl_certfile=str(folder.certificate),
@@ -341,7 +343,7 @@ def serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _end_with(superlink: Child, gate: "uvicorn.Server") -> None:
+def _end_with(superlink: ChildProcess, gate: "uvicorn.Server") -> None:
     """A gate with nothing behind it is of no use: whoever keeps us running starts both again."""
     while superlink.ended is None:
         time.sleep(0.2)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 
 CA_DAYS, SERVER_DAYS = 3650, 397  # how long the certificates are valid
 
@@ -30,7 +30,7 @@ def make_authority(certificate_path: Path, key_path: Path, name: str) -> None:
         .sign(key, hashes.SHA256())
     )
     _write_key(key_path, key)
-    write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomically(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def make_server_certificate(
@@ -59,7 +59,7 @@ def make_server_certificate(
         .sign(signer, hashes.SHA256())
     )
     _write_key(key_path, key)
-    write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomically(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _begun(

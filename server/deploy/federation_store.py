@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fl
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 from server.deploy.certificates import make_authority, make_server_certificate
 
@@ -39,7 +39,7 @@ job = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FederationSettings:
     """federation.toml."""
 
     name: str
@@ -56,7 +56,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Folder:
+class FederationFolder:
     """A federation's folder at the coordinator."""
 
     path: Path
@@ -96,13 +96,13 @@ class Folder:
     def invitation(self, site: str) -> Path:
         return self.path / "invitations" / f"{site}.toml"
 
-    def settings(self) -> Settings:
+    def settings(self) -> FederationSettings:
         """`ConfigError` if this is no federation's folder."""
         try:
             found = tomllib.loads((self.path / "federation.toml").read_text())
-            return Settings(**(found | {"hosts": tuple(found["hosts"])}))
+            return FederationSettings(**(found | {"hosts": tuple(found["hosts"])}))
         except (OSError, KeyError, TypeError, ValueError):
-            known = ", ".join(field.name for field in fields(Settings))
+            known = ", ".join(field.name for field in fields(FederationSettings))
             raise ConfigError(
                 f"{self.path}: is no federation's folder (federation.toml with {known}). Make one "
                 f"with `python -m server.deploy init {self.path} --host HOST`."
@@ -121,12 +121,12 @@ class Folder:
         """Remember facts of a site, in a file of its own: two may be approved at once."""
         known = self.sites().get(site, {})
         path = self.path / "sites" / f"{site}.json"
-        write_whole(path, json.dumps(known | facts, indent=1).encode())
+        write_atomically(path, json.dumps(known | facts, indent=1).encode())
 
 
-def make(path: Path, settings: Settings) -> Folder:
+def make_federation(path: Path, settings: FederationSettings) -> FederationFolder:
     """A new federation's folder; private keys are readable by their owner alone."""
-    folder = Folder(path.absolute())
+    folder = FederationFolder(path.absolute())
     try:
         folder.path.mkdir(parents=True, mode=0o700)
     except OSError as error:
@@ -136,7 +136,7 @@ def make(path: Path, settings: Settings) -> Folder:
     for part in ("invitations", "sites", "jobs", "logs", "flwr", "heartfed"):
         (folder.path / part).mkdir(mode=0o700)
     items = [f"{k} = {json.dumps(v)}" for k, v in asdict(settings).items()]
-    write_whole(folder.path / "federation.toml", ("\n".join(items) + "\n").encode())
+    write_atomically(folder.path / "federation.toml", ("\n".join(items) + "\n").encode())
     make_authority(folder.ca, folder.ca_key, settings.name)
     make_certificate(folder)
     write_connection(folder)
@@ -145,17 +145,17 @@ def make(path: Path, settings: Settings) -> Folder:
     return folder
 
 
-def make_certificate(folder: Folder) -> None:
+def make_certificate(folder: FederationFolder) -> None:
     """A new server certificate from the federation's authority; sites need nothing new."""
     hosts = folder.settings().hosts
     make_server_certificate(folder.ca, folder.ca_key, folder.certificate, folder.key, hosts)
 
 
-def write_connection(folder: Folder) -> None:
+def write_connection(folder: FederationFolder) -> None:
     """Flower's own configuration, with the one connection to this SuperLink."""
     text = (
         f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
         f'address = "127.0.0.1:{folder.settings().superlink_port}"\n'
         f"root-certificates = {json.dumps(str(folder.ca))}\n"
     )
-    write_whole(folder.flower_home / "config.toml", text.encode())
+    write_atomically(folder.flower_home / "config.toml", text.encode())

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from fl.util.polling import Pace
+from fl.util.polling import Backoff
 
 FLEET = (
     *("activate-node", "deactivate-node", "send-node-heartbeat", "get-run", "get-fab"),
@@ -38,7 +38,7 @@ NOT_PASSED_ON = {"host", "content-length", "transfer-encoding", "connection"}
 
 
 @dataclass(frozen=True)
-class Gate:
+class FleetProxy:
     """Passes the Fleet API on to the SuperLink at `upstream`."""
 
     upstream: httpx.AsyncClient
@@ -75,9 +75,9 @@ class Gate:
 
     async def _hold(self, request: Request, body: bytes, answer: httpx.Response) -> httpx.Response:
         """Ask again until there is a message, or the asker has waited long enough or is gone."""
-        end, pace = time.monotonic() + HOLD, Pace()
+        end, pace = time.monotonic() + HOLD, Backoff()
         while nothing_in(answer) and time.monotonic() < end:
-            await asyncio.sleep(pace.pause())
+            await asyncio.sleep(pace.delay())
             if await request.is_disconnected():
                 break
             answer = await self._ask(request, body)
@@ -94,7 +94,7 @@ def nothing_in(answer: httpx.Response) -> bool:
         return False
 
 
-def gate_app(port: int, ca: Path) -> Starlette:
+def proxy_app(port: int, ca: Path) -> Starlette:
     """The gate before the SuperLink on this machine's `port`."""
     client = httpx.AsyncClient(
         base_url=f"https://127.0.0.1:{port}",
@@ -102,7 +102,7 @@ def gate_app(port: int, ca: Path) -> Starlette:
         timeout=30.0,
         limits=httpx.Limits(max_connections=None),
     )
-    gate = Gate(client)
+    gate = FleetProxy(client)
 
     @asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
@@ -112,7 +112,7 @@ def gate_app(port: int, ca: Path) -> Starlette:
     return Starlette(routes=routes(gate), lifespan=life)
 
 
-def routes(gate: Gate) -> list[Route]:
+def routes(gate: FleetProxy) -> list[Route]:
     """All that there is."""
     fleet = [Route(f"/v1/fleet/{name}", gate.fleet, methods=["POST"]) for name in FLEET]
     return [Route("/health", gate.health), *fleet]

@@ -7,12 +7,14 @@ import subprocess
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from fl.util.child_process import flower_environment
 from fl.util.errors import FederationError
-from server.deploy.federation_store import Folder
+from server.deploy.federation_store import FederationFolder
 
 FRAME = str.maketrans("╭─╮│╰╯", "      ")  # which Flower draws around what it says
 
 
-def flwr(options: argparse.Namespace, folder: Folder, *arguments: str) -> str:
+def run_flower_command(
+    options: argparse.Namespace, folder: FederationFolder, *arguments: str
+) -> str:
     """Run Flower's command, or show it; `FederationError` with its last words if it fails."""
     command = ["flwr", *arguments]
     if options.print:
@@ -21,7 +23,7 @@ def flwr(options: argparse.Namespace, folder: Folder, *arguments: str) -> str:
     done = subprocess.run(
         command, env=flower_environment(folder.flower_home), capture_output=True, text=True
     )
-    said = " ".join((done.stdout + done.stderr).translate(FRAME).split())
+    output = " ".join((done.stdout + done.stderr).translate(FRAME).split())
     if done.returncode != 0:
-        raise FederationError(f"`{shlex.join(command)}` failed: {said[-400:]}")
-    return said[-400:]
+        raise FederationError(f"`{shlex.join(command)}` failed: {output[-400:]}")
+    return output[-400:]

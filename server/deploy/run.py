@@ -19,22 +19,22 @@ from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from fl.messages.payloads import Hello
+from fl.messages.payloads import SiteInfo
 from fl.models import MODELS
 from fl.reports.terminal.progress import PlainView, make_view
 from fl.reports.terminal.result_tables import print_results
-from fl.runs.run_record import RunRecord, make_folder, shard_facts
-from fl.util.atomic_io import write_whole
-from fl.util.child_process import end_if_asked
-from fl.util.errors import ConfigError, FederationError, need
+from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
+from fl.util.atomic_io import write_atomically
+from fl.util.child_process import raise_if_stopping
+from fl.util.errors import ConfigError, FederationError, require_known
 from partitions.partition import CENTRAL, HEADER, Partition, write_partition
 from partitions.splits import TEST
 from server.aggregation.strategies import STRATEGIES
-from server.deploy.federation_store import CONNECTION, PROGRESS, Folder
-from server.deploy.flower_command import flwr
+from server.deploy.federation_store import CONNECTION, PROGRESS, FederationFolder
+from server.deploy.flower_command import run_flower_command
 from server.deploy.superlink_client import run_state, stop_run
 
 # Settings that say how a simulation makes hospitals; here they are real.
@@ -62,14 +62,14 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: the pages load what other commands have no use for; deploy imports this file.
     from fl.reports.build import write_report
 
-    folder = Folder(options.federation.absolute())
+    folder = FederationFolder(options.federation.absolute())
     config = settings(options, folder)
     if options.print:
-        flwr(options, folder, *start_command(folder, "RUN"))
+        run_flower_command(options, folder, *start_command(folder, "RUN"))
         return 0
     console = Console(highlight=False, markup=False, width=None if os.isatty(1) else 100)
     record = open_record(options, folder, config)
-    shards = central(options, config, record)
+    shards = prepare_central_test(options, config, record)
     job = Job(
         config=config,
         strategy=config.strategy,
@@ -80,11 +80,11 @@ def run(options: argparse.Namespace) -> int:
         version=fl.__version__,
         nodes=folder.approved(),
     )
-    write_whole(folder.jobs / f"{job.run}.json", job.model_dump_json().encode())
+    write_atomically(folder.jobs / f"{job.run}.json", job.model_dump_json().encode())
     (record.folder / PROGRESS).unlink(missing_ok=True)
     record.update(status="running", sites=[{"site": site} for site in job.nodes])
-    said = flwr(options, folder, *start_command(folder, job.run))
-    record.update(flower_run=_number(said))
+    output = run_flower_command(options, folder, *start_command(folder, job.run))
+    record.update(flower_run=_number(output))
     if not options.quiet:
         console.print(f"Begun, in {record.folder}; awaiting {', '.join(job.nodes)}")
     again = f"Go on with: python -m server.deploy run {options.federation} --resume {record.folder}"
@@ -103,13 +103,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def start_command(folder: Folder, name: str) -> list[str]:
+def start_command(folder: FederationFolder, name: str) -> list[str]:
     """How Flower is asked to start a run; its settings stay here, in jobs/."""
     job = f"job={json.dumps(name)}"
     return ["run", str(folder.app), CONNECTION, "--run-config", job, "--format", "json"]
 
 
-def settings(options: argparse.Namespace, folder: Folder) -> RunConfig:
+def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig:
     """The run's settings: as given, as a file has them, or as the run began with."""
     given = vars(options)
     flags: dict[str, Any] = {n: given[n] for n in RunConfig.model_fields if n in given}
@@ -119,11 +119,11 @@ def settings(options: argparse.Namespace, folder: Folder) -> RunConfig:
             raise ConfigError("--resume: the run has its configuration; leave --config out.")
         return RunRecord.read(options.resume).config_with(flags)
     if options.config:
-        refuse_simulated(options.config)
+        reject_simulation_settings(options.config)
     flags |= {"task": folder.settings().task, "data": "real"}
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
-    need(config.model, MODELS, "--model")
-    need(config.strategy, STRATEGIES, "--strategy")
+    require_known(config.model, MODELS, "--model")
+    require_known(config.strategy, STRATEGIES, "--strategy")
     if config.clients > len(approved):
         raise ConfigError(
             f"--clients is {config.clients}, but {len(approved)} sites are approved. "
@@ -132,7 +132,7 @@ def settings(options: argparse.Namespace, folder: Folder) -> RunConfig:
     return config
 
 
-def refuse_simulated(path: Path) -> None:
+def reject_simulation_settings(path: Path) -> None:
     """`ConfigError` if a file has settings that make no sense with real hospitals."""
     try:
         found = {key.replace("-", "_") for key in tomllib.loads(path.read_text())}
@@ -146,7 +146,9 @@ def refuse_simulated(path: Path) -> None:
         )
 
 
-def open_record(options: argparse.Namespace, folder: Folder, config: RunConfig) -> RunRecord:
+def open_record(
+    options: argparse.Namespace, folder: FederationFolder, config: RunConfig
+) -> RunRecord:
     """The run directory: new, or found again after whatever still ran in it was ended."""
     if options.resume:
         record = RunRecord.read(options.resume)
@@ -154,9 +156,9 @@ def open_record(options: argparse.Namespace, folder: Folder, config: RunConfig) 
             raise ConfigError(f"--resume: {options.resume} is a simulation's. Use run_sim.py.")
         if "flower_run" in record.content:
             stop_run(folder, record.content["flower_run"])
-        record.note_resumption()
+        record.record_resumption()
         return record
-    record = RunRecord.new(make_folder(Path(options.out), options.name), config, ())
+    record = RunRecord.new(make_run_folder(Path(options.out), options.name), config, ())
     # Sites keep what is theirs under this name; another run must not find it.
     name = f"{record.folder.name[:40]}-{uuid.uuid4().hex[:8]}"
     record.update(run="".join(c if c.isalnum() or c in "-_" else "-" for c in name))
@@ -164,20 +166,22 @@ def open_record(options: argparse.Namespace, folder: Folder, config: RunConfig) 
     return record
 
 
-def central(options: argparse.Namespace, config: RunConfig, record: RunRecord) -> list[Path]:
+def prepare_central_test(
+    options: argparse.Namespace, config: RunConfig, record: RunRecord
+) -> list[Path]:
     """Cache folders of the coordinator's own test records; none without --data-dir."""
     path = record.folder / "partition.csv"
     if config.data_dir == RunConfig.model_fields["data_dir"].default:
-        write_whole(path, (",".join(HEADER) + "\n").encode())
+        write_atomically(path, (",".join(HEADER) + "\n").encode())
         record.update(data=[])
         return []
-    choice = choose_sources(config)
+    choice = select_sources(config)
     task = TASKS[config.task]
     cache = options.cache_dir or default_cache_dir()
     shards = list(prepare_all(choice.sources, Path(config.data_dir), task, cache).values())
-    cohort, copies = Cohort.open(task, shards).without_copies()
+    cohort, copies = Cohort.open(task, shards).without_duplicates()
     facts = [shard_facts(shard, copies) for shard in cohort.shards]
-    record.refuse_other_data(facts)
+    record.require_same_data(facts)
     record.update(data=facts)
     everywhere = [CENTRAL] * len(cohort), [TEST] * len(cohort)
     write_partition(path, cohort, _partition(*everywhere))
@@ -190,7 +194,7 @@ def _partition(site: list[str], split: list[str]) -> Partition:
     return Partition(np.array(site, dtype="U64"), np.array(split, dtype="U5"))
 
 
-def watch(folder: Folder, record: RunRecord, view: PlainView) -> None:
+def watch(folder: FederationFolder, record: RunRecord, view: PlainView) -> None:
     """Show a run's progress until it has ended; `FederationError` if it did not end well."""
     run_id, lines, asked = record.content["flower_run"], _lines(record.folder), time.monotonic()
     state = ""
@@ -198,7 +202,7 @@ def watch(folder: Folder, record: RunRecord, view: PlainView) -> None:
         while True:
             for what, *given in next(lines):
                 if what == "training":
-                    given[2] = [Hello(**hello) for hello in given[2]]
+                    given[2] = [SiteInfo(**hello) for hello in given[2]]
                 getattr(view, what)(*given)
             if state:
                 break
@@ -209,7 +213,7 @@ def watch(folder: Folder, record: RunRecord, view: PlainView) -> None:
                 asked = time.monotonic()
                 ended = run_state(folder, run_id)
                 state = ended if ended.startswith("finished") or ended == "unknown" else ""
-            end_if_asked()
+            raise_if_stopping()
             time.sleep(0 if state else LOOK)
     finally:
         view.close()
@@ -228,10 +232,10 @@ def _lines(folder: Path) -> Iterator[list[list[Any]]]:
         yield [json.loads(line) for line in whole.splitlines()]
 
 
-def _number(said: str) -> int:
+def _number(output: str) -> int:
     """The run's number in what `flwr run --format json` said."""
-    start, end = said.find("{"), said.rfind("}")
+    start, end = output.find("{"), output.rfind("}")
     try:
-        return int(json.loads(said[start : end + 1])["run-id"])
+        return int(json.loads(output[start : end + 1])["run-id"])
     except (ValueError, KeyError, TypeError):
-        raise FederationError(f"`flwr run` said: {said}") from None
+        raise FederationError(f"`flwr run` said: {output}") from None

@@ -18,26 +18,26 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from fl.messages.payloads import Hello
+from fl.messages.payloads import SiteInfo
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError
 from server.app import server_app
 from server.deploy.federation_store import FEDERATION, PROGRESS
-from server.deploy.packed_grid import FoldingGrid
-from server.rounds.training_results import Part
+from server.deploy.packed_grid import PackedGrid
+from server.rounds.training_results import TrainingResult
 
 app = ServerApp()
 
 
-class Told:
+class ProgressWriter:
     """A listener that writes what it is told, a line each, for `deploy run` to show."""
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
         self._path, self._unknown = path, dict.fromkeys(classes)
         self.sites: list[dict[str, Any]] = []  # rows of run.json
 
-    def training(self, strategy: str, rounds: int, sites: Sequence[Hello]) -> None:
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
         self.sites = [
             {"site": s.site, "train": s.n_train, "val": s.n_val, "test": s.n_test}
             # What a hospital does not tell of itself.
@@ -52,7 +52,7 @@ class Told:
     def round(self, row: Mapping[str, Any]) -> None:
         self._tell("round", dict(row))
 
-    def alone(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
         """Hospitals do not train alone here: a comparison needs their records in one place."""
 
     def _tell(self, what: str, *given: object) -> None:
@@ -66,10 +66,10 @@ def main(grid: Grid, context: Context) -> None:
     job = read_job(str(context.run_config["job"]))
     folder = Path(job.workspace)
     classes = TASKS[job.config.task].classes
-    record, told = RunRecord.read(folder), Told(folder / PROGRESS, classes)
+    record, told = RunRecord.read(folder), ProgressWriter(folder / PROGRESS, classes)
     began = time.monotonic()
 
-    def finished(part: Part) -> None:
+    def finished(part: TrainingResult) -> None:
         record.content["failures"] = part.failures
         record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
         results = {
@@ -78,15 +78,15 @@ def main(grid: Grid, context: Context) -> None:
             "classes": list(classes),
             "strategies": {job.strategy: part.summary},
         }
-        write_whole(folder / "summary.json", json.dumps(results, indent=1).encode())
+        write_atomically(folder / "summary.json", json.dumps(results, indent=1).encode())
 
     try:
-        server_app(told, finished)(FoldingGrid(grid), context_for(job, context))
+        server_app(told, finished)(PackedGrid(grid), context_for(job, context))
         record.update(status="completed", sites=told.sites)
     except BaseException as error:
         expected = isinstance(error, (ConfigError, DataError, FederationError))
-        said = str(error) if expected else f"{type(error).__name__}: {error}"
-        record.update(status="failed", error=said)
+        output = str(error) if expected else f"{type(error).__name__}: {error}"
+        record.update(status="failed", error=output)
         raise
 
 

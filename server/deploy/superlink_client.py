@@ -12,7 +12,7 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from fl.util.errors import FederationError
-from server.deploy.federation_store import Folder
+from server.deploy.federation_store import FederationFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class NodeState:
 
 
 @contextmanager
-def control(folder: Folder) -> Iterator[ControlHttpClient]:
+def control(folder: FederationFolder) -> Iterator[ControlHttpClient]:
     """A connection; `FederationError` if the SuperLink does not answer."""
     client = ControlHttpClient.from_server_address(
         f"127.0.0.1:{folder.settings().superlink_port}",
@@ -49,7 +49,7 @@ def control(folder: Folder) -> Iterator[ControlHttpClient]:
         client.close()
 
 
-def list_nodes(folder: Folder) -> list[NodeState]:
+def list_nodes(folder: FederationFolder) -> list[NodeState]:
     """Every SuperNode that was ever approved."""
     with control(folder) as client:
         found = client.ListNodes(ListNodesRequest()).nodes_info
@@ -76,7 +76,7 @@ def last_seen(node: NodeState | None) -> str:
     return seen.isoformat(timespec="seconds")
 
 
-def run_state(folder: Folder, run_id: int) -> str:
+def run_state(folder: FederationFolder, run_id: int) -> str:
     """`pending`, `running`, ..., or `finished:` and how."""
     with control(folder) as client:
         found = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
@@ -86,7 +86,7 @@ def run_state(folder: Folder, run_id: int) -> str:
     return f"finished:{status.sub_status}" if status.status == "finished" else str(status.status)
 
 
-def stop_run(folder: Folder, run_id: int) -> None:
+def stop_run(folder: FederationFolder, run_id: int) -> None:
     """End a run, if it has not ended."""
     state = run_state(folder, run_id)
     if state != "unknown" and not state.startswith("finished"):

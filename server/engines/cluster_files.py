@@ -13,11 +13,11 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 import fl
-from fl.data.example_cache import FILES, default_cache_dir, is_whole
-from fl.messages.flower_codec import relocate
+from fl.data.example_cache import FILES, default_cache_dir, is_complete
+from fl.messages.flower_codec import set_local_folders
 from fl.runs.run_record import PACKAGES
 from fl.util.errors import DataError
-from fl.util.gpu_memory import keep_to
+from fl.util.gpu_memory import limit_gpu_memory
 
 PIECE = 32 * 2**20  # bytes of a cache file that travel at once
 FOR_TRAINING = ("optimizer", "control")  # kinds of kept arrays that an evaluation does not read
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Machine:
     """The machine a worker is on."""
 
     node: str  # Ray's number of it
@@ -42,7 +42,7 @@ class Place:
     versions: Mapping[str, str]
 
 
-class Sender:
+class CacheSender:
     """Reads cache folders for machines that have no copy; on the machine that has them."""
 
     def __init__(self, folders: Iterable[str]) -> None:
@@ -55,24 +55,24 @@ class Sender:
             return there.read(PIECE)
 
 
-class Visitor:
+class ClusterWorker:
     """A worker that has a run directory of its own, with nothing in it that must last."""
 
     def __init__(self, client_app: ClientApp, partition: bytes, n_gpus: float) -> None:
-        keep_to(n_gpus)
+        limit_gpu_memory(n_gpus)
         self._app = client_app
         self._folder = Path(tempfile.mkdtemp(prefix="heartfed-"))
         (self._folder / "partition.csv").write_bytes(partition)
 
-    def where(self) -> Place:
+    def where(self) -> Machine:
         """The machine this is, and what is installed there."""
         import ray
 
         node = ray.get_runtime_context().get_node_id()
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        return Place(node=node, address=address, versions=versions())
+        return Machine(node=node, address=address, versions=versions())
 
-    def lay_down(self, names: Iterable[str], sender: Any) -> tuple[tuple[str, ...], int]:
+    def fetch_folders(self, names: Iterable[str], sender: Any) -> tuple[tuple[str, ...], int]:
         """This machine's own cache folders, and the bytes that were fetched for them."""
         import ray
 
@@ -83,7 +83,7 @@ class Visitor:
         root, fetched = default_cache_dir(), 0
         root.mkdir(parents=True, exist_ok=True)
         for name in names:
-            if not is_whole(root / name):
+            if not is_complete(root / name):
                 fetched += _fetch_folder(root / name, fetch)
         return tuple(str(root / name) for name in names), fetched
 
@@ -96,7 +96,7 @@ class Visitor:
         for path, content in files.items():
             (sites / path).parent.mkdir(parents=True, exist_ok=True)
             (sites / path).write_bytes(content)
-        relocate(message, str(self._folder), shards)
+        set_local_folders(message, str(self._folder), shards)
         reply = self._app(message, context)
         after = {
             path.relative_to(sites).as_posix(): path.read_bytes()
@@ -121,13 +121,13 @@ def _fetch_folder(path: Path, fetch: Any) -> int:
                 while piece := fetch(path.name, file, copy.tell()):
                     copy.write(piece)
                 total += copy.tell()
-        if not is_whole(temporary):
+        if not is_complete(temporary):
             raise DataError(f"{path}: the copy is not what was sent. Run again.")
         shutil.rmtree(path, ignore_errors=True)
         try:
             temporary.rename(path)
         except OSError:
-            if not is_whole(path):  # else another run on this machine was faster
+            if not is_complete(path):  # else another run on this machine was faster
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

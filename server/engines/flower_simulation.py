@@ -11,7 +11,9 @@ from fl.messages.job import Job
 from server.engines.ray_workers import OBJECT_STORE, n_gpus, n_workers
 
 
-def _flower(server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int) -> None:
+def run_flower_simulation(
+    server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int
+) -> None:
     """Flower's own simulation engine, kept behind this one function."""
     from flwr.simulation import run_simulation
 

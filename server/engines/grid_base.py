@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fl.util.polling import Pace
+from fl.util.polling import Backoff
 
 
 class BaseGrid(Grid):
@@ -117,7 +117,7 @@ def collect(
     waiting = set(node_of)
     end = time.monotonic() + timeout
     replies = []
-    pace = None if getattr(grid, "pull_waits", False) else Pace()
+    pace = None if getattr(grid, "pull_waits", False) else Backoff()
     while waiting and time.monotonic() < end:
         for reply in grid.pull_messages(waiting):
             number = reply.metadata.reply_to_message_id
@@ -129,7 +129,7 @@ def collect(
             replies.append(reply)
             on_reply(reply)
         if waiting and pace is not None:
-            time.sleep(pace.pause())
+            time.sleep(pace.delay())
     if waiting and isinstance(grid, SimulatedGrid):
         grid.abandon(waiting)
     return replies

@@ -28,17 +28,17 @@ from flwr.serverapp import ServerApp
 from fl.config.run_config import POOLED
 from fl.messages.flower_codec import read_job, read_round
 from fl.messages.job import Job
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, FederationError
 from partitions.partition import CENTRAL, UNSEEN
 from server.engines.cluster_files import (
     FOR_TRAINING,
     LAST,
     SITES,
+    CacheSender,
+    ClusterWorker,
     Files,
-    Place,
-    Sender,
-    Visitor,
+    Machine,
     versions,
 )
 from server.engines.grid_base import WAIT, SimulatedGrid, error_reply
@@ -61,7 +61,7 @@ except Exception as error:
 def check_cluster(address: str) -> None:
     """`ConfigError`, in a bounded time, unless a Ray cluster that we can join is there."""
     if address != "auto":
-        _refuse_silence(address)
+        _check_listening(address)
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TRY, address],
@@ -82,7 +82,7 @@ def check_cluster(address: str) -> None:
     )
 
 
-def _refuse_silence(address: str) -> None:
+def _check_listening(address: str) -> None:
     """`ConfigError` unless something listens at HOST:PORT."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
@@ -162,10 +162,10 @@ class ClusterGrid(SimulatedGrid):
         self._ray, self._job, self._log = ray, job, logging.getLogger("heartfed")
         home = ray.get_runtime_context().get_node_id()
         here: Any = NodeAffinitySchedulingStrategy(home, soft=False)
-        sender: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Sender)
+        sender: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(CacheSender)
         self._sender = sender.remote(job.shards)
         self._folders: dict[str, tuple[str, ...]] = {home: job.shards}  # of each machine
-        self._place: dict[Any, Place] = {}  # of each worker
+        self._place: dict[Any, Machine] = {}  # of each worker
         self._starting: dict[Any, Any] = {}  # future of its place -> worker
         self._laying: dict[Any, Any] = {}  # future of its machine's folders -> worker that fetches
         self._fetched_for: dict[str, list[Any]] = {}  # machine -> workers that wait for its copy
@@ -174,7 +174,7 @@ class ClusterGrid(SimulatedGrid):
         self._sites = sorted({row["site"] for row in rows} - {CENTRAL, UNSEEN})
         self._given = ray.put(client_app), ray.put(partition), n_gpus
         self._worker: Any = ray.remote(num_cpus=1, num_gpus=n_gpus, scheduling_strategy="SPREAD")(
-            Visitor
+            ClusterWorker
         )
         self._idle: list[Any] = []
         self._queue: deque[Message] = deque()
@@ -239,7 +239,7 @@ class ClusterGrid(SimulatedGrid):
                 del self._fetched_for[self._place[fetcher].node]
         return troubles
 
-    def _begun(self, actor: Any, place: Place) -> None:
+    def _begun(self, actor: Any, place: Machine) -> None:
         """A worker is there. The first on a machine without a copy fetches it for all."""
         for name, ours in versions().items():
             if (theirs := place.versions.get(name)) != ours:
@@ -255,7 +255,7 @@ class ClusterGrid(SimulatedGrid):
         self._fetched_for.setdefault(place.node, []).append(actor)
         if actor is self._fetched_for[place.node][0]:
             names = [Path(folder).name for folder in self._job.shards]
-            self._laying[actor.lay_down.remote(names, self._sender)] = actor
+            self._laying[actor.fetch_folders.remote(names, self._sender)] = actor
 
     def _laid_down(self, actor: Any, folders: tuple[str, ...], fetched: int) -> None:
         place = self._place[actor]
@@ -309,7 +309,7 @@ class ClusterGrid(SimulatedGrid):
         sites = Path(self._job.workspace) / SITES
         for path, content in files.items():
             (sites / path).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(sites / path, content)
+            write_atomically(sites / path, content)
             if (folder := (sites / path).parent).name in FOR_TRAINING:
                 for old in sorted(folder.glob("[0-9]*"))[:-LAST]:
                     old.unlink()

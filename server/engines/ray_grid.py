@@ -10,7 +10,7 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fl.messages.flower_arrays import Held
+from fl.messages.flower_arrays import NumpyArray
 from server.engines.grid_base import WAIT, SimulatedGrid, error_reply
 from server.engines.ray_workers import start_worker
 
@@ -18,7 +18,7 @@ AHEAD = 4  # visits left per worker from which on a worker is given the next one
 
 
 @dataclass
-class Seat:
+class WorkerSlot:
     """A worker process and the visits it was given: it makes the first, the others wait there."""
 
     actor: Any
@@ -51,12 +51,12 @@ class RayGrid(SimulatedGrid):
         self._alone: set[str] = set()  # visits behind which, and before which, none may wait
         self._stored: tuple[list[ArrayRecord], Any] = ([], ray.put([]))  # last sent, and where
 
-    def _new_seat(self) -> Seat:
+    def _new_seat(self) -> WorkerSlot:
         return self._seat(start_worker(self._n_gpus))
 
-    def _seat(self, actor: Any) -> Seat:
+    def _seat(self, actor: Any) -> WorkerSlot:
         actor.serve.remote(self._app)
-        return Seat(actor)
+        return WorkerSlot(actor)
 
     def submit(self, message: Message) -> None:
         self._queue.append(message)
@@ -75,7 +75,7 @@ class RayGrid(SimulatedGrid):
             rest, arrays = self._apart(message)
             seat.visits.append((seat.actor.handle.remote(rest, context, arrays), message))
 
-    def _may_wait(self, seat: Seat) -> bool:
+    def _may_wait(self, seat: WorkerSlot) -> bool:
         """Whether the next visit may wait at a worker that makes one."""
         numbers = {message.metadata.message_id for _, message in seat.visits}
         return len(numbers) == 1 and not self._alone & {
@@ -105,14 +105,14 @@ class RayGrid(SimulatedGrid):
         done, _ = self._ray.wait(list(first), num_returns=1, timeout=WAIT)
         return [reply for future in done for reply in self._finish(first[future])]
 
-    def _finish(self, seat: Seat) -> list[Message]:
+    def _finish(self, seat: WorkerSlot) -> list[Message]:
         """The reply to a worker's first visit; none if that has to be made again."""
         future, message = seat.visits.popleft()
         reply: Message
         try:
             reply, context = self._ray.get(future)
             self.contexts[message.metadata.dst_node_id] = context
-            _take_out(reply)
+            _copy_arrays_out(reply)
         except self._ray.exceptions.RayTaskError as error:
             reply = error_reply(message, error.cause)
         except self._ray.exceptions.RayActorError as error:
@@ -129,7 +129,7 @@ class RayGrid(SimulatedGrid):
         self._dispatch()
         return [reply]
 
-    def _replace(self, seat: Seat) -> None:
+    def _replace(self, seat: WorkerSlot) -> None:
         """A new worker in the place of one that is of no use; what waited there waits again."""
         self._queue.extendleft(message for _, message in reversed(seat.visits))
         self._seats[self._seats.index(seat)] = self._new_seat()
@@ -151,11 +151,11 @@ class RayGrid(SimulatedGrid):
             self._ray.kill(seat.actor)
 
 
-def _take_out(reply: Message) -> None:
+def _copy_arrays_out(reply: Message) -> None:
     """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
     for record in reply.content.array_records.values() if reply.has_content() else ():
         for name, array in record.items():
-            if isinstance(array, Held):
-                array.take_out()
+            if isinstance(array, NumpyArray):
+                array.detach()
             else:
-                record[name] = Held(array.numpy())
+                record[name] = NumpyArray(array.numpy())

@@ -20,7 +20,7 @@ from typing import Any
 # What is replaced below is private to Ray, so only versions on which the tests passed are named.
 # Any other starts as Ray starts it.
 KNOWN = ("2.55.1",)
-STAND_IN = Path(__file__).with_name("ray_agent_stand_in.py")
+AGENT_STAND_IN = Path(__file__).with_name("ray_agent_stand_in.py")
 
 # Settings of Ray itself, read by its servers, its workers and this process.
 ENVIRONMENT = {
@@ -37,7 +37,7 @@ ENVIRONMENT = {
 }
 
 
-def can_be_small() -> bool:
+def can_start_minimal() -> bool:
     """Whether Ray can be started without them here."""
     import ray
 
@@ -47,9 +47,9 @@ def can_be_small() -> bool:
 
 
 @contextlib.contextmanager
-def few_processes() -> Iterator[None]:
+def minimal_ray_processes() -> Iterator[None]:
     """While this lasts, `ray.init` starts gcs_server, raylet, two stand-ins and nothing else."""
-    if not can_be_small():
+    if not can_start_minimal():
         yield
         return
     from ray._private import node, parameter, services, utils, worker
@@ -94,7 +94,7 @@ def _with_stand_ins(command: Sequence[str]) -> list[str]:
         raylet.RUNTIME_ENV_AGENT_PORT_NAME,
     ):
         raylet.persist_port(options["--session_dir"], options["--node_id"], name, -1)
-    stand_in = subprocess.list2cmdline([sys.executable, "-I", "-S", str(STAND_IN)])
+    stand_in = subprocess.list2cmdline([sys.executable, "-I", "-S", str(AGENT_STAND_IN)])
     agents = ("--dashboard_agent_command", "--runtime_env_agent_command")
     return [
         f"{part.split('=', 1)[0]}={stand_in}" if part.startswith(agents) else part

@@ -16,8 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fl.config.run_config import RunConfig
-from fl.util.fast_import import loading
-from server.engines.ray_internals import ENVIRONMENT, few_processes
+from fl.util.fast_import import without_garbage_collection
+from server.engines.ray_internals import ENVIRONMENT, minimal_ray_processes
 
 if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before
     from flwr.app import ArrayRecord, Context, Message
@@ -26,17 +26,17 @@ if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before
 OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes through it
 
 
-class Worker:
+class ClientWorker:
     """A process that runs clients."""
 
     def __init__(self, modules: Sequence[str] = (), n_gpus: float = 0.0) -> None:
-        with loading():
+        with without_garbage_collection():
             for name in modules:
                 importlib.import_module(name)
         if n_gpus:
-            from fl.util.gpu_memory import keep_to  # here: it loads torch
+            from fl.util.gpu_memory import limit_gpu_memory  # here: it loads torch
 
-            keep_to(n_gpus)
+            limit_gpu_memory(n_gpus)
 
     def serve(self, client_app: "ClientApp") -> None:
         """The client to run from now on."""
@@ -58,7 +58,9 @@ def start_worker(n_gpus: float, modules: Sequence[str] = ()) -> Any:
     """A new actor of one core that loads these modules; returns before it has."""
     import ray  # here: a deployed run has no use for it
 
-    return ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(Worker).remote(modules, n_gpus)
+    return ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=0)(ClientWorker).remote(
+        modules, n_gpus
+    )
 
 
 def available_cores() -> int:
@@ -89,7 +91,7 @@ def ray_running(config: RunConfig) -> Iterator[None]:
     load_ray()
     import ray
 
-    with few_processes():
+    with minimal_ray_processes():
         ray.init(
             num_cpus=config.workers or available_cores(),
             include_dashboard=False,
@@ -104,7 +106,7 @@ def ray_running(config: RunConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-class Crew:
+class WorkerPool:
     """Ray with workers for a run of this configuration, started and ended in the background.
 
     Ray's processes end with the thread that started them, so one thread starts Ray, waits and

@@ -9,10 +9,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from fl.messages.job import Job
-from server.engines.flower_simulation import _flower
+from server.engines.flower_simulation import run_flower_simulation
 from server.engines.in_process import LocalGrid
 from server.engines.ray_grid import RayGrid
-from server.engines.ray_workers import Crew, n_gpus, n_workers, ray_running
+from server.engines.ray_workers import WorkerPool, n_gpus, n_workers, ray_running
 
 
 def simulate(
@@ -20,7 +20,7 @@ def simulate(
     client_app: ClientApp,
     job: Job,
     n_sites: int,
-    crew: Crew | None = None,
+    pool: WorkerPool | None = None,
 ) -> None:
     """One federated training; raises what the ServerApp raises.
 
@@ -35,7 +35,7 @@ def simulate(
     run_config = UserConfig({"job": job.model_dump_json()})
     engine = job.config.engine
     if engine == "flower":
-        _flower(server_app, client_app, job, n_sites)
+        run_flower_simulation(server_app, client_app, job, n_sites)
         return
     context = Context(
         run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=run_config
@@ -44,8 +44,8 @@ def simulate(
         server_app(LocalGrid(client_app, n_sites), context)
         return
     workers, share = n_workers(job.config, n_sites), n_gpus(job.config, n_sites)
-    with ray_running(job.config) if crew is None else contextlib.nullcontext():
-        started = [] if crew is None else crew.take()
+    with ray_running(job.config) if pool is None else contextlib.nullcontext():
+        started = [] if pool is None else pool.take()
         grid = RayGrid(client_app, n_sites, workers, share, started)
         try:
             server_app(grid, context)

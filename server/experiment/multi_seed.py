@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import RunConfig
-from fl.datasets.source_selection import Choice
+from fl.datasets.source_selection import SourceSelection
 from fl.evaluation.seed_summary import over_seeds
 from fl.reports.build import write_report
 from fl.reports.terminal.comparison_tables import print_seeds
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from server.experiment.run import Session, run_once
 
 
-def run_repeats(session: Session, config: RunConfig, choice: Choice, record: RunRecord) -> None:
+def run_repeats(
+    session: Session, config: RunConfig, choice: SourceSelection, record: RunRecord
+) -> None:
     """One run for each seed; those that are over are kept, one that stopped goes on."""
     record.content.pop("seed", None)
     try:
@@ -27,7 +29,7 @@ def run_repeats(session: Session, config: RunConfig, choice: Choice, record: Run
             _run_seed(session, config.for_seed(seed), choice, folder, last)
         summaries = {seed: _summary(record.folder / f"seed-{seed}") for seed in config.each_seed}
         found = over_seeds(summaries)
-        write_whole(record.folder / "seeds.json", json.dumps(found, indent=1).encode())
+        write_atomically(record.folder / "seeds.json", json.dumps(found, indent=1).encode())
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -39,14 +41,14 @@ def run_repeats(session: Session, config: RunConfig, choice: Choice, record: Run
 
 
 def _run_seed(
-    session: Session, config: RunConfig, choice: Choice, folder: Path, last: bool
+    session: Session, config: RunConfig, choice: SourceSelection, folder: Path, last: bool
 ) -> None:
     if (folder / "run.json").exists():
         record = RunRecord.read(folder)
         if record.content["status"] == "completed":
             session.console.print(f"{folder} is complete and kept.")
             return
-        record.note_resumption()
+        record.record_resumption()
     else:
         folder.mkdir(exist_ok=True)
         record = RunRecord.new(folder, config, choice.synthetic)

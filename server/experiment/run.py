@@ -12,7 +12,7 @@ from rich.console import Console
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
-from fl.datasets.source_selection import Choice, choose_sources
+from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
 from fl.messages.job import Job
@@ -25,18 +25,18 @@ from fl.reports.terminal.partition_tables import (
     non_iid_line,
     partition_table,
 )
-from fl.reports.terminal.progress import Steps, make_view
+from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.run_record import RunRecord, shard_facts
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from partitions.build import check_holdout, make_partition
-from partitions.device_skew import device_facts
+from partitions.device_skew import recorder_facts
 from partitions.partition import Partition, read_partition, write_partition
 from partitions.summary import non_iid, site_rows, unmeasurable
 from server.app import server_app
-from server.engines.ray_workers import Crew, available_cores
+from server.engines.ray_workers import WorkerPool, available_cores
 from server.engines.simulation import simulate
-from server.rounds.training_results import Part
+from server.rounds.training_results import TrainingResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,31 +49,35 @@ class Session:
     pages: bool
     tensorboard: bool
     cache_dir: Path | None  # None: the default
-    crew: Crew | None  # under Ray: its workers, which start while the records are prepared
+    pool: WorkerPool | None  # under Ray: its workers, which start while the records are prepared
 
 
-def chosen(config: RunConfig) -> Choice:
+def select_run_sources(config: RunConfig) -> SourceSelection:
     """The run's sources; `ConfigError` if they cannot be had or its holdout is none."""
-    choice = choose_sources(config)
+    choice = select_sources(config)
     check_holdout(config, choice)
     return choice
 
 
 def run_once(
-    session: Session, config: RunConfig, choice: Choice, record: RunRecord, last: bool = True
+    session: Session,
+    config: RunConfig,
+    choice: SourceSelection,
+    record: RunRecord,
+    last: bool = True,
 ) -> None:
     """One run in its directory, from where it stopped if it did; the `last` ends the workers."""
     try:
         began = time.monotonic()
         shards = preprocess(session, config, choice)
-        cohort, partition = dealt(config, choice, shards, record)
+        cohort, partition = make_or_read_partition(config, choice, shards, record)
         record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
         describe(session, config, choice, record, cohort, partition)
         parts = train(session, config, shards, record, len(partition.sites))
-        if last and session.crew is not None:
-            session.crew.leave()
+        if last and session.pool is not None:
+            session.pool.leave()
         summary = summarise(config, choice, parts)
-        write_whole(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
+        write_atomically(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -85,23 +89,23 @@ def run_once(
     session.console.print(f"Results: {record.folder}")
 
 
-def preprocess(session: Session, config: RunConfig, choice: Choice) -> list[Path]:
+def preprocess(session: Session, config: RunConfig, choice: SourceSelection) -> list[Path]:
     """Cache folder of each source."""
     cache_dir = session.cache_dir or default_cache_dir()
     workers = config.workers or available_cores()
     root, task = Path(config.data_dir), TASKS[config.task]
-    with Steps(session.console, session.quiet) as steps:
+    with PreprocessingProgress(session.console, session.quiet) as steps:
         found = prepare_all(choice.sources, root, task, cache_dir, workers, steps.step)
     return list(found.values())
 
 
-def dealt(
-    config: RunConfig, choice: Choice, shards: list[Path], record: RunRecord
+def make_or_read_partition(
+    config: RunConfig, choice: SourceSelection, shards: list[Path], record: RunRecord
 ) -> tuple[Cohort, Partition]:
     """The cohort and its partition: dealt and written, or read again when a run goes on."""
-    cohort, copies = Cohort.open(TASKS[config.task], shards).without_copies()
+    cohort, copies = Cohort.open(TASKS[config.task], shards).without_duplicates()
     facts = [shard_facts(shard, copies) for shard in cohort.shards]
-    record.refuse_other_data(facts)
+    record.require_same_data(facts)
     path = record.folder / "partition.csv"
     if path.exists():
         partition = read_partition(path, cohort)
@@ -115,7 +119,7 @@ def dealt(
 def describe(
     session: Session,
     config: RunConfig,
-    choice: Choice,
+    choice: SourceSelection,
     record: RunRecord,
     cohort: Cohort,
     partition: Partition,
@@ -123,7 +127,7 @@ def describe(
     """Say, draw and write down who holds what."""
     console, rows = session.console, site_rows(cohort, partition)
     lacking, apart = unmeasurable(cohort, partition), non_iid(cohort, partition)
-    devices = device_facts(config.skews, cohort.task, config.seed, partition.sites)
+    devices = recorder_facts(config.skews, cohort.task, config.seed, partition.sites)
     record.update(status="running", sites=rows, not_measurable_centrally=lacking)
     record.update(non_iid=apart, devices=devices)
     picture = label_mix_svg(
@@ -132,7 +136,7 @@ def describe(
         apart,
         bool(choice.synthetic),
     )
-    write_whole(record.folder / "partition.svg", picture)
+    write_atomically(record.folder / "partition.svg", picture)
     if not session.quiet:
         console.print(partition_table(rows, cohort.task.classes))
         console.print(non_iid_line(apart))
@@ -144,7 +148,7 @@ def describe(
 
 def train(
     session: Session, config: RunConfig, shards: list[Path], record: RunRecord, n_sites: int
-) -> list[Part]:
+) -> list[TrainingResult]:
     """Every training of the run; run.json is told of each at its end."""
     job = Job(
         config=config,
@@ -156,9 +160,9 @@ def train(
     view: View = make_view(session.console, session.quiet)
     if session.tensorboard:
         view = TensorBoard(record.folder / "tensorboard", view)
-    parts: list[Part] = []
+    parts: list[TrainingResult] = []
 
-    def finished(part: Part) -> None:
+    def finished(part: TrainingResult) -> None:
         parts.append(part)
         keys = ("rounds", "best_round", "gradient_steps", "lr")
         record.update(
@@ -168,14 +172,16 @@ def train(
 
     began = time.monotonic()
     try:
-        simulate(server_app(view, finished), session.client_app, job, n_sites, session.crew)
+        simulate(server_app(view, finished), session.client_app, job, n_sites, session.pool)
     finally:
         view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
     return parts
 
 
-def summarise(config: RunConfig, choice: Choice, parts: list[Part]) -> dict[str, Any]:
+def summarise(
+    config: RunConfig, choice: SourceSelection, parts: list[TrainingResult]
+) -> dict[str, Any]:
     """summary.json."""
     task = TASKS[config.task]
     summary: dict[str, Any] = {

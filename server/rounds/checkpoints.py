@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 @dataclass(kw_only=True)
-class Progress:
+class TrainingProgress:
     """Everything the round loop needs to go on from the end of a round."""
 
     weights: Weights
@@ -26,7 +26,7 @@ class Progress:
     memory: Weights = field(default_factory=dict)  # what the strategy remembers
     control: Weights = field(default_factory=dict)  # SCAFFOLD's control variate
     round: int = 0  # merged rounds
-    unmeasured: Row = field(default_factory=dict)  # of the last, until its weights are measured
+    unvalidated: Row = field(default_factory=dict)  # of the last, until its weights are measured
     best_round: int = 0
     best_score: float = -1.0  # see `validation.score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
@@ -37,12 +37,12 @@ class Progress:
     failures: list[Row] = field(default_factory=list)  # round, site, reason
 
     @property
-    def measured(self) -> int:
+    def validated_rounds(self) -> int:
         """Rounds that are merged and measured."""
-        return self.round - bool(self.unmeasured)
+        return self.round - bool(self.unvalidated)
 
 
-def save_progress(folder: Path, progress: Progress) -> None:
+def save_progress(folder: Path, progress: TrainingProgress) -> None:
     """Write `folder/000007/` for round 7 as it is merged, or `000007-measured/`; keep two."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
@@ -53,7 +53,7 @@ def save_progress(folder: Path, progress: Progress) -> None:
         save_weights(temporary / "control.safetensors", progress.control)
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         (temporary / "state.json").write_text(json.dumps(state))
-        stage = "" if progress.unmeasured else "-measured"
+        stage = "" if progress.unvalidated else "-measured"
         temporary.rename(folder / f"{progress.round:06d}{stage}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -61,13 +61,13 @@ def save_progress(folder: Path, progress: Progress) -> None:
         shutil.rmtree(old)
 
 
-def load_progress(folder: Path) -> Progress | None:
+def load_progress(folder: Path) -> TrainingProgress | None:
     """The last round that was kept, or None if there is none."""
     found = sorted(folder.glob("[0-9]*"))
     if not found:
         return None
     state = json.loads((found[-1] / "state.json").read_text())
-    return Progress(
+    return TrainingProgress(
         weights=load_weights(found[-1] / "last.safetensors"),
         best_weights=load_weights(found[-1] / "best.safetensors"),
         memory=load_weights(found[-1] / "memory.safetensors"),
@@ -77,7 +77,11 @@ def load_progress(folder: Path) -> Progress | None:
 
 
 def save_trained(
-    folder: Path, job: Job, name: str, progress: Progress, kinds: Sequence[str] = ("best", "last")
+    folder: Path,
+    job: Job,
+    name: str,
+    progress: TrainingProgress,
+    kinds: Sequence[str] = ("best", "last"),
 ) -> None:
     """Write the weights that a training ends with: `weights/<name>-<kind>.safetensors`."""
     facts = {"model": job.config.model, "task": job.config.task, "strategy": job.strategy}

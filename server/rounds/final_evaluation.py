@@ -13,14 +13,14 @@ from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import predictions_text
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated
+from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
 from fl.training.device import one_thread
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, set_weights
 from partitions.partition import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
-from server.rounds.checkpoints import Progress, Row
+from server.rounds.checkpoints import Row, TrainingProgress
 from server.rounds.model_selection import mean_loss
 from server.rounds.round_loop import evaluate_sites
 from server.rounds.site_requests import Federation
@@ -28,7 +28,7 @@ from server.rounds.site_requests import Federation
 Groups = dict[str, Any]
 
 
-def held_by_server(job: Job) -> dict[str, Cohort]:
+def server_cohorts(job: Job) -> dict[str, Cohort]:
     """Test records of no site, by group."""
     if not job.shards:  # a coordinator that has no recordings of its own
         return {}
@@ -38,7 +38,7 @@ def held_by_server(job: Job) -> dict[str, Cohort]:
     return {name: cohort.take(rows) for name, rows in groups.items() if len(rows)}
 
 
-def measure_held(
+def evaluate_server_groups(
     job: Job, strategy: str, weights: Weights, thresholds: Mapping[str, Thresholds] | None
 ) -> tuple[Groups, str]:
     """Weights on the central and the unseen records: measures, and lines of predictions.csv."""
@@ -47,7 +47,7 @@ def measure_held(
     set_weights(network, weights)
     groups: Groups = {CENTRAL: None, UNSEEN: None, "central_by_source": {}}
     text = ""
-    for name, cohort in held_by_server(job).items():
+    for name, cohort in server_cohorts(job).items():
         p = predict(network, cohort, device=job.config.device)
         groups[name] = evaluate_group(cohort, p, thresholds, job.config.seed)
         if name == CENTRAL:
@@ -110,19 +110,17 @@ def mean_group(groups: Sequence[Any]) -> Any:
     return mean_of(groups)
 
 
-def final_measures(federation: Federation, progress: Progress) -> dict[str, dict[str, Any]]:
+def final_measures(federation: Federation, progress: TrainingProgress) -> dict[str, dict[str, Any]]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
     )
-    progress.sites += [
-        tested_row(federation.job.strategy, progress.best_round, e) for e in evaluated
-    ]
+    progress.sites += [test_row(federation.job.strategy, progress.best_round, e) for e in evaluated]
     progress.steps += sum(e.steps for e in evaluated)
     return {e.site: e.report for e in evaluated}
 
 
-def tested_row(strategy: str, best_round: int, evaluated: Evaluated) -> Row:
+def test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> Row:
     """A site's line of sites.csv for its test records."""
     report = evaluated.report
     return {

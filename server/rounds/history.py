@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from server.rounds.checkpoints import Row
 from server.rounds.site_requests import History
 
@@ -17,8 +17,8 @@ ROUNDS = (
     "failures",
     "train_loss",
     "val_loss",
-    "central_macro_f1",
-    "central_macro_auroc",
+    "val_macro_f1",
+    "val_macro_auroc",
 )
 SITES = ("strategy", "round", "site", "split", "n_records", "loss", "macro_f1", "macro_auroc")
 
@@ -29,7 +29,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([[_cell(row[c]) for c in columns] for row in rows])
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def _cell(value: object) -> object:

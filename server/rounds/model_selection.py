@@ -8,33 +8,35 @@ import numpy as np
 from fl.ecg.tasks import Task
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.score_histograms import (
-    Tally,
-    confusion,
+    ScoreHistograms,
+    confusion_counts,
     confusion_f1s,
-    empty_tally,
+    empty_histograms,
     histogram_aurocs,
 )
 from fl.evaluation.thresholds import choose_thresholds
-from fl.messages.payloads import Evaluated
+from fl.messages.payloads import EvaluationReply
 from partitions.splits import VAL
-from server.rounds.checkpoints import Progress, Row
+from server.rounds.checkpoints import Row, TrainingProgress
 
 
-def measure(task: Task, strategy: str, progress: Progress, evaluated: Sequence[Evaluated]) -> Row:
+def validate_round(
+    task: Task, strategy: str, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
+) -> Row:
     """Validation of a round: its lines for sites.csv and rounds.csv, and the best round so far.
 
     Everything comes from counts that sites sent. The macro-F1 of validation uses thresholds
     chosen on the same records, so it flatters; test never does.
     """
-    by_source: dict[str, Tally] = {}
+    by_source: dict[str, ScoreHistograms] = {}
     for e in evaluated:
-        known = by_source.get(e.source, empty_tally(len(task.classes)))
+        known = by_source.get(e.source, empty_histograms(len(task.classes)))
         by_source[e.source] = known + e.tally
     thresholds = None if task.exclusive else choose_thresholds(by_source, task.classes)
     counts = np.zeros((len(task.classes), 4), dtype=np.int64)
     for e in evaluated:
         row = None if thresholds is None else list(thresholds[e.source].values())
-        here = confusion(e.tally, row)
+        here = confusion_counts(e.tally, row)
         counts += here
         progress.sites.append(
             {
@@ -48,8 +50,8 @@ def measure(task: Task, strategy: str, progress: Progress, evaluated: Sequence[E
                 "macro_auroc": mean_of(histogram_aurocs(e.tally)),
             }
         )
-    pooled = sum(by_source.values(), start=empty_tally(len(task.classes)))
-    now = score(by_source, evaluated, [task.classes.index(c) for c in task.taught])
+    pooled = sum(by_source.values(), start=empty_histograms(len(task.classes)))
+    now = selection_score(by_source, evaluated, [task.classes.index(c) for c in task.trainable])
     # The first round is taken even where validation can measure nothing.
     if progress.best_round == 0 or (now is not None and now > progress.best_score):
         progress.best_score = -1.0 if now is None else now
@@ -59,13 +61,15 @@ def measure(task: Task, strategy: str, progress: Progress, evaluated: Sequence[E
         "strategy": strategy,
         "round": progress.round,
         "val_loss": mean_loss([(e.loss_sum, e.n_records) for e in evaluated]),
-        "central_macro_f1": mean_of(confusion_f1s(counts)),
-        "central_macro_auroc": mean_of(histogram_aurocs(pooled)),
+        "val_macro_f1": mean_of(confusion_f1s(counts)),
+        "val_macro_auroc": mean_of(histogram_aurocs(pooled)),
     }
 
 
-def score(
-    by_source: Mapping[str, Tally], evaluated: Sequence[Evaluated], taught: Sequence[int]
+def selection_score(
+    by_source: Mapping[str, ScoreHistograms],
+    evaluated: Sequence[EvaluationReply],
+    trainable: Sequence[int],
 ) -> float | None:
     """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
 
@@ -76,7 +80,7 @@ def score(
     total, weight = 0.0, 0
     for source, tally in by_source.items():
         aurocs = histogram_aurocs(tally)
-        value = mean_of([aurocs[c] for c in taught])
+        value = mean_of([aurocs[c] for c in trainable])
         patients = sum(e.n_patients for e in evaluated if e.source == source)
         if value is not None:
             total, weight = total + value * patients, weight + patients

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
-from fl.evaluation.score_histograms import empty_tally
-from fl.messages.payloads import Evaluated, Trained
+from fl.evaluation.score_histograms import empty_histograms
+from fl.messages.payloads import EvaluationReply, TrainingReply
 from fl.training.state_dict import Weights
 
 
-def refuse_bad_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> None:
+def validate_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> None:
     """`ValueError` unless names and shapes agree and every number is finite."""
     if weights.keys() != like.keys():
         odd = sorted(weights.keys() ^ like.keys())
@@ -25,7 +25,7 @@ def refuse_bad_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> No
             raise ValueError(f"{name} holds NaN or infinite values")
 
 
-def refuse_bad_counts(trained: Trained, site: str, task: Task) -> None:
+def validate_counts(trained: TrainingReply, site: str, task: Task) -> None:
     """`ValueError` unless the update can be weighed against the others'."""
     if trained.site != site:
         raise ValueError(f"it calls itself {trained.site!r}")
@@ -39,9 +39,9 @@ def refuse_bad_counts(trained: Trained, site: str, task: Task) -> None:
         raise ValueError("its loss is NaN or infinite")
 
 
-def refuse_bad_tally(evaluated: Evaluated, classes: int) -> None:
+def validate_histograms(evaluated: EvaluationReply, classes: int) -> None:
     """`ValueError` unless the counts can be added to the others'."""
-    like = empty_tally(classes)
+    like = empty_histograms(classes)
     for name, counts in vars(evaluated.tally).items():
         if counts.shape != getattr(like, name).shape or (counts < 0).any():
             raise ValueError(f"its counts are not those of {classes} classes ({name})")
@@ -49,7 +49,7 @@ def refuse_bad_tally(evaluated: Evaluated, classes: int) -> None:
         raise ValueError("its loss is NaN or infinite")
 
 
-def refuse_bad_report(report: dict[str, Any]) -> None:
+def validate_report(report: dict[str, Any]) -> None:
     """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
     if not report:
         return

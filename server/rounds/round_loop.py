@@ -14,51 +14,53 @@ from flwr.serverapp.strategy import Strategy
 
 from fl.config.run_config import RunConfig
 from fl.evaluation.thresholds import Thresholds
-from fl.messages.flower_arrays import pack, with_control
+from fl.messages.flower_arrays import to_array_record, with_control
 from fl.messages.flower_codec import (
-    evaluate_request,
-    read_evaluated,
-    read_measured,
-    read_trained,
+    evaluation_request,
+    read_evaluation_reply,
+    read_incoming_validation,
+    read_training_reply,
     training_settings,
 )
-from fl.messages.payloads import Evaluated
-from fl.training.state_dict import Weights, local_names
+from fl.messages.payloads import EvaluationReply
+from fl.training.state_dict import Weights, local_entries
 from fl.util.errors import FederationError
 from fl.util.random_streams import stream
 from partitions.splits import VAL
-from server.aggregation.flower_internals import Chosen, configure, memory
-from server.aggregation.update_store import shelf_for
-from server.rounds.checkpoints import Progress, save_progress
+from server.aggregation.flower_internals import SelectedNodes, configure, strategy_memory
+from server.aggregation.update_store import update_store_for
+from server.rounds.checkpoints import TrainingProgress, save_progress
 from server.rounds.history import write_history
-from server.rounds.merging import Update, merge, shelved
-from server.rounds.model_selection import measure
+from server.rounds.merging import RoundUpdates, merge, store_update
+from server.rounds.model_selection import validate_round
 from server.rounds.reply_validation import (
-    refuse_bad_counts,
-    refuse_bad_report,
-    refuse_bad_tally,
-    refuse_bad_weights,
+    validate_counts,
+    validate_histograms,
+    validate_report,
+    validate_weights,
 )
-from server.rounds.site_requests import Federation, Visit, make_visits
+from server.rounds.site_requests import Federation, SiteRequest, send_requests
 
 
-def run_rounds(federation: Federation, strategy: Strategy, progress: Progress) -> Progress:
+def run_rounds(
+    federation: Federation, strategy: Strategy, progress: TrainingProgress
+) -> TrainingProgress:
     """Run the rounds that are left, and keep progress on disk after each."""
     config, name = federation.job.config, federation.job.strategy
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
     clock = Clock()
-    while progress.measured < config.rounds and not stalled(config, progress):
-        if progress.unmeasured and may_be_the_last(config, progress):
+    while progress.validated_rounds < config.rounds and not out_of_patience(config, progress):
+        if progress.unvalidated and may_be_last_round(config, progress):
             evaluated = evaluate_sites(federation, progress, progress.weights, progress.round, VAL)
-            progress.unmeasured["seconds"] += clock.seconds()
+            progress.unvalidated["seconds"] += clock.seconds()
             finish_round(federation, progress, evaluated)
         else:
             next_round(federation, strategy, progress, clock)
-        keep(federation, progress)
+        write_checkpoint(federation, progress)
     return progress
 
 
-def keep(federation: Federation, progress: Progress) -> None:
+def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
     """Write a checkpoint."""
     save_progress(federation.folder / "checkpoint" / federation.job.strategy, progress)
 
@@ -75,12 +77,12 @@ class Clock:
         return self.read - before
 
 
-def stalled(config: RunConfig, progress: Progress) -> bool:
+def out_of_patience(config: RunConfig, progress: TrainingProgress) -> bool:
     """Whether validation has not been better for `--patience` rounds."""
-    return 0 < config.patience <= progress.measured - progress.best_round
+    return 0 < config.patience <= progress.validated_rounds - progress.best_round
 
 
-def may_be_the_last(config: RunConfig, progress: Progress) -> bool:
+def may_be_last_round(config: RunConfig, progress: TrainingProgress) -> bool:
     """Whether the training ends with its last merged round, for all that is known yet.
 
     Then the sites are not asked to train on while they measure it.
@@ -90,29 +92,29 @@ def may_be_the_last(config: RunConfig, progress: Progress) -> bool:
 
 
 def next_round(
-    federation: Federation, strategy: Strategy, progress: Progress, clock: Clock
+    federation: Federation, strategy: Strategy, progress: TrainingProgress, clock: Clock
 ) -> None:
     """One more round. The visits that train it measure the one before, if nobody has yet."""
-    update = visit_sites(federation, strategy, progress)
-    finishes = bool(progress.unmeasured)
+    update = train_sites(federation, strategy, progress)
+    finishes = bool(progress.unvalidated)
     if finishes:
-        finish_round(federation, progress, measures(federation, progress, update))
+        finish_round(federation, progress, collect_validation(federation, progress, update))
     try:
         merge(federation, strategy, progress, update)
     except FederationError:
         if finishes:  # else a run that goes on would measure it again
-            keep(federation, progress)
+            write_checkpoint(federation, progress)
         raise
-    progress.memory = memory(strategy)
-    progress.unmeasured["seconds"] = clock.seconds()
+    progress.memory = strategy_memory(strategy)
+    progress.unvalidated["seconds"] = clock.seconds()
 
 
 def finish_round(
-    federation: Federation, progress: Progress, evaluated: Sequence[Evaluated]
+    federation: Federation, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
 ) -> None:
     """The last merged round is measured: its lines, and whether it is the best so far."""
-    known, progress.unmeasured = progress.unmeasured, {}
-    row = measure(federation.task, federation.job.strategy, progress, evaluated) | known
+    known, progress.unvalidated = progress.unvalidated, {}
+    row = validate_round(federation.task, federation.job.strategy, progress, evaluated) | known
     row["seconds"] = round(known["seconds"], 3)
     row["failures"] = sum(f["round"] == progress.round for f in progress.failures)
     progress.rounds.append(row)
@@ -120,7 +122,7 @@ def finish_round(
     federation.listener.round(row)
 
 
-def choose_sites(federation: Federation, number: int, seen: Mapping[str, int]) -> list[str]:
+def sample_sites(federation: Federation, number: int, seen: Mapping[str, int]) -> list[str]:
     """The round's sites, drawn by name from our own stream; the longest visits come first.
 
     A worker that gets the longest visit last keeps all the others waiting. How long one takes
@@ -139,56 +141,62 @@ def longest_first(sites: Iterable[str], load: Mapping[str, int]) -> list[str]:
     return sorted(sites, key=lambda site: (-load[site], site))
 
 
-def visit_sites(federation: Federation, strategy: Strategy, progress: Progress) -> Update:
+def train_sites(
+    federation: Federation, strategy: Strategy, progress: TrainingProgress
+) -> RoundUpdates:
     """Let the next round's sites train, and all sites measure the last round if nobody has yet."""
     job, config, number = federation.job, federation.job.config, progress.round + 1
-    chosen = choose_sites(federation, number, progress.seen)
-    arrays = pack(with_control(progress.weights, progress.control))
-    settings = training_settings(job, measure=bool(progress.unmeasured))
-    order = Chosen([federation.nodes[site] for site in chosen])
+    chosen = sample_sites(federation, number, progress.seen)
+    arrays = to_array_record(with_control(progress.weights, progress.control))
+    settings = training_settings(job, measure=bool(progress.unvalidated))
+    order = SelectedNodes([federation.nodes[site] for site in chosen])
     asked = {
         m.metadata.dst_node_id: m for m in configure(strategy, number, arrays, settings, order)
     }
-    local = local_names(config.strategy, config.model, config.task)
-    update = Update(
+    local = local_entries(config.strategy, config.model, config.task)
+    update = RoundUpdates(
         number=number,
         requests={site: asked[federation.nodes[site]] for site in chosen},
         shared={k: v for k, v in progress.weights.items() if k not in local},
     )
-    shelf = shelf_for(len(chosen), update.shared, federation.folder)
+    shelf = update_store_for(len(chosen), update.shared, federation.folder)
 
     def read(site: str, reply: Message) -> None:
-        if progress.unmeasured:
+        if progress.unvalidated:
             # What is wrong with it is said of an evaluation that is asked for by itself.
             with suppress(KeyError, ValueError, TypeError):
-                update.evaluated[site] = accepted(federation, read_measured(reply))
-        trained = read_trained(reply)
-        refuse_bad_weights(trained.weights, update.shared)
-        refuse_bad_weights(trained.control, progress.control)
-        refuse_bad_counts(trained, site, federation.task)
-        update.trained[site] = trained if shelf is None else shelved(trained, shelf)
+                update.evaluated[site] = validated_evaluation(
+                    federation, read_incoming_validation(reply)
+                )
+        trained = read_training_reply(reply)
+        validate_weights(trained.weights, update.shared)
+        validate_weights(trained.control, progress.control)
+        validate_counts(trained, site, federation.task)
+        update.trained[site] = trained if shelf is None else store_update(trained, shelf)
 
     visits = {
-        site: Visit(request=request, number=number, doing="train", read=read)
+        site: SiteRequest(request=request, number=number, doing="train", read=read)
         for site, request in update.requests.items()
     }
-    if progress.unmeasured:
+    if progress.unvalidated:
         others = federation.sites.keys() - visits.keys()
-        visits |= evaluations(
+        visits |= evaluation_requests(
             federation, progress.weights, progress.round, VAL, others, update.evaluated
         )
-    update.failures.extend(make_visits(federation, visits))
+    update.failures.extend(send_requests(federation, visits))
     return update
 
 
-def measures(federation: Federation, progress: Progress, update: Update) -> list[Evaluated]:
+def collect_validation(
+    federation: Federation, progress: TrainingProgress, update: RoundUpdates
+) -> list[EvaluationReply]:
     """What all sites say of the weights they were sent, in order of site name.
 
     A site from which they did not come with its training is asked once more, for them alone.
     """
     progress.failures += [f for f in update.failures if f["round"] == progress.round]
     missing = update.requests.keys() - update.evaluated.keys()
-    again: list[Evaluated] = []
+    again: list[EvaluationReply] = []
     if missing:
         again = evaluate_sites(
             federation, progress, progress.weights, progress.round, VAL, sites=missing
@@ -196,33 +204,33 @@ def measures(federation: Federation, progress: Progress, update: Update) -> list
     return sorted([*update.evaluated.values(), *again], key=lambda e: e.site)
 
 
-def accepted(federation: Federation, evaluated: Evaluated) -> Evaluated:
+def validated_evaluation(federation: Federation, evaluated: EvaluationReply) -> EvaluationReply:
     """The same measures; `ValueError` if they cannot be added to the others'."""
-    refuse_bad_tally(evaluated, len(federation.task.classes))
-    refuse_bad_report(evaluated.report)
+    validate_histograms(evaluated, len(federation.task.classes))
+    validate_report(evaluated.report)
     return evaluated
 
 
-def evaluations(
+def evaluation_requests(
     federation: Federation,
     weights: Weights,
     number: int,
     split: str,
     sites: Iterable[str],
-    found: dict[str, Evaluated],
+    found: dict[str, EvaluationReply],
     thresholds: Mapping[str, Thresholds] | None = None,
-) -> dict[str, Visit]:
+) -> dict[str, SiteRequest]:
     """Visits that measure weights, the longest first; what they bring goes into `found`."""
-    job, arrays = federation.job, pack(weights)
+    job, arrays = federation.job, to_array_record(weights)
 
     def read(site: str, reply: Message) -> None:
-        found[site] = accepted(federation, read_evaluated(reply))
+        found[site] = validated_evaluation(federation, read_evaluation_reply(reply))
 
     hellos = federation.sites
     held = {s: hellos[s].n_val if split == VAL else hellos[s].n_test for s in sites}
     return {
-        site: Visit(
-            request=evaluate_request(
+        site: SiteRequest(
+            request=evaluation_request(
                 job, arrays, federation.nodes[site], number, split, thresholds
             ),
             number=number,
@@ -235,16 +243,16 @@ def evaluations(
 
 def evaluate_sites(
     federation: Federation,
-    progress: Progress,
+    progress: TrainingProgress,
     weights: Weights,
     number: int,
     split: str,
     thresholds: Mapping[str, Thresholds] | None = None,
     sites: Iterable[str] | None = None,
-) -> list[Evaluated]:
+) -> list[EvaluationReply]:
     """Measure weights at these sites, by default at all, in order of site name."""
-    found: dict[str, Evaluated] = {}
+    found: dict[str, EvaluationReply] = {}
     asked = federation.sites if sites is None else sites
-    visits = evaluations(federation, weights, number, split, asked, found, thresholds)
-    progress.failures += make_visits(federation, visits)
+    visits = evaluation_requests(federation, weights, number, split, asked, found, thresholds)
+    progress.failures += send_requests(federation, visits)
     return [found[site] for site in sorted(found)]

@@ -10,9 +10,9 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fl.ecg.tasks import TASKS, Task
-from fl.messages.flower_codec import query, read_hello
+from fl.messages.flower_codec import read_site_info, site_info_request
 from fl.messages.job import Job
-from fl.messages.payloads import Hello
+from fl.messages.payloads import SiteInfo
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.engines.grid_base import collect
@@ -24,7 +24,7 @@ SENT = {"train": "update", VAL: "evaluation", TEST: "evaluation"}
 class Listener(Protocol):
     """Whoever shows how a run is going."""
 
-    def training(self, strategy: str, rounds: int, sites: Sequence[Hello]) -> None:
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
         """A training of `rounds` rounds begins."""
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
@@ -33,7 +33,7 @@ class Listener(Protocol):
     def round(self, row: Row) -> None:
         """A round is over and measured: its line of rounds.csv."""
 
-    def alone(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: Row, last: bool) -> None:
         """A site that trains alone has finished a round, its last if `last`."""
 
 
@@ -54,7 +54,7 @@ class Federation:
     grid: Grid
     job: Job
     nodes: Mapping[str, int]  # site -> node
-    sites: Mapping[str, Hello]
+    sites: Mapping[str, SiteInfo]
     listener: Listener
     finished: tuple[History, ...] = ()  # trainings of this run that are over
 
@@ -67,10 +67,10 @@ class Federation:
         return Path(self.job.workspace)
 
 
-def roll_call(grid: Grid, job: Job, listener: Listener) -> Federation:
+def discover_sites(grid: Grid, job: Job, listener: Listener) -> Federation:
     """Ask every node which site it is. Every one must answer before a run begins."""
     nodes = _all_nodes(grid, job)
-    messages = [query(job, node) for node in nodes]
+    messages = [site_info_request(job, node) for node in nodes]
     replies = collect(grid, messages, job.config.timeout, lambda message: None)
     known = {node: site for site, node in job.nodes.items()}
     for reply in replies:
@@ -84,9 +84,9 @@ def roll_call(grid: Grid, job: Job, listener: Listener) -> Federation:
             f"{len(silent)} of {len(nodes)} sites{names} did not answer within "
             f"{job.config.timeout:g} s. Raise --timeout, or look at the sites."
         )
-    answers = [(read_hello(r), r.metadata.src_node_id) for r in replies]
+    answers = [(read_site_info(r), r.metadata.src_node_id) for r in replies]
     answers.sort(key=lambda pair: pair[0].site)
-    _refuse_impostors(job, answers)
+    _check_site_identities(job, answers)
     return Federation(
         grid,
         job,
@@ -96,7 +96,7 @@ def roll_call(grid: Grid, job: Job, listener: Listener) -> Federation:
     )
 
 
-def _refuse_impostors(job: Job, answers: Sequence[tuple[Hello, int]]) -> None:
+def _check_site_identities(job: Job, answers: Sequence[tuple[SiteInfo, int]]) -> None:
     """`FederationError` unless every node is the one approved for the site it speaks for."""
     for hello, node in answers:
         if job.nodes and job.nodes.get(hello.site) != node:
@@ -108,10 +108,10 @@ def _refuse_impostors(job: Job, answers: Sequence[tuple[Hello, int]]) -> None:
 def _all_nodes(grid: Grid, job: Job) -> list[int]:
     """The nodes, once as many are there as the run has sites: they may join after the server."""
     end = time.monotonic() + job.config.timeout
-    while len(nodes := list(grid.get_node_ids())) < job.expected:
+    while len(nodes := list(grid.get_node_ids())) < job.expected_sites:
         if time.monotonic() > end:
             raise FederationError(
-                f"{len(nodes)} of {job.expected} sites joined within "
+                f"{len(nodes)} of {job.expected_sites} sites joined within "
                 f"{job.config.timeout:g} s. Raise --timeout, or start the others."
             )
         time.sleep(0.1)
@@ -119,7 +119,7 @@ def _all_nodes(grid: Grid, job: Job) -> list[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class SiteRequest:
     """One request to a site, and who reads the reply."""
 
     request: Message
@@ -128,7 +128,7 @@ class Visit:
     read: Callable[[str, Message], None]  # raises ValueError, KeyError or TypeError to refuse it
 
 
-def make_visits(federation: Federation, visits: Mapping[str, Visit]) -> list[Row]:
+def send_requests(federation: Federation, visits: Mapping[str, SiteRequest]) -> list[Row]:
     """Visit these sites, in this order; the visits that failed, by name of site.
 
     Each reply is read as it comes and then emptied: those of many sites would fill memory.

@@ -8,13 +8,13 @@ from typing import Any
 
 from fl.ecg.tasks import Task
 from fl.evaluation.predictions import predictions_header, write_predictions
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from server.rounds.checkpoints import Row
 from server.rounds.history import write_history
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TrainingResult:
     """One finished training: its place in summary.json and its lines of the tables."""
 
     name: str
@@ -25,7 +25,7 @@ class Part:
     predictions: str  # lines of predictions.csv, without the header
 
 
-def save_part(folder: Path, part: Part) -> Part:
+def save_result(folder: Path, part: TrainingResult) -> TrainingResult:
     """Keep a finished training, so that a resumed run does not measure it again.
 
     Returns what a resumed run would read, so that both go on from the same.
@@ -33,19 +33,21 @@ def save_part(folder: Path, part: Part) -> Part:
     write_predictions(_path(folder, part.name, "csv"), part.predictions)
     facts = {k: v for k, v in vars(part).items() if k != "predictions"}
     # Last, and whole or not at all: where it is, the training is over.
-    write_whole(_path(folder, part.name, "json"), json.dumps(facts).encode())
-    return Part(**json.loads(json.dumps(facts)), predictions=part.predictions)
+    write_atomically(_path(folder, part.name, "json"), json.dumps(facts).encode())
+    return TrainingResult(**json.loads(json.dumps(facts)), predictions=part.predictions)
 
 
-def load_part(folder: Path, name: str) -> Part | None:
+def load_result(folder: Path, name: str) -> TrainingResult | None:
     """A training that is over, or None."""
     path = _path(folder, name, "json")
     if not path.exists():
         return None
-    return Part(**json.loads(path.read_text()), predictions=_path(folder, name, "csv").read_text())
+    return TrainingResult(
+        **json.loads(path.read_text()), predictions=_path(folder, name, "csv").read_text()
+    )
 
 
-def write_tables(folder: Path, task: Task, parts: Sequence[Part]) -> None:
+def write_tables(folder: Path, task: Task, parts: Sequence[TrainingResult]) -> None:
     """rounds.csv, sites.csv and predictions.csv, each whole or not at all."""
     write_history(folder, parts)
     header = ",".join(predictions_header(task)) + "\n"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.common.results_store import put_between_marks
+from benchmarks.common.results_store import StoredResults, put_between_marks
 from benchmarks.studies import beat
 from benchmarks.studies.beat_tables import RICH, cv_tables, ds2_tables
 from fl.data.cohort import Cohort
@@ -120,7 +120,7 @@ def test_what_is_done_is_not_done_again_unless_settings_change(tmp_path):
         return {"a": 1}
 
     for settings, times in (("one", 1), ("one", 1), ("two", 2)):
-        assert beat.Kept(path, {"settings": settings}).of("x", make) == {"a": 1}
+        assert StoredResults(path, {"settings": settings}).of("x", make) == {"a": 1}
         assert len(asked) == times
     assert json.loads(path.read_text())["results"] == {"x": {"a": 1}}
 

@@ -16,8 +16,8 @@ from benchmarks.common.process_watch import Watch, memory_of
 from benchmarks.speed import engine_run, plain_flower
 from benchmarks.speed.overhead import best_packing, figures, packing, run_case, table
 from clients.app import app as client_app
-from fl.messages.flower_arrays import pack, unpack
-from fl.messages.flower_codec import read_trained, train_request
+from fl.messages.flower_arrays import from_array_record, to_array_record
+from fl.messages.flower_codec import read_training_reply, training_request
 from fl.training.state_dict import load_weights
 from server.app import initial_weights
 from server.engines.in_process import LocalGrid
@@ -55,8 +55,8 @@ def test_a_site_trains_in_the_bare_pool_as_in_the_federation(make_job):
     job = make_job(3)
     weights, grid = initial_weights(job), LocalGrid(client_app, 3)
     for number, node in enumerate(grid.get_node_ids()):
-        message = train_request(job, pack(weights), node, 1)
-        trained = read_trained(client_app(message, grid.contexts[node]))
+        message = training_request(job, to_array_record(weights), node, 1)
+        trained = read_training_reply(client_app(message, grid.contexts[node]))
         alone = engine_run.train_alone(job, f"site-{number + 1}", weights, 1)
         assert trained.site == f"site-{number + 1}"
         for name in weights:
@@ -68,10 +68,10 @@ def test_a_site_trains_under_plain_flower_as_in_the_federation(make_job):
     weights, grid = initial_weights(job), LocalGrid(plain_flower.client_app, 2)
     settings = {"job": job.model_dump_json(), "idle": False, "plain": False, "server-round": 1}
     for number, node in enumerate(grid.get_node_ids()):
-        content = {"arrays": pack(weights), "config": ConfigRecord(dict(settings))}
+        content = {"arrays": to_array_record(weights), "config": ConfigRecord(dict(settings))}
         message = Message(RecordDict(content), node, MessageType.TRAIN)
         reply = plain_flower.client_app(message, grid.contexts[node])
-        found = unpack(reply.content["arrays"])
+        found = from_array_record(reply.content["arrays"])
         alone = engine_run.train_alone(job, f"site-{number + 1}", weights, 1)
         for name in weights:
             np.testing.assert_array_equal(found[name], alone[name])
@@ -84,13 +84,13 @@ def test_the_quickstart_trains_and_validates_by_itself(make_job):
     settings = {"job": job.model_dump_json(), "idle": False, "plain": True, "server-round": 1}
 
     def ask(kind, weights):
-        content = {"arrays": pack(weights), "config": ConfigRecord(dict(settings))}
+        content = {"arrays": to_array_record(weights), "config": ConfigRecord(dict(settings))}
         message = Message(RecordDict(content), node, kind)
         return plain_flower.client_app(message, grid.contexts[node]).content
 
     before = initial_weights(job)
     trained = ask(MessageType.TRAIN, before)
-    after = unpack(trained["arrays"])
+    after = from_array_record(trained["arrays"])
     assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
     assert not np.array_equal(after["head.weight"], before["head.weight"])
     first, later = (

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from clients.client_state import Keep
-from clients.local_objectives import control_penalty, next_control, penalty_of
-from clients.local_training import train_visit
+from clients.client_state import ClientState
+from clients.local_objectives import control_penalty, next_control, objective_penalty
+from clients.local_training import train_site
 from clients.simulated_sites import open_site
-from fl.training.state_dict import local_names
-from server.aggregation.scaffold import merged_control
+from fl.training.state_dict import local_entries
+from server.aggregation.scaffold import merge_control
 from server.app import initial_weights
 
 # Each site's loss is 1/2 sum a (w - b)^2: two parameters, gradients known.
@@ -46,7 +46,7 @@ def test_fedprox_is_the_reference():
     for _ in range(ROUNDS):
         ends = []
         for site in range(2):
-            penalty = penalty_of(TwoParameters(ours), mu, {}, {}, "cpu")
+            penalty = objective_penalty(TwoParameters(ours), mu, {}, {}, "cpu")
             ends.append(descend(site, ours, penalty))
         ours = np.mean(ends, axis=0)
         expected = []
@@ -73,7 +73,7 @@ def test_scaffold_is_the_reference():
             own[site] = new
             ends.append(end)
         ours = np.mean(ends, axis=0)
-        control = merged_control(control, {"w": np.mean(sent, axis=0)}, share=1.0)
+        control = merge_control(control, {"w": np.mean(sent, axis=0)}, share=1.0)
 
         expected, changes = [], []
         for site in range(2):
@@ -91,25 +91,25 @@ def test_scaffold_is_the_reference():
 
 def test_sites_that_were_not_asked_hold_the_control_variate_back():
     control, average = {"w": np.zeros(2)}, {"w": np.ones(2)}
-    np.testing.assert_allclose(merged_control(control, average, share=0.25)["w"], 0.25)
+    np.testing.assert_allclose(merge_control(control, average, share=0.25)["w"], 0.25)
 
 
 def test_fedbn_keeps_the_normalisation_layers_at_the_site(make_job):
     job = make_job(strategy="fedbn")
     site, start = open_site(job, 0), initial_weights(job)
-    local = local_names("fedbn", job.config.model, job.config.task)
+    local = local_entries("fedbn", job.config.model, job.config.task)
     assert local
     assert all("norm" in name or name.rsplit(".", 2)[-2].isdigit() for name in local)
-    trained = train_visit(site, job, start, 1, 0.0, {})
+    trained = train_site(site, job, start, 1, 0.0, {})
     assert trained.weights.keys() == start.keys() - local
     # What comes back from the server cannot undo them: the next visit begins from its own.
     spoiled = start | {name: np.full_like(start[name], 1e6) for name in local}
-    again = train_visit(site, job, spoiled | trained.weights, 2, 0.0, {})
+    again = train_site(site, job, spoiled | trained.weights, 2, 0.0, {})
     assert all(np.isfinite(v).all() and abs(v).max() < 1e3 for v in again.weights.values())
 
 
 def test_a_site_keeps_its_last_two_rounds_and_looks_before_a_round(tmp_path):
-    keep = Keep(tmp_path)
+    keep = ClientState(tmp_path)
     for number in (1, 3, 4):
         keep.put(number, {"w": np.full(1, number)})
     assert keep.before(5)["w"] == [4]
@@ -118,10 +118,10 @@ def test_a_site_keeps_its_last_two_rounds_and_looks_before_a_round(tmp_path):
 
 
 def test_nothing_kept_is_nothing(tmp_path):
-    Keep(tmp_path).put(1, {})
-    assert Keep(tmp_path).before(2) == {}
+    ClientState(tmp_path).put(1, {})
+    assert ClientState(tmp_path).before(2) == {}
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "scaffold"])
 def test_other_strategies_share_every_entry(strategy):
-    assert local_names(strategy, "resnet1d", "rhythm") == frozenset()
+    assert local_entries(strategy, "resnet1d", "rhythm") == frozenset()

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from clients import local_objectives, local_training
 from clients.local_objectives import proximal_penalty
-from clients.local_training import evaluate_visit, hello, train_visit
+from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
 from fl.util.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL
@@ -40,7 +40,7 @@ def distance(one, other):
 def visit(make_job, name, mu, **settings):
     job = make_job(2, name=name, **settings)
     start = initial_weights(job)
-    return start, train_visit(open_site(job, 0), job, start, 1, mu, {})
+    return start, train_site(open_site(job, 0), job, start, 1, mu, {})
 
 
 def test_a_large_mu_keeps_a_site_near_the_global_weights(make_job):
@@ -70,7 +70,7 @@ def test_the_penalty_is_there_on_every_batch(make_job, monkeypatch):
 def test_mu_of_zero_is_no_penalty(make_job, monkeypatch):
     _, plain = visit(make_job, "plain", 0.0)
     nothing = lambda net: 0 * sum(p.sum() for p in net.parameters())  # noqa: E731
-    monkeypatch.setattr(local_training, "penalty_of", lambda *given: nothing)
+    monkeypatch.setattr(local_training, "objective_penalty", lambda *given: nothing)
     _, zero = visit(make_job, "zero", 0.0)
     assert all(np.array_equal(plain.weights[k], zero.weights[k]) for k in plain.weights)
 
@@ -79,7 +79,7 @@ def test_training_changes_nothing_in_the_weights_it_was_sent(make_job):
     job = make_job(2)
     start = initial_weights(job)
     before = {k: v.copy() for k, v in start.items()}
-    train_visit(open_site(job, 0), job, start, 1, 0.0, {})
+    train_site(open_site(job, 0), job, start, 1, 0.0, {})
     assert all(np.array_equal(start[k], before[k]) for k in before)
 
 
@@ -94,21 +94,21 @@ def test_sites_are_numbered_in_order_of_name_and_hold_their_own_records(make_job
 def test_a_visit_counts_the_records_that_an_epoch_takes(make_job):
     job = make_job(2)
     site = open_site(job, 1)
-    said = hello(site)
-    assert (said.n_train, said.n_val, said.n_test) == tuple(
+    output = site_info(site)
+    assert (output.n_train, output.n_val, output.n_test) == tuple(
         len(site.splits[s]) for s in (TRAIN, VAL, TEST)
     )
-    trained = train_visit(site, job, initial_weights(job), 1, 0.0, {})
-    assert trained.n_records == said.n_train
-    assert trained.n_seen == said.n_train * job.config.local_epochs
-    assert trained.annotated == (said.n_train,) * 9
+    trained = train_site(site, job, initial_weights(job), 1, 0.0, {})
+    assert trained.n_records == output.n_train
+    assert trained.n_seen == output.n_train * job.config.local_epochs
+    assert trained.annotated == (output.n_train,) * 9
 
 
 def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_takes_up_the_last(make_job):
     job = make_job(2, rounds=9)
     site, weights = open_site(job, 0), initial_weights(job)
     for number in (1, 2, 5):
-        weights = train_visit(site, job, weights, number, 0.0, {}).weights
+        weights = train_site(site, job, weights, number, 0.0, {}).weights
     kept = sorted(site.folder.rglob("*.safetensors"))
     assert [path.stem for path in kept] == ["000002", "000005"]
     steps = [load_file(path)["0/step"].item() for path in kept]
@@ -123,15 +123,15 @@ def test_no_optimizer_is_kept_for_nobody(make_job, settings, kept):
     job = make_job(2, **settings)
     site, weights = open_site(job, 0), initial_weights(job)
     for number in (1, 2, 3):
-        train_visit(site, job, weights, number, 0.0, {})
+        train_site(site, job, weights, number, 0.0, {})
     assert sorted(path.stem for path in site.folder.rglob("*.safetensors")) == kept
 
 
 def test_a_round_done_again_takes_the_state_from_before_it(make_job):
     job = make_job(2)
     site, start = open_site(job, 0), initial_weights(job)
-    one = train_visit(site, job, start, 1, 0.0, {})
-    first, again = (train_visit(site, job, one.weights, 2, 0.0, {}).weights for _ in range(2))
+    one = train_site(site, job, start, 1, 0.0, {})
+    first, again = (train_site(site, job, one.weights, 2, 0.0, {}).weights for _ in range(2))
     assert all(np.array_equal(first[k], again[k]) for k in first)
 
 
@@ -139,9 +139,9 @@ def test_only_test_is_reported_and_written(make_job):
     job = make_job(2)
     site, weights = open_site(job, 0), initial_weights(job)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
-    assert evaluate_visit(site, job, weights, VAL, thresholds, 1).report == {}
+    assert evaluate_site(site, job, weights, VAL, thresholds, 1).report == {}
     assert not list(site.folder.glob("predictions*"))
-    found = evaluate_visit(site, job, weights, TEST, thresholds, 1)
+    found = evaluate_site(site, job, weights, TEST, thresholds, 1)
     assert found.report["n_records"] == found.n_records == len(site.splits[TEST])
     written = (site.folder / "predictions-fedavg.csv").read_text().splitlines()
     assert len(written) == found.n_records

@@ -28,7 +28,7 @@ FILES = {
 COLUMNS = {
     "partition.csv": "source,record,patient,site,split,labels",
     "rounds.csv": "strategy,round,seconds,participants,failures,train_loss,val_loss,"
-    "central_macro_f1,central_macro_auroc",
+    "val_macro_f1,val_macro_auroc",
     "sites.csv": "strategy,round,site,split,n_records,loss,macro_f1,macro_auroc",
 }
 RUNS = {

@@ -8,10 +8,15 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from fl.config.run_config import RunConfig
-from fl.messages.flower_arrays import pack, unpack
-from fl.messages.flower_codec import CONFIG, trained_reply
-from fl.messages.payloads import Trained
-from server.aggregation.flower_internals import Chosen, configure, memory, remember
+from fl.messages.flower_arrays import from_array_record, to_array_record
+from fl.messages.flower_codec import CONFIG, training_reply
+from fl.messages.payloads import TrainingReply
+from server.aggregation.flower_internals import (
+    SelectedNodes,
+    configure,
+    restore_memory,
+    strategy_memory,
+)
 from server.aggregation.strategies import STRATEGIES
 
 START = {"body": np.zeros(3, dtype=np.float32), "head.bias": np.ones(2, dtype=np.float32)}
@@ -27,7 +32,7 @@ def _a_server(monkeypatch):
 
 def reply(site, value, n=10):
     """What a site sends whose weights are all `value`."""
-    trained = Trained(
+    trained = TrainingReply(
         site=site,
         weights={k: np.full_like(v, value) for k, v in START.items()},
         n_records=n,
@@ -38,16 +43,16 @@ def reply(site, value, n=10):
         steps=1,
     )
     request = Message(RecordDict({CONFIG: ConfigRecord()}), 7, MessageType.TRAIN)
-    return trained_reply(trained, request)
+    return training_reply(trained, request)
 
 
 def merge(strategy, replies, start=None):
     """One round: the weights after it."""
     begun = START if start is None else start
-    list(configure(strategy, 1, pack(begun), ConfigRecord(), Chosen([1, 2, 3])))
+    list(configure(strategy, 1, to_array_record(begun), ConfigRecord(), SelectedNodes([1, 2, 3])))
     # Copies, because some of Flower's strategies take the arrays out of the replies.
     result, _ = strategy.aggregate_train(1, copy.deepcopy(replies))
-    return unpack(result)
+    return from_array_record(result)
 
 
 def new(name):
@@ -91,7 +96,7 @@ def test_a_strategy_goes_on_as_if_it_had_not_stopped(name):
     whole = new(name)
     middle = merge(whole, first)
     resumed = new(name)
-    remember(resumed, memory(whole))
+    restore_memory(resumed, strategy_memory(whole))
     expected, found = merge(whole, second, middle), merge(resumed, second, middle)
     for key in START:
         np.testing.assert_array_equal(found[key], expected[key])

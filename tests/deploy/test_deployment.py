@@ -19,10 +19,10 @@ from support.network_tap import taken, tap
 from support.small_records import challenge
 
 import run_sim
-from fl.messages.flower_arrays import unfolded
+from fl.messages.flower_arrays import unpacked
 from fl.util.child_process import free_port
 from partitions.partition import HEADER
-from server.deploy.federation_store import Settings, make
+from server.deploy.federation_store import FederationSettings, make_federation
 
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 PLACES = {"hospital-a": "data-a", "hospital-b": "data-b", "hospital-c": "data-c"}
@@ -72,7 +72,7 @@ class Walk(Federation):
 
     def __init__(self, base):
         self.base, self.folder, self.sites = base, base / "federation", HOSPITALS
-        self.processes, self.said, self.done = {}, {}, []
+        self.processes, self.output, self.done = {}, {}, []
         self.env = os.environ | {"PYTHONPATH": str(ROOT), "HEARTFED_CACHE": str(base / "cache")}
         self.flags = dict.fromkeys(HOSPITALS, ())
 
@@ -97,7 +97,7 @@ class Walk(Federation):
         else:
             if rest[0] == "status":
                 self.online(*HOSPITALS)
-            self.said[line] = self.do(module, *rest, timeout=240)
+            self.output[line] = self.do(module, *rest, timeout=240)
 
     def with_ports(self, rest):
         ports = [str(free_port()), str(free_port())]
@@ -195,7 +195,7 @@ def test_what_crosses_the_wire_is_of_the_listed_kinds(walked):
     records, words = {"arrays", "config", "metrics"}, {"site", "source", "report"}
     measured = {f"measured-{name}" for name in records}
     for message in messages:
-        content = unfolded(message).content
+        content = unpacked(message).content
         trained = message.metadata.message_type == "train"
         assert set(content) <= (records | measured if trained else records)
         for name in {"config", "measured-config"} & set(content):
@@ -236,9 +236,9 @@ def test_a_node_with_an_unknown_key_is_refused(walked):
 
 
 def test_a_wrong_certificate_authority_is_refused(walked, tmp_path):
-    other = make(
+    other = make_federation(
         tmp_path / "other",
-        Settings(
+        FederationSettings(
             name="other",
             task="rhythm",
             hosts=("127.0.0.1",),

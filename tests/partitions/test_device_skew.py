@@ -9,16 +9,16 @@ from clients.simulated_sites import open_site
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.util.errors import ConfigError
-from partitions.device_skew import SKEWS, SiteDevice, check_skews, device_of
+from partitions.device_skew import SKEWS, SiteRecorder, check_skews, recorder_of
 from partitions.splits import TEST, TRAIN, VAL
-from server.rounds.final_evaluation import held_by_server
+from server.rounds.final_evaluation import server_cohorts
 
 every_skew = pytest.mark.parametrize("skew", SKEWS)
 ALL = tuple(SKEWS)
 
 
 def device(**faults):
-    return SiteDevice(task=RHYTHM, seed=0, site="site-1", **faults)
+    return SiteRecorder(task=RHYTHM, seed=0, site="site-1", **faults)
 
 
 def crops(cohort, chosen=(5, 130, 0), start=0):
@@ -34,7 +34,7 @@ def power_above(signal, hz, fs):
 
 @every_skew
 def test_the_same_example_comes_out_alike_whatever_it_is_cut_with(cohort, skew):
-    seen = [cohort.through(device_of((skew,), RHYTHM, 3, "site-1")) for _ in range(2)]
+    seen = [cohort.through(recorder_of((skew,), RHYTHM, 3, "site-1")) for _ in range(2)]
     whole = crops(seen[0], [5, 130, 0])
     assert (whole != crops(cohort, [5, 130, 0])).any()
     np.testing.assert_array_equal(whole, crops(seen[1], [5, 130, 0]))
@@ -44,7 +44,7 @@ def test_the_same_example_comes_out_alike_whatever_it_is_cut_with(cohort, skew):
 @every_skew
 def test_each_site_and_each_seed_has_a_device_of_its_own(skew):
     def facts(seed):
-        return [device_of((skew,), RHYTHM, seed, f"site-{i}").facts() for i in range(8)]
+        return [recorder_of((skew,), RHYTHM, seed, f"site-{i}").facts() for i in range(8)]
 
     assert facts(0) == facts(0)
     assert facts(0) != facts(1)
@@ -52,10 +52,10 @@ def test_each_site_and_each_seed_has_a_device_of_its_own(skew):
 
 
 def test_another_fault_leaves_the_others_as_they_are():
-    one = device_of(("noise",), RHYTHM, 0, "site-1")
-    both = device_of(("gain", "noise"), RHYTHM, 0, "site-1")
+    one = recorder_of(("noise",), RHYTHM, 0, "site-1")
+    both = recorder_of(("gain", "noise"), RHYTHM, 0, "site-1")
     assert replace(both, rails=0.0) == one
-    assert device_of((), RHYTHM, 0, "site-1") is None
+    assert recorder_of((), RHYTHM, 0, "site-1") is None
 
 
 def test_missing_leads_stay_zero_and_others_keep_their_spread(cohort):
@@ -77,7 +77,7 @@ def test_hum_is_heard_only_where_the_task_keeps_its_frequency(cohort, beats):
     np.testing.assert_allclose(crops(cohort.through(device(hum=0.4))), crops(cohort), rtol=1e-5)
     assert device(hum=0.4).facts() == {}
     fast = replace(BEAT, fs=180.0)
-    made = SiteDevice(task=fast, seed=0, site="site-1", hum=0.4, mains=60.0)
+    made = SiteRecorder(task=fast, seed=0, site="site-1", hum=0.4, mains=60.0)
     assert made.facts() == {"hum": 0.4, "mains": 60.0}
     clean = power_above(crops(beats, [0, 1]), 50, fast.fs)
     assert power_above(crops(beats.through(made), [0, 1]), 50, fast.fs) > clean + 0.02
@@ -116,7 +116,7 @@ def test_every_split_of_a_site_and_no_central_record_passes_through_its_device(m
         here = {str(open_site(skewed, i).splits[split].device.site) for i in range(2)}
         assert here == {"site-1", "site-2"}
         assert open_site(plain, 0).splits[split].device is None
-    assert all(cohort.device is None for cohort in held_by_server(skewed).values())
+    assert all(cohort.device is None for cohort in server_cohorts(skewed).values())
 
 
 def test_names_are_checked():

@@ -12,7 +12,7 @@ from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.metrics import scores
 from fl.models import build_network
-from fl.training.loop import Plan, fit, predict
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.random_streams import stream
 from partitions.dealing import deal
 from partitions.partition import CENTRAL
@@ -44,7 +44,7 @@ def validation_auroc(cohort, split):
     """Train on one part, validate on the other."""
     torch.manual_seed(0)
     network = build_network("resnet1d", RHYTHM)
-    plan = Plan(
+    plan = TrainingPlan(
         seed=0, site="all", round=1, rounds=1, epochs=20, batch_size=16, lr=2e-3, weight_decay=0.01
     )
     fit(network, cohort.take(np.flatnonzero(split == TRAIN)), plan)

@@ -14,9 +14,9 @@ from partitions.schemes import (
     Natural,
     Pathological,
     Patients,
-    People,
+    PatientTable,
     Quantity,
-    assign_all,
+    assign_with_minimum,
 )
 
 every_scheme = pytest.mark.parametrize("scheme", PARTITIONERS.values(), ids=PARTITIONERS)
@@ -26,7 +26,7 @@ def people(labels, sizes=None, groups=None):
     """Patients of these main classes; each a group of their own unless said otherwise."""
     n = len(labels)
     names = np.arange(n) if groups is None else groups
-    return People(
+    return PatientTable(
         labels=np.asarray(labels),
         sizes=np.ones(n, dtype=np.int64) if sizes is None else np.asarray(sizes),
         groups=np.asarray(names).astype(np.str_),
@@ -39,7 +39,7 @@ crowds = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 180)), min_size=1,
 
 
 def deal_out(scheme, crowd, seed=0):
-    return assign_all(scheme, crowd, stream(seed, "deal"))
+    return assign_with_minimum(scheme, crowd, stream(seed, "deal"))
 
 
 def classes_at(site_of, labels):

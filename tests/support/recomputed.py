@@ -26,18 +26,18 @@ class Group:
 
         self.y, self.p = columns("y"), columns("p")
         if thresholds is None:
-            self.said = np.eye(len(classes))[self.p.argmax(axis=1)]
+            self.output = np.eye(len(classes))[self.p.argmax(axis=1)]
         else:
             at = [thresholds.get(row["source"], thresholds["pooled"]) for row in rows]
-            self.said = self.p >= np.array([[t[c] for c in classes] for t in at])
+            self.output = self.p >= np.array([[t[c] for c in classes] for t in at])
 
     def measures(self, c):
         """(f1, auroc, accuracy) of a class by scikit-learn, or None."""
         known = self.y[:, c] >= 0
-        y, p, said = self.y[known, c], self.p[known, c], self.said[known, c]
+        y, p, output = self.y[known, c], self.p[known, c], self.output[known, c]
         if len(set(y.tolist())) < 2:
             return None
-        return f1_score(y, said), roc_auc_score(y, p), accuracy_score(y, said)
+        return f1_score(y, output), roc_auc_score(y, p), accuracy_score(y, output)
 
 
 def assert_recomputed(found, rows, classes, thresholds):

@@ -8,11 +8,11 @@ from flwr.app.user_config import UserConfig
 
 from clients.app import app as client_app
 from fl.training.state_dict import load_weights
-from server.app import Silent, server_app
+from server.app import SilentListener, server_app
 from server.engines.in_process import LocalGrid
 
 
-class Watching(Silent):
+class Watching(SilentListener):
     """A listener that keeps each round's row and each failure."""
 
     def __init__(self):

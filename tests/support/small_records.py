@@ -9,7 +9,7 @@ import numpy as np
 from fl.datasets.base import Source
 from fl.datasets.readers import wfdb_access
 from fl.ecg.records import LEADS, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 MAT_HEADER = 24  # bytes before the samples in a Challenge file
 
@@ -132,5 +132,5 @@ def outcome(source: Source, root: Path, name: str) -> Record | str:
     """The record, or the verdict why it cannot be used."""
     try:
         return source.read(root, name)
-    except Unusable as refused:
+    except UnusableRecord as refused:
         return refused.reason

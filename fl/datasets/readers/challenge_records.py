@@ -20,11 +20,11 @@ from fl.ecg.labels import (
     SNOMED_OPEN,
     is_snomed,
     label_vector,
-    mapped,
+    map_codes,
     open_classes,
 )
 from fl.ecg.records import Record
-from fl.util.errors import DataError, Unusable
+from fl.util.errors import DataError, UnusableRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +75,15 @@ class Challenge:
     def _classes(self, name: str, codes: list[str]) -> list[str]:
         """Classes that the diagnoses name; a class the source does not annotate is left out."""
         if not codes:
-            raise Unusable(name, "no-label", "no #Dx line, or an empty one")
+            raise UnusableRecord(name, "no-label", "no #Dx line, or an empty one")
         strange = [c for c in codes if not self._is_known(c)]
         if strange:
             seen = strange[0][:20] if strange[0].isprintable() else "no text"
             kind = "class of the source" if self.closed else "SNOMED CT code"
-            raise Unusable(name, "no-label", f"{seen!r} is no {kind}")
-        classes = [c for c in mapped(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
+            raise UnusableRecord(name, "no-label", f"{seen!r} is no {kind}")
+        classes = [c for c in map_codes(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
         if not classes:
-            raise Unusable(name, "no-label", "none of its diagnoses is an annotated class")
+            raise UnusableRecord(name, "no-label", "none of its diagnoses is an annotated class")
         return classes
 
     def _is_known(self, code: str) -> bool:
@@ -92,11 +92,13 @@ class Challenge:
         return listed or (not self.closed and is_snomed(code))
 
     def _first_label(self, root: Path, name: str, classes: list[str]) -> str:
-        """The source's own first label; `Unusable` if its list contradicts the header."""
+        """The source's own first label; `UnusableRecord` if its list contradicts the header."""
         ranked = ranked_labels(root / self.reference).get(name, ()) if self.reference else ()
         if ranked and set(ranked) != set(classes):
             listed, stated = "+".join(ranked), "+".join(classes)
-            raise Unusable(name, "label-conflict", f"header {stated}, reference list {listed}")
+            raise UnusableRecord(
+                name, "label-conflict", f"header {stated}, reference list {listed}"
+            )
         return ranked[0] if ranked else ""
 
 

@@ -46,12 +46,12 @@ def label_counts(counts: Mapping[str, Mapping[str, int]], unit: str) -> Drawing:
     return inline(figure, "labels", caption)
 
 
-def confusion_rows(found: Predictions, said: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+def confusion_rows(found: Predictions, predicted: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
     """Right and wrong decisions of each class on annotated examples."""
     rows = []
     for c, name in enumerate(found.classes):
         known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, said[known, c]
+        truth, guess = found.y[known, c] == 1, predicted[known, c]
         rows.append(
             {
                 "name": name,
@@ -65,10 +65,10 @@ def confusion_rows(found: Predictions, said: np.ndarray[Any, Any]) -> list[dict[
 
 
 @styled
-def confusion_picture(found: Predictions, said: np.ndarray[Any, Any], unit: str) -> Drawing:
+def confusion_picture(found: Predictions, predicted: np.ndarray[Any, Any], unit: str) -> Drawing:
     """Exclusive classes: how many of each true class were called what."""
     size = len(found.classes)
-    truth, guess = found.y.argmax(axis=1), said.argmax(axis=1)
+    truth, guess = found.y.argmax(axis=1), predicted.argmax(axis=1)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (truth, guess), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -113,11 +113,11 @@ def roc(found: Predictions, thresholds: Mapping[str, Thresholds] | None) -> Draw
     if not classes:
         return None
     figure, axes = canvas(3.9)
-    said = found.said(thresholds)
+    predicted = found.predicted(thresholds)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     for c in classes:
         known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, said[known, c]
+        truth, guess = found.y[known, c] == 1, predicted[known, c]
         x, y, _ = roc_curve(truth, found.p[known, c])
         label = f"{found.classes[c]} {number(float(auc(x, y)))}"
         axes.plot(x, y, dash(c), color=ink(c), label=label, linewidth=1.3)
@@ -143,10 +143,10 @@ def precision_recall(
     if not classes:
         return None
     figure, axes = canvas(3.9)
-    said = found.said(thresholds)
+    predicted = found.predicted(thresholds)
     for c in classes:
         known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, said[known, c]
+        truth, guess = found.y[known, c] == 1, predicted[known, c]
         y, x, _ = precision_recall_curve(truth, found.p[known, c])
         label = f"{found.classes[c]} ({number(float(truth.mean()))})"
         axes.step(x, y, dash(c), where="post", color=ink(c), label=label, linewidth=1.3)
@@ -199,10 +199,10 @@ def at_thresholds(
     found: Predictions, thresholds: Mapping[str, Thresholds], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Among the examples said to show a class: the mean probability and the share that do."""
-    said, rows = found.said(thresholds), []
+    predicted, rows = found.predicted(thresholds), []
     sources = sorted(set(found.source.tolist()))
     for c, name in enumerate(classes):
-        chosen = (found.y[:, c] >= 0) & said[:, c]
+        chosen = (found.y[:, c] >= 0) & predicted[:, c]
         n = int(chosen.sum())
         used = {thresholds.get(s, thresholds["pooled"])[name] for s in sources}
         rows.append(

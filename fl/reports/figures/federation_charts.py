@@ -26,7 +26,7 @@ def learning(run: Run) -> list[Drawing]:
         ),
         (
             "validation",
-            (("central_macro_f1", "-"),),
+            (("val_macro_f1", "-"),),
             "macro-F1 on validation",
             "Macro-F1 on the sites' validation records by round. The mark is the round whose "
             "weights were kept. Thresholds are chosen on the same records, so it flatters; test "
@@ -65,7 +65,7 @@ def _line(
 
 def _best(axes: Axes, rows: Sequence[Row], best: int | None, number_: int) -> None:
     for row in rows:
-        value = value_of(row["central_macro_f1"])
+        value = value_of(row["val_macro_f1"])
         if best is not None and int(row["round"]) == best and value is not None:
             axes.plot([best], [value], MARKS[number_ % len(MARKS)], color=ink(number_))
 

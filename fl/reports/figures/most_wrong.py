@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fl.config.config_file import load_config
 from fl.data.example_cache import content_digest, default_cache_dir
 from fl.datasets.base import Source
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.ecg.records import LEADS, Record
 from fl.reports.figures import ecg_paper
 from fl.reports.figures.svg import Drawing, inline, styled
@@ -23,30 +23,32 @@ SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Missed:
+class WrongRecording:
     """One example whose decision is wrong, and how sure the model was of it."""
 
     source: str
     name: str  # of the example: `A0001`, `201/0120s`, `100/001234`
     truth: tuple[str, ...]
-    said: tuple[str, ...]
+    predicted: tuple[str, ...]
     p: dict[str, float]  # of the classes that are true or said
     surprise: float  # mean of -ln(probability given to what is true), over annotated classes
 
 
-def most_wrong(found: Predictions, said: np.ndarray[Any, Any], count: int = SHOWN) -> list[Missed]:
+def most_wrong(
+    found: Predictions, predicted: np.ndarray[Any, Any], count: int = SHOWN
+) -> list[WrongRecording]:
     """The wrong decisions with the largest surprise, at most one of each recording."""
     known = found.y >= 0
     given = np.where(found.y == 1, found.p, 1 - found.p).clip(1e-7, 1)
     surprise = (-np.log(given) * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    wrong = (((found.y == 1) != said) & known).any(axis=1)
+    wrong = (((found.y == 1) != predicted) & known).any(axis=1)
     rows: dict[tuple[str, str], int] = {}
     for row in np.argsort(-surprise, kind="stable").tolist():
         if wrong[row]:
             rows.setdefault((str(found.source[row]), recording_of(str(found.record[row]))), row)
         if len(rows) == count:
             break
-    return [_missed(found, said, row, float(surprise[row])) for row in rows.values()]
+    return [_missed(found, predicted, row, float(surprise[row])) for row in rows.values()]
 
 
 def recording_of(example: str) -> str:
@@ -55,15 +57,17 @@ def recording_of(example: str) -> str:
     return head if slash and tail.removesuffix("s").isdigit() else example
 
 
-def _missed(found: Predictions, said: np.ndarray[Any, Any], row: int, surprise: float) -> Missed:
+def _missed(
+    found: Predictions, predicted: np.ndarray[Any, Any], row: int, surprise: float
+) -> WrongRecording:
     truth = tuple(c for c, y in zip(found.classes, found.y[row], strict=True) if y == 1)
-    told = tuple(c for c, s in zip(found.classes, said[row], strict=True) if s)
+    told = tuple(c for c, s in zip(found.classes, predicted[row], strict=True) if s)
     p = dict(zip(found.classes, found.p[row].tolist(), strict=True))
-    return Missed(
+    return WrongRecording(
         source=str(found.source[row]),
         name=str(found.record[row]),
         truth=truth,
-        said=told,
+        predicted=told,
         p={c: p[c] for c in dict.fromkeys((*truth, *told))},
         surprise=surprise,
     )
@@ -80,7 +84,7 @@ class Recordings:
     def _sources(self) -> dict[str, Source] | str:
         try:
             config = load_config(self.facts["config"])
-            return choose_sources(config).sources
+            return select_sources(config).sources
         except (ConfigError, DataError):
             return "they are not where the run found them"
 
@@ -119,7 +123,7 @@ class Recordings:
 
 
 @styled
-def draw(missed: Missed, record: Record, name: str, unit: str, synthetic: bool) -> Drawing:
+def draw(missed: WrongRecording, record: Record, name: str, unit: str, synthetic: bool) -> Drawing:
     """Ten seconds on ECG paper: the example's own window, or around its beat."""
     start, beat = where(missed.name, record)
     first = round(start * record.fs)

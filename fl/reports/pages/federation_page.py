@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from fl.ecg.tasks import TASKS
-from fl.reports.card import models
+from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
 from fl.reports.figures.class_curves import reliability
 from fl.reports.figures.label_mix import label_mix_drawing
@@ -16,7 +16,7 @@ from fl.reports.run_files import CENTRAL, Row, Run
 from fl.reports.templates import render
 
 
-def index_page(run: Run) -> str:
+def federation_page(run: Run) -> str:
     """report/index.html."""
     results = run.strategies[run.main]
     shown = results.get("central") or {}
@@ -30,7 +30,7 @@ def index_page(run: Run) -> str:
         question=question(run),
         answer=answer(run),
         sources=provenance(run),
-        mix=label_mix(run) if run.tells_labels else None,
+        mix=label_mix(run) if run.has_label_counts else None,
         curves=federation_charts.learning(run),
         by_site=federation_charts.by_site(run),
         overview=overview(run),
@@ -45,7 +45,7 @@ def index_page(run: Run) -> str:
         failures=run.facts.get("failures", []),
         weights=checksums(run),
         items=checklist(run),
-        cards=[model.name for model in models(run) if _card(run, model.name)],
+        cards=[model.name for model in model_files(run) if _card(run, model.name)],
     )
 
 

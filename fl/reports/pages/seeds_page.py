@@ -14,7 +14,7 @@ from fl.reports.templates import render
 ORDER = ("central", "mean_site", "worst_site", "unseen")
 
 
-def repeated_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
+def seeds_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
     """report/index.html of a run that was repeated over seeds."""
     first = runs[0]
     return render(
@@ -72,7 +72,7 @@ def _pictures(seeds: Row) -> list[Drawing]:
     return [drawing for drawing in drawn if drawing]
 
 
-def beside_page(runs: Sequence[Run], out: Path) -> str:
+def runs_page(runs: Sequence[Run], out: Path) -> str:
     """Several runs in one page; links are relative to where it is written."""
     names = _names(runs)
     entries = [

@@ -128,9 +128,9 @@ def against(run: Run, name: str) -> list[str]:
             continue
         rows = run.comparison["differences"] if run.comparison else []
         mean = find(rows, strategy=name, against=other, where="mean_site", metric="macro_f1")
-        said = f"{name} against {what}, macro-F1 over the hospitals: "
-        said += f"{interval(mean)}, {VERDICTS[verdict(mean)]}" if mean else "not measured"
-        sentences.append(f"{said}{_share(run, name) if other == 'pooled' else ''}.")
+        sentence = f"{name} against {what}, macro-F1 over the hospitals: "
+        sentence += f"{interval(mean)}, {VERDICTS[verdict(mean)]}" if mean else "not measured"
+        sentences.append(f"{sentence}{_share(run, name) if other == 'pooled' else ''}.")
         if other == "local":
             sentences.append(_by_hospital(run, rows, name))
     return sentences

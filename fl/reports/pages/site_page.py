@@ -5,7 +5,7 @@ from typing import Any
 from fl.datasets import DATASETS
 from fl.ecg.tasks import TASKS
 from fl.reports.figures import class_curves
-from fl.reports.figures.most_wrong import Missed, Recordings, draw, most_wrong, recording_of
+from fl.reports.figures.most_wrong import Recordings, WrongRecording, draw, most_wrong, recording_of
 from fl.reports.figures.svg import Drawing
 from fl.reports.pages.provenance import left_out
 from fl.reports.pages.sentences import advice, table_of, unit_of
@@ -49,11 +49,11 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     if not len(found):
         return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
     exclusive = TASKS[view.task].exclusive
-    said = found.said(view.thresholds)
-    rows = class_curves.confusion_rows(found, said)
+    predicted = found.predicted(view.thresholds)
+    rows = class_curves.confusion_rows(found, predicted)
     return {
         "confusion": rows,
-        "confusion_picture": class_curves.confusion_picture(found, said, unit)
+        "confusion_picture": class_curves.confusion_picture(found, predicted, unit)
         if exclusive
         else class_curves.confusion_bars(rows, unit),
         "roc": class_curves.roc(found, view.thresholds),
@@ -64,16 +64,18 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     }
 
 
-def _missed(view: SiteView, recordings: Recordings) -> list[tuple[Missed, Drawing | str]]:
+def _missed(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
     """The worst mistakes, each with its picture or why there is none."""
     found = view.predictions
     if not len(found):
         return []
-    worst = most_wrong(found, found.said(view.thresholds))
+    worst = most_wrong(found, found.predicted(view.thresholds))
     return [(m, _picture(m, i, view, recordings)) for i, m in enumerate(worst, start=1)]
 
 
-def _picture(missed: Missed, number: int, view: SiteView, recordings: Recordings) -> Drawing | str:
+def _picture(
+    missed: WrongRecording, number: int, view: SiteView, recordings: Recordings
+) -> Drawing | str:
     record = recordings.read(missed.source, recording_of(missed.name))
     if isinstance(record, str):
         return record

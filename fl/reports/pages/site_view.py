@@ -12,7 +12,7 @@ from fl.reports.run_files import CENTRAL, UNSEEN, Predictions, Run
 
 SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
-TOLD = (
+SHOWN_SETTINGS = (
     *("task", "model", "strategy", "mu", "rounds", "local_epochs", "batch_size", "lr"),
     *("weight_decay", "imbalance", "augment", "per_recording", "schedule", "optimizer_state"),
     *("weighting", "averaging", "seed"),
@@ -55,10 +55,10 @@ def _settings(run: Run) -> dict[str, Any]:
     """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
     asked = run.config | {"strategy": run.main}
     used = {k: v for k, v in run.strategies[run.main].items() if k == "lr"}
-    return {name: (asked | used)[name] for name in TOLD if name in asked}
+    return {name: (asked | used)[name] for name in SHOWN_SETTINGS if name in asked}
 
 
-def cut(run: Run, site: str) -> SiteView:
+def view_of_site(run: Run, site: str) -> SiteView:
     """The share of the run that belongs to one hospital."""
     mine = [row for row in run.partition if row["site"] == site]
     sources = tuple(sorted({row["source"] for row in mine}))

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fl.evaluation.paired_bootstrap import Gap, evident
+from fl.evaluation.paired_bootstrap import Difference, is_significant
 from fl.reports.number_format import Row, estimate, number
 
 READ_SO = (
@@ -22,7 +22,7 @@ def print_comparison(console: Console, summary: Row) -> None:
     console.print(READ_SO)
     steps = summary["comparison"]["budget"]["steps"]
     console.print("Gradient steps: " + ", ".join(f"{k} {n}" for k, n in steps.items()) + ".")
-    for line in telling(summary["comparison"]["differences"]):
+    for line in main_sentences(summary["comparison"]["differences"]):
         console.print(line)
 
 
@@ -51,7 +51,7 @@ def comparison_table(summary: Row) -> Table:
     return table
 
 
-def telling(differences: Sequence[Row]) -> Iterator[str]:
+def main_sentences(differences: Sequence[Row]) -> Iterator[str]:
     """The sentences on macro-F1 that a reader needs: the groups, and the sites that gain or lose.
 
     The other sites are named together; summary.json has a sentence for each.
@@ -76,7 +76,7 @@ def _open(row: Row) -> bool:
 
 
 def _sure(row: Row) -> bool:
-    return evident(Gap(*(row[key] for key in ("value", "low", "high", "n_patients"))))
+    return is_significant(Difference(*(row[key] for key in ("value", "low", "high", "n_patients"))))
 
 
 def print_seeds(console: Console, found: Row, synthetic: Sequence[str]) -> None:

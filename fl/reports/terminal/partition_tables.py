@@ -34,7 +34,7 @@ def non_iid_line(apart: float | None) -> str:
 
 def device_line(site: str, faults: Row) -> str:
     """What a site's recorder does to its signals."""
-    said = [
+    parts = [
         text.format(faults[name], mains=faults.get("mains"))
         for name, text in (
             ("muscle", "muscle noise {:g} sd"),
@@ -45,8 +45,8 @@ def device_line(site: str, faults: Row) -> str:
         if name in faults
     ]
     if faults.get("lost"):
-        said.append(f"without {' '.join(faults['lost'])}")
-    return f"{site} records with: {'; '.join(said)}"
+        parts.append(f"without {' '.join(faults['lost'])}")
+    return f"{site} records with: {'; '.join(parts)}"
 
 
 def left_out(data: Sequence[Row]) -> str:

@@ -42,7 +42,7 @@ class PlainView:
             name = "pooled, " if row["strategy"] == POOLED else ""
             self.console.print(f"{name}round {row['round']:>3}/{self.rounds}  {round_text(row)}")
 
-    def alone(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: Row, last: bool) -> None:
         if last and not self.quiet:
             self.console.print(f"{site} alone, round {row['round']:>3}  {round_text(row)}")
 
@@ -55,8 +55,8 @@ def round_text(row: Row) -> str:
     failures = f"  failures {row['failures']}" if row["failures"] else ""
     return (
         f"loss {number(row['train_loss'])}  validation: loss {number(row['val_loss'])} "
-        f"macro-F1 {number(row['central_macro_f1'])} "
-        f"macro-AUROC {number(row['central_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
+        f"macro-F1 {number(row['val_macro_f1'])} "
+        f"macro-AUROC {number(row['val_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
     )
 
 
@@ -99,8 +99,8 @@ class LiveView(PlainView):
         self.bar.update(self.tasks[row["strategy"]], completed=row["round"])
         self._draw()
 
-    def alone(self, site: str, row: Row, last: bool) -> None:
-        super().alone(site, row, last)
+    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+        super().baseline_round(site, row, last)
         self.sites[site] = f"round {row['round']}: trained and validated, alone"
         self.bar.advance(self.tasks[LOCAL])
         self._draw()
@@ -123,7 +123,7 @@ def make_view(console: Console, quiet: bool) -> PlainView:
     return LiveView(console)
 
 
-class Steps:
+class PreprocessingProgress:
     """Progress of preprocessing: a bar on a terminal, a line per source elsewhere."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
@@ -139,7 +139,7 @@ class Steps:
         self.tasks: dict[str, Any] = {}
         self.began = time.monotonic()
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self) -> "PreprocessingProgress":
         self.bar.start()
         return self
 

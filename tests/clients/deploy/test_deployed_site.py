@@ -13,13 +13,13 @@ from support.federations import copy_folder, part_of, write_folder
 import fl
 from clients.app import app
 from clients.deploy import deployed_site
-from clients.deploy.site_settings import Hospital, is_hospital
+from clients.deploy.site_settings import SiteSettings, is_deployed
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.own_folder import parse_source
 from fl.ecg.tasks import RHYTHM
-from fl.messages.flower_arrays import folded, pack, unfolded
-from fl.messages.flower_codec import evaluate_request, query, read_evaluated
+from fl.messages.flower_arrays import packed, to_array_record, unpacked
+from fl.messages.flower_codec import evaluation_request, read_evaluation_reply, site_info_request
 from fl.messages.job import Job
 from fl.privacy.egress_policy import REASONS
 from fl.util.errors import ConfigError, DataError
@@ -47,13 +47,13 @@ def dealt(tmp_path_factory, cache_dir):
 @pytest.fixture
 def own(dealt, tmp_path, cache_dir):
     base, _, _ = dealt
-    return Hospital(
+    return SiteSettings(
         site="site-1",
         data_dir=str(base),
         folder=str(tmp_path),
         sources=f"own={base / 'part'}",
         cache_dir=str(cache_dir),
-        fewest=1,
+        min_count=1,
     )
 
 
@@ -73,14 +73,14 @@ def test_a_hospital_alone_gets_the_split_that_the_simulation_gave_it(dealt, own)
 
 
 def test_another_seed_is_another_split(own):
-    one, two = (deployed_site.own_partition(own, seed).split.tolist() for seed in (3, 4))
+    one, two = (deployed_site.site_partition(own, seed).split.tolist() for seed in (3, 4))
     assert one != two
 
 
 def test_the_split_is_written_where_it_stays(own, tmp_path):
     deployed_site.open_site(job(), own)
     found = read_partition(
-        tmp_path / "runs" / "r-1" / "partition.csv", deployed_site.own_cohort(own)
+        tmp_path / "runs" / "r-1" / "partition.csv", deployed_site.site_cohort(own)
     )
     assert set(found.site.tolist()) == {"site-1"}
 
@@ -101,11 +101,11 @@ def test_a_run_of_another_task_is_refused(own):
 
 def test_too_few_records_are_refused(own):
     with pytest.raises(DataError, match="fewer than --min-count 100"):
-        deployed_site.own_partition(replace(own, fewest=100), 3)
+        deployed_site.site_partition(replace(own, min_count=100), 3)
 
 
 def test_a_hospital_comes_out_of_flowers_node_config_as_it_went_in(own):
-    assert Hospital.from_node(parse_config_args([own.node_config()])) == own
+    assert SiteSettings.from_node(parse_config_args([own.node_config()])) == own
 
 
 @pytest.mark.parametrize("field", [{"site": "a b"}, {"data_dir": "it's"}, {"folder": 'a"b'}])
@@ -116,7 +116,7 @@ def test_what_flowers_node_config_cannot_carry_is_refused(own, field):
 
 def context(own):
     config = UserConfig(parse_config_args([own.node_config()]))
-    assert is_hospital(config)
+    assert is_deployed(config)
     return Context(
         run_id=1, node_id=7, node_config=config, state=RecordDict(), run_config=UserConfig()
     )
@@ -124,15 +124,15 @@ def context(own):
 
 def visit(own, message):
     LocalGrid(app, 1)
-    return app(folded(message), context(own))
+    return app(packed(message), context(own))
 
 
 def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     LocalGrid(app, 1)
     start = initial_weights(job())
     thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
-    ask = evaluate_request(job(), pack(start), 7, 1, TEST, thresholds)
-    evaluated = read_evaluated(unfolded(visit(own, ask)))
+    ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, thresholds)
+    evaluated = read_evaluation_reply(unpacked(visit(own, ask)))
     assert "subgroups" not in evaluated.report
     folder = tmp_path / "runs" / "r-1"
     result = json.loads((folder / "summary.json").read_text())["strategies"]["fedavg"]
@@ -145,18 +145,18 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
 
 def test_a_split_too_small_is_not_told_of(own):
     LocalGrid(app, 1)
-    few = replace(own, fewest=6)
-    ask = evaluate_request(job(), pack(initial_weights(job())), 7, 1, "val")
-    evaluated = read_evaluated(unfolded(visit(few, ask)))
+    few = replace(own, min_count=6)
+    ask = evaluation_request(job(), to_array_record(initial_weights(job())), 7, 1, "val")
+    evaluated = read_evaluation_reply(unpacked(visit(few, ask)))
     assert (evaluated.n_records, evaluated.loss_sum) == (0, 0.0)
     assert not any(counts.any() for counts in vars(evaluated.tally).values())
 
 
 def test_why_a_visit_failed_is_told_in_general_words_only(own, caplog):
     LocalGrid(app, 1)
-    reply = visit(own, query(job(version="0.0"), 7))
+    reply = visit(own, site_info_request(job(version="0.0"), 7))
     assert reply.error.reason == REASONS["version"]
-    odd = evaluate_request(job(), pack({"x": np.ones(2)}), 7, 1, "val")
+    odd = evaluation_request(job(), to_array_record({"x": np.ones(2)}), 7, 1, "val")
     reply = visit(own, odd)
     assert reply.error.reason == REASONS["failed"]
     assert "a visit failed" in caplog.text

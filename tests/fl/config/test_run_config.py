@@ -5,7 +5,7 @@ import pytest
 from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import TASKS
-from fl.util.errors import ConfigError, need
+from fl.util.errors import ConfigError, require_known
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
 
 
 def test_an_unknown_name_of_a_table_is_answered_with_the_known_ones():
-    need("b", {"b": 1}, "--model")
+    require_known("b", {"b": 1}, "--model")
     with pytest.raises(ConfigError, match=r"--model is 'x'\. Known: a, b\."):
-        need("x", {"b": 1, "a": 2}, "--model")
+        require_known("x", {"b": 1, "a": 2}, "--model")
 
 
 def test_a_remedy_for_beats_is_refused_for_rhythm_in_one_line():

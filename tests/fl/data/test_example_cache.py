@@ -12,8 +12,8 @@ import pytest
 from fl.data.example_cache import open_shard, prepare
 from fl.datasets.synthetic import SYNTHETIC_HOLTER, Synthetic
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.util.atomic_io import write_whole
-from fl.util.errors import DataError, Unusable
+from fl.util.atomic_io import write_atomically
+from fl.util.errors import DataError, UnusableRecord
 
 TINY = replace(SYNTHETIC_HOLTER, n_records=16, seconds=(10.0, 11.0))
 
@@ -27,7 +27,7 @@ class OnDisk(Synthetic):
 
     def read(self, root, name):
         if int(name[1:]) % 4 == 0:
-            raise Unusable(name, "truncated", "made so for a test")
+            raise UnusableRecord(name, "truncated", "made so for a test")
         return super().read(root, name)
 
 
@@ -158,9 +158,9 @@ def test_the_index_points_at_each_signal(made):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "table.csv"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
     with pytest.raises(TypeError):
-        write_whole(path, "no bytes")
+        write_atomically(path, "no bytes")
     assert contents(tmp_path) == {"table.csv": b"old"}
-    write_whole(path, b"new")
+    write_atomically(path, b"new")
     assert contents(tmp_path) == {"table.csv": b"new"}

@@ -11,7 +11,7 @@ from support.recorders import Louder
 
 from fl.data import gpu_cohort
 from fl.data.cohort import Cohort
-from fl.data.gpu_cohort import Resident, cutter, signals_on
+from fl.data.gpu_cohort import GpuCohort, batch_cutter, signals_on
 from fl.ecg.tasks import RHYTHM
 from fl.models import build_network
 from fl.training import loop
@@ -60,7 +60,7 @@ def test_a_batch_is_the_hosts_to_the_bit(cohort, beats, rng, kind):
         "joined": lambda: Cohort.joined([cohort.take(rows[:40]), cohort.take(rows[40:])]),
         "beats": lambda: beats,
     }[kind]()
-    there = Resident.of(made, CPU)
+    there = GpuCohort.of(made, CPU)
     for n in (1, 8, 64):
         chosen, starts = some(made, rng, n)
         assert_same(made.batch(chosen, starts), there.batch(chosen, starts))
@@ -69,7 +69,7 @@ def test_a_batch_is_the_hosts_to_the_bit(cohort, beats, rng, kind):
 def test_every_even_crop_is_the_hosts(cohort):
     made = ragged(cohort)
     crops = made.even_crops(4)
-    assert_same(made.batch(*crops), Resident.of(made, CPU).batch(*crops))
+    assert_same(made.batch(*crops), GpuCohort.of(made, CPU).batch(*crops))
 
 
 def test_a_recording_without_any_lead_is_silent(cohort):
@@ -77,7 +77,7 @@ def test_a_recording_without_any_lead_is_silent(cohort):
     none = np.zeros_like(shard.lead_mask)
     beyond = np.full_like(shard.offsets, len(shard.signals))
     changed = type(shard)(**(vars(shard) | {"lead_mask": none, "offsets": beyond}))
-    batch = Resident.of(Cohort.of(cohort.task, [changed]), CPU).batch(
+    batch = GpuCohort.of(Cohort.of(cohort.task, [changed]), CPU).batch(
         np.arange(3), np.zeros(3, int)
     )
     assert not batch.signal.any()
@@ -87,18 +87,18 @@ def test_classes_that_count_as_not_annotated_do_there_too(cohort, rng):
     hidden = cohort.without_rare(40)
     assert hidden.hidden
     chosen = some(hidden, rng)
-    assert_same(hidden.batch(*chosen), Resident.of(hidden, CPU).batch(*chosen))
+    assert_same(hidden.batch(*chosen), GpuCohort.of(hidden, CPU).batch(*chosen))
 
 
 def test_cohorts_of_the_same_recordings_share_them(cohort):
-    one, other = (Resident.of(cohort.take(np.arange(n)), CPU) for n in (5, 50))
+    one, other = (GpuCohort.of(cohort.take(np.arange(n)), CPU) for n in (5, 50))
     assert one.signals is other.signals
 
 
 def test_recordings_are_copied_piece_by_piece(cohort, rng, monkeypatch):
     monkeypatch.setattr(gpu_cohort, "PIECE", 12_345)
     chosen = some(cohort, rng)
-    assert_same(cohort.batch(*chosen), Resident.of(cohort, CPU).batch(*chosen))
+    assert_same(cohort.batch(*chosen), GpuCohort.of(cohort, CPU).batch(*chosen))
 
 
 @pytest.mark.parametrize("kind", ["skewed", "joined and skewed", "in memory"])
@@ -110,9 +110,9 @@ def test_what_needs_the_host_is_cut_there_and_sent(cohort, kind):
         "joined and skewed": Cohort.joined(parts),
         "in memory": Cohort.of(cohort.task, nowhere),
     }[kind]
-    assert Resident.of(made, CPU) is None
+    assert GpuCohort.of(made, CPU) is None
     # The meta device holds no numbers: what is there was sent, and only its shape can be seen.
-    batch = cutter(made, "meta")(np.arange(3), np.zeros(3, int))
+    batch = batch_cutter(made, "meta")(np.arange(3), np.zeros(3, int))
     assert {tensor.device.type for tensor in vars(batch).values()} == {"meta"}
     assert batch.signal.shape == (3, 12, 1000)
 
@@ -120,23 +120,23 @@ def test_what_needs_the_host_is_cut_there_and_sent(cohort, kind):
 def test_recordings_that_do_not_fit_stay_on_the_host_and_that_is_said_once(
     cohort, monkeypatch, caplog
 ):
-    monkeypatch.setattr(gpu_cohort, "room", lambda device: 2**20)
+    monkeypatch.setattr(gpu_cohort, "free_gpu_memory", lambda device: 2**20)
     with caplog.at_level(logging.WARNING, "heartfed"):
-        assert [Resident.of(cohort, CPU) for _ in range(3)] == [None] * 3
+        assert [GpuCohort.of(cohort, CPU) for _ in range(3)] == [None] * 3
     (said,) = caplog.messages
     assert "1 are left, of which 50% may be theirs" in said
-    assert cutter(cohort, "meta")(np.arange(2), np.zeros(2, int)).signal.is_meta
+    assert batch_cutter(cohort, "meta")(np.arange(2), np.zeros(2, int)).signal.is_meta
 
 
 def test_a_cpu_cuts_from_the_memory_maps(cohort):
-    assert cutter(cohort, "cpu") == cohort.batch
+    assert batch_cutter(cohort, "cpu") == cohort.batch
 
 
 def test_training_and_predictions_are_the_same_to_the_bit(few, monkeypatch):
     plan = replace(PLAN, augment=tuple(AUGMENTATIONS))
     ends = []
-    for cut in (cutter, lambda cohort, _: Resident.of(cohort, CPU).batch):
-        monkeypatch.setattr(loop, "cutter", cut)
+    for cut in (batch_cutter, lambda cohort, _: GpuCohort.of(cohort, CPU).batch):
+        monkeypatch.setattr(loop, "batch_cutter", cut)
         torch.manual_seed(0)
         network = build_network("resnet1d", RHYTHM)
         fitted = fit(network, few, plan)

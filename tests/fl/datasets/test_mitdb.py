@@ -3,7 +3,7 @@ import pytest
 from support.small_records import holter, outcome, waves
 
 from fl.datasets.mitdb import DS1, DS2, MITDB, PACED, first_comment
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_protocol_splits_48_records_without_overlap():
 
 
 def refusal(tmp_path):
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         MITDB.read(tmp_path, "100")
     return refused.value.reason
 

@@ -3,7 +3,7 @@ from support.small_records import write
 
 from fl.datasets.own_folder import parse_source
 from fl.ecg.labels import RHYTHM_CLASSES
-from fl.util.errors import ConfigError, DataError, Unusable
+from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_optional_columns_may_be_left_out(site, tmp_path):
     ],
 )
 def test_a_record_that_cannot_be_used_has_a_verdict(site, tmp_path, line, reason):
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         site(line).read(tmp_path, line.split(",")[0])
     assert refused.value.reason == reason
 

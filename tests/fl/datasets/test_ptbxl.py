@@ -6,7 +6,7 @@ from support.small_records import edit, ptbxl
 from fl.datasets.ptbxl import PTBXL
 from fl.ecg.labels import RHYTHM_CLASSES
 from fl.ecg.records import LEADS
-from fl.util.errors import DataError, Unusable
+from fl.util.errors import DataError, UnusableRecord
 
 
 def classes(record, value=1):
@@ -14,7 +14,7 @@ def classes(record, value=1):
 
 
 def refusal(tmp_path, name="00001"):
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         PTBXL.read(tmp_path, name)
     return refused.value.reason
 

@@ -4,12 +4,12 @@ import pytest
 
 from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.util.errors import ConfigError
 
 
 def choose(tmp_path, **settings):
-    return choose_sources(RunConfig(data_dir=str(tmp_path), **settings))
+    return select_sources(RunConfig(data_dir=str(tmp_path), **settings))
 
 
 def test_without_recordings_the_synthetic_cohort_takes_their_place(tmp_path):
@@ -79,7 +79,7 @@ def test_a_mistake_is_answered_with_what_is_there(tmp_path, settings, wanted):
 
 def test_the_synthetic_cohort_has_as_many_patients_as_asked(tmp_path):
     config = RunConfig(data="synthetic", synthetic_records=60, synthetic_patients=20)
-    twelve, two = choose_sources(config).sources.values()
+    twelve, two = select_sources(config).sources.values()
     for source, records, patients in ((twelve, 60, 20), (two, 30, 10)):
         names = source.records(tmp_path)
         assert len(names) == records

@@ -9,7 +9,7 @@ from support import written_rules
 from fl.datasets.synthetic import CPSC2018, DEVICES, SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
 from fl.ecg.labels import RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Record
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 ROOT = Path("nowhere")
 COHORTS = pytest.mark.parametrize("cohort", [SYNTHETIC, SYNTHETIC_HOLTER], ids=lambda c: c.name)
@@ -253,7 +253,7 @@ def test_a_synthetic_cohort_says_so_and_needs_no_file(cohort):
 
 @pytest.mark.parametrize("name", ["S00000", "S00801", "S1", "A0001", "S0000x", ""])
 def test_an_unknown_record_is_refused_by_name(name):
-    with pytest.raises(Unusable, match="S00001 to S00800"):
+    with pytest.raises(UnusableRecord, match="S00001 to S00800"):
         SYNTHETIC.read(ROOT, name)
 
 

@@ -45,7 +45,7 @@ def root(tmp_path):
 
 def trained_on(root, names, task):
     paths = prepare_all({name: DATASETS[name] for name in names}, root, task, root / "cache")
-    cohort, copies = Cohort.open(task, list(paths.values())).without_copies()
+    cohort, copies = Cohort.open(task, list(paths.values())).without_duplicates()
     return [shard_facts(shard, copies) for shard in cohort.shards]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.beat_recordings import recording
 
-from fl.ecg.beat_examples import Cut
+from fl.ecg.beat_examples import BeatCutter
 from fl.ecg.beat_features import FEATURES, beat_features, shape, timing
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE
 from fl.ecg.records import Record
@@ -135,7 +135,7 @@ def test_a_monitor_knows_nothing_of_later_beats():
     other = Record(**{**vars(one), "signal": changed, "annotations": other.annotations})
     knows = {}
     for name, causal in (("monitor", True), ("whole", False)):
-        first, second = Cut(causal=causal)(one), Cut(causal=causal)(other)
+        first, second = BeatCutter(causal=causal)(one), BeatCutter(causal=causal)(other)
         same = slice(0, cut - 2)
         knows[name] = np.allclose(first.features[same], second.features[same], atol=2e-2)
     assert knows == {"monitor": True, "whole": False}

@@ -1,7 +1,7 @@
 import numpy as np
 from support.small_records import waves
 
-from fl.ecg.duplicates import Seen, fingerprints
+from fl.ecg.duplicates import SeenSignals, fingerprints
 
 SIGNAL = waves(2, 4000).T.astype(np.float32)
 
@@ -23,8 +23,8 @@ def test_another_lead_and_another_signal_are_no_copies():
 
 def test_a_copy_of_a_copy_names_the_first():
     both = fingerprints(("I", "II"), SIGNAL)
-    seen = Seen()
-    assert [seen.same_as(n, p) for n, p in (("a", both[:1]), ("b", both), ("c", both[1:]))] == [
+    seen = SeenSignals()
+    assert [seen.first_match(n, p) for n, p in (("a", both[:1]), ("b", both), ("c", both[1:]))] == [
         "",
         "a",
         "a",

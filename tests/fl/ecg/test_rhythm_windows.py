@@ -7,7 +7,7 @@ from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import Annotations, Record
 from fl.ecg.rhythm_windows import labelled_windows
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 FS = 360.0
 
@@ -131,10 +131,10 @@ def test_a_labelled_recording_stays_whole():
 
 
 def test_a_recording_of_no_class_or_of_4_seconds_is_refused():
-    with pytest.raises(Unusable, match="none of the nine") as verdict:
+    with pytest.raises(UnusableRecord, match="none of the nine") as verdict:
         RHYTHM.cut(record(None, labels=np.zeros(9, dtype=np.int8)))
     assert verdict.value.reason == "no-label"
-    with pytest.raises(Unusable, match="too short"):
+    with pytest.raises(UnusableRecord, match="too short"):
         RHYTHM.cut(record(notes(*NORMAL), seconds=4.0))
 
 
@@ -158,7 +158,7 @@ def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
 
 @pytest.mark.parametrize("symbol", ["/", "f"])
 def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
-    with pytest.raises(Unusable, match="paced") as verdict:
+    with pytest.raises(UnusableRecord, match="paced") as verdict:
         BEAT.cut(record(notes(*NORMAL, (9.9, symbol))))
     assert verdict.value.reason == "paced"
 
@@ -172,6 +172,6 @@ def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
     ],
 )
 def test_beats_need_annotations_and_lead_ii(annotations, leads, reason):
-    with pytest.raises(Unusable) as verdict:
+    with pytest.raises(UnusableRecord) as verdict:
         BEAT.cut(record(annotations, leads=leads))
     assert verdict.value.reason == reason

@@ -22,9 +22,9 @@ def made(n=4000, bend=1.0):
 def test_the_curve_is_scikit_learns():
     truth, p = made(bend=2)
     curve = reliability(truth, p)
-    observed, said = calibration_curve(truth, p, n_bins=10)
+    observed, predicted = calibration_curve(truth, p, n_bins=10)
     assert [point["observed"] for point in curve] == pytest.approx(observed.tolist())
-    assert [point["mean_p"] for point in curve] == pytest.approx(said.tolist())
+    assert [point["mean_p"] for point in curve] == pytest.approx(predicted.tolist())
 
 
 @given(answers)

@@ -18,8 +18,8 @@ def counts(*records):
 
 
 def test_beats_are_counted_by_record_truth_and_answer():
-    truth, said = np.array([N, N, S, V]), np.array([N, S, S, V])
-    found = confusion(truth, said, np.array([0, 0, 1, 1]), 2)
+    truth, predicted = np.array([N, N, S, V]), np.array([N, S, S, V])
+    found = confusion(truth, predicted, np.array([0, 0, 1, 1]), 2)
     np.testing.assert_array_equal(found, counts({(N, N): 1, (N, S): 1}, {(S, S): 1, (V, V): 1}))
 
 

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss
 
 from fl.evaluation.group_evaluation import (
     AGE_BANDS,
-    FEWEST_PATIENTS,
+    MIN_SUBGROUP_PATIENTS,
     by_age,
     by_sex,
     evaluate_group,
@@ -49,7 +49,7 @@ def test_a_part_of_few_patients_is_not_measured(cohort, judged):
     p, _ = judged
     few = np.arange(6)
     parts = evaluate_group(cohort.take(few), p[few], None, seed=0)["subgroups"]
-    assert len(set(cohort.patients[few])) < 2 * FEWEST_PATIENTS
+    assert len(set(cohort.patients[few])) < 2 * MIN_SUBGROUP_PATIENTS
     assert None in parts["sex"].values()
 
 

@@ -10,13 +10,13 @@ from sklearn.metrics import f1_score, roc_auc_score
 from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.metrics import scores
 from fl.evaluation.score_histograms import (
+    BIN_EDGES,
     BINS,
-    EDGES,
-    confusion,
+    confusion_counts,
     confusion_f1s,
-    empty_tally,
+    count_scores,
+    empty_histograms,
     histogram_aurocs,
-    tally,
 )
 from fl.evaluation.thresholds import MIN_POSITIVES, best_threshold, choose_thresholds, decide
 from fl.util.random_streams import stream
@@ -46,15 +46,15 @@ def groups(draw):
 
 @given(st.lists(groups(), min_size=1, max_size=4), st.randoms())
 def test_tallies_add_in_any_order_to_the_tally_of_all(parts, random):
-    whole = tally(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    whole = count_scores(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     random.shuffle(parts)
-    assert same(sum((tally(*part) for part in parts), start=empty_tally(3)), whole)
+    assert same(sum((count_scores(*part) for part in parts), start=empty_histograms(3)), whole)
 
 
 @given(groups())
 def test_a_tally_counts_every_annotated_example_once(group):
     labels, p = group
-    counts = tally(labels, p)
+    counts = count_scores(labels, p)
     assert counts.positive.sum(axis=1).tolist() == (labels == 1).sum(axis=0).tolist()
     assert counts.negative.sum(axis=1).tolist() == (labels == 0).sum(axis=0).tolist()
     assert counts.argmax[:, 1].sum() == len(labels)
@@ -62,7 +62,7 @@ def test_a_tally_counts_every_annotated_example_once(group):
 
 def test_auroc_of_a_histogram_is_near_that_of_the_scores():
     labels, p = group(2000)
-    for c, found in enumerate(histogram_aurocs(tally(labels, p))):
+    for c, found in enumerate(histogram_aurocs(count_scores(labels, p))):
         known = labels[:, c] >= 0
         assert found == pytest.approx(roc_auc_score(labels[known, c], p[known, c]), abs=0.003)
 
@@ -70,10 +70,10 @@ def test_auroc_of_a_histogram_is_near_that_of_the_scores():
 @given(groups())
 def test_thresholds_on_an_edge_decide_alike_on_counts_and_on_scores(group):
     labels, p = group
-    thresholds = [EDGES[3], EDGES[127], EDGES[250]]
-    right, said, positive, negative = confusion(tally(labels, p), thresholds).T
+    thresholds = [BIN_EDGES[3], BIN_EDGES[127], BIN_EDGES[250]]
+    right, predicted, positive, negative = confusion_counts(count_scores(labels, p), thresholds).T
     guess = (p >= thresholds) & (labels >= 0)
-    assert said.tolist() == guess.sum(axis=0).tolist()
+    assert predicted.tolist() == guess.sum(axis=0).tolist()
     assert right.tolist() == (guess & (labels == 1)).sum(axis=0).tolist()
     assert (positive + negative).tolist() == (labels >= 0).sum(axis=0).tolist()
 
@@ -81,19 +81,19 @@ def test_thresholds_on_an_edge_decide_alike_on_counts_and_on_scores(group):
 def test_f1_of_counts_is_that_of_scikit_learn():
     labels, p = group(500)
     labels = np.abs(labels)
-    found = confusion_f1s(confusion(tally(labels, p), [0.5] * 3))
+    found = confusion_f1s(confusion_counts(count_scores(labels, p), [0.5] * 3))
     expected = [f1_score(labels[:, c], p[:, c] >= 0.5) for c in range(3)]
     assert found == pytest.approx(expected)
 
 
 def test_the_best_threshold_has_the_highest_f1_of_all_edges():
     labels, p = group(400)
-    counts = tally(labels, p)
+    counts = count_scores(labels, p)
     for c in range(3):
         known = labels[:, c] >= 0
-        f1s = [f1_score(labels[known, c], p[known, c] >= edge) for edge in EDGES]
+        f1s = [f1_score(labels[known, c], p[known, c] >= edge) for edge in BIN_EDGES]
         chosen = best_threshold(counts.positive[c], counts.negative[c])
-        assert f1s[EDGES.tolist().index(chosen)] == pytest.approx(max(f1s))
+        assert f1s[BIN_EDGES.tolist().index(chosen)] == pytest.approx(max(f1s))
 
 
 @given(st.integers(0, BINS - 1))
@@ -105,9 +105,9 @@ def test_no_threshold_can_be_chosen_on_one_side_only(at):
 
 def test_a_source_with_few_positives_takes_the_pooled_threshold():
     p = np.linspace(0.05, 0.95, 40)[:, None]
-    many = tally((np.arange(40) >= 20)[:, None].astype(np.int8), p)
-    few = tally((np.arange(40) >= 41 - MIN_POSITIVES)[:, None].astype(np.int8), p)
-    enough = tally((np.arange(40) >= 40 - MIN_POSITIVES)[:, None].astype(np.int8), p)
+    many = count_scores((np.arange(40) >= 20)[:, None].astype(np.int8), p)
+    few = count_scores((np.arange(40) >= 41 - MIN_POSITIVES)[:, None].astype(np.int8), p)
+    enough = count_scores((np.arange(40) >= 40 - MIN_POSITIVES)[:, None].astype(np.int8), p)
     chosen = choose_thresholds({"many": many, "few": few}, ["a"])
     assert chosen["few"] == chosen["pooled"]
     chosen = choose_thresholds({"many": many, "enough": enough}, ["a"])
@@ -115,7 +115,7 @@ def test_a_source_with_few_positives_takes_the_pooled_threshold():
 
 
 def test_a_class_nobody_shows_is_decided_at_one_half():
-    assert choose_thresholds({"x": empty_tally(1)}, ["a"]) == {
+    assert choose_thresholds({"x": empty_histograms(1)}, ["a"]) == {
         "pooled": {"a": 0.5},
         "x": {"a": 0.5},
     }
@@ -124,8 +124,8 @@ def test_a_class_nobody_shows_is_decided_at_one_half():
 def test_an_unseen_source_is_decided_by_the_pooled_thresholds():
     thresholds = {"pooled": {"a": 0.5, "b": 0.5}, "here": {"a": 0.1, "b": 0.9}}
     p = np.full((3, 2), 0.5)
-    said = decide(p, ["there", "here", "there"], thresholds, ["a", "b"])
-    assert said.tolist() == [[True, True], [True, False], [True, True]]
+    predicted = decide(p, ["there", "here", "there"], thresholds, ["a", "b"])
+    assert predicted.tolist() == [[True, True], [True, False], [True, True]]
 
 
 def test_without_thresholds_exactly_the_most_probable_class_is_said():
@@ -169,17 +169,17 @@ def test_nothing_measurable_is_none_and_never_nan():
 def test_bootstrap_measures_are_scikit_learns_with_sample_weights():
     labels, p = group(150)
     p = np.round(p, 1)  # many ties
-    said = p >= 0.5
+    predicted = p >= 0.5
     patients = np.array([f"p{i % 40}" for i in range(150)])
     draws = draw_patients(patients, seed=3, draws=25)
-    found = bootstrap_macro(labels, p, said, draws)
+    found = bootstrap_macro(labels, p, predicted, draws)
     for i, weights in enumerate(draws.weights):
         w = weights[draws.patient]
         f1s, aurocs = [], []
         for c in range(3):
             known = labels[:, c] >= 0
             truth = labels[known, c]
-            f1s.append(f1_score(truth, said[known, c], sample_weight=w[known]))
+            f1s.append(f1_score(truth, predicted[known, c], sample_weight=w[known]))
             aurocs.append(roc_auc_score(truth, p[known, c], sample_weight=w[known]))
         assert found["macro_f1"][i] == pytest.approx(np.mean(f1s))
         assert found["macro_auroc"][i] == pytest.approx(np.mean(aurocs))
@@ -196,9 +196,9 @@ def test_an_interval_contains_the_value_and_narrows_with_more_patients():
     widths = []
     for n in (60, 600):
         labels, p = group(n)
-        said = p >= 0.5
-        value = scores(labels, p, said, CLASSES)
-        draws = bootstrap_macro(labels, p, said, draw_patients(np.arange(n).astype(str), 0))
+        predicted = p >= 0.5
+        value = scores(labels, p, predicted, CLASSES)
+        draws = bootstrap_macro(labels, p, predicted, draw_patients(np.arange(n).astype(str), 0))
         for name in ("macro_f1", "macro_auroc"):
             low, high = interval(draws[name])
             assert low < value[name] < high

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from fl.evaluation.difference_sentences import seeds_sentence, sentence, signed
+from fl.evaluation.difference_sentences import difference_sentence, seeds_sentence, signed
 from fl.evaluation.paired_bootstrap import (
-    Figure,
-    Gap,
-    evident,
-    figures,
-    gap,
-    mean_figure,
-    worst_figure,
+    BootstrapEstimate,
+    Difference,
+    bootstrap_estimates,
+    difference,
+    is_significant,
+    mean_estimate,
+    worst_estimate,
 )
 from fl.util.random_streams import stream
 
@@ -34,7 +34,7 @@ def group():
 
 def measured(group, model, name="central", seed=5):
     labels, p, patients = group
-    return figures(labels, p[model], p[model] >= 0.5, patients, name, seed, DRAWS)
+    return bootstrap_estimates(labels, p[model], p[model] >= 0.5, patients, name, seed, DRAWS)
 
 
 def by_hand(labels, p, metric):
@@ -52,7 +52,7 @@ def by_hand(labels, p, metric):
 @pytest.mark.parametrize("metric", ["macro_f1", "macro_auroc"])
 def test_a_difference_is_that_of_a_paired_bootstrap_written_out(group, metric):
     labels, p, patients = group
-    found = gap(measured(group, 0)[metric], measured(group, 1)[metric], 20)
+    found = difference(measured(group, 0)[metric], measured(group, 1)[metric], 20)
     names = np.unique(patients)
     rows = {name: np.flatnonzero(patients == name) for name in names}
     rng = stream(5, "bootstrap", len(names), "central")
@@ -69,12 +69,12 @@ def test_a_difference_is_that_of_a_paired_bootstrap_written_out(group, metric):
 
 def test_a_model_does_not_differ_from_itself(group):
     for figure in measured(group, 0).values():
-        assert gap(figure, figure, 20) == Gap(0.0, 0.0, 0.0, 20)
+        assert difference(figure, figure, 20) == Difference(0.0, 0.0, 0.0, 20)
 
 
 def test_turned_round_a_difference_changes_its_sign(group):
     one, other = measured(group, 0)["macro_f1"], measured(group, 1)["macro_f1"]
-    there, back = gap(one, other, 20), gap(other, one, 20)
+    there, back = difference(one, other, 20), difference(other, one, 20)
     assert (back.value, back.low, back.high) == pytest.approx(
         (-there.value, -there.high, -there.low)
     )
@@ -89,20 +89,22 @@ def test_groups_of_one_size_are_drawn_independently(group):
 
 def test_few_patients_have_a_difference_and_no_interval(group):
     one, other = measured(group, 0)["macro_f1"], measured(group, 1)["macro_f1"]
-    found = gap(one, other, 9)
-    assert found.value == gap(one, other, 10).value
+    found = difference(one, other, 9)
+    assert found.value == difference(one, other, 10).value
     assert (found.low, found.high) == (None, None)
-    assert gap(one, other, 10).low is not None
+    assert difference(one, other, 10).low is not None
 
 
 values = st.floats(0, 1)
 draws = st.lists(st.one_of(values, st.just(float("nan"))), min_size=3, max_size=3)
-parts = st.lists(st.builds(lambda v, d: Figure(v, np.array(d)), values, draws), min_size=1)
+parts = st.lists(
+    st.builds(lambda v, d: BootstrapEstimate(v, np.array(d)), values, draws), min_size=1
+)
 
 
 @given(parts)
 def test_over_sites_the_mean_and_the_worst_leave_out_what_cannot_be_measured(given_parts):
-    mean, worst = mean_figure(given_parts), worst_figure(given_parts)
+    mean, worst = mean_estimate(given_parts), worst_estimate(given_parts)
     assert mean.value == pytest.approx(np.mean([part.value for part in given_parts]))
     assert worst.value == min(part.value for part in given_parts)
     for i in range(3):
@@ -112,38 +114,38 @@ def test_over_sites_the_mean_and_the_worst_leave_out_what_cannot_be_measured(giv
 
 
 def test_what_cannot_be_measured_anywhere_has_no_difference():
-    none = mean_figure([Figure(None, np.full(3, np.nan))])
+    none = mean_estimate([BootstrapEstimate(None, np.full(3, np.nan))])
     assert none.value is None
-    assert gap(none, Figure(0.5, np.full(3, 0.5)), 20).value is None
+    assert difference(none, BootstrapEstimate(0.5, np.full(3, 0.5)), 20).value is None
 
 
 SENTENCES = [
     (
-        ("site:site-3", Gap(0.0812, 0.03, 0.131, 25)),
+        ("site:site-3", Difference(0.0812, 0.03, 0.131, 25)),
         "fedavg gains site-3 +.081 macro-F1 [.030, .131] against training alone.",
     ),
     (
-        ("central", Gap(-0.05, -0.09, -0.011, 25)),
+        ("central", Difference(-0.05, -0.09, -0.011, 25)),
         "fedavg loses -.050 macro-F1 [-.090, -.011] on the central test records against training "
         "alone.",
     ),
     (
-        ("unseen", Gap(0.02, -0.01, 0.05, 25)),
+        ("unseen", Difference(0.02, -0.01, 0.05, 25)),
         "No evidence of a difference between fedavg and training alone on the unseen records: "
         "+.020 macro-F1 [-.010, .050].",
     ),
     (
-        ("site:site-1", Gap(0.02, None, None, 4)),
+        ("site:site-1", Difference(0.02, None, None, 4)),
         "Too few test patients at site-1 (4) for an interval: fedavg against training alone +.020 "
         "macro-F1.",
     ),
     (
-        ("worst_site", Gap(-0.01, 0.01, 0.05, 25)),  # a biased bootstrap is no evidence
+        ("worst_site", Difference(-0.01, 0.01, 0.05, 25)),  # a biased bootstrap is no evidence
         "No evidence of a difference between fedavg and training alone at the worst site: -.010 "
         "macro-F1 [.010, .050].",
     ),
     (
-        ("mean_site", Gap(None, None, None, 4)),
+        ("mean_site", Difference(None, None, None, 4)),
         "fedavg and training alone cannot be compared in the mean over the sites in macro-F1: no "
         "class there has both a positive and a negative record.",
     ),
@@ -153,8 +155,8 @@ SENTENCES = [
 @pytest.mark.parametrize(("given_gap", "words"), SENTENCES)
 def test_the_words_follow_from_the_interval(given_gap, words):
     where, found = given_gap
-    assert sentence("fedavg", "local", where, "macro_f1", found) == words
-    assert evident(found) is words.startswith(("fedavg gains", "fedavg loses"))
+    assert difference_sentence("fedavg", "local", where, "macro_f1", found) == words
+    assert is_significant(found) is words.startswith(("fedavg gains", "fedavg loses"))
 
 
 @pytest.mark.parametrize(

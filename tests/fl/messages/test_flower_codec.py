@@ -11,29 +11,29 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from clients.app import app as client_app
-from clients.local_training import evaluate_visit, train_visit
+from clients.local_training import evaluate_site, train_site
 from clients.simulated_sites import open_site
-from fl.evaluation.group_evaluation import FEWEST_PATIENTS
-from fl.evaluation.score_histograms import BINS, Tally
-from fl.messages.flower_arrays import folded, pack, unfolded, unpack
+from fl.evaluation.group_evaluation import MIN_SUBGROUP_PATIENTS
+from fl.evaluation.score_histograms import BINS, ScoreHistograms
+from fl.messages.flower_arrays import from_array_record, packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
-    evaluate_request,
-    evaluated_reply,
-    hello_reply,
-    read_evaluated,
-    read_hello,
+    evaluation_reply,
+    evaluation_request,
+    read_evaluation_reply,
+    read_incoming_validation,
     read_job,
-    read_measure,
-    read_measured,
     read_mu,
     read_round,
+    read_site_info,
     read_split,
-    read_trained,
-    trained_reply,
+    read_training_reply,
+    read_validate_first,
+    site_info_reply,
+    training_reply,
     training_settings,
 )
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from partitions.splits import TEST, VAL
 from server.app import initial_weights
 from server.engines.in_process import LocalGrid
@@ -59,7 +59,7 @@ def _in_a_run():
 
 
 def request(job=None):
-    return evaluate_request(job or Job(strategy="x", config={}), pack({}), 7, 3, VAL)
+    return evaluation_request(job or Job(strategy="x", config={}), to_array_record({}), 7, 3, VAL)
 
 
 def travelled(message):
@@ -77,17 +77,17 @@ def same(one, other):
 
 @given(weights)
 def test_weights_keep_every_name_shape_type_and_bit(given_weights):
-    assert same(unpack(pack(given_weights)), given_weights)
+    assert same(from_array_record(to_array_record(given_weights)), given_weights)
 
 
-@given(st.builds(Hello, site=names, n_train=counts, n_val=counts, n_test=counts))
+@given(st.builds(SiteInfo, site=names, n_train=counts, n_val=counts, n_test=counts))
 def test_a_hello_comes_out_as_it_went_in(hello):
-    assert read_hello(travelled(hello_reply(hello, request()))) == hello
+    assert read_site_info(travelled(site_info_reply(hello, request()))) == hello
 
 
 @given(names, weights, counts, st.lists(counts, min_size=1).map(tuple), losses, counts, counts)
 def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, loss, seen, steps):
-    trained = Trained(
+    trained = TrainingReply(
         site=site,
         weights=given_weights,
         n_records=n,
@@ -97,14 +97,14 @@ def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, lo
         n_seen=seen,
         steps=steps,
     )
-    found = read_trained(travelled(trained_reply(trained, request())))
+    found = read_training_reply(travelled(training_reply(trained, request())))
     assert same(found.weights, given_weights)
     assert vars(found) | {"weights": None} == vars(trained) | {"weights": None}
 
 
 evaluations = st.builds(
-    lambda classes, n, **rest: Evaluated(
-        tally=Tally(
+    lambda classes, n, **rest: EvaluationReply(
+        tally=ScoreHistograms(
             *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
         ),
         n_records=n,
@@ -129,7 +129,7 @@ def same_measures(one, other):
 @given(evaluations)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_an_evaluation_comes_out_as_it_went_in(evaluated):
-    found = read_evaluated(travelled(evaluated_reply(evaluated, request())))
+    found = read_evaluation_reply(travelled(evaluation_reply(evaluated, request())))
     assert same_measures(found, evaluated)
 
 
@@ -137,29 +137,29 @@ def test_an_evaluation_comes_out_as_it_went_in(evaluated):
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_an_update_and_what_was_measured_before_it_do_not_mix(evaluated, given_weights):
     given = {"annotated": (1,), "recorded": (1,), "loss_sum": 1.0, "n_seen": 1, "steps": 1}
-    trained = Trained(site="a", weights=given_weights, n_records=3, **given)
-    alone = trained_reply(trained, request())
+    trained = TrainingReply(site="a", weights=given_weights, n_records=3, **given)
+    alone = training_reply(trained, request())
     with pytest.raises(KeyError):
-        read_measured(alone)
-    both = travelled(folded(trained_reply(trained, request(), evaluated)))
+        read_incoming_validation(alone)
+    both = travelled(packed(training_reply(trained, request(), evaluated)))
     assert [len(record) for record in both.content.array_records.values()] == [1, 1]
-    both = unfolded(both)
-    assert same(read_trained(both).weights, given_weights)
-    assert read_trained(both).n_records == 3
-    assert same_measures(read_measured(both), evaluated)
+    both = unpacked(both)
+    assert same(read_training_reply(both).weights, given_weights)
+    assert read_training_reply(both).n_records == 3
+    assert same_measures(read_incoming_validation(both), evaluated)
 
 
 @pytest.mark.parametrize("measure", [False, True])
 def test_a_training_visit_is_told_whether_to_measure_first(measure):
     config = training_settings(Job(strategy="x", config={}), measure)
     message = travelled(Message(RecordDict({"config": config}), 7, MessageType.TRAIN))
-    assert read_measure(message) is measure
+    assert read_validate_first(message) is measure
 
 
 @given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))
 def test_a_request_says_round_split_and_thresholds(thresholds):
     job = Job(strategy="fedavg", config={"rounds": 9}, workspace="here", shards=("a", "b"))
-    message = travelled(evaluate_request(job, pack({}), 7, 3, TEST, thresholds))
+    message = travelled(evaluation_request(job, to_array_record({}), 7, 3, TEST, thresholds))
     assert read_job(message) == job
     assert read_round(message) == 3
     assert read_split(message) == (TEST, thresholds)
@@ -172,10 +172,10 @@ def visited(make_job):
     job = make_job(2)
     site, start = open_site(job, 0), initial_weights(job)
     ask = request(job)
-    trained = trained_reply(train_visit(site, job, start, 1, 0.0, {}), ask)
+    trained = training_reply(train_site(site, job, start, 1, 0.0, {}), ask)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
     evaluated = [
-        evaluated_reply(evaluate_visit(site, job, start, split, thresholds, 1), ask)
+        evaluation_reply(evaluate_site(site, job, start, split, thresholds, 1), ask)
         for split in (VAL, TEST)
     ]
     return site, [trained, *evaluated]
@@ -228,7 +228,7 @@ def test_a_report_is_of_groups_and_never_of_one_record(visited):
 
     assert report["n_records"] == len(site.splits[TEST])
     parts = [p for kind in report["subgroups"].values() for p in kind.values() if p is not None]
-    assert all(part["n_patients"] >= FEWEST_PATIENTS for part in parts)
+    assert all(part["n_patients"] >= MIN_SUBGROUP_PATIENTS for part in parts)
     # Lists are of class names alone: a list of numbers could be one per record.
     for found in lists(report):
         assert set(found) <= set(site.splits[TEST].task.classes)
@@ -236,6 +236,6 @@ def test_a_report_is_of_groups_and_never_of_one_record(visited):
 
 def test_a_reply_goes_back_to_who_asked():
     ask = request()
-    reply = hello_reply(Hello(site="s", n_train=1, n_val=1, n_test=1), ask)
+    reply = site_info_reply(SiteInfo(site="s", n_train=1, n_val=1, n_test=1), ask)
     assert isinstance(reply, Message)
     assert reply.metadata.dst_node_id == ask.metadata.src_node_id

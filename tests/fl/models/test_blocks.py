@@ -5,11 +5,11 @@ import torch
 
 from fl.models import CNN1D, Network
 from fl.models.blocks import (
-    TRUST,
-    Judges,
+    EARLY_WEIGHT,
+    EarlyFeatureMixture,
+    FeatureBranch,
     LeadStem,
-    RRBranch,
-    Silence,
+    SignalDropout,
     group_norm,
     mean_and_max,
 )
@@ -38,15 +38,15 @@ def test_the_stem_tells_apart_which_lead_holds_the_same_signal(stem):
 
 
 def test_without_features_the_rr_branch_is_empty():
-    branch = RRBranch(0)
+    branch = FeatureBranch(0)
     assert not list(branch.parameters())
     assert branch(torch.zeros(3, 0)).shape == (3, 0)
 
 
 def test_the_rr_branch_makes_its_own_of_the_features_and_nothing_of_none():
     features = torch.randn(3, 4)
-    assert RRBranch(4, hidden=5)(features).shape == (3, 5)
-    assert RRBranch(0)(features[:, :0]).shape == (3, 0)
+    assert FeatureBranch(4, hidden=5)(features).shape == (3, 5)
+    assert FeatureBranch(0)(features[:, :0]).shape == (3, 0)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_second_class_is_a_mixture_of_two_answers_and_the_others_are_the_hea
     said, head = judged(*batch).softmax(dim=1), heads_answer(judged, batch).softmax(dim=1)
     early = judged.rr.earliness(batch[2]).sigmoid().squeeze(1)
     alone = head[:, 1] / (head[:, 0] + head[:, 1])
-    expected = TRUST * early + (1 - TRUST) * alone
+    expected = EARLY_WEIGHT * early + (1 - EARLY_WEIGHT) * alone
     torch.testing.assert_close(said[:, 1] / (said[:, 0] + said[:, 1]), expected)
     torch.testing.assert_close(said[:, 2:], head[:, 2:])
     torch.testing.assert_close(said.sum(dim=1), torch.ones(6))
@@ -92,7 +92,11 @@ def test_the_early_answer_hears_of_the_early_features_alone(judged):
 
 
 def test_in_training_each_beat_is_judged_by_one_of_the_two():
-    judges, early, everything = Judges(0.5), torch.full((1000, 1), 2.0), torch.full((1000, 1), -1.0)
+    judges, early, everything = (
+        EarlyFeatureMixture(0.5),
+        torch.full((1000, 1), 2.0),
+        torch.full((1000, 1), -1.0),
+    )
     said = judges(torch.cat([early, everything], dim=1))
     assert set(said.unique().tolist()) == {2.0, -1.0}
     assert 0.4 < (said == 2).float().mean() < 0.6
@@ -110,7 +114,7 @@ def test_what_the_judges_say_is_finite_and_so_are_its_gradients(judged, held):
 
 def test_a_silenced_signal_is_zero_for_whole_examples_and_in_training_only():
     pooled = torch.ones(1000, 7)
-    silence = Silence(0.25)
+    silence = SignalDropout(0.25)
     kept = silence(pooled)
     assert ((kept == 0).all(dim=1) | (kept == 1).all(dim=1)).all()
     assert 0.7 < kept[:, 0].mean() < 0.8

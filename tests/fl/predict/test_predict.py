@@ -12,9 +12,9 @@ from support import made_runs
 
 from fl.config.config_file import load_config
 from fl.datasets.readers import wfdb_access
-from fl.datasets.source_selection import choose_sources
+from fl.datasets.source_selection import select_sources
 from fl.predict.__main__ import main
-from fl.predict.inference import read_by
+from fl.predict.inference import predict_recording
 from fl.predict.input_files import read_record
 from fl.predict.saved_model import load_model
 from fl.reports.card import write_cards
@@ -44,7 +44,7 @@ def weights(runs, tmp_path):
 
 
 def source_of(run, name):
-    return choose_sources(load_config(made_runs.facts(run / "run.json")["config"])).sources[name]
+    return select_sources(load_config(made_runs.facts(run / "run.json")["config"])).sources[name]
 
 
 def expected(run, source):
@@ -82,13 +82,13 @@ def test_a_record_of_the_cohort_gets_the_probability_that_the_run_gave_it(runs, 
     wanted = expected(run, source)
     for name in list(wanted)[:6]:
         record = data.read(Path(), name)
-        reading = read_by(model, record, name, source=source, windows=False, detector="")
+        reading = predict_recording(model, record, name, source=source, windows=False, detector="")
         (found,) = reading.findings
         p = [float(wanted[name][f"p_{c}"]) for c in model.task.classes]
         assert list(found.p.values()) == pytest.approx(p, abs=1e-6)
         thresholds = model.thresholds[source]
-        said = [c for c, v in zip(model.task.classes, p, strict=True) if v >= thresholds[c]]
-        assert list(found.said) == said
+        predicted = [c for c, v in zip(model.task.classes, p, strict=True) if v >= thresholds[c]]
+        assert list(found.predicted) == predicted
 
 
 def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
@@ -97,7 +97,7 @@ def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
     wanted = expected(run, "synthetic-2lead")
     name = next(iter(wanted)).split("/")[0]
     record = source_of(run, "synthetic-2lead").read(Path(), name)
-    reading = read_by(model, record, name, source="pooled", windows=False, detector="")
+    reading = predict_recording(model, record, name, source="pooled", windows=False, detector="")
     assert reading.beats == "annotations"
     found = {f"{name}/{f.peak:06d}": f for f in reading.findings}
     mine = {record: row for record, row in wanted.items() if record.split("/")[0] == name}
@@ -105,7 +105,7 @@ def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
     for beat, row in mine.items():
         p = [float(row[f"p_{c}"]) for c in model.task.classes]
         assert list(found[beat].p.values()) == pytest.approx(p, abs=1e-6)
-        assert found[beat].said == (model.task.classes[int(np.argmax(p))],)
+        assert found[beat].predicted == (model.task.classes[int(np.argmax(p))],)
         assert found[beat].start <= found[beat].peak < found[beat].end
 
 
@@ -123,14 +123,14 @@ def test_wfdb_and_csv_of_a_recording_say_the_same(runs, recording, tmp_path, cap
     files = [str(tmp_path / name), str(tmp_path / f"{name}.hea"), str(tmp_path / "table.csv")]
     command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", f"{record.fs:g}", "--json"]
     assert main([*command, *files]) == 0
-    said = json.loads(capsys.readouterr().out)
+    predicted = json.loads(capsys.readouterr().out)
     row = expected(runs / "rhythm", "synthetic-2lead")[name]
-    for reading in said["records"]:
+    for reading in predicted["records"]:
         for c, p in reading["findings"][0]["p"].items():
             assert p == pytest.approx(float(row[f"p_{c}"]), abs=2e-3)
-    assert [r["record"] for r in said["records"]] == files
-    assert said["records"][0]["leads"] == list(record.leads)
-    assert said["synthetic"] is True
+    assert [r["record"] for r in predicted["records"]] == files
+    assert predicted["records"][0]["leads"] == list(record.leads)
+    assert predicted["synthetic"] is True
 
 
 def test_a_lead_is_known_by_its_name_and_not_by_its_place(runs, recording, tmp_path):
@@ -176,7 +176,7 @@ def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_pa
     assert main([*command, str(tmp_path / "x.csv")]) == 0
     told = capsys.readouterr()
     head, line = told.out.splitlines()
-    assert head.split()[:5] == ["record", "samples", "said", "NSR", "AF"]
+    assert head.split()[:5] == ["record", "samples", "predicted", "NSR", "AF"]
     assert f"0-{record.signal.shape[1]}" in line
     assert "no medical device" in told.err
     assert "SYNTHETIC DATA" in told.err
@@ -272,9 +272,9 @@ def test_beats_need_lead_two(runs, tmp_path, capsys):
 
 def refused(path, capsys, *more):
     assert main(["--weights", str(path), "x", *more]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    predicted = capsys.readouterr().err
+    assert predicted.count("\n") == 1
+    return predicted
 
 
 def test_weights_of_the_other_task_are_refused(weights, runs, capsys):
@@ -300,5 +300,5 @@ def test_weights_without_their_file_or_with_anothers_are_refused(weights, capsys
 
 
 def test_a_source_without_thresholds_is_refused(runs, capsys):
-    said = refused(runs / "rhythm" / WEIGHTS, capsys, "--source", "nope")
-    assert "The model has thresholds for: pooled, synthetic, synthetic-2lead" in said
+    predicted = refused(runs / "rhythm" / WEIGHTS, capsys, "--source", "nope")
+    assert "The model has thresholds for: pooled, synthetic, synthetic-2lead" in predicted

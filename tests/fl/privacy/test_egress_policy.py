@@ -9,28 +9,28 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from clients.app import app as client_app
-from clients.local_training import at_least
+from clients.local_training import withhold_small_counts
 from fl.data.cohort import Cohort
-from fl.evaluation.score_histograms import empty_tally
-from fl.messages.flower_arrays import folded, pack, unfolded
+from fl.evaluation.score_histograms import empty_histograms
+from fl.messages.flower_arrays import packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
-    evaluate_request,
-    evaluated_reply,
-    failed_reply,
-    hello_reply,
-    query,
+    check_egress,
+    evaluation_reply,
+    evaluation_request,
+    failure_reply,
     read_job,
     read_weights,
-    refuse_unlisted,
     run_settings,
-    trained_reply,
+    site_info_reply,
+    site_info_request,
+    training_reply,
 )
 from fl.messages.job import Job
-from fl.messages.payloads import Evaluated, Hello, Trained
+from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.privacy import egress_policy
-from fl.privacy.egress_policy import Withheld, reason_of
-from fl.util.errors import ConfigError, DataError, Unusable
-from server.deploy.packed_grid import FoldingGrid
+from fl.privacy.egress_policy import EgressError, reason_for
+from fl.util.errors import ConfigError, DataError, UnusableRecord
+from server.deploy.packed_grid import PackedGrid
 from server.engines.in_process import LocalGrid
 
 JOB = Job(strategy="x", config={})
@@ -54,7 +54,7 @@ def _in_a_run():
 
 
 def asked(kind="evaluate", measure=False):
-    message = evaluate_request(JOB, pack(WEIGHTS), 7, 3, "val")
+    message = evaluation_request(JOB, to_array_record(WEIGHTS), 7, 3, "val")
     message.metadata.message_type = kind
     message.content["config"]["measure"] = measure
     return message
@@ -63,35 +63,35 @@ def asked(kind="evaluate", measure=False):
 def update(measured=None, **changed):
     given = {"n_records": 4, "annotated": (4,) * 9, "recorded": (4,) * 12, "loss_sum": 1.0}
     given |= {"site": "a", "weights": WEIGHTS, "n_seen": 4, "steps": 1}
-    return trained_reply(Trained(**given | changed), asked("train"), measured)
+    return training_reply(TrainingReply(**given | changed), asked("train"), measured)
 
 
 def evaluated(report):
-    return Evaluated(
+    return EvaluationReply(
         site="a",
         source="cpsc2018",
         n_records=9,
         n_patients=8,
         loss_sum=1.0,
-        tally=empty_tally(9),
+        tally=empty_histograms(9),
         report=report,
     )
 
 
 def measures(report):
-    return evaluated_reply(evaluated(report), asked())
+    return evaluation_reply(evaluated(report), asked())
 
 
 def test_replies_as_they_are_meant_pass():
-    refuse_unlisted(update(), asked("train"))
-    refuse_unlisted(update(evaluated({})), asked("train", measure=True))
-    refuse_unlisted(measures(REPORT), asked())
-    hello = Hello(site="a", n_train=1, n_val=1, n_test=1)
-    refuse_unlisted(hello_reply(hello, asked("query")), asked("query"))
+    check_egress(update(), asked("train"))
+    check_egress(update(evaluated({})), asked("train", measure=True))
+    check_egress(measures(REPORT), asked())
+    hello = SiteInfo(site="a", n_train=1, n_val=1, n_test=1)
+    check_egress(site_info_reply(hello, asked("query")), asked("query"))
 
 
 def one_more_record(reply):
-    reply.content["more"] = pack(WEIGHTS)
+    reply.content["more"] = to_array_record(WEIGHTS)
 
 
 def one_more_word(reply):
@@ -107,15 +107,15 @@ def a_path_for_a_name(reply):
 
 
 def one_more_array(reply):
-    reply.content["arrays"] = pack({**WEIGHTS, "p": np.ones(3, np.float32)})
+    reply.content["arrays"] = to_array_record({**WEIGHTS, "p": np.ones(3, np.float32)})
 
 
 def another_shape(reply):
-    reply.content["arrays"] = pack({"head.bias": np.ones(10, np.float32)})
+    reply.content["arrays"] = to_array_record({"head.bias": np.ones(10, np.float32)})
 
 
 def text_in_an_array(reply):
-    reply.content["arrays"] = pack({"head.bias": np.array(["A0001"] * 9)})
+    reply.content["arrays"] = to_array_record({"head.bias": np.array(["A0001"] * 9)})
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def text_in_an_array(reply):
 def test_an_update_with_anything_else_stays_where_it_is(change):
     reply = update()
     change(reply)
-    with pytest.raises(Withheld):
-        refuse_unlisted(reply, asked("train"))
+    with pytest.raises(EgressError):
+        check_egress(reply, asked("train"))
 
 
 def test_measures_that_were_not_asked_for_stay_where_they_are():
-    with pytest.raises(Withheld, match="measured-arrays"):
-        refuse_unlisted(update(evaluated({})), asked("train"))
+    with pytest.raises(EgressError, match="measured-arrays"):
+        check_egress(update(evaluated({})), asked("train"))
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_measures_that_were_not_asked_for_stay_where_they_are():
         ("measured-config", {"file": "A0001"}),
         ("measured-config", {"source": "/data/A0001.hea"}),
         ("measured-metrics", {"age": 71}),
-        ("measured-arrays", pack({"p": np.ones(3)})),
+        ("measured-arrays", to_array_record({"p": np.ones(3)})),
     ],
 )
 def test_measures_beside_an_update_hold_nothing_else_either(record, more):
     reply = update(evaluated({}))
     reply.content[record].update(more)
-    with pytest.raises(Withheld):
-        refuse_unlisted(reply, asked("train", measure=True))
+    with pytest.raises(EgressError):
+        check_egress(reply, asked("train", measure=True))
 
 
 @pytest.mark.parametrize(
@@ -171,52 +171,52 @@ def test_measures_beside_an_update_hold_nothing_else_either(record, more):
     ],
 )
 def test_a_report_with_anything_else_stays_where_it_is(more):
-    with pytest.raises(Withheld):
-        refuse_unlisted(measures(REPORT | more), asked())
+    with pytest.raises(EgressError):
+        check_egress(measures(REPORT | more), asked())
 
 
 def test_a_report_loses_what_is_not_listed():
     more = REPORT | {"subgroups": {"sex": {}}, "classes": {"AF": {"f1": 0.5, "reliability": [1]}}}
-    kept = egress_policy.listed_report(more)
+    kept = egress_policy.permitted_report(more)
     assert kept == REPORT | {"classes": {"AF": {"f1": 0.5}}}
-    assert egress_policy.listed_report({}) == {}
+    assert egress_policy.permitted_report({}) == {}
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (DataError("/data/A0001.hea: cannot be read"), "data"),
-        (Unusable("A0001", "no-label", "x"), "data"),
+        (UnusableRecord("A0001", "no-label", "x"), "data"),
         (ConfigError("--device is 'cuda'"), "settings"),
-        (egress_policy.OtherVersion("0.2"), "version"),
+        (egress_policy.VersionMismatch("0.2"), "version"),
         (MemoryError(), "memory"),
         (KeyError("A0001"), "failed"),
     ],
 )
 def test_of_an_error_only_a_general_reason_leaves(error, reason):
-    reply = failed_reply(error, asked())
-    assert reply.error.reason == reason_of(error) == egress_policy.REASONS[reason]
-    refuse_unlisted(reply, asked())
+    reply = failure_reply(error, asked())
+    assert reply.error.reason == reason_for(error) == egress_policy.REASONS[reason]
+    check_egress(reply, asked())
 
 
 def test_an_errors_own_words_stay():
-    with pytest.raises(Withheld):
-        refuse_unlisted(Message(Error(2, "A0001: no such file"), reply_to=asked()), asked())
+    with pytest.raises(EgressError):
+        check_egress(Message(Error(2, "A0001: no such file"), reply_to=asked()), asked())
 
 
-@pytest.mark.parametrize("fewest", [0, 3, 5])
-def test_rare_classes_count_as_not_annotated(cohort: Cohort, fewest):
+@pytest.mark.parametrize("min_count", [0, 3, 5])
+def test_rare_classes_count_as_not_annotated(cohort: Cohort, min_count):
     part = cohort.take(np.arange(30))
-    told = part.without_rare(fewest)
+    told = part.without_rare(min_count)
     for c in range(part.labels.shape[1]):
         there = [(part.labels[:, c] == value).sum() for value in (1, 0)]
         seen = [(told.labels[:, c] == value).sum() for value in (1, 0)]
-        assert seen == ([0, 0] if min(there) < fewest else there)
+        assert seen == ([0, 0] if min(there) < min_count else there)
     assert (part.labels >= 0).sum() >= (told.labels >= 0).sum()
 
 
 def test_small_counts_are_told_as_none():
-    assert at_least(5, np.array([0.0, 4.4, 4.6, 20.0])) == (0, 0, 5, 20)
+    assert withhold_small_counts(5, np.array([0.0, 4.4, 4.6, 20.0])) == (0, 0, 5, 20)
 
 
 def test_a_job_goes_out_without_the_coordinators_folders():
@@ -231,16 +231,16 @@ def test_a_job_goes_out_without_the_coordinators_folders():
     )
     sent = json.dumps(dict(run_settings(job)))
     assert not [word for word in ("/srv", "/runs", "/cache", 'nodes\\": {\\"a') if word in sent]
-    told = read_job(query(job, 7))
+    told = read_job(site_info_request(job, 7))
     assert (told.run, told.version, told.config.seed, told.deployed) == ("x-1", "1", 7, True)
 
 
 def test_arrays_are_folded_into_one_and_come_out_the_same():
     both = WEIGHTS | {"n": np.array(3, np.int64), "d": np.array([1e-300, np.nan])}
-    message = evaluate_request(JOB, pack(both), 7, 3, "val")
-    packed = folded(message)
-    assert list(packed.content["arrays"]) == ["folded"]
-    found = read_weights(unfolded(packed))
+    message = evaluation_request(JOB, to_array_record(both), 7, 3, "val")
+    sent = packed(message)
+    assert list(sent.content["arrays"]) == ["packed"]
+    found = read_weights(unpacked(sent))
     assert found.keys() == both.keys()
     for name, value in both.items():
         assert found[name].dtype == value.dtype
@@ -248,16 +248,18 @@ def test_arrays_are_folded_into_one_and_come_out_the_same():
 
 
 def test_a_folded_message_is_of_objects_that_flowers_wire_takes():
-    message = folded(evaluate_request(JOB, pack(WEIGHTS), 7, 3, "val"))
+    message = packed(evaluation_request(JOB, to_array_record(WEIGHTS), 7, 3, "val"))
     objects = get_all_nested_objects(message.content)
     contents = {number: part.deflate() for number, part in objects.items()}
     arrived = inflate_object_from_contents(message.content.object_id, contents)
-    whole = arrived["arrays"]["folded"].numpy()
-    np.testing.assert_array_equal(whole, message.content["arrays"]["folded"].numpy())
+    whole = arrived["arrays"]["packed"].numpy()
+    np.testing.assert_array_equal(whole, message.content["arrays"]["packed"].numpy())
 
 
 def test_a_damaged_message_is_left_as_it_is_and_refused_later():
-    message = evaluate_request(JOB, pack({"folded": np.ones(9, np.uint8)}), 7, 3, "val")
+    message = evaluation_request(
+        JOB, to_array_record({"packed": np.ones(9, np.uint8)}), 7, 3, "val"
+    )
     with pytest.raises(ValueError, match="its arrays cannot be read"):
-        unfolded(message)
-    assert FoldingGrid(LocalGrid(client_app, 1))._read(message) is message
+        unpacked(message)
+    assert PackedGrid(LocalGrid(client_app, 1))._read(message) is message

@@ -15,26 +15,26 @@ ROW = {
     "failures": 0,
     "train_loss": 0.5,
     "val_loss": 0.4,
-    "central_macro_f1": None,
-    "central_macro_auroc": 0.75,
+    "val_macro_f1": None,
+    "val_macro_auroc": 0.75,
 }
 
 
 class Noted:
     def __init__(self):
-        self.said = []
+        self.predicted = []
 
     def training(self, strategy, rounds, sites):
-        self.said.append(("training", strategy, rounds))
+        self.predicted.append(("training", strategy, rounds))
 
     def site(self, round_number, site, doing, note):
-        self.said.append(("site", site, doing))
+        self.predicted.append(("site", site, doing))
 
     def round(self, row):
-        self.said.append(("round", row["round"]))
+        self.predicted.append(("round", row["round"]))
 
     def close(self):
-        self.said.append(("close",))
+        self.predicted.append(("close",))
 
 
 def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
@@ -48,7 +48,13 @@ def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
     board.round(ROW)
     board.round(ROW | {"round": 2, "val_loss": 0.25})
     board.close()
-    assert [said[0] for said in noted.said] == ["training", "site", "round", "round", "close"]
+    assert [predicted[0] for predicted in noted.predicted] == [
+        "training",
+        "site",
+        "round",
+        "round",
+        "close",
+    ]
     found = EventAccumulator(str(tmp_path / "fedavg")).Reload()
     points = [(e.step, e.value) for e in found.Scalars("loss/validation")]
     assert points == [(1, pytest.approx(0.4)), (2, pytest.approx(0.25))]

@@ -15,7 +15,7 @@ from fl.training.augmentation import (
     WANDER,
     _white_everywhere,
     _white_where_recorded,
-    augmented,
+    augment_batch,
 )
 from fl.util.random_streams import stream
 
@@ -114,7 +114,7 @@ def test_mixup_knows_a_class_where_both_do_and_keeps_its_own_word_otherwise():
 
 def test_none_asked_for_is_none_done():
     before = batch()
-    assert augmented(before, RHYTHM, (), stream(0, "none")) is before
+    assert augment_batch(before, RHYTHM, (), stream(0, "none")) is before
 
 
 # As they were when every batch was on the host; results on a CPU may not change by a bit.

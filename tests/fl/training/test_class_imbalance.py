@@ -11,8 +11,14 @@ from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.models import build_network
-from fl.training.class_imbalance import IMBALANCE, class_weights, epoch_order, focus, taught
-from fl.training.loop import Plan, fit
+from fl.training.class_imbalance import (
+    IMBALANCE,
+    class_weights,
+    epoch_order,
+    focal_exponent,
+    trainable_examples,
+)
+from fl.training.loop import TrainingPlan, fit
 from fl.training.losses import task_loss
 from fl.util.errors import ConfigError
 
@@ -33,7 +39,7 @@ def seen(cohort, imbalance, rng):
 
 def test_classes_that_cannot_be_learnt_are_not_trained_on(beats, rng):
     some = dealt(beats, 40, 10, 10, 5, 5)
-    assert len(taught(some)) == 60
+    assert len(trainable_examples(some)) == 60
     assert seen(some, "none", rng).tolist() == [40, 10, 10, 0, 0]
 
 
@@ -80,7 +86,7 @@ def test_focal_loss_turns_away_from_what_is_right_already(task):
     logits, labels = torch.zeros(1, n), torch.eye(n)[[1]]
     right = 1 / 5 if task.exclusive else 1 / 2
     plain = task_loss(task, logits, labels).item()
-    assert task_loss(task, logits, labels, focus=focus("focal")).item() == pytest.approx(
+    assert task_loss(task, logits, labels, focus=focal_exponent("focal")).item() == pytest.approx(
         plain * (1 - right) ** 2
     )
     sure = logits + 20 * (2 * labels - 1)
@@ -91,7 +97,7 @@ def test_focal_loss_turns_away_from_what_is_right_already(task):
 def test_every_remedy_trains(beats, imbalance):
     some = dealt(beats, 40, 12, 12, 2, 0)
     torch.manual_seed(0)
-    plan = Plan(
+    plan = TrainingPlan(
         seed=0,
         site="a",
         round=1,

@@ -11,12 +11,14 @@ from fl.ecg.tasks import BEAT, RHYTHM
 from fl.models import MODELS, build_network
 from fl.models.blocks import Conv
 from fl.training.device import mixed_precision
-from fl.training.loop import Plan, fit, predict
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import mean_loss, task_loss
-from fl.util.gpu_memory import keep_to, room
+from fl.util.gpu_memory import free_gpu_memory, limit_gpu_memory
 
 SMALL = sorted(name for name in MODELS if not name.endswith("_large"))
-PLAN = Plan(seed=0, site="a", round=1, rounds=1, epochs=8, batch_size=8, lr=5e-3, weight_decay=0.01)
+PLAN = TrainingPlan(
+    seed=0, site="a", round=1, rounds=1, epochs=8, batch_size=8, lr=5e-3, weight_decay=0.01
+)
 
 
 def without_chance(model, task):
@@ -79,7 +81,7 @@ def test_training_in_bfloat16_learns(task, few, beats):
     cohort = few if task is RHYTHM else beats.take(np.arange(64))
     network = without_chance("resnet1d" if task is RHYTHM else "beat_cnn", task)
     before = mean_loss(task, cohort.labels, predict(network, cohort))
-    fitted = fit(network, cohort, Plan(**(vars(PLAN) | {"bf16": True})))
+    fitted = fit(network, cohort, TrainingPlan(**(vars(PLAN) | {"bf16": True})))
     after = mean_loss(task, cohort.labels, predict(network, cohort, bf16=True))
     assert after < before
     assert after == pytest.approx(mean_loss(task, cohort.labels, predict(network, cohort)), rel=0.1)
@@ -90,7 +92,7 @@ def test_training_in_bfloat16_learns(task, few, beats):
 def test_a_cpu_stays_at_float32_unless_asked(few):
     network = without_chance("resnet1d", RHYTHM)
     found = types_of(network)
-    fit(network, few, Plan(**(vars(PLAN) | {"epochs": 1})))
+    fit(network, few, TrainingPlan(**(vars(PLAN) | {"epochs": 1})))
     predict(network, few)
     assert found == {Conv: {torch.float32}}
 
@@ -112,16 +114,16 @@ class FakeGPU:
 
 def test_a_worker_has_its_share_of_the_memory_and_no_more_than_is_free(monkeypatch):
     fake, device = FakeGPU(monkeypatch, reserved=50), torch.device("cuda")
-    assert room(device) == 650
-    keep_to(0.25)
+    assert free_gpu_memory(device) == 650
+    limit_gpu_memory(0.25)
     assert fake.fraction == pytest.approx(0.9 * 0.25)
-    assert room(device) == pytest.approx(225 - 50)
-    keep_to(0.01)
-    assert room(device) == 0
+    assert free_gpu_memory(device) == pytest.approx(225 - 50)
+    limit_gpu_memory(0.01)
+    assert free_gpu_memory(device) == 0
 
 
 def test_without_a_gpu_there_is_no_share_and_no_end_of_room():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    keep_to(0.5)
-    assert room(torch.device("cpu")) == math.inf
+    limit_gpu_memory(0.5)
+    assert free_gpu_memory(torch.device("cpu")) == math.inf

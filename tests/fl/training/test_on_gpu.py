@@ -9,21 +9,21 @@ import torch
 from torch import nn
 
 import run_sim
-from fl.data.gpu_cohort import Resident, cutter
+from fl.data.gpu_cohort import GpuCohort, batch_cutter
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, build_network
-from fl.training.augmentation import AUGMENTATIONS, augmented
-from fl.training.loop import Plan, fit, predict
+from fl.training.augmentation import AUGMENTATIONS, augment_batch
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import mean_loss
-from fl.util.gpu_memory import keep_to, room
+from fl.util.gpu_memory import free_gpu_memory, limit_gpu_memory
 from fl.util.random_streams import stream
-from partitions.device_skew import device_of
+from partitions.device_skew import recorder_of
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="torch finds no GPU here, so nothing is tried on one"
 )
 GPU = torch.device("cuda")
-PLAN = Plan(
+PLAN = TrainingPlan(
     seed=0,
     site="site-1",
     round=1,
@@ -59,7 +59,7 @@ def fresh(model, task):
 @pytest.mark.parametrize("kind", ["rhythm", "beats"])
 def test_a_batch_cut_on_the_gpu_is_the_hosts_to_the_bit(cohort, beats, rng, kind):
     data = cohort if kind == "rhythm" else beats
-    there = Resident.of(data, GPU)
+    there = GpuCohort.of(data, GPU)
     assert there.signals.is_cuda
     for n in (1, 8, 64):
         chosen = rng.integers(0, len(data), n)
@@ -72,8 +72,8 @@ def test_a_batch_cut_on_the_gpu_is_the_hosts_to_the_bit(cohort, beats, rng, kind
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_an_augmentation_draws_the_same_but_for_the_noise(cohort, name):
     chosen = np.arange(100, 140), np.zeros(40, dtype=np.int64)
-    there = augmented(cutter(cohort, "cuda")(*chosen), RHYTHM, (name,), stream(0, "gpu"))
-    here = augmented(cohort.batch(*chosen), RHYTHM, (name,), stream(0, "gpu"))
+    there = augment_batch(batch_cutter(cohort, "cuda")(*chosen), RHYTHM, (name,), stream(0, "gpu"))
+    here = augment_batch(cohort.batch(*chosen), RHYTHM, (name,), stream(0, "gpu"))
     assert not there.signal[there.lead_mask == 0].any()
     for field, tensor in vars(here).items():
         # 0.5: noise has a standard deviation of 0.1 at most
@@ -120,16 +120,16 @@ def test_training_as_it_is_by_default_on_a_gpu_learns(few, model):
 
 
 def test_a_site_with_a_recorder_of_its_own_trains(few):
-    skewed = few.through(device_of(("noise", "rate"), RHYTHM, 0, "site-1"))
-    assert Resident.of(skewed, GPU) is None
+    skewed = few.through(recorder_of(("noise", "rate"), RHYTHM, 0, "site-1"))
+    assert GpuCohort.of(skewed, GPU) is None
     assert fit(fresh("resnet1d", RHYTHM), skewed, replace(PLAN, device="cuda")).n_seen == len(few)
 
 
 def test_there_is_room_and_a_share_of_it():
-    whole = room(GPU)
+    whole = free_gpu_memory(GPU)
     try:
-        keep_to(0.1)
-        assert 0 < room(GPU) < whole
+        limit_gpu_memory(0.1)
+        assert 0 < free_gpu_memory(GPU) < whole
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fl.util.atomic_io import write_whole
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError, exit_code
 
 
@@ -48,13 +48,13 @@ def test_anything_else_keeps_its_traceback(error):
 
 def test_a_file_for_which_there_is_no_room_is_named_and_stays_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "rounds.csv"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: .*rounds.csv"):
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl.config.run_config import RunConfig
-from fl.messages.flower_arrays import pack, unpack
-from fl.messages.payloads import Trained
+from fl.messages.flower_arrays import from_array_record, to_array_record
+from fl.messages.payloads import TrainingReply
 from fl.training.state_dict import HEAD
-from server.aggregation.evidence import by_evidence, weighed
+from server.aggregation.evidence import average_by_evidence, weight_sites
 from server.aggregation.strategies import STRATEGIES
 
 CLASSES = 3
@@ -25,7 +25,7 @@ START = {
 
 def reply(site, value, n=10, annotated=None, recorded=None):
     """A site's update in which every weight is `value`."""
-    return Trained(
+    return TrainingReply(
         site=site,
         weights={k: np.full_like(v, value) for k, v in START.items()},
         n_records=n,
@@ -44,7 +44,7 @@ def averaged(replies):
 
 
 def merged(*replies):
-    return averaged(by_evidence(replies, START))
+    return averaged(average_by_evidence(replies, START))
 
 
 def test_a_class_that_one_site_annotates_takes_that_sites_row():
@@ -69,12 +69,12 @@ def test_a_lead_that_one_site_records_takes_that_sites_column():
 
 def test_where_all_annotate_alike_it_is_the_plain_average():
     replies = [reply("a", 1.0, n=30), reply("b", 4.0, n=10)]
-    assert by_evidence(replies, START) == replies
+    assert average_by_evidence(replies, START) == replies
     np.testing.assert_allclose(averaged(replies)["head.bias"], 1.75)
 
 
 def test_one_site_changes_nothing():
-    (found,) = by_evidence([reply("a", 3.0)], START)
+    (found,) = average_by_evidence([reply("a", 3.0)], START)
     assert all((found.weights[k] == 3.0).all() for k in START)
 
 
@@ -95,7 +95,7 @@ def test_a_row_is_the_average_by_annotated_records(sites):
 
 def test_only_the_head_is_touched():
     replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, annotated=(0, 10, 10))]
-    for before, after in zip(replies, by_evidence(replies, START), strict=True):
+    for before, after in zip(replies, average_by_evidence(replies, START), strict=True):
         changed = {k for k in START if not np.array_equal(before.weights[k], after.weights[k])}
         assert changed <= set(HEAD)
 
@@ -108,16 +108,16 @@ def test_every_strategy_can_be_made_from_the_settings(name):
 
 def test_equal_weights_average_to_themselves():
     replies = [reply(s, 0.1, n=n) for s, n in (("a", 3), ("b", 7), ("c", 11))]
-    found = averaged(by_evidence(replies, START))
+    found = averaged(average_by_evidence(replies, START))
     np.testing.assert_allclose(found["head.bias"], np.float32(0.1), rtol=1e-6)
-    assert unpack(pack(found)).keys() == START.keys()
+    assert from_array_record(to_array_record(found)).keys() == START.keys()
 
 
 def test_a_site_may_count_by_its_records_by_their_root_or_as_one_of_many():
     replies = [reply("a", 1.0, n=100, annotated=(100, 50, 0)), reply("b", 4.0, n=25)]
-    assert weighed(replies, "records") == replies
+    assert weight_sites(replies, "records") == replies
     for weighting, ratio in (("root", 2.0), ("even", 1.0)):
-        one, other = weighed(replies, weighting)
+        one, other = weight_sites(replies, weighting)
         assert one.n_records / other.n_records == pytest.approx(ratio)
         # What it holds of each class keeps its share of the site's records.
         assert np.divide(one.annotated, one.n_records) == pytest.approx([1, 0.5, 0])

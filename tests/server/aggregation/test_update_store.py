@@ -5,7 +5,7 @@ import pytest
 from support.rounds import digest, run
 
 import server.rounds.round_loop
-from server.aggregation.update_store import Shelf, overlaid, shelf_for
+from server.aggregation.update_store import UpdateStore, update_store_for, with_entries
 
 ARRAYS = {
     "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -22,7 +22,7 @@ def same(one, other):
 
 
 def test_what_is_on_the_shelf_reads_as_it_was_written(tmp_path):
-    shelf = Shelf(tmp_path)
+    shelf = UpdateStore(tmp_path)
     doubled = {name: 2 * values for name, values in ARRAYS.items()}
     first, second = shelf.put(ARRAYS), shelf.put(doubled)
     assert same(first, ARRAYS)
@@ -33,14 +33,14 @@ def test_what_is_on_the_shelf_reads_as_it_was_written(tmp_path):
 
 def test_an_overlaid_update_reads_the_rest_from_the_shelf(tmp_path):
     bias = np.array([5.0, 6.0])
-    for below in (ARRAYS, Shelf(tmp_path).put(ARRAYS)):
-        assert same(overlaid(below, {"a.bias": bias}), ARRAYS | {"a.bias": bias})
+    for below in (ARRAYS, UpdateStore(tmp_path).put(ARRAYS)):
+        assert same(with_entries(below, {"a.bias": bias}), ARRAYS | {"a.bias": bias})
 
 
 def test_a_shelf_is_used_where_updates_would_fill_memory(tmp_path):
     weights = {"w": np.zeros(2**18, dtype=np.float32)}  # a megabyte
-    assert shelf_for(8, weights, tmp_path) is None
-    assert shelf_for(1000, weights, tmp_path) is not None
+    assert update_store_for(8, weights, tmp_path) is None
+    assert update_store_for(1000, weights, tmp_path) is not None
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "scaffold", "fedmedian", "fedadam"])
@@ -53,9 +53,9 @@ def test_a_run_with_its_updates_on_the_shelf_gives_the_same_weights(
 
     def always(sites, weights, folder):
         used.append(sites)
-        return Shelf(folder)
+        return UpdateStore(folder)
 
-    monkeypatch.setattr(server.rounds.round_loop, "shelf_for", always)
+    monkeypatch.setattr(server.rounds.round_loop, "update_store_for", always)
     job = make_job(3, strategy=strategy, name="shelved")
     watching, _ = run(job)
     assert used

@@ -23,9 +23,9 @@ from fl.models import build_network
 from fl.training.loop import fit as train_plainly
 from fl.training.state_dict import get_weights, load_weights, set_weights
 from fl.util.errors import FederationError
-from server.app import Silent, initial_weights, server_app
+from server.app import SilentListener, initial_weights, server_app
 from server.engines.simulation import simulate
-from server.rounds.training_results import load_part
+from server.rounds.training_results import load_result
 
 NAMES = ("local", "pooled", "fedavg", "finetune")
 
@@ -52,7 +52,7 @@ def compared(few, tmp_path_factory):
 
 
 def part(job, name):
-    return load_part(Path(job.workspace), name)
+    return load_result(Path(job.workspace), name)
 
 
 def rows(job, file):
@@ -148,7 +148,7 @@ def test_the_tables_hold_every_training(compared):
 
 def test_ray_workers_give_what_one_process_gives(compare, compared):
     job = compare("ray", engine="ray", workers=2)
-    simulate(server_app(Silent()), client_app, job, 2)
+    simulate(server_app(SilentListener()), client_app, job, 2)
     assert results(job) == results(compared)
 
 
@@ -160,7 +160,7 @@ class Stop(BaseException):
 MOMENTS = {
     "in the first round of all": (server.baselines.baselines, "save_progress", 1),
     "between the rounds of one": (server.baselines.baselines, "save_progress", 3),
-    "before pooled is kept": (server.baselines.baseline_summary, "save_part", 2),
+    "before pooled is kept": (server.baselines.baseline_summary, "save_result", 2),
     "after pooled is kept": (server.app, "train", 1),
     "within a strategy": (server.rounds.round_loop, "save_progress", 1),
     "between two strategies": (server.app, "train", 2),
@@ -262,7 +262,7 @@ def test_the_listener_sees_every_training(compare):
         def training(self, strategy, rounds, sites):
             self.begun.append((strategy, rounds, [site.site for site in sites]))
 
-        def alone(self, site, row, last):
+        def baseline_round(self, site, row, last):
             self.lone.append((site, row["round"], last))
 
     job, watching = compare(), All()

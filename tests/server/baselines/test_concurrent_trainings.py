@@ -4,7 +4,7 @@ import pytest
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from fl.util.errors import FederationError
-from server.baselines.concurrent_trainings import run_side_by_side
+from server.baselines.concurrent_trainings import run_concurrently
 from server.engines.in_process import LocalGrid
 
 
@@ -47,21 +47,21 @@ class Log(LocalGrid):
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_every_course_gets_its_own_answers_and_no_more_than_workers_are_out(width):
     grid, courses = Log(), [Count("a", 3), Count("b", 1, each=3), Count("c", 0)]
-    assert run_side_by_side(grid, courses, width, timeout=10) == {}
+    assert run_concurrently(grid, courses, width, timeout=10) == {}
     assert [course.got for course in courses] == [[["a"]] * 3, [["b"] * 3], []]
     assert grid.most <= width
 
 
 def test_the_course_with_the_most_left_goes_first():
     grid = Log()
-    run_side_by_side(grid, [Count("short", 1), Count("long", 3), Count("middle", 2)], 1, 10)
+    run_concurrently(grid, [Count("short", 1), Count("long", 3), Count("middle", 2)], 1, 10)
     assert grid.asked[:2] == ["long", "long"]
     assert sorted(grid.asked) == ["long"] * 3 + ["middle"] * 2 + ["short"]
 
 
 def test_a_course_that_stops_is_named_and_the_others_go_on():
     courses = [Count("a", 3, stops_at=1), Count("b", 2), Count("c", 1, stops_at=0)]
-    failed = run_side_by_side(Log(), courses, 2, timeout=10)
+    failed = run_concurrently(Log(), courses, 2, timeout=10)
     assert failed == {"a": "a stops", "c": "c stops"}
     assert courses[1].done == 2
 
@@ -77,6 +77,6 @@ def test_an_answer_that_does_not_come_is_an_error_for_its_course():
             self.got.append(reply.error.reason)
 
     course, grid = Waits("a", 1), Deaf()
-    assert run_side_by_side(grid, [course], 1, timeout=0.05) == {}
+    assert run_concurrently(grid, [course], 1, timeout=0.05) == {}
     assert course.got == ["TimeoutError: no answer within 0.05 s"]
     assert not grid._queue

@@ -11,14 +11,14 @@ from clients.deploy import __main__ as site
 from fl.messages.invitation import Invitation
 from fl.util.errors import ConfigError
 from server.deploy import __main__ as deploy
-from server.deploy.federation_store import Folder, make_certificate
+from server.deploy.federation_store import FederationFolder, make_certificate
 
 
 @pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "federation"
     assert deploy.main(["init", str(path), "--host", "ecg.example.org,10.0.0.1"]) == 0
-    return Folder(path)
+    return FederationFolder(path)
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_what_would_be_run_is_shown_and_not_run(folder, capsys, command):
 def test_a_site_shows_its_supernode(invitation, tmp_path, capsys):
     flags = ["--site", "a", "--home", str(tmp_path / "home"), "--data-dir", str(tmp_path)]
     assert site.main(["join", str(invitation), *flags, "--print"]) == 0
-    said = capsys.readouterr().out
-    assert "-m clients.deploy.supernode_internals --superlink ecg.example.org:8443 --root" in said
-    assert "--isolation process" in said
+    output = capsys.readouterr().out
+    assert "-m clients.deploy.supernode_internals --superlink ecg.example.org:8443 --root" in output
+    assert "--isolation process" in output
 
 
 MISTAKES = {
@@ -123,10 +123,10 @@ def test_a_mistake_is_answered_in_one_line(folder, tmp_path, capsys, name):
     toml.write_text('skew = "noise"\n')
     paths = {"folder": folder.path, "none": tmp_path / "none", "toml": toml}
     assert deploy.main([word.format(**paths) for word in arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("server.deploy: error: ")
-    assert wanted in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("server.deploy: error: ")
+    assert wanted in output
+    assert output.count("\n") == 1
 
 
 def test_a_superlink_that_is_away_is_said_in_one_line(folder, capsys):

@@ -9,9 +9,9 @@ from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import Message
 from starlette.applications import Starlette
 
-from fl.util.polling import Pace
+from fl.util.polling import Backoff
 from server.deploy import fleet_proxy as gates
-from server.deploy.fleet_proxy import FLEET, PULL, Gate
+from server.deploy.fleet_proxy import FLEET, PULL, FleetProxy
 
 
 class SuperLink(httpx.AsyncBaseTransport):
@@ -35,7 +35,7 @@ def ask(superlink, path, method="POST", **given):
 
     async def asked():
         upstream = httpx.AsyncClient(base_url="https://127.0.0.1:1", transport=superlink)
-        app = Starlette(routes=gates.routes(Gate(upstream)))
+        app = Starlette(routes=gates.routes(FleetProxy(upstream)))
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="https://gate"
         ) as client:
@@ -98,8 +98,8 @@ def test_a_superlink_that_fails_is_a_503_too():
 
 
 def test_pauses_grow_with_the_time_waited():
-    pace = Pace(began=time.monotonic() - 10)
-    assert pace.pause() == pytest.approx(0.5, abs=0.1)
-    assert Pace(began=time.monotonic() - 1000).pause() == 1.0
-    pace.again()
-    assert pace.pause() == pytest.approx(0.05)
+    backoff = Backoff(began=time.monotonic() - 10)
+    assert backoff.delay() == pytest.approx(0.5, abs=0.1)
+    assert Backoff(began=time.monotonic() - 1000).delay() == 1.0
+    backoff.reset()
+    assert backoff.delay() == pytest.approx(0.05)

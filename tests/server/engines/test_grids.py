@@ -10,15 +10,15 @@ import ray
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 
 from fl.config.run_config import RunConfig
-from fl.messages.flower_arrays import pack, unpack
+from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.job import Job
 from fl.util.errors import FederationError
-from server.app import Silent
+from server.app import SilentListener
 from server.engines.grid_base import collect
 from server.engines.in_process import LocalGrid
 from server.engines.ray_grid import RayGrid
-from server.engines.ray_workers import Crew, ray_running
-from server.rounds.site_requests import roll_call
+from server.engines.ray_workers import WorkerPool, ray_running
+from server.rounds.site_requests import discover_sites
 
 CONFIG = RunConfig(workers=2)
 
@@ -72,7 +72,7 @@ def test_messages_that_n_nodes_waits_for_are_forgotten():
 
 
 def test_workers_started_beforehand_serve_and_ray_outlives_them_until_it_is_told_to_leave():
-    crew = Crew(CONFIG, ["clients.app"])
+    crew = WorkerPool(CONFIG, ["clients.app"])
     try:
         for started in (2, 0):  # those of the crew, then new ones
             actors = crew.take()
@@ -94,12 +94,12 @@ def test_each_of_many_visits_is_made_once_and_workers_die_in_the_middle():
         if context.node_config["partition-id"] % 10 == 3:
             os.kill(os.getpid(), signal.SIGKILL)
         doubled = 2 * message.content["arrays"]["x"].numpy()
-        return Message(RecordDict({"arrays": pack({"x": doubled})}), reply_to=message)
+        return Message(RecordDict({"arrays": to_array_record({"x": doubled})}), reply_to=message)
 
     with ray_running(CONFIG):
         grid = RayGrid(client, n_nodes, workers=2, n_gpus=0)
         try:
-            arrays = pack({"x": np.arange(50_000.0)})
+            arrays = to_array_record({"x": np.arange(50_000.0)})
             config = ConfigRecord()
             messages = [
                 Message(RecordDict({"arrays": arrays, "config": config}), node, MessageType.QUERY)
@@ -113,7 +113,7 @@ def test_each_of_many_visits_is_made_once_and_workers_die_in_the_middle():
     assert len(replies) == n_nodes
     for reply in replies:
         if not reply.has_error():
-            found = unpack(reply.content["arrays"])["x"]
+            found = from_array_record(reply.content["arrays"])["x"]
             np.testing.assert_array_equal(found, 2 * np.arange(50_000.0))
 
 
@@ -130,4 +130,4 @@ def test_hospitals_that_are_silent_at_the_roll_call_are_named():
     nodes = {"north": 1001, "south": 1002, "east": 1003}
     job = Job(strategy="fedavg", config={"timeout": 0.2, "clients": 3}, nodes=nodes)
     with pytest.raises(FederationError, match=r"^2 of 3 sites \(south, east\) did not answer"):
-        roll_call(grid, job, Silent())
+        discover_sites(grid, job, SilentListener())

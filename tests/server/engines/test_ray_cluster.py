@@ -22,8 +22,8 @@ from ray._raylet import GcsClient
 from support.run_folders import kill_after, results
 
 import run_sim
-from fl.data.example_cache import is_whole
-from fl.messages.flower_codec import query, read_job
+from fl.data.example_cache import is_complete
+from fl.messages.flower_codec import read_job, site_info_request
 from fl.util.errors import ConfigError
 from server.engines import ray_cluster
 from server.engines.cluster_files import versions as cluster_versions
@@ -149,7 +149,7 @@ def test_the_cluster_gives_the_same_results_and_the_recordings_are_sent_once(
     shards = [found["cache"] for found in facts(whole)["data"]]
     # Two of the three workers are there, and one has fetched for both.
     assert fetched(caplog) == [("127.0.0.3", size(shards))]
-    assert all(is_whole(other.cache / Path(shard).name) for shard in shards)
+    assert all(is_complete(other.cache / Path(shard).name) for shard in shards)
     assert not home.cache.exists()
 
 
@@ -171,7 +171,7 @@ def asked():
 
 def answers(grid, job, timeout=60):
     """The folders that each node was told of; None where its visit failed."""
-    messages = [query(job, node) for node in grid.get_node_ids()]
+    messages = [site_info_request(job, node) for node in grid.get_node_ids()]
     replies = collect(grid, messages, timeout, lambda reply: None)
     return [None if r.has_error() else dict(r.content["config"]) for r in replies]
 
@@ -232,11 +232,11 @@ def test_a_cluster_of_another_ray_or_python_is_named(machines, address, tmp_path
         assert run_sim.main([*FLAGS, "--ray-address", address, "--out", str(tmp_path)]) == 2
     finally:
         cluster_says.internal_kv_put(key, true, True, place)
-    said = capsys.readouterr().err
-    assert "Version mismatch" in said
-    assert "3.0.1" in said
-    assert told[what] in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "Version mismatch" in output
+    assert "3.0.1" in output
+    assert told[what] in output
+    assert output.count("\n") == 1
 
 
 @slow

@@ -17,7 +17,7 @@ from server.engines.ray_workers import ray_running, start_worker
 
 CONFIG = RunConfig(workers=2)
 known = pytest.mark.skipif(
-    not ray_internals.can_be_small(), reason=f"Ray {ray.__version__} starts as Ray does"
+    not ray_internals.can_start_minimal(), reason=f"Ray {ray.__version__} starts as Ray does"
 )
 
 
@@ -51,7 +51,8 @@ def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers():
         ray.get([actor.__ray_ready__.remote() for actor in actors])
         started = [process for process in processes() if process not in before]
         assert sorted(map(kind, started)) == [
-            *("gcs_server", "ray::Worker", "ray::Worker", "raylet", "stand_in.py", "stand_in.py"),
+            *("gcs_server", "ray::ClientWorker", "ray::ClientWorker"),
+            *("ray_agent_stand_in.py", "ray_agent_stand_in.py", "raylet"),
         ]
     assert psutil.wait_procs(started, timeout=20)[1] == []
 
@@ -72,10 +73,10 @@ def test_nothing_stays_when_the_run_is_killed():
     run = """
         import os, signal, psutil, ray
         from fl.config.run_config import RunConfig
-        from server.engines.ray_workers import Crew
+        from server.engines.ray_workers import WorkerPool
 
-        crew = Crew(RunConfig(workers=2))
-        actors = crew.take()
+        pool = WorkerPool(RunConfig(workers=2))
+        actors = pool.take()
         ray.get([actor.__ray_ready__.remote() for actor in actors])
         print(*(p.pid for p in psutil.Process().children(recursive=True)), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from server.rounds import checkpoints
-from server.rounds.checkpoints import Progress, load_progress, save_progress
+from server.rounds.checkpoints import TrainingProgress, load_progress, save_progress
 
 
 def progress(number):
     weights = {"a": np.full((2, 2), number, np.float32), "steps": np.array(number, np.int64)}
-    return Progress(
+    return TrainingProgress(
         weights=weights,
         best_weights={k: v - 1 for k, v in weights.items()},
         round=number,
@@ -20,7 +20,7 @@ def progress(number):
         rounds=[{"round": number, "val_loss": None}],
         sites=[{"site": "site-1"}],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
-        unmeasured={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
+        unvalidated={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
     )
 
 
@@ -52,15 +52,15 @@ def test_the_last_round_counts_and_two_are_kept(tmp_path):
 
 def test_a_round_counts_once_it_is_merged_and_again_once_it_is_measured(tmp_path):
     merged, measured = progress(7), progress(7)
-    measured.unmeasured = {}
-    assert (merged.measured, measured.measured) == (6, 7)
+    measured.unvalidated = {}
+    assert (merged.validated_rounds, measured.validated_rounds) == (6, 7)
     save_progress(tmp_path, merged)
     save_progress(tmp_path, measured)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000007", "000007-measured"]
-    assert load_progress(tmp_path).measured == 7
+    assert load_progress(tmp_path).validated_rounds == 7
     save_progress(tmp_path, progress(8))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000007-measured", "000008"]
-    assert (load_progress(tmp_path).round, load_progress(tmp_path).measured) == (8, 7)
+    assert (load_progress(tmp_path).round, load_progress(tmp_path).validated_rounds) == (8, 7)
 
 
 def test_there_is_nothing_to_load_before_the_first_round(tmp_path):

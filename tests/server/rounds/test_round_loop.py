@@ -15,13 +15,13 @@ from clients.app import app as client_app
 from clients.simulated_sites import open_site
 from clients.training_plan import training_plan
 from fl.ecg.tasks import RHYTHM
-from fl.messages.flower_arrays import pack, unpack
-from fl.messages.flower_codec import read_round, read_trained
+from fl.messages.flower_arrays import from_array_record, to_array_record
+from fl.messages.flower_codec import read_round, read_training_reply
 from fl.models import build_network
 from fl.training.loop import fit as train_plainly
 from fl.training.state_dict import get_weights, load_weights, set_weights
 from fl.util.errors import FederationError
-from server.app import Silent, initial_weights, server_app
+from server.app import SilentListener, initial_weights, server_app
 from server.engines.in_process import LocalGrid
 from server.engines.simulation import simulate
 
@@ -40,7 +40,7 @@ def spoiled(change, site="site-2", rounds=(1,)):
     def client(message, context):
         reply = client_app(message, context)
         if message.metadata.message_type == "train" and read_round(message) in rounds:
-            trained = read_trained(reply)
+            trained = read_training_reply(reply)
             if trained.site == site:
                 return change(reply, trained) or reply
         return reply
@@ -50,7 +50,7 @@ def spoiled(change, site="site-2", rounds=(1,)):
 
 def with_weights(**changed):
     def change(reply, trained):
-        reply.content["arrays"] = pack({**trained.weights, **changed})
+        reply.content["arrays"] = to_array_record({**trained.weights, **changed})
 
     return change
 
@@ -66,7 +66,7 @@ def not_a_number(reply, trained):
 
 
 def fewer_entries(reply, trained):
-    reply.content["arrays"] = pack({"head.bias": trained.weights["head.bias"]})
+    reply.content["arrays"] = to_array_record({"head.bias": trained.weights["head.bias"]})
 
 
 def no_records(reply, trained):
@@ -82,7 +82,7 @@ def one_more_metric(reply, trained):
 
 
 def one_more_record(reply, trained):
-    reply.content["more"] = pack({"x": np.ones(3)})
+    reply.content["more"] = to_array_record({"x": np.ones(3)})
 
 
 def counts_of_other_classes(reply, trained):
@@ -212,7 +212,7 @@ def test_the_sites_validate_a_round_where_they_train_the_next(make_job):
     sites = ["site-1", "site-2", "site-3"]
     assert sorted(seen.of("train")) == [(number, site) for number in (1, 2, 3) for site in sites]
     # Validation of the last round, and test of the best.
-    best = max(watching.rows, key=lambda row: row["central_macro_auroc"])["round"]
+    best = max(watching.rows, key=lambda row: row["val_macro_auroc"])["round"]
     assert sorted(seen.of("evaluate")) == sorted((n, s) for n in (3, best) for s in sites)
     assert [row["round"] for row in watching.rows] == [1, 2, 3]
 
@@ -248,7 +248,7 @@ def without_measures(reply, trained):
 
 def measures_of_other_classes(reply, trained):
     if "measured-arrays" in reply.content:
-        reply.content["measured-arrays"] = pack({"positive": np.ones((2, 2))})
+        reply.content["measured-arrays"] = to_array_record({"positive": np.ones((2, 2))})
 
 
 @pytest.mark.parametrize(
@@ -361,13 +361,13 @@ def lying_about(change):
 
 
 def misshapen_counts(reply):
-    counts = unpack(reply.content["arrays"])
+    counts = from_array_record(reply.content["arrays"])
     counts["positive"] = counts["positive"][:4]
-    reply.content["arrays"] = pack(counts)
+    reply.content["arrays"] = to_array_record(counts)
 
 
 def missing_counts(reply):
-    reply.content["arrays"] = pack({})
+    reply.content["arrays"] = to_array_record({})
 
 
 def report_that_is_no_json(reply):
@@ -454,7 +454,7 @@ def test_every_engine_gives_the_same_weights(make_job):
         make_job(3, name="ray-2", engine="ray", workers=2),
     ]
     for job in jobs:
-        simulate(server_app(Silent()), client_app, job, 3)
+        simulate(server_app(SilentListener()), client_app, job, 3)
     assert len({digest(job) for job in jobs}) == 1
 
 
@@ -482,7 +482,7 @@ def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job
         if message.metadata.message_type != "train" or read_round(message) != 1:
             return reply
         site = int(context.node_config["partition-id"]) + 1
-        weights = read_trained(reply).weights
+        weights = read_training_reply(reply).weights
         if site == 1:
             raise OSError("disk on fire")
         if site == 2:
@@ -491,7 +491,7 @@ def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job
             weights["head.bias"] = weights["head.bias"][:4]
         if site == 4:
             reply.content["metrics"]["num-examples"] = 0
-        reply.content["arrays"] = pack(weights)
+        reply.content["arrays"] = to_array_record(weights)
         return reply
 
     watching = Watching()

@@ -7,7 +7,7 @@ from fl.datasets.cpsc2018 import CPSC2018, CPSC2018_LEAD1
 from fl.datasets.readers.challenge_records import age_years, comment_fields, sex_letter
 from fl.ecg.labels import RHYTHM_CLASSES
 from fl.ecg.records import LEADS
-from fl.util.errors import DataError, Unusable
+from fl.util.errors import DataError, UnusableRecord
 
 CHALLENGE_SETS = ("georgia", "cpsc-extra", "chapman", "ningbo", "ptb", "incart")
 
@@ -38,7 +38,7 @@ def test_class_names_of_the_first_release_are_read(tmp_path, dx, expected):
 @pytest.mark.parametrize("dx", ["", "RBBBB", "59118002", "426177001", "AF,?", "59118001,junk"])
 def test_cpsc2018_refuses_what_is_none_of_its_classes(tmp_path, dx):
     challenge(tmp_path / "cpsc2018", "A0001", dx)
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, "A0001")
     assert refused.value.reason == "no-label"
 
@@ -58,7 +58,7 @@ def test_the_first_label_comes_from_the_reference_list(tmp_path):
 def test_labels_that_contradict_the_reference_list_are_refused(tmp_path):
     challenge(tmp_path / "cpsc2018", "A0001", "164889003")
     reference(tmp_path, "A0001,5,,")
-    with pytest.raises(Unusable, match="header AF, reference list RBBB") as refused:
+    with pytest.raises(UnusableRecord, match="header AF, reference list RBBB") as refused:
         CPSC2018.read(tmp_path, "A0001")
     assert refused.value.reason == "label-conflict"
 
@@ -86,7 +86,7 @@ def test_records_are_found_in_subfolders_and_missing_ones_by_their_list(tmp_path
     (folder / "g2" / "RECORDS").write_text("A0002\nA0003\n../../../etc/passwd\n/etc/passwd\n")
     assert CPSC2018.records(tmp_path) == ["A0001", "A0002", "A0003"]
     assert CPSC2018.read(tmp_path, "A0002").name == "A0002"
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, "A0003")
     assert refused.value.reason == "missing-file"
 
@@ -102,7 +102,7 @@ def test_two_records_of_one_name_keep_their_subfolders_apart(tmp_path):
 @pytest.mark.parametrize("name", ["../cpsc2018/A0001", "/etc/passwd", "nothing"])
 def test_a_name_that_is_no_record_is_refused(tmp_path, name):
     challenge(tmp_path / "cpsc2018", "A0001")
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, name)
     assert refused.value.reason == "missing-file"
 
@@ -146,14 +146,14 @@ def test_both_codes_of_left_bundle_branch_block_count(tmp_path):
 def test_a_damaged_code_is_never_read_as_an_absent_class(tmp_path, dx):
     challenge(tmp_path / "georgia", "E00001")
     edit(tmp_path / "georgia" / "E00001.hea", "59118001", dx)
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         DATASETS["georgia"].read(tmp_path, "E00001")
     assert refused.value.reason == "no-label"
 
 
 def test_a_record_of_other_diagnoses_has_no_label(tmp_path):
     challenge(tmp_path / "georgia", "E00001", "39732003,428750005")
-    with pytest.raises(Unusable, match="none of its diagnoses"):
+    with pytest.raises(UnusableRecord, match="none of its diagnoses"):
         DATASETS["georgia"].read(tmp_path, "E00001")
 
 

@@ -3,7 +3,7 @@ import pytest
 from support.small_records import edit, waves, write
 
 from fl.datasets.readers.wfdb_signals import read_waveform
-from fl.util.errors import Unusable
+from fl.util.errors import UnusableRecord
 
 
 def read(stem, **options):
@@ -57,7 +57,7 @@ def test_a_bad_lead_is_dropped_and_the_others_are_kept(tmp_path, kind):
 def test_a_record_of_bad_leads_alone_has_no_signal(tmp_path, kind):
     signal = waves(2, 4000)
     spoil(signal, slice(None), kind)
-    with pytest.raises(Unusable, match="I, II") as refused:
+    with pytest.raises(UnusableRecord, match="I, II") as refused:
         read(write(tmp_path, "A1", leads=("I", "II"), signal=signal))
     assert refused.value.reason == "no-signal"
 
@@ -75,7 +75,7 @@ def test_a_header_without_lead_names_is_not_guessed(tmp_path):
     stem = write(tmp_path, "A1", leads=("II",))
     first, second, *_ = stem.with_suffix(".hea").read_text().splitlines()
     stem.with_suffix(".hea").write_text(f"{first}\n{' '.join(second.split()[:3])}\n")
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         read(stem)
     assert refused.value.reason == "lead-names"
 
@@ -85,14 +85,14 @@ def test_any_rate_is_read_if_none_is_asked_for(tmp_path):
 
 
 def test_an_error_names_the_rate_found_and_the_rate_accepted(tmp_path):
-    with pytest.raises(Unusable, match="fs is 333 Hz; accepted: 500 Hz"):
+    with pytest.raises(UnusableRecord, match="fs is 333 Hz; accepted: 500 Hz"):
         read(write(tmp_path, "A1", fs=333))
 
 
 def test_patient_fields_of_a_broken_header_stay_out_of_the_error(tmp_path):
     stem = write(tmp_path, "A1", comments=["Age: 74", "Name: Jane Roe"])
     edit(stem.with_suffix(".hea"), "A1 12 500", "A1 twelve 500")
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableRecord) as refused:
         read(stem)
     assert "Roe" not in str(refused.value)
     assert "74" not in str(refused.value)

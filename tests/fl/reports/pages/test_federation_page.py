@@ -174,23 +174,23 @@ def test_the_same_run_gives_the_same_pages(written, copy):
 
 
 def test_without_compare_or_holdout_the_page_says_so(written):
-    said = text_of(written("rhythm") / "report" / "index.html")
-    assert "Nothing was compared in this run" in said
-    assert "No source was held out" in said
+    predicted = text_of(written("rhythm") / "report" / "index.html")
+    assert "Nothing was compared in this run" in predicted
+    assert "No source was held out" in predicted
 
 
 def test_an_unseen_source_has_its_own_results(written):
-    said = text_of(written("holdout") / "report" / "index.html")
-    assert "Held out: synthetic-2lead" in said
-    assert "Unseen source, fedavg" in said
+    predicted = text_of(written("holdout") / "report" / "index.html")
+    assert "Held out: synthetic-2lead" in predicted
+    assert "Unseen source, fedavg" in predicted
 
 
 def test_the_comparison_answers_with_its_intervals(written):
-    said = text_of(written("compared") / "report" / "index.html")
-    assert "+.081 [+.031, +.131], evidence of a gain" in said
-    assert "fedavg is above training alone at 2 of 3 hospitals" in said
-    assert "says so at 1, says the opposite at 1" in said
-    assert "100% of pooled, at least the 93% expected" in said
+    predicted = text_of(written("compared") / "report" / "index.html")
+    assert "+.081 [+.031, +.131], evidence of a gain" in predicted
+    assert "fedavg is above training alone at 2 of 3 hospitals" in predicted
+    assert "says so at 1, says the opposite at 1" in predicted
+    assert "100% of pooled, at least the 93% expected" in predicted
 
 
 def test_failures_and_exclusions_are_named_with_their_reasons(copy):
@@ -203,9 +203,9 @@ def test_failures_and_exclusions_are_named_with_their_reasons(copy):
 
     made_runs.change(folder / "run.json", edit)
     write_report(folder)
-    said = text_of(folder / "report" / "index.html")
-    assert "no answer within 5 s <b>" in said
-    assert "2: the recording is too short (S90001, S90002)" in said
+    predicted = text_of(folder / "report" / "index.html")
+    assert "no answer within 5 s <b>" in predicted
+    assert "2: the recording is too short (S90001, S90002)" in predicted
     own, other = (text_of(folder / "report" / "sites" / f"site-{i}.html") for i in (2, 1))
     assert "Round 2: no answer within 5 s" in own
     assert "no answer within" not in other
@@ -247,8 +247,8 @@ def test_predictions_that_stayed_at_the_site_are_not_missed(copy):
     rows = made_runs.table(folder / "predictions.csv")
     made_runs.write_table(folder / "predictions.csv", [r for r in rows if r["site"] == "central"])
     write_report(folder)
-    said = text_of(folder / "report" / "sites" / "site-1.html")
-    assert "The predictions for this hospital's records are not in this run directory" in said
+    predicted = text_of(folder / "report" / "sites" / "site-1.html")
+    assert "The predictions for this hospital's records are not in this run directory" in predicted
 
 
 def test_recordings_that_are_gone_are_not_drawn_and_the_page_says_why(copy, tmp_path):
@@ -278,9 +278,9 @@ def test_seeds_have_a_page_over_them_and_one_each(written, tmp_path, capsys):
     index = tmp_path / "report" / "index.html"
     assert str(index) in capsys.readouterr().out
     tree(index)
-    said = text_of(index)
-    assert ".412 .401 .423 .016" in said
-    assert "+.032 +.021, +.043 2 of 2" in said
+    predicted = text_of(index)
+    assert ".412 .401 .423 .016" in predicted
+    assert "+.032 +.021, +.043 2 of 2" in predicted
     for seed in (0, 1):
         assert f"../seed-{seed}/report/index.html" in index.read_text()
         assert (tmp_path / f"seed-{seed}" / "report" / "index.html").is_file()
@@ -291,18 +291,18 @@ def test_several_runs_are_put_side_by_side(copy, tmp_path):
     assert main([str(first), str(second)]) == 0
     page = tmp_path / "side-by-side.html"
     tree(page)
-    said = text_of(page)
-    assert "holdout - synthetic-2lead" in said
+    predicted = text_of(page)
+    assert "holdout - synthetic-2lead" in predicted
     for link in re.findall(r"<a href=\"([^\"]+)\"", page.read_text()):
         assert (page.parent / link).is_file()
 
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert "Name a run directory" in said
-    assert said.count("\n") == 1
+    predicted = capsys.readouterr().err
+    assert predicted.startswith("error: ")
+    assert "Name a run directory" in predicted
+    assert predicted.count("\n") == 1
 
 
 def test_a_run_that_is_not_over_is_refused_with_what_to_do(copy):

@@ -4,7 +4,7 @@ import pytest
 from support import browser, made_runs
 
 from fl.reports.__main__ import main
-from fl.reports.pages.seeds_page import repeated_page
+from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.run_files import read_run, read_seeds
 
 
@@ -26,7 +26,7 @@ def every_page(written, tmp_path_factory):
     made_runs.repeat(parent, written("compared"))
     seeds = read_seeds(parent)
     over = parent / "over.html"
-    over.write_text(repeated_page(parent, seeds, [read_run(written("compared"))] * 2))
+    over.write_text(seeds_page(parent, seeds, [read_run(written("compared"))] * 2))
     compared, beat = written("compared") / "report", written("beat") / "report"
     return [
         compared / "index.html",

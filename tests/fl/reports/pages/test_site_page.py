@@ -14,7 +14,7 @@ from fl.reports.build import write_report
 from fl.reports.figures.most_wrong import Recordings, most_wrong, recording_of, where
 from fl.reports.pages.sentences import HEADLINES, advice, verdict
 from fl.reports.pages.site_page import site_page
-from fl.reports.pages.site_view import cut
+from fl.reports.pages.site_view import view_of_site
 from fl.reports.run_files import read_run
 
 KINDS = ("rhythm", "beat", "holdout", "compared")
@@ -35,8 +35,8 @@ def test_no_page_names_a_record_a_patient_or_the_name_of_another_site(written, k
         mine = [row for row in rows if row["site"] == path.stem]
         others = [row for row in rows if row["site"] != path.stem]
         own = {name for row in mine for name in names(row)}
-        said = set(re.findall(r"[\w:/.-]+", visible(path)))
-        parts = said | {part for token in said for part in re.split(r"[:/]", token)}
+        predicted = set(re.findall(r"[\w:/.-]+", visible(path)))
+        parts = predicted | {part for token in predicted for part in re.split(r"[:/]", token)}
         foreign = {name for row in others for name in names(row)} - own
         assert not parts & foreign
         sites = {row["site"] for row in others} - {"central", "unseen"}
@@ -115,7 +115,7 @@ def test_a_page_does_not_change_with_what_others_hold(written, tmp_path, kind):
     change_the_others(folder, site)
     before = written(kind) / "report" / "sites" / f"{site}.html"
     run = read_run(folder)
-    after = site_page(cut(run, site), Recordings(run.facts))
+    after = site_page(view_of_site(run, site), Recordings(run.facts))
     assert after == before.read_text()
 
 
@@ -150,8 +150,8 @@ def test_the_recommendation_follows_from_the_intervals(written, site):
 
 
 def test_without_a_comparison_nothing_is_recommended(written):
-    said = (written("rhythm") / "report" / "sites" / "site-1.html").read_text()
-    assert "No recommendation: this run compared nothing" in said
+    predicted = (written("rhythm") / "report" / "sites" / "site-1.html").read_text()
+    assert "No recommendation: this run compared nothing" in predicted
 
 
 def row(low, high, metric="macro_f1", against="local"):
@@ -188,7 +188,7 @@ def test_every_pair_of_verdicts_has_a_headline():
 
 
 def test_few_patients_are_called_few_and_many_are_not(written):
-    view = cut(read_run(written("compared")), "site-1")
+    view = view_of_site(read_run(written("compared")), "site-1")
     object.__setattr__(view, "differences", [row(0.01, 0.2)])
     assert not any("Only" in sentence for sentence in advice(view).because)
     object.__setattr__(view, "differences", [row(0.01, 0.2) | {"n_patients": 12}])
@@ -198,9 +198,9 @@ def test_few_patients_are_called_few_and_many_are_not(written):
 def test_the_most_wrong_are_wrong_and_of_different_recordings(written):
     run = read_run(written("beat"))
     found = run.predictions.of("fedavg", "site-1")
-    worst = most_wrong(found, found.said(None), count=50)
+    worst = most_wrong(found, found.predicted(None), count=50)
     assert worst == sorted(worst, key=lambda m: -m.surprise)
-    assert all(m.truth != m.said for m in worst)
+    assert all(m.truth != m.predicted for m in worst)
     recordings = [recording_of(m.name) for m in worst]
     assert len(recordings) == len(set(recordings))
     rows = {r["record"]: r for r in made_runs.table(written("beat") / "predictions.csv")}
@@ -225,7 +225,7 @@ def test_the_most_wrong_are_drawn_on_paper_with_their_record_id(written, kind):
         run = read_run(folder)
         found = run.predictions.of("fedavg", path.stem)
         thresholds = run.strategies["fedavg"]["thresholds"]
-        worst = most_wrong(found, found.said(thresholds))
+        worst = most_wrong(found, found.predicted(thresholds))
         assert content.count('class="paper"') == len(worst)
         for missed in worst:
             assert f"{missed.source} {missed.name}" in content
@@ -233,5 +233,5 @@ def test_the_most_wrong_are_drawn_on_paper_with_their_record_id(written, kind):
 
 def test_a_site_sees_only_its_sources_thresholds(written):
     run = read_run(written("rhythm"))
-    view = cut(run, "site-3")
+    view = view_of_site(run, "site-3")
     assert set(view.thresholds) == {"pooled", *view.sources}

@@ -4,19 +4,17 @@ import io
 
 from rich.console import Console
 
-from fl.messages.payloads import Hello
-from fl.reports.terminal.comparison_tables import telling
+from fl.messages.payloads import SiteInfo
+from fl.reports.terminal.comparison_tables import main_sentences
 from fl.reports.terminal.progress import LiveView
 
 
 def hello(name):
-    return Hello(site=name, n_train=7, n_val=1, n_test=1)
+    return SiteInfo(site=name, n_train=7, n_val=1, n_test=1)
 
 
 def row(strategy, number):
-    figures = dict.fromkeys(
-        ("train_loss", "val_loss", "central_macro_f1", "central_macro_auroc"), 0.5
-    )
+    figures = dict.fromkeys(("train_loss", "val_loss", "val_macro_f1", "val_macro_auroc"), 0.5)
     return {"strategy": strategy, "round": number, "seconds": 1.0, "failures": 0, **figures}
 
 
@@ -25,7 +23,7 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
     view = LiveView(console)
     view.training("local", 2, [hello("site-1"), hello("site-2")])
     view.training("pooled", 2, [hello("pooled")])
-    view.alone("site-2", row("local", 1), False)
+    view.baseline_round("site-2", row("local", 1), False)
     view.round(row("pooled", 1))
     tasks = {task.description: (task.completed, task.total) for task in view.bar.tasks}
     assert tasks == {"local": (1, 4), "pooled": (1, 2)}
@@ -34,7 +32,7 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
         "site-2": "round 1: trained and validated, alone",
         "pooled": "round 1: trained and validated",
     }
-    view.alone("site-2", row("local", 2), True)
+    view.baseline_round("site-2", row("local", 2), True)
     view.training("fedavg", 2, [hello("site-1")])
     view.round(row("fedavg", 2))
     view.close()
@@ -67,7 +65,7 @@ def test_sentences_are_of_groups_and_of_sites_that_differ_and_the_others_are_nam
         difference("site:d", -0.2, 0.3),
         difference("mean_site", 0.01, 0.2),
     ]
-    assert list(telling(given)) == [
+    assert list(main_sentences(given)) == [
         "  central macro_f1.",
         "  mean_site macro_f1.",
         "  site:a macro_f1.",
