@@ -14,7 +14,7 @@ from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import evaluate_group
-from fl.evaluation.predictions import predictions_text, write_predictions
+from fl.evaluation.predictions import Predictions, write_predictions
 from fl.evaluation.score_histograms import count_scores, empty_histograms
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
@@ -125,11 +125,13 @@ def evaluate_site(
         steps = finetune(network, site, config)
     p = predict(network, cohort, device=config.device)
     told = cohort.without_rare(site.min_count)
-    report = {}
+    report = None
     if split == TEST and len(cohort):
         report = evaluate_group(told, p, thresholds, config.seed)
-        text = predictions_text(cohort, p, job.strategy, site.name, split)
-        write_predictions(site.folder / f"predictions-{job.strategy}.csv", text)
+        predictions = Predictions.of_cohort(
+            cohort, p, strategy=job.strategy, site=site.name, split=split
+        )
+        write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
     source = "+".join(sorted(set(site.splits[TRAIN].sources.tolist())))
     if len(cohort) < site.min_count:
         return empty_evaluation(site.name, source, len(task.classes))
@@ -155,5 +157,5 @@ def empty_evaluation(site: str, source: str, classes: int) -> EvaluationReply:
         n_patients=0,
         loss_sum=0.0,
         tally=empty_histograms(classes),
-        report={},
+        report=None,
     )

@@ -1,8 +1,7 @@
 """The ServerApp: one run's trainings from roll call to tables, whatever carries them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +9,10 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
 from fl.models import build_network
+from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
@@ -20,10 +21,10 @@ from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
 from server.rounds.final_evaluation import (
-    across_sites,
     evaluate_server_groups,
     final_measures,
     site_predictions,
+    training_summary,
 )
 from server.rounds.round_loop import run_rounds
 from server.rounds.site_requests import Federation, Listener, discover_sites
@@ -39,9 +40,9 @@ class SilentListener:
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
 
-    def round(self, row: Mapping[str, Any]) -> None: ...
+    def round(self, row: RoundRow) -> None: ...
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None: ...
 
 
 def server_app(listener: Listener, finished: Finished | None = None) -> ServerApp:
@@ -92,7 +93,7 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
 
     In a comparison, first each site alone and all records pooled, then each strategy.
     """
-    config, folder = federation.job.config, federation.folder
+    config, folder, task = federation.job.config, federation.folder, federation.task
     done: list[TrainingResult] = []
     if config.compare:
         done += train_baselines(federation, initial_weights(federation.job))
@@ -102,10 +103,11 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
             update={"config": config.for_strategy(name), "strategy": name}
         )
         one = replace(federation, job=job, finished=tuple(done))
-        part = load_result(folder, name) or save_result(folder, summarise(one, train(one)))
+        part = load_result(folder, task, name)
+        part = part or save_result(folder, task, summarise(one, train(one)))
         done.append(part)
         yield part
-    write_tables(folder, federation.task, done)
+    write_tables(folder, task, done)
 
 
 def train(federation: Federation) -> TrainingProgress:
@@ -127,18 +129,24 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
     job = federation.job
     sites = final_measures(federation, progress)
     # A hospital keeps its predictions; in a simulation they are in the run directory already.
-    told = "" if job.deployed else site_predictions(federation.folder, job.strategy, sites)
-    groups, text = evaluate_server_groups(
+    known = {} if job.deployed else sites
+    of_sites = site_predictions(federation.folder, federation.task, job.strategy, known)
+    measures, predictions = evaluate_server_groups(
         job, job.strategy, progress.best_weights, progress.thresholds
     )
     return TrainingResult(
         name=job.strategy,
-        summary=groups
-        | {"sites": sites, "thresholds": progress.thresholds, "best_round": progress.best_round}
-        | {"rounds": progress.round, "gradient_steps": progress.steps, "lr": job.config.lr}
-        | across_sites(sites),
+        summary=training_summary(
+            measures,
+            sites,
+            thresholds=progress.thresholds,
+            best_round=progress.best_round,
+            rounds=progress.round,
+            gradient_steps=progress.steps,
+            lr=job.config.lr,
+        ),
         rounds=progress.rounds,
         sites=progress.sites,
         failures=progress.failures,
-        predictions=text + told,
+        predictions=Predictions.joined([predictions, of_sites], federation.task.classes),
     )

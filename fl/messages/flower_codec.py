@@ -22,6 +22,7 @@ from flwr.app import (
 )
 from flwr.common.constant import ErrorCode
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.flower_arrays import CONTROL, from_array_record, split_control, to_array_record
@@ -29,6 +30,7 @@ from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
+from fl.util.errors import DataError
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
 VALIDATION_PREFIX = (
@@ -178,7 +180,7 @@ def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
     config = {
         "site": evaluated.site,
         "source": evaluated.source,
-        "report": json.dumps(evaluated.report),
+        "report": json.dumps(evaluated.report.to_json() if evaluated.report else {}),
     }
     metrics = {
         WEIGHTED_BY: evaluated.n_records,
@@ -228,9 +230,18 @@ def _evaluation_of(content: RecordDict) -> EvaluationReply:
         n_patients=int(found["n-patients"]),
         loss_sum=float(found["loss-sum"]),
         tally=ScoreHistograms(counts["positive"], counts["negative"], counts["argmax"]),
-        report=json.loads(str(config["report"])),
+        report=_measures_of(str(config["report"])),
         steps=int(found["steps"]),
     )
+
+
+def _measures_of(text: str) -> GroupMeasures | None:
+    """A site's own measures; `ValueError` if they are not such measures."""
+    content = json.loads(text)
+    try:
+        return GroupMeasures.from_json(content, "its report") if content else None
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def failure_reply(error: BaseException, request: Message) -> Message:

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 
 
@@ -45,5 +46,5 @@ class EvaluationReply:
     n_patients: int
     loss_sum: float
     tally: ScoreHistograms
-    report: dict[str, Any]  # evaluate_group's result on test, empty on validation
+    report: GroupMeasures | None  # on test; None on validation
     steps: int = 0  # gradient steps taken before measuring (finetune)

@@ -4,10 +4,11 @@
 `server_app` in the view's place and close it at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from fl.runs.history_tables import RoundRow
 from fl.util.errors import ConfigError
 
 # Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
@@ -29,9 +30,9 @@ class View(Protocol):
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
 
-    def round(self, row: Mapping[str, Any]) -> None: ...
+    def round(self, row: RoundRow) -> None: ...
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -50,17 +51,17 @@ class TensorBoard:
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         self.view.site(round_number, site, doing, note)
 
-    def round(self, row: Mapping[str, Any]) -> None:
+    def round(self, row: RoundRow) -> None:
         """The round's line of rounds.csv, as one point of each curve."""
-        strategy = str(row["strategy"])
-        if strategy not in self._writers:
-            self._writers[strategy] = self._make(str(self.folder / strategy))
+        if row.strategy not in self._writers:
+            self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
-            if row.get(column) is not None:
-                self._writers[strategy].add_scalar(name, row[column], row["round"])
+            value = getattr(row, column)
+            if value is not None:
+                self._writers[row.strategy].add_scalar(name, value, row.round)
         self.view.round(row)
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
         self.view.baseline_round(site, row, last)
 

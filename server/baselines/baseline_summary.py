@@ -7,15 +7,21 @@ from typing import Any
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.evaluation.metrics import mean_of
+from fl.evaluation.predictions import Predictions
 from fl.messages.payloads import SiteInfo
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST
 from server.baselines.baselines import BaselineTraining
 from server.baselines.concurrent_trainings import run_concurrently
 from server.engines.ray_workers import n_workers
-from server.rounds.checkpoints import Row, TrainingProgress, load_progress
-from server.rounds.final_evaluation import across_sites, mean_group, site_predictions
+from server.rounds.checkpoints import TrainingProgress, load_progress
+from server.rounds.final_evaluation import (
+    mean_of_servers,
+    site_predictions,
+    training_summary,
+)
 from server.rounds.history import write_history
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
@@ -26,16 +32,16 @@ from server.rounds.training_results import TrainingResult, load_result, save_res
 class TrainingHistory:
     """The history of several trainings under one name."""
 
-    rounds: list[Row]
-    sites: list[Row]
+    rounds: list[RoundRow]
+    sites: list[SiteRow]
 
 
 def train_baselines(
     federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
 ) -> list[TrainingResult]:
     """The trainings `local` and `pooled`, from the first weights on or from where they stopped."""
-    folder, config = federation.folder, federation.job.config
-    parts = {name: load_result(folder, name) for name in names}
+    folder, config, task = federation.folder, federation.job.config, federation.task
+    parts = {name: load_result(folder, task, name) for name in names}
     courses: dict[str, list[BaselineTraining]] = {}
 
     def history() -> None:
@@ -51,7 +57,7 @@ def train_baselines(
     width = n_workers(federation.job.config, len(federation.nodes))
     failed = run_concurrently(federation.grid, every, width, config.timeout)
     return [
-        part or save_result(folder, baseline_result(name, courses[name], failed, federation))
+        part or save_result(folder, task, baseline_result(name, courses[name], failed, federation))
         for name, part in parts.items()
     ]
 
@@ -115,23 +121,26 @@ def baseline_result(
         raise FederationError(" ".join(failed[c.name] for c in courses if c.name in failed))
     job, told = courses[0].job, merged_history(name, courses)
     reports = {site: report for course in done for site, report in course.reports.items()}
-    sites = {site: reports.get(site, {}) for site in sorted(federation.sites)}
-    groups = done[0].held[0] if name == POOLED else mean_group([course.held[0] for course in done])
+    sites = {site: reports.get(site) for site in sorted(federation.sites)}
+    of_sites = site_predictions(federation.folder, federation.task, name, sites)
+    on_server = [course.on_server[1] for course in done]
+    predictions = [*on_server, of_sites] if name == POOLED else [of_sites, *on_server]
     return TrainingResult(
         name=name,
-        summary=groups
-        | {"sites": sites}
-        | (_of_one(done[0]) if name == POOLED else _of_each(done))
-        | {"rounds": max(course.progress.round for course in done)}
-        | {"gradient_steps": sum(course.progress.steps for course in courses)}
-        | {"lr": job.config.lr}
-        | across_sites(sites),
+        summary=training_summary(
+            mean_of_servers([course.on_server[0] for course in done])
+            if name == LOCAL
+            else done[0].on_server[0],
+            sites,
+            **(_of_one(done[0]) if name == POOLED else _of_each(done)),
+            rounds=max(course.progress.round for course in done),
+            gradient_steps=sum(course.progress.steps for course in courses),
+            lr=job.config.lr,
+        ),
         rounds=told.rounds,
         sites=told.sites,
         failures=[failure for course in courses for failure in course.progress.failures],
-        predictions=(done[0].held[1] if name == POOLED else "")
-        + site_predictions(federation.folder, name, sites)
-        + ("" if name == POOLED else "".join(course.held[1] for course in done)),
+        predictions=Predictions.joined(predictions, federation.task.classes),
     )
 
 
@@ -146,8 +155,8 @@ def _of_each(courses: Sequence[BaselineTraining]) -> dict[str, Any]:
         "best_round": None,
         "thresholds_by_site": {c.trains: c.progress.thresholds for c in courses},
         "best_round_by_site": {c.trains: c.progress.best_round for c in courses},
-        "central_by_site": {course.trains: course.held[0]["central"] for course in courses},
-        "unseen_by_site": {course.trains: course.held[0]["unseen"] for course in courses},
+        "central_by_site": {course.trains: course.on_server[0].central for course in courses},
+        "unseen_by_site": {course.trains: course.on_server[0].unseen for course in courses},
     }
 
 
@@ -157,33 +166,33 @@ def merged_history(name: str, courses: Sequence[BaselineTraining]) -> TrainingHi
     sites = [row for course in courses for row in course.progress.sites]
     if name == POOLED:
         return TrainingHistory(rows, sites)
-    last = max((row["round"] for row in rows), default=0)
-    rounds = [[row for row in rows if row["round"] == number] for number in range(1, last + 1)]
+    last = max((row.round for row in rows), default=0)
+    rounds = [[row for row in rows if row.round == number] for number in range(1, last + 1)]
     return TrainingHistory(
         [_one_row(same) for same in rounds],
-        sorted(sites, key=lambda row: (row["split"] == TEST, row["site"], row["round"])),
+        sorted(sites, key=lambda row: (row.split == TEST, row.site, row.round)),
     )
 
 
-def _one_row(rows: Sequence[Row]) -> Row:
+def _one_row(rows: Sequence[RoundRow]) -> RoundRow:
     """One line of rounds.csv for a round of several sites that each have a model of their own.
 
     Losses are means over records, as a federation's are; macro-F1 and macro-AUROC, which cannot
     be pooled over different models, are means over the sites.
     """
-    first = rows[0]
-    added = {key: sum(row[key] for row in rows) for key in ("seconds", "participants", "failures")}
-    losses = {
-        f"{split}_loss": mean_loss(
-            [
-                (row[f"{split}_loss"] * row[f"n_{split}"], row[f"n_{split}"])
-                for row in rows
-                if row[f"{split}_loss"] is not None
-            ]
-        )
-        for split in ("train", "val")
-    }
-    means = {
-        key: mean_of([row[key] for row in rows]) for key in ("val_macro_f1", "val_macro_auroc")
-    }
-    return {"strategy": first["strategy"], "round": first["round"], **added, **losses, **means}
+    return RoundRow(
+        strategy=rows[0].strategy,
+        round=rows[0].round,
+        seconds=sum(row.seconds for row in rows),
+        participants=sum(row.participants for row in rows),
+        failures=sum(row.failures for row in rows),
+        train_loss=_mean_loss([(row.train_loss, row.n_train) for row in rows]),
+        val_loss=_mean_loss([(row.val_loss, row.n_val) for row in rows]),
+        val_macro_f1=mean_of([row.val_macro_f1 for row in rows]),
+        val_macro_auroc=mean_of([row.val_macro_auroc for row in rows]),
+    )
+
+
+def _mean_loss(parts: Sequence[tuple[float | None, int | None]]) -> float | None:
+    """Mean over records of sites' own mean losses, each with its number of records."""
+    return mean_loss([(loss * n, n) for loss, n in parts if loss is not None and n is not None])

@@ -7,11 +7,13 @@ choose their best round and thresholds by the same rule from validation alone.
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flwr.app import Message
 
 from fl.config.run_config import POOLED
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.predictions import Predictions
 from fl.messages.flower_arrays import to_array_record
 from fl.messages.flower_codec import (
     evaluation_request,
@@ -21,12 +23,13 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.baselines.concurrent_trainings import Answers, Requests, Steps
-from server.rounds.checkpoints import Row, TrainingProgress, save_progress, save_trained
-from server.rounds.final_evaluation import evaluate_server_groups, test_row
+from server.rounds.checkpoints import TrainingProgress, save_progress, save_trained
+from server.rounds.final_evaluation import ServerMeasures, evaluate_server_groups, test_row
 from server.rounds.model_selection import mean_loss, validate_round
 from server.rounds.reply_validation import (
     validate_counts,
@@ -53,13 +56,20 @@ class BaselineTraining:
     progress: TrainingProgress
     history: Callable[[], None]  # writes the tables anew
     load: float  # records per round; what a round has really seen, once one is over
-    reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # test, by site
-    held: tuple[dict[str, Any], str] = field(default_factory=lambda: ({}, ""))
+    reports: dict[str, GroupMeasures | None] = field(default_factory=dict)  # test, by site
+    held: tuple[ServerMeasures, Predictions] | None = None
 
     @property
     def trains(self) -> str:
         """Name of who trains."""
         return self.hello.site
+
+    @property
+    def on_server(self) -> tuple[ServerMeasures, Predictions]:
+        """Test on the records that no site holds; there is none before the training is over."""
+        if self.held is None:
+            raise ValueError(f"{self.name} is not over: it has no test yet")
+        return self.held
 
     @property
     def job(self) -> Job:
@@ -99,26 +109,27 @@ class BaselineTraining:
         evaluated, more = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen
-        row = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
-        row |= {
-            "seconds": round(seconds + more, 3),
-            "participants": 1,
-            "failures": sum(f["round"] == number for f in progress.failures),
-            "train_loss": mean_loss([(trained.loss_sum, trained.n_seen)]),
-            "n_train": trained.n_seen,
-            "n_val": sum(e.n_records for e in evaluated),
-        }
+        measured = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
+        row = RoundRow(
+            **measured,
+            seconds=round(seconds + more, 3),
+            participants=1,
+            failures=sum(f["round"] == number for f in progress.failures),
+            train_loss=mean_loss([(trained.loss_sum, trained.n_seen)]),
+            n_train=trained.n_seen,
+            n_val=sum(e.n_records for e in evaluated),
+        )
         progress.rounds.append(row)
         save_progress(self.federation.folder / "checkpoint" / self.name, progress)
         self.history()
         self._tell(row)
 
-    def _tell(self, row: Row) -> None:
+    def _tell(self, row: RoundRow) -> None:
         listener, config = self.federation.listener, self.job.config
         if self.trains == POOLED:
             listener.round(row)
         else:
-            last = row["round"] == config.rounds or out_of_patience(config, self.progress)
+            last = row.round == config.rounds or out_of_patience(config, self.progress)
             listener.baseline_round(self.trains, row, last)
 
     def _evaluate(

@@ -4,12 +4,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights, load_weights, save_weights
 
 KEPT = 2
@@ -32,8 +33,8 @@ class TrainingProgress:
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
     seen: dict[str, int] = field(default_factory=dict)  # site -> examples its last visit trained on
-    rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv
-    sites: list[Row] = field(default_factory=list)  # lines of sites.csv
+    rounds: list[RoundRow] = field(default_factory=list)
+    sites: list[SiteRow] = field(default_factory=list)
     failures: list[Row] = field(default_factory=list)  # round, site, reason
 
     @property
@@ -52,7 +53,7 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
         save_weights(temporary / "memory.safetensors", progress.memory)
         save_weights(temporary / "control.safetensors", progress.control)
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
-        (temporary / "state.json").write_text(json.dumps(state))
+        (temporary / "state.json").write_text(json.dumps(state, default=asdict))
         stage = "" if progress.unvalidated else "-measured"
         temporary.rename(folder / f"{progress.round:06d}{stage}")
     finally:
@@ -67,6 +68,8 @@ def load_progress(folder: Path) -> TrainingProgress | None:
     if not found:
         return None
     state = json.loads((found[-1] / "state.json").read_text())
+    state["rounds"] = [RoundRow(**row) for row in state["rounds"]]
+    state["sites"] = [SiteRow(**row) for row in state["sites"]]
     return TrainingProgress(
         weights=load_weights(found[-1] / "last.safetensors"),
         best_weights=load_weights(found[-1] / "best.safetensors"),

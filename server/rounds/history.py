@@ -1,44 +1,13 @@
-"""rounds.csv and sites.csv: the run's history as other tools read it."""
+"""rounds.csv and sites.csv of all trainings of a run, as far as they are."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.util.atomic_io import write_atomically
-from server.rounds.checkpoints import Row
+from fl.runs.history_tables import write_history_tables
 from server.rounds.site_requests import History
-
-ROUNDS = (
-    "strategy",
-    "round",
-    "seconds",
-    "participants",
-    "failures",
-    "train_loss",
-    "val_loss",
-    "val_macro_f1",
-    "val_macro_auroc",
-)
-SITES = ("strategy", "round", "site", "split", "n_records", "loss", "macro_f1", "macro_auroc")
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a table whole or not at all; what could not be measured is "n/a"."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row[c]) for c in columns] for row in rows])
-    write_atomically(path, text.getvalue().encode())
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return "n/a"
-    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
     """Write rounds.csv and sites.csv."""
-    write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
-    write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
+    rounds = [row for training in trainings for row in training.rounds]
+    write_history_tables(folder, rounds, [row for one in trainings for row in one.sites])

@@ -16,6 +16,7 @@ from fl.evaluation.score_histograms import (
 )
 from fl.evaluation.thresholds import choose_thresholds
 from fl.messages.payloads import EvaluationReply
+from fl.runs.history_tables import SiteRow
 from partitions.splits import VAL
 from server.rounds.checkpoints import Row, TrainingProgress
 
@@ -39,16 +40,16 @@ def validate_round(
         here = confusion_counts(e.tally, row)
         counts += here
         progress.sites.append(
-            {
-                "strategy": strategy,
-                "round": progress.round,
-                "site": e.site,
-                "split": VAL,
-                "n_records": e.n_records,
-                "loss": mean_loss([(e.loss_sum, e.n_records)]),
-                "macro_f1": mean_of(confusion_f1s(here)),
-                "macro_auroc": mean_of(histogram_aurocs(e.tally)),
-            }
+            SiteRow(
+                strategy=strategy,
+                round=progress.round,
+                site=e.site,
+                split=VAL,
+                n_records=e.n_records,
+                loss=mean_loss([(e.loss_sum, e.n_records)]),
+                macro_f1=mean_of(confusion_f1s(here)),
+                macro_auroc=mean_of(histogram_aurocs(e.tally)),
+            )
         )
     pooled = sum(by_source.values(), start=empty_histograms(len(task.classes)))
     now = selection_score(by_source, evaluated, [task.classes.index(c) for c in task.trainable])

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.score_histograms import empty_histograms
 from fl.messages.payloads import EvaluationReply, TrainingReply
 from fl.training.state_dict import Weights
@@ -49,13 +51,9 @@ def validate_histograms(evaluated: EvaluationReply, classes: int) -> None:
         raise ValueError("its loss is NaN or infinite")
 
 
-def validate_report(report: dict[str, Any]) -> None:
-    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
-    if not report:
-        return
-    for name in ("macro_f1", "macro_auroc"):
-        value = report[name]["value"]
+def validate_report(report: GroupMeasures | None) -> None:
+    """`ValueError` unless a site's own measures are shares."""
+    values = {name: report.estimate(name).value for name in METRICS} if report else {}
+    for name, value in values.items():
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"its {name} is {value}")
-    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
-        raise ValueError("its report does not name its classes")

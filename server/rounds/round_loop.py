@@ -23,6 +23,7 @@ from fl.messages.flower_codec import (
     training_settings,
 )
 from fl.messages.payloads import EvaluationReply
+from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights, local_entries
 from fl.util.errors import FederationError
 from fl.util.random_streams import stream
@@ -114,9 +115,10 @@ def finish_round(
 ) -> None:
     """The last merged round is measured: its lines, and whether it is the best so far."""
     known, progress.unvalidated = progress.unvalidated, {}
-    row = validate_round(federation.task, federation.job.strategy, progress, evaluated) | known
-    row["seconds"] = round(known["seconds"], 3)
-    row["failures"] = sum(f["round"] == progress.round for f in progress.failures)
+    measured = validate_round(federation.task, federation.job.strategy, progress, evaluated)
+    known["seconds"] = round(known["seconds"], 3)
+    failures = sum(f["round"] == progress.round for f in progress.failures)
+    row = RoundRow(**measured, **known, failures=failures)
     progress.rounds.append(row)
     write_history(federation.folder, [*federation.finished, progress])
     federation.listener.round(row)

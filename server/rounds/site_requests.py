@@ -13,6 +13,7 @@ from fl.ecg.tasks import TASKS, Task
 from fl.messages.flower_codec import read_site_info, site_info_request
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.engines.grid_base import collect
@@ -30,10 +31,10 @@ class Listener(Protocol):
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
 
-    def round(self, row: Row) -> None:
+    def round(self, row: RoundRow) -> None:
         """A round is over and measured: its line of rounds.csv."""
 
-    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """A site that trains alone has finished a round, its last if `last`."""
 
 
@@ -41,10 +42,10 @@ class History(Protocol):
     """What a training has written down so far."""
 
     @property
-    def rounds(self) -> list[Row]: ...
+    def rounds(self) -> list[RoundRow]: ...
 
     @property
-    def sites(self) -> list[Row]: ...
+    def sites(self) -> list[SiteRow]: ...
 
 
 @dataclass(frozen=True)

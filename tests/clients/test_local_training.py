@@ -9,6 +9,7 @@ from clients import local_objectives, local_training
 from clients.local_objectives import proximal_penalty
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
+from fl.evaluation.predictions import read_predictions
 from fl.util.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL
 from server.app import initial_weights
@@ -139,13 +140,14 @@ def test_only_test_is_reported_and_written(make_job):
     job = make_job(2)
     site, weights = open_site(job, 0), initial_weights(job)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
-    assert evaluate_site(site, job, weights, VAL, thresholds, 1).report == {}
+    assert evaluate_site(site, job, weights, VAL, thresholds, 1).report is None
     assert not list(site.folder.glob("predictions*"))
     found = evaluate_site(site, job, weights, TEST, thresholds, 1)
-    assert found.report["n_records"] == found.n_records == len(site.splits[TEST])
-    written = (site.folder / "predictions-fedavg.csv").read_text().splitlines()
+    assert found.report.n_records == found.n_records == len(site.splits[TEST])
+    classes = site.splits[TEST].task.classes
+    written = read_predictions(site.folder / "predictions-fedavg.csv", classes)
     assert len(written) == found.n_records
-    assert {line.split(",")[4] for line in written} == {"site-1"}
+    assert set(written.site.tolist()) == {"site-1"}
 
 
 def test_a_partition_of_other_data_is_refused(make_job, shards):

@@ -9,6 +9,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from support.measures import group_measures
 
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, train_site
@@ -116,7 +117,7 @@ evaluations = st.builds(
     site=names,
     source=names,
     loss_sum=losses,
-    report=st.dictionaries(names, losses),
+    report=st.none() | group_measures(),
 )
 
 

@@ -79,12 +79,14 @@ def evaluated(report):
 
 
 def measures(report):
-    return evaluation_reply(evaluated(report), asked())
+    reply = evaluation_reply(evaluated(None), asked())
+    reply.content["config"]["report"] = json.dumps(report)
+    return reply
 
 
 def test_replies_as_they_are_meant_pass():
     check_egress(update(), asked("train"))
-    check_egress(update(evaluated({})), asked("train", measure=True))
+    check_egress(update(evaluated(None)), asked("train", measure=True))
     check_egress(measures(REPORT), asked())
     hello = SiteInfo(site="a", n_train=1, n_val=1, n_test=1)
     check_egress(site_info_reply(hello, asked("query")), asked("query"))
@@ -139,7 +141,7 @@ def test_an_update_with_anything_else_stays_where_it_is(change):
 
 def test_measures_that_were_not_asked_for_stay_where_they_are():
     with pytest.raises(EgressError, match="measured-arrays"):
-        check_egress(update(evaluated({})), asked("train"))
+        check_egress(update(evaluated(None)), asked("train"))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_measures_that_were_not_asked_for_stay_where_they_are():
     ],
 )
 def test_measures_beside_an_update_hold_nothing_else_either(record, more):
-    reply = update(evaluated({}))
+    reply = update(evaluated(None))
     reply.content[record].update(more)
     with pytest.raises(EgressError):
         check_egress(reply, asked("train", measure=True))

@@ -3,8 +3,32 @@
 import numpy as np
 import pytest
 
+from fl.runs.history_tables import RoundRow, SiteRow
 from server.rounds import checkpoints
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_progress
+
+ROUND = RoundRow(
+    strategy="fedavg",
+    round=1,
+    seconds=0.5,
+    participants=2,
+    failures=1,
+    train_loss=0.25,
+    val_loss=None,
+    val_macro_f1=1 / 3,
+    val_macro_auroc=0.75,
+    n_train=7,
+)
+SITE = SiteRow(
+    strategy="fedavg",
+    round=1,
+    site="site-1",
+    split="val",
+    n_records=3,
+    loss=None,
+    macro_f1=None,
+    macro_auroc=0.75,
+)
 
 
 def progress(number):
@@ -17,8 +41,8 @@ def progress(number):
         best_score=1 / 3,
         thresholds={"pooled": {"AF": 0.1234567}},
         steps=10 * number,
-        rounds=[{"round": number, "val_loss": None}],
-        sites=[{"site": "site-1"}],
+        rounds=[ROUND],
+        sites=[SITE],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
         unvalidated={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
     )

@@ -117,10 +117,10 @@ def test_a_bad_update_is_named_counted_and_left_out(make_job, change, reason):
     watching, summary = run(job, spoiled(change))
     ((number, site, note),) = watching.failed
     assert (number, site) == (1, "site-2")
-    assert [row["participants"] for row in watching.rows] == [2, 3]
-    assert [row["failures"] for row in watching.rows] == [1, 0]
+    assert [row.participants for row in watching.rows] == [2, 3]
+    assert [row.failures for row in watching.rows] == [1, 0]
     assert re.search(reason, note), note
-    assert set(summary["sites"]) == {"site-1", "site-2", "site-3"}
+    assert set(summary.sites) == {"site-1", "site-2", "site-3"}
 
 
 @pytest.mark.parametrize("change", [one_more_metric, one_more_record])
@@ -152,7 +152,7 @@ def test_a_run_that_stopped_below_the_quorum_goes_on_as_if_it_had_not(make_job):
     with pytest.raises(FederationError, match=r"Round 2: 2 of 3"):
         run(job, spoiled(raises, rounds=(2,)))
     watching, _ = run(job)
-    assert [row["round"] for row in watching.rows] == [2, 3]
+    assert [row.round for row in watching.rows] == [2, 3]
     assert watching.failed == []
     assert digest(job) == digest(plain)
 
@@ -177,7 +177,7 @@ class LateGrid(LocalGrid):
 
 def test_a_run_waits_for_sites_that_join_late(make_job):
     watching, _ = run(make_job(3), grid=LateGrid)
-    assert [row["participants"] for row in watching.rows] == [3, 3]
+    assert [row.participants for row in watching.rows] == [3, 3]
 
 
 def test_sites_that_never_join_are_waited_for_no_longer_than_said(make_job):
@@ -212,9 +212,9 @@ def test_the_sites_validate_a_round_where_they_train_the_next(make_job):
     sites = ["site-1", "site-2", "site-3"]
     assert sorted(seen.of("train")) == [(number, site) for number in (1, 2, 3) for site in sites]
     # Validation of the last round, and test of the best.
-    best = max(watching.rows, key=lambda row: row["val_macro_auroc"])["round"]
+    best = max(watching.rows, key=lambda row: row.val_macro_auroc).round
     assert sorted(seen.of("evaluate")) == sorted((n, s) for n in (3, best) for s in sites)
-    assert [row["round"] for row in watching.rows] == [1, 2, 3]
+    assert [row.round for row in watching.rows] == [1, 2, 3]
 
 
 def test_sites_that_do_not_train_validate_meanwhile(make_job):
@@ -278,7 +278,7 @@ def test_a_site_that_fails_in_training_still_validates_what_it_was_sent(make_job
     job = make_job(3, rounds=3)
     watching, _ = run(job, spoiled(raises, rounds=(2,)))
     assert watching.failed == [(2, "site-2", "train: OSError: disk on fire")]
-    assert [row["failures"] for row in watching.rows] == [0, 1, 0]
+    assert [row.failures for row in watching.rows] == [0, 1, 0]
     validated = [row["round"] for row in table(job, "sites.csv") if row["site"] == "site-2"]
     assert validated[:3] == ["1", "2", "3"]
 
@@ -286,10 +286,10 @@ def test_a_site_that_fails_in_training_still_validates_what_it_was_sent(make_job
 def test_no_round_is_trained_that_patience_does_not_wait_for(make_job):
     seen = Seen()
     watching, summary = run(make_job(3, rounds=30, patience=2, lr=0.1), seen)
-    rounds = summary["rounds"]
-    assert rounds == summary["best_round"] + 2 < 30
+    rounds = summary.rounds
+    assert rounds == summary.best_round + 2 < 30
     assert len(seen.of("train")) == 3 * rounds
-    assert [row["round"] for row in watching.rows] == list(range(1, rounds + 1))
+    assert [row.round for row in watching.rows] == list(range(1, rounds + 1))
 
 
 class Stopped(BaseException):
@@ -340,11 +340,11 @@ def failing_on(kind):
 def test_a_site_that_cannot_be_measured_is_named_and_the_run_goes_on(make_job, kind):
     watching, summary = run(make_job(3), failing_on(kind))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
-    assert ("site-2" in summary["sites"]) is (kind == "val")
+    assert ("site-2" in summary.sites) is (kind == "val")
     if kind == "val":
         assert [number for number, _, _ in watching.failed] == [1, 2]
-        assert [row["participants"] for row in watching.rows] == [3, 3]
-        assert [row["failures"] for row in watching.rows] == [1, 1]
+        assert [row.participants for row in watching.rows] == [3, 3]
+        assert [row.failures for row in watching.rows] == [1, 1]
 
 
 def lying_about(change):
@@ -385,7 +385,7 @@ BROKEN = [misshapen_counts, missing_counts, report_that_is_no_json, report_witho
 def test_a_broken_evaluation_is_named_and_left_out(make_job, change):
     watching, summary = run(make_job(3), lying_about(change))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
-    assert "site-2" not in summary["sites"]
+    assert "site-2" not in summary.sites
 
 
 def test_the_order_of_replies_does_not_matter(make_job):
@@ -427,14 +427,14 @@ def test_fedprox_with_mu_of_zero_is_fedavg_and_with_one_it_is_not(make_job):
 def test_every_kind_of_strategy_runs_to_its_end(make_job, strategy):
     watching, summary = run(make_job(3, strategy=strategy, fraction=0.7))
     assert not watching.failed
-    assert summary["rounds"] == 2
-    assert len(summary["sites"]) == 3
+    assert summary.rounds == 2
+    assert len(summary.sites) == 3
 
 
 def test_a_fraction_of_the_sites_is_drawn_by_name(make_job):
     job = make_job(3, fraction=0.34, rounds=4)
     watching, _ = run(job)
-    assert [row["participants"] for row in watching.rows] == [1, 1, 1, 1]
+    assert [row.participants for row in watching.rows] == [1, 1, 1, 1]
 
 
 def test_rounds_that_are_done_are_not_done_again(make_job):
@@ -470,7 +470,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_site_is_back_in_the_next_ro
     watching = Watching()
     simulate(server_app(watching), client, job, 3)
     assert watching.failed == [(1, "site-2", "train: RuntimeError: its worker process died")]
-    assert [row["participants"] for row in watching.rows] == [2, 3]
+    assert [row.participants for row in watching.rows] == [2, 3]
 
 
 def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job):
@@ -502,5 +502,5 @@ def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job
         sorted(named), ["disk on fire", "NaN or infinite", "has shape", "no record"], strict=True
     ):
         assert reason in named[site]
-    assert [row["participants"] for row in watching.rows] == [2, 6]
-    assert [row["failures"] for row in watching.rows] == [4, 0]
+    assert [row.participants for row in watching.rows] == [2, 6]
+    assert [row.failures for row in watching.rows] == [4, 0]
