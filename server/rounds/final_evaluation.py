@@ -1,4 +1,4 @@
-"""Test results of a training: what the server measures itself, and averages over sites."""
+"""Test results of a training: the server's own measures, and averages over the sites."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
