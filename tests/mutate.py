@@ -173,6 +173,8 @@ def _without_effect(tree: ast.Module) -> set[int]:
             parts = [node]  # a docstring
         elif isinstance(node, ast.Call) and _name(node.func) in ("cast", "TypeVar", "dataclass"):
             parts = [node]
+        elif isinstance(node, ast.keyword) and node.arg in ("strict", "kw_only", "frozen"):
+            parts = [node]
         for part in parts:
             if part is not None:
                 found |= {id(inner) for inner in ast.walk(part)}
@@ -279,6 +281,8 @@ def _start(fault: Fault, tests: Sequence[str]) -> int:
     import pytest
 
     common = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="]
+    # Libraries that are loaded before the process forks are none of pytest's business.
+    common += ["-W", "ignore:Module already imported"]
     code = pytest.main([*common, "-m", "not slow and not real", "-k", "not ray", *tests])
     os._exit(0 if code == 0 else 1)
 
