@@ -171,14 +171,19 @@ def _without_effect(tree: ast.Module) -> set[int]:
             parts = [node]
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             parts = [node]  # a docstring
-        elif isinstance(node, ast.Call) and _name(node.func) in ("cast", "TypeVar", "dataclass"):
-            parts = [node]
-        elif isinstance(node, ast.keyword) and node.arg in ("strict", "kw_only", "frozen"):
+        elif isinstance(node, ast.Call | ast.keyword) and _notes_only(node):
             parts = [node]
         for part in parts:
             if part is not None:
                 found |= {id(inner) for inner in ast.walk(part)}
     return found
+
+
+def _notes_only(node: ast.Call | ast.keyword) -> bool:
+    """Whether it tells readers and type checkers more than it does at run time."""
+    if isinstance(node, ast.keyword):
+        return node.arg in ("strict", "kw_only", "frozen")
+    return _name(node.func) in ("cast", "TypeVar", "dataclass")
 
 
 def _name(node: ast.AST) -> str:
