@@ -1,7 +1,7 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, view)` is a listener that passes everything on to another one: give it to
-`server_app` in the view's place and close it at the end.
+`TensorBoard(folder, view)` is a listener that passes every call on to `view`: give it to
+`server_app` in the view's place, and close it at the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from fl.util.errors import ConfigError
 
-# Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
+# Column of rounds.csv -> name of the curve.
 CURVES = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
@@ -23,7 +23,7 @@ CURVES = {
 
 
 class View(Protocol):
-    """Whoever else shows how the run is going."""
+    """The listener that shows the progress of a run, e.g. on the terminal."""
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
 
@@ -37,7 +37,7 @@ class View(Protocol):
 
 
 class TensorBoard:
-    """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
+    """Writes `folder/<strategy>/`, one TensorBoard run per strategy."""
 
     def __init__(self, folder: Path, view: View) -> None:
         self.folder, self.view = folder, view
@@ -51,7 +51,7 @@ class TensorBoard:
         self.view.site(round_number, site, doing, note)
 
     def round(self, row: Mapping[str, Any]) -> None:
-        """The round's line of rounds.csv, as one point of each curve."""
+        """Add one point to each curve, from the round's row of rounds.csv."""
         strategy = str(row["strategy"])
         if strategy not in self._writers:
             self._writers[strategy] = self._make(str(self.folder / strategy))
@@ -61,18 +61,18 @@ class TensorBoard:
         self.view.round(row)
 
     def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
-        """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
+        """Passed on only: rounds.csv holds the curves of local training."""
         self.view.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write the points that are still in memory, and close the view."""
         for writer in self._writers.values():
             writer.close()
         self.view.close()
 
 
 def check_tensorboard() -> None:
-    """`ConfigError` that says what to install where the package is missing."""
+    """Raise `ConfigError` with the command to install the package, if it is missing."""
     _summary_writer()
 
 

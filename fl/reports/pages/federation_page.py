@@ -86,7 +86,7 @@ def forests(run: Run) -> list[Drawing]:
     """The forest plots: against each baseline, by each measure."""
     rows = (run.comparison or {}).get("differences", [])
     drawn = [
-        federation_charts.forest(rows, against, metric)
+        federation_charts.forest(rows, against, metric, tuple(run.strategies))
         for metric in ("macro_f1", "macro_auroc")
         for against in ("local", "pooled")
     ]

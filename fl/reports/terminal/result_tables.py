@@ -1,4 +1,4 @@
-"""The tables at the end of a run."""
+"""The tables that a run prints at its end."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from fl.reports.number_format import estimate, number
 from fl.reports.terminal.comparison_tables import print_comparison
 from fl.reports.terminal.notices import synthetic_notice
 
-Row = Mapping[str, Any]
 
-
-def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: bool) -> Table:
-    """Sites down, measures across; then mean, spread, worst site, central and unseen."""
+def result_table(
+    strategy: str, result: Mapping[str, Any], classes: Sequence[str], synthetic: bool
+) -> Table:
+    """A row per site; then their mean, spread and worst site, central and unseen records."""
     title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
@@ -24,7 +24,7 @@ def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: 
     for name in ("records", "macro-F1", "macro-AUROC", "accuracy", "classes"):
         table.add_column(name, justify="right", no_wrap=True)
 
-    def add(name: str, scores: Row | None, style: str = "") -> None:
+    def add(name: str, scores: Mapping[str, Any] | None, style: str = "") -> None:
         if not scores:
             table.add_row(name, "0", *["n/a"] * 4, style=style)
             return
@@ -55,22 +55,22 @@ def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: 
     return table
 
 
-def result_notes(result: Row, classes: Sequence[str]) -> str:
-    """How to read the table, and which classes each line could not measure."""
+def result_notes(result: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """How to read the table, and which classes could not be measured on which records."""
     lines = [
-        "[low, high]: 95% by bootstrap over patients. Macro averages are over the classes that",
-        "the line can measure. Accuracy is the mean one-vs-rest accuracy: high for rare classes",
-        "whatever the model does.",
+        "[low, high] are 95% intervals by bootstrap over patients. A macro average is over the",
+        "classes that can be measured on the row's records. Accuracy is one-vs-rest accuracy,",
+        "averaged over the classes: for rare classes it is high whatever the model does.",
     ]
     groups = {**result["sites"], "central": result["central"], "unseen": result["unseen"]}
     for name, scores in sorted(groups.items()):
         missing = [c for c in classes if scores and c not in scores["macro_classes"]]
         if missing:
-            lines.append(f"  {name} cannot measure {', '.join(missing)}")
+            lines.append(f"  not measurable in {name}: {', '.join(missing)}")
     return "\n".join(lines)
 
 
-def class_table(title: str, scores: Row) -> Table:
+def class_table(title: str, scores: Mapping[str, Any]) -> Table:
     """Per class: counts, precision, recall, F1 and AUROC."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("class", "positive", "of", "precision", "recall", "F1", "AUROC"):
@@ -81,10 +81,10 @@ def class_table(title: str, scores: Row) -> Table:
     return table
 
 
-def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> None:
-    """The tables at the end of a run; the synthetic notice once more where it applies.
+def print_results(console: Console, summary: Mapping[str, Any], synthetic: Sequence[str]) -> None:
+    """The tables at the end of a run, and the synthetic notice again where it applies.
 
-    A comparison puts its trainings side by side instead of one table for each.
+    A comparison has one table with its trainings side by side, any other run one for each.
     """
     classes = summary["classes"]
     compared = "comparison" in summary
