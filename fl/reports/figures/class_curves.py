@@ -124,7 +124,7 @@ def confusion_bars(rows: Sequence[Row], unit: str) -> Drawing:
 
 @styled
 def roc(predictions: Predictions, thresholds: Mapping[str, Thresholds] | None) -> Drawing | None:
-    """ROC curves, a line per class; the dot is the chosen threshold. None if nothing to draw."""
+    """ROC curves, a line per class; the dot is the decision rule. None if nothing to draw."""
     classes = measurable(predictions)
     if not classes:
         return None
@@ -145,8 +145,8 @@ def roc(predictions: Predictions, thresholds: Mapping[str, Thresholds] | None) -
     return inline(
         figure,
         "roc",
-        "ROC curves, one line per class, with the AUROC beside its name. The dot is the chosen "
-        "threshold; the grey line is chance.",
+        "ROC curves, one line per class, with the AUROC beside its name. The dot is the decision "
+        "rule in use; the grey line is chance.",
     )
 
 
@@ -154,7 +154,7 @@ def roc(predictions: Predictions, thresholds: Mapping[str, Thresholds] | None) -
 def precision_recall(
     predictions: Predictions, thresholds: Mapping[str, Thresholds] | None
 ) -> Drawing | None:
-    """Precision-recall curves, a line per class; the dot is the chosen threshold. None if empty."""
+    """Precision-recall curves, a line per class; the dot is the decision rule. None if empty."""
     classes = measurable(predictions)
     if not classes:
         return None
@@ -176,7 +176,7 @@ def precision_recall(
         figure,
         "pr",
         "Precision-recall curves, one line per class. The number in brackets is the prevalence, "
-        "the precision that chance would reach. The dot is the chosen threshold.",
+        "the precision that chance would reach. The dot is the decision rule in use.",
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures.svg import MARKS, Drawing, canvas, ink, inline, legend_above, styled
 from fl.reports.pages.sentences import NAMES, place
@@ -17,7 +18,9 @@ ROW = 0.3  # inches of a figure's height for each of its rows
 @styled
 def learning(run: Run) -> list[Drawing]:
     """Loss and validation macro-F1 by round, one line per strategy."""
-    drawings = []
+    drawings, optimism = [], ""
+    if not TASKS[run.task].exclusive:
+        optimism = " The thresholds are chosen on the same records, so these values are too high."
     for name, columns, label, title in (
         (
             "loss",
@@ -31,9 +34,8 @@ def learning(run: Run) -> list[Drawing]:
             (("val_macro_f1", "-"),),
             "macro-F1 on validation",
             "Macro-F1 on the hospitals' validation records by round, one colour per strategy. The "
-            "large mark is the best round, whose weights were kept. The thresholds are chosen on "
-            "the same records, so these values are too optimistic; the tables hold the test "
-            "results.",
+            f"large mark is the best round, whose weights were kept.{optimism} The tables hold "
+            "the test results.",
         ),
     ):
         figure, axes = canvas(2.5)

@@ -277,6 +277,8 @@ def table_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def place(where: str) -> str:
     """The test records that a figure was measured on, in words."""
     known = {
+        "central": "central records",
+        "unseen": "unseen source",
         "mean_site": "mean over hospitals",
         "worst_site": "worst hospital",
         "spread": "standard deviation over hospitals",
