@@ -52,7 +52,7 @@ from server.engines.ray_workers import available_cores
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 900  # seconds until a case is ended
-STATES = {"": "quiet", "busy": "one core busy", "idle": "without training"}
+STATES = {"": "quiet machine", "busy": "one core busy", "idle": "without training"}
 
 
 def prepared_job(config: RunConfig, cache: Path, folder: Path) -> Job:
@@ -227,9 +227,9 @@ def to_pool(results: Mapping[str, Any], state: str, engine: str) -> list[float]:
 def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for each engine."""
     lines = [
-        "| engine | a round, s | times the pool | times the best packing | start, s "
-        "| final test, s | stop, s | start to finish, s | for the same work Flower takes "
-        "| and the quickstart | processor seconds | peak memory, MiB |",
+        "| engine | round, s | relative to pool | relative to best packing | start, s "
+        "| final test, s | stop, s | start to finish, s | Flower for the same work "
+        "| quickstart for the same work | processor seconds | peak memory, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for engine, entry in found.items():
@@ -260,13 +260,13 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
-    """SVG: a round and start to finish, by engine and state of the machine."""
+    """The plot as SVG: seconds per round and in all, by engine and state of the machine."""
     names = list(next(iter(by_state.values())))
     figure = Figure(figsize=(9.0, 0.9 + 0.5 * len(names)), layout="constrained")
     for axes, key, what in zip(
         figure.subplots(1, 2),
         ("round", "whole"),
-        ("a round (s)", "start to finish (s)"),
+        ("seconds per round", "seconds from start to finish"),
         strict=True,
     ):
         bars(
@@ -356,7 +356,7 @@ def main() -> None:
     write_atomically(
         plot, draw({state: found for state, found in by_state.items() if state != "idle"})
     )
-    picture = f"![A round and start to finish by engine]({plot.name})"
+    picture = f"![Seconds per round and from start to finish, by engine]({plot.name})"
     put_between_marks(options.results, options.name, "\n".join([*text, picture, "", note]))
 
 

@@ -80,8 +80,8 @@ def rows(results: Mapping[str, Any], kind: str, sizes: Sequence[int]) -> list[di
 def table(found: Sequence[Mapping[str, float]]) -> list[str]:
     """One line per size, compared with the first size."""
     lines = [
-        "| sites | a round, s | start to finish, s | times the first | processor seconds "
-        "| times the first | peak memory, MiB | times the first |",
+        "| sites | round, s | start to finish, s | relative to first | processor seconds "
+        "| relative to first | peak memory, MiB | relative to first |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return lines + [

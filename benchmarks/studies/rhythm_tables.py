@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from benchmarks.common.plots import svg
 from fl.reports.number_format import estimate, number
 from fl.util.atomic_io import write_atomically
 
@@ -175,15 +177,9 @@ def part_table(name: str, sources: Mapping[str, Any]) -> list[str]:
 
 def reliability_figure(results: Mapping[str, Any], path: Path) -> None:
     """Write the reliability diagram of the first network, one curve per source."""
-    import io
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     curves = next(v["reliability"] for k, v in results.items() if k.startswith("test/"))
-    figure, axes = plt.subplots(figsize=(4.5, 4.2))
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect calibration")
     for source, marker in zip(MAIN, "osD", strict=True):
         if source in curves:
@@ -193,8 +189,4 @@ def reliability_figure(results: Mapping[str, Any], path: Path) -> None:
     axes.set(xlabel="mean predicted probability", ylabel="observed share of positives")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, svg(figure))
