@@ -1,7 +1,7 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, view)` is a listener that passes everything on to another one: give it to
-`server_app` in the view's place and close it at the end.
+`TensorBoard(folder, view)` is a listener that passes every call on to `view`: give it to
+`server_app` in the view's place, and close it at the end.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fl.runs.history_tables import RoundRow
 from fl.util.errors import ConfigError
 
-# Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
+# Column of rounds.csv -> name of the curve.
 CURVES = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
@@ -24,7 +24,7 @@ CURVES = {
 
 
 class View(Protocol):
-    """Whoever else shows how the run is going."""
+    """The listener that shows the progress of a run, e.g. on the terminal."""
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
 
@@ -38,7 +38,7 @@ class View(Protocol):
 
 
 class TensorBoard:
-    """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
+    """Writes `folder/<strategy>/`, one TensorBoard run per strategy."""
 
     def __init__(self, folder: Path, view: View) -> None:
         self.folder, self.view = folder, view
@@ -52,7 +52,7 @@ class TensorBoard:
         self.view.site(round_number, site, doing, note)
 
     def round(self, row: RoundRow) -> None:
-        """The round's line of rounds.csv, as one point of each curve."""
+        """Add one point to each curve, from the round's row of rounds.csv."""
         if row.strategy not in self._writers:
             self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
@@ -62,18 +62,18 @@ class TensorBoard:
         self.view.round(row)
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
-        """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
+        """Passed on only: rounds.csv holds the curves of local training."""
         self.view.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write the points that are still in memory, and close the view."""
         for writer in self._writers.values():
             writer.close()
         self.view.close()
 
 
 def check_tensorboard() -> None:
-    """`ConfigError` that says what to install where the package is missing."""
+    """Raise `ConfigError` with the command to install the package, if it is missing."""
     _summary_writer()
 
 
