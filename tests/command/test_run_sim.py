@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 from support.recomputed import assert_recomputed, facts, table
 
+import fl
 import run_sim
+from fl.config.sections import SECTIONS
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.tasks import TASKS
+from fl.models import MODELS
+from fl.training.augmentation import AUGMENTATIONS
+from partitions.device_skew import SKEWS
+from partitions.schemes import PARTITIONERS
+from server.aggregation.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"rhythm": RHYTHM_CLASSES, "beat": BEAT_CLASSES}
@@ -185,6 +193,50 @@ def test_workers_give_the_same_weights_under_skew(runs, tmp_path):
     assert (tmp_path / "run" / file).read_bytes() == (runs("skew") / file).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("flags", "in_file", "environment", "wanted"),
+    [
+        (["--data-dir", "flag"], "data-dir = 'file'", "environment", "flag"),
+        ([], "data-dir = 'file'", "environment", "file"),
+        ([], "rounds = 3", "environment", "environment"),
+        ([], "rounds = 3", "", "data"),
+        ([], "rounds = 3", None, "data"),
+    ],
+)
+def test_the_data_folder_is_the_flags_then_the_files_then_the_environments(
+    tmp_path, monkeypatch, flags, in_file, environment, wanted
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("flag", "file", "environment"):
+        Path(name).mkdir()
+    Path("run.toml").write_text(in_file)
+    monkeypatch.delenv("ECG_DATA", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("ECG_DATA", environment)
+    config, _ = run_sim.settings(["--config", "run.toml", *flags])
+    assert config.data_dir == wanted
+
+
+def test_a_folder_named_by_the_environment_must_be_there(monkeypatch, capsys):
+    monkeypatch.setenv("ECG_DATA", "/nope")
+    assert run_sim.main([]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("run_sim.py: error: $ECG_DATA is '/nope': no such folder.")
+    assert told.count("\n") == 1
+    config, _ = run_sim.settings(["--data", "synthetic"])
+    assert config.data == "synthetic"
+
+
+def test_without_a_named_folder_the_synthetic_cohort_is_used_with_a_notice(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ECG_DATA", "")  # as `make sim` sets it where there is no ./data
+    monkeypatch.chdir(tmp_path)
+    arguments = [word for word in QUICK if word not in ("--data", "synthetic")]
+    assert run_sim.main([*arguments, "--dry-run"]) == 0
+    assert "SYNTHETIC DATA" in capsys.readouterr().out
+
+
 def test_the_file_gives_defaults_and_a_flag_wins(tmp_path):
     (tmp_path / "run.toml").write_text("clients = 4\nrounds = 9\nlocal-epochs = 2\n")
     config, _ = run_sim.settings(["--config", str(tmp_path / "run.toml"), "--rounds", "3"])
@@ -212,14 +264,25 @@ def command(*arguments):
 
 MISTAKES = {
     "model": (["--model", "nope"], "--model is 'nope'. Known:"),
+    "nearly a model": (["--model", "resnet"], "--model is 'resnet'. Did you mean resnet1d? Known:"),
+    "task": (["--task", "rythm"], "--task is 'rythm': input should be 'rhythm', 'beat'"),
+    "engine": (["--engine", "spark"], "--engine is 'spark': input should be 'ray', 'local' or"),
     "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known:"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
     "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),
-    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Known: "),
+    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Did you mean site-3? Known: "),
     "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
     "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
     "sites": (["--clients", "80"], "need at least as many patients"),
+    "no folder": (
+        ["--data", "auto", "--data-dir", "{empty}/nope"],
+        "--data-dir is '{empty}/nope': no such folder",
+    ),
+    "no folder in the file": (
+        ["--data", "auto", "--config", "{gone}"],
+        "--config {gone}: data-dir is '/nope': no such folder",
+    ),
     "one site": (["--clients", "1"], "every source needs a site of its own"),
     "source": (["--sources", "nope"], "--sources names 'nope'"),
     "no source": (
@@ -244,7 +307,7 @@ MISTAKES = {
     "seed and seeds": (["--seed", "1", "--seeds", "0,1"], "--seed is 1 and --seeds is 0,1: give"),
     "resume": (["--resume", "runs/x"], "--resume: "),
     "toml": (["--config", "{file}"], "not valid TOML"),
-    "toml key": (["--config", "{key}"], "unknown key ruonds"),
+    "toml key": (["--config", "{key}"], "unknown key ruonds. Did you mean rounds?"),
     "no toml": (["--config", "{empty}/none.toml"], "cannot be read"),
 }
 
@@ -252,10 +315,11 @@ MISTAKES = {
 @pytest.fixture
 def filled(tmp_path):
     """Put the test's own paths where an argument says so."""
-    paths = {name: tmp_path / name for name in ("empty", "file", "key")}
+    paths = {name: tmp_path / name for name in ("empty", "file", "key", "gone")}
     paths["empty"].mkdir()
     paths["file"].write_text("not TOML")
     paths["key"].write_text("ruonds = 3")
+    paths["gone"].write_text("data-dir = '/nope'")
     return lambda text: text.format(**paths)
 
 
@@ -270,12 +334,52 @@ def test_a_mistake_is_answered_in_one_line_on_stderr(tmp_path, capsys, filled, n
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--task", "nope"], ["--nope"], ["--engine", "spark"]])
-def test_a_flag_that_is_not_known_exits_with_2(capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--modle", "x"], "unknown argument --modle. Did you mean --model?"),
+        (["--epochs=3"], "unknown argument --epochs=3. Did you mean --local-epochs?"),
+        (["--xyz"], "unknown argument --xyz."),
+        (["sim"], "unknown argument sim."),
+        (["--rounds"], "argument --rounds: expected one argument."),
+        (["--round", "3"], "unknown argument --round. Did you mean --rounds?"),
+    ],
+)
+def test_a_flag_that_is_not_known_is_answered_in_one_line_with_the_nearest_one(
+    capsys, arguments, wanted
+):
     with pytest.raises(SystemExit) as end:
         run_sim.main(arguments)
     assert end.value.code == 2
-    assert arguments[-1] in capsys.readouterr().err
+    assert capsys.readouterr().err == f"run_sim.py: error: {wanted} Help: run_sim.py --help\n"
+
+
+SLOW_TO_LOAD = ("torch", "flwr", "ray", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["--modle", "x"], []),
+        (["--rounds", "-1"], []),
+        (["--data-dir", "/nope"], []),
+        (["--model", "nope"], ["torch"]),
+        (["--sources", "nope"], ["torch"]),
+        (["--data", "synthetic", "--partition", "nope"], ["torch"]),
+        (["--data", "synthetic", "--strategy", "nope"], ["torch", "flwr"]),
+    ],
+)
+def test_a_mistake_is_answered_before_what_is_slow_to_load(arguments, loaded):
+    code = (
+        "import sys, run_sim\n"
+        "try:\n    code = run_sim.main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"print(code, *(name for name in {SLOW_TO_LOAD} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2", *loaded], done.stderr
 
 
 def test_the_process_exits_with_2_and_no_traceback():
@@ -293,10 +397,49 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_overwritten(runs, capsys
     assert (folder / "run.json").read_text() == before
 
 
-def test_help_names_every_flag(capsys):
+def shown(arguments, capsys):
+    """What the command prints that then exits with 0, its white space made even."""
     with pytest.raises(SystemExit) as end:
-        run_sim.main(["--help"])
+        run_sim.main(arguments)
     assert end.value.code == 0
-    said = capsys.readouterr().out
-    for flag in ("--clients", "--task", "--holdout", "--config", "--out", "--local-epochs"):
-        assert flag in said
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_help_names_every_flag_under_its_section(capsys):
+    told = shown(["--help"], capsys)
+    places = [told.index(f" {section.title}: {section.__doc__}") for section in SECTIONS]
+    assert places == sorted(places)
+    for section, begin, end in zip(SECTIONS, places, [*places[1:], len(told)], strict=True):
+        for name in section.model_fields:
+            assert f" --{name.replace('_', '-')} " in told[begin:end]
+    for flag in ("--config", "--out", "--resume", "--dry-run"):
+        assert f" {flag} " in told[places[-1] :]
+
+
+def test_help_names_the_choices(capsys):
+    told = shown(["--help"], capsys)
+    for names in (MODELS, STRATEGIES, PARTITIONERS, AUGMENTATIONS, SKEWS, TASKS):
+        for name in names:
+            assert name in told
+    assert "Known: iid, dirichlet" in told
+
+
+def test_the_version_is_shown(capsys):
+    assert shown(["--version"], capsys) == f"HeartFed {fl.__version__}"
+
+
+def test_a_dry_run_shows_what_a_run_would_do_and_trains_nothing(runs, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert run_sim.main([*QUICK, "--dry-run", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert not out.exists()
+    for line in ("clients = 3  # not the default", "mu = 0.01", 'engine = "local"'):
+        assert f"\n{line}" in told
+    assert "Source synthetic: 60 records of 57 patients, 0 left out" in told
+    run = facts(runs("rhythm") / "run.json")
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if " site-" in line}
+    for row in run["sites"]:
+        if row["site"].startswith("site-"):
+            assert str(row["train"]) in rows[row["site"]]
+    steps = run["trainings"]["fedavg"]["gradient_steps"] // 2
+    assert f"This is an estimate: {steps} training steps a round" in " ".join(told.split())

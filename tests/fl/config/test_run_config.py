@@ -81,7 +81,8 @@ def test_numbers_without_a_value_are_refused(flag, value):
     ("text", "wanted"),
     [
         ("rounds = ", "not valid TOML"),
-        ("ruonds = 3", "unknown key ruonds. Known keys: alpha"),
+        ("ruonds = 3", "unknown key ruonds. Did you mean rounds?"),
+        ("xyz = 3", "unknown key xyz. Known keys: alpha"),
         ("rounds = 'x'", "--rounds is 'x'"),
     ],
 )
