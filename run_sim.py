@@ -20,6 +20,7 @@ from fl.util.errors import ConfigError, did_you_mean, exit_code
 from fl.util.fast_import import without_garbage_collection
 
 OPTIONS = tuple(RunOptions.__dataclass_fields__)
+PATHS = frozenset({"config", "out", "resume", "cache_dir"})  # options that are paths
 INTERRUPTED = "interrupted; what is done so far is in the run directory"
 
 
