@@ -19,8 +19,8 @@ def load_config(flags: Settings, file: Path | None = None) -> RunConfig:
 def config_of_user(flags: Settings, file: Path | None, environment: Mapping[str, str]) -> RunConfig:
     """What a person set: a flag wins over the file, the file over the environment.
 
-    `$ECG_DATA` is the folder of recordings. `ConfigError` if a folder was named, here or there,
-    that does not exist: the run would silently train on synthetic recordings.
+    `$ECG_DATA` is the folder of recordings. `ConfigError` if the folder that was named
+    does not exist: without this the run would train on synthetic recordings.
     """
     written = _read_toml(file)
     data_dir = environment.get("ECG_DATA")

@@ -226,7 +226,7 @@ class ComparisonSettings(Section):
 
 
 class EngineSettings(Section):
-    """Where and how fast it runs: no result depends on these, save for the device."""
+    """Where and how fast it runs. Of these, only the device can change a result."""
 
     title: ClassVar[str] = "engine"
 

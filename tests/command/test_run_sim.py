@@ -1,4 +1,4 @@
-"""The command from end to end: what it writes, what it says, and how it answers mistakes."""
+"""The command from end to end: what it writes, what it prints, and how it answers mistakes."""
 
 import os
 import signal
@@ -77,11 +77,11 @@ def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name)
     measured = {site: found for site, found in groups.items() if found}
     assert {row["site"] for row in rows} == set(measured)
     for site, found in measured.items():
-        mine = [row for row in rows if row["site"] == site]
-        assert_recomputed(found, mine, classes, thresholds)
+        own_rows = [row for row in rows if row["site"] == site]
+        assert_recomputed(found, own_rows, classes, thresholds)
     for source, found in result["central_by_source"].items():
-        mine = [r for r in rows if r["site"] == "central" and r["source"] == source]
-        assert_recomputed(found, mine, classes, thresholds)
+        own_rows = [r for r in rows if r["site"] == "central" and r["source"] == source]
+        assert_recomputed(found, own_rows, classes, thresholds)
     f1 = {s: r["macro_f1"]["value"] for s, r in result["sites"].items() if r}
     f1 = {site: value for site, value in f1.items() if value is not None}
     assert result["worst_site"]["macro_f1"] == min(f1.values())
@@ -128,17 +128,17 @@ def test_rounds_and_sites_are_all_there(runs):
     assert sum(row["split"] == "test" for row in sites) == 3
 
 
-def test_run_json_says_what_was_run(runs):
-    told = facts(runs("rhythm") / "run.json")
-    assert told["status"] == "completed"
-    assert told["config"]["clients"] == 3
-    assert told["config"]["model"] == "resnet1d"
-    assert {"flwr", "ray", "torch", "python"} <= told["versions"].keys()
-    assert {d["source"]: d["recordings"] for d in told["data"]} == {
+def test_run_json_records_what_was_run(runs):
+    record = facts(runs("rhythm") / "run.json")
+    assert record["status"] == "completed"
+    assert record["config"]["clients"] == 3
+    assert record["config"]["model"] == "resnet1d"
+    assert {"flwr", "ray", "torch", "python"} <= record["versions"].keys()
+    assert {d["source"]: d["recordings"] for d in record["data"]} == {
         "synthetic": 60,
         "synthetic-2lead": 30,
     }
-    assert told["failures"] == []
+    assert record["failures"] == []
 
 
 def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
@@ -151,9 +151,9 @@ def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
 
 
 def test_a_site_held_out_is_unseen_and_every_other_has_a_device_of_its_own(runs):
-    told = facts(runs("skew") / "run.json")
-    assert told["devices"].keys() == {"site-1", "site-3"}
-    assert 0 < told["non_iid"] < 1
+    record = facts(runs("skew") / "run.json")
+    assert record["devices"].keys() == {"site-1", "site-3"}
+    assert 0 < record["non_iid"] < 1
     assert {row["site"] for row in table(runs("skew") / "sites.csv")} == {"site-1", "site-3"}
     unseen = facts(runs("skew") / "summary.json")["strategies"]["fedavg"]["unseen"]
     assert unseen["n_records"] > 0
@@ -173,8 +173,10 @@ def test_synthetic_data_is_called_so_everywhere(runs, tmp_path, capsys):
     assert facts(folder / "run.json")["synthetic"] == ["synthetic", "synthetic-2lead"]
     arguments = [*QUICK, "--rounds", "1", "--quiet", "--out", str(tmp_path)]
     assert run_sim.main(arguments) == 0
-    said = capsys.readouterr().out
-    assert said.index("SYNTHETIC DATA") < said.index("AUROC") < said.rindex("SYNTHETIC DATA")
+    printed = capsys.readouterr().out
+    assert (
+        printed.index("SYNTHETIC DATA") < printed.index("AUROC") < printed.rindex("SYNTHETIC DATA")
+    )
 
 
 def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
@@ -220,9 +222,9 @@ def test_the_data_folder_is_the_flags_then_the_files_then_the_environments(
 def test_a_folder_named_by_the_environment_must_be_there(monkeypatch, capsys):
     monkeypatch.setenv("ECG_DATA", "/nope")
     assert run_sim.main([]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("run_sim.py: error: $ECG_DATA is '/nope': no such folder.")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("run_sim.py: error: $ECG_DATA is '/nope': no such folder.")
+    assert printed.count("\n") == 1
     config, _ = run_sim.settings(["--data", "synthetic"])
     assert config.data == "synthetic"
 
@@ -254,12 +256,12 @@ def command(*arguments):
         start_new_session=True,
     )
     try:
-        said = process.communicate(timeout=150)
+        printed = process.communicate(timeout=150)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
-    return subprocess.CompletedProcess(arguments, process.returncode, *said)
+    return subprocess.CompletedProcess(arguments, process.returncode, *printed)
 
 
 MISTAKES = {
@@ -314,7 +316,7 @@ MISTAKES = {
 
 @pytest.fixture
 def filled(tmp_path):
-    """Put the test's own paths where an argument says so."""
+    """Put the test's own paths where an argument names them."""
     paths = {name: tmp_path / name for name in ("empty", "file", "key", "gone")}
     paths["empty"].mkdir()
     paths["file"].write_text("not TOML")
@@ -328,10 +330,10 @@ def test_a_mistake_is_answered_in_one_line_on_stderr(tmp_path, capsys, filled, n
     arguments, wanted = MISTAKES[name]
     given = [*QUICK, "--quiet", "--out", str(tmp_path / "runs"), *map(filled, arguments)]
     assert run_sim.main(given) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("run_sim.py: error: ")
-    assert filled(wanted) in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("run_sim.py: error: ")
+    assert filled(wanted) in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -406,22 +408,22 @@ def shown(arguments, capsys):
 
 
 def test_help_names_every_flag_under_its_section(capsys):
-    told = shown(["--help"], capsys)
-    places = [told.index(f" {section.title}: {section.__doc__}") for section in SECTIONS]
+    printed = shown(["--help"], capsys)
+    places = [printed.index(f" {section.title}: {section.__doc__}") for section in SECTIONS]
     assert places == sorted(places)
-    for section, begin, end in zip(SECTIONS, places, [*places[1:], len(told)], strict=True):
+    for section, begin, end in zip(SECTIONS, places, [*places[1:], len(printed)], strict=True):
         for name in section.model_fields:
-            assert f" --{name.replace('_', '-')} " in told[begin:end]
+            assert f" --{name.replace('_', '-')} " in printed[begin:end]
     for flag in ("--config", "--out", "--resume", "--dry-run"):
-        assert f" {flag} " in told[places[-1] :]
+        assert f" {flag} " in printed[places[-1] :]
 
 
 def test_help_names_the_choices(capsys):
-    told = shown(["--help"], capsys)
+    printed = shown(["--help"], capsys)
     for names in (MODELS, STRATEGIES, PARTITIONERS, AUGMENTATIONS, SKEWS, TASKS):
         for name in names:
-            assert name in told
-    assert "Known: iid, dirichlet" in told
+            assert name in printed
+    assert "Known: iid, dirichlet" in printed
 
 
 def test_the_version_is_shown(capsys):
@@ -431,15 +433,15 @@ def test_the_version_is_shown(capsys):
 def test_a_dry_run_shows_what_a_run_would_do_and_trains_nothing(runs, tmp_path, capsys):
     out = tmp_path / "runs"
     assert run_sim.main([*QUICK, "--dry-run", "--out", str(out)]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert not out.exists()
     for line in ("clients = 3  # not the default", "mu = 0.01", 'engine = "local"'):
-        assert f"\n{line}" in told
-    assert "Source synthetic: 60 records of 57 patients, 0 left out" in told
+        assert f"\n{line}" in printed
+    assert "Source synthetic: 60 records of 57 patients, 0 left out" in printed
     run = facts(runs("rhythm") / "run.json")
-    rows = {line.split()[0]: line.split() for line in told.splitlines() if " site-" in line}
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if " site-" in line}
     for row in run["sites"]:
         if row["site"].startswith("site-"):
             assert str(row["train"]) in rows[row["site"]]
     steps = run["trainings"]["fedavg"]["gradient_steps"] // 2
-    assert f"This is an estimate: {steps} training steps a round" in " ".join(told.split())
+    assert f"This is an estimate: {steps} training steps a round" in " ".join(printed.split())

@@ -76,7 +76,7 @@ def test_a_file_gives_settings_and_an_argument_wins(monkeypatch, tmp_path):
     assert seen == {"rounds": 3, "clients": 4, "out": tmp_path}
 
 
-def test_what_is_slow_is_loaded_late_and_nobody_is_told_of_a_run():
+def test_what_is_slow_is_loaded_late_and_telemetry_is_off():
     code = (
         "import os, sys, heartfed\n"
         "print(os.environ['FLWR_TELEMETRY_ENABLED'], os.environ['RAY_USAGE_STATS_ENABLED'],"

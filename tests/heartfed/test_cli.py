@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 def test_help_lists_every_command_in_one_screen(capsys):
     for arguments in ([], ["--help"]):
         assert main(arguments) == 0
-        told = capsys.readouterr().out
-        assert len(told.splitlines()) < 24
+        printed = capsys.readouterr().out
+        assert len(printed.splitlines()) < 24
         for name, command in COMMANDS.items():
-            assert f"  {name} " in told
-            assert command.summary in told
+            assert f"  {name} " in printed
+            assert command.summary in printed
 
 
 def test_the_version_is_shown(capsys):
@@ -32,9 +32,9 @@ def test_the_version_is_shown(capsys):
 @pytest.mark.parametrize(("name", "wanted"), [("simualte", " Did you mean simulate?"), ("x", "")])
 def test_an_unknown_command_is_answered_in_one_line(capsys, name, wanted):
     assert main([name]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"heartfed: error: unknown command {name}.{wanted} Known: simulate, ")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"heartfed: error: unknown command {name}.{wanted} Known: simulate, ")
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -46,9 +46,9 @@ def test_every_command_answers_help_and_a_mistake_under_its_own_name(capsys, nam
     with pytest.raises(SystemExit) as end:
         main([name, "--xyz"])
     assert end.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"heartfed {name}: error: ")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"heartfed {name}: error: ")
+    assert printed.count("\n") == 1
 
 
 def test_a_wrong_setting_is_named_under_the_commands_name(capsys):

@@ -26,7 +26,7 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture
-def told(out, capsys):
+def printed(out, capsys):
     """What the command prints."""
 
     def run(*arguments, code=0):
@@ -41,8 +41,8 @@ def lines_of(text):
     return {line.split()[0]: " ".join(line.split()) for line in text.splitlines() if line.split()}
 
 
-def test_the_list_has_a_line_for_every_run(told, out):
-    lines = lines_of(told("list"))
+def test_the_list_has_a_line_for_every_run(printed, out):
+    lines = lines_of(printed("list"))
     central = made_runs.facts(out / "rhythm" / "summary.json")["strategies"]["fedavg"]["central"]
     figure = f"{central['macro_f1']['value']:.3f}"
     assert "completed rhythm fedavg" in lines["rhythm"]
@@ -58,8 +58,8 @@ def test_a_folder_without_runs_says_so(capsys, tmp_path):
     assert "has no run directory yet" in capsys.readouterr().out
 
 
-def test_runs_stand_side_by_side_with_the_settings_that_differ(told):
-    text = told("compare", "rhythm", "beat")
+def test_runs_stand_side_by_side_with_the_settings_that_differ(printed):
+    text = printed("compare", "rhythm", "beat")
     lines = lines_of(text)
     assert lines["task"] == "task rhythm beat"
     assert lines["rounds"] == "rounds 2 1"
@@ -68,24 +68,24 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(told):
     assert "SYNTHETIC DATA" in text
 
 
-def test_a_page_that_compares_them_can_be_written_too(told, out, tmp_path):
+def test_a_page_that_compares_them_can_be_written_too(printed, out, tmp_path):
     page = tmp_path / "both.html"
-    assert f"Page: {page}" in told("compare", "rhythm", str(out / "beat"), "--page", str(page))
+    assert f"Page: {page}" in printed("compare", "rhythm", str(out / "beat"), "--page", str(page))
     assert "rhythm" in page.read_text()
 
 
-def test_a_runs_tables_are_shown_again(told):
-    text = told("show", "rhythm")
+def test_a_runs_tables_are_shown_again(printed):
+    text = printed("show", "rhythm")
     for words in ("completed", "Records per site", "fedavg: test, weights of", "Central test"):
         assert words in text
     assert text.count("SYNTHETIC DATA") > 1
-    repeated = told("show", "repeated")
+    repeated = printed("show", "repeated")
     assert "over seeds 0, 1" in " ".join(repeated.split())
     assert "SYNTHETIC DATA" in repeated
 
 
-def test_a_run_that_failed_says_why_and_how_to_continue_it(told, out):
-    text = " ".join(told("show", "failed").split())
+def test_a_run_that_failed_says_why_and_how_to_continue_it(printed, out):
+    text = " ".join(printed("show", "failed").split())
     assert "It ended with: no quorum" in text
     assert f"heartfed simulate --resume {out / 'failed'}" in text
 
@@ -97,8 +97,8 @@ def test_a_run_that_failed_says_why_and_how_to_continue_it(told, out):
         (["compare", "rhythm"], "name two runs or more"),
     ],
 )
-def test_a_mistake_is_answered_in_one_line(told, arguments, wanted):
-    text = told(*arguments, code=2)
+def test_a_mistake_is_answered_in_one_line(printed, arguments, wanted):
+    text = printed(*arguments, code=2)
     assert text.startswith("heartfed runs: error: ")
     assert wanted in text
     assert text.count("\n") == 1
