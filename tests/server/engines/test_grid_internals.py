@@ -1,0 +1,46 @@
+"""With a Flower that was not tested, Flower's own engine carries the messages."""
+
+import logging
+
+import pytest
+import ray
+from support.rounds import digest, run
+
+from clients.app import app as client_app
+from fl.util.errors import ConfigError
+from server.app import SilentListener, server_app
+from server.engines import grid_internals
+from server.engines.ray_cluster import check_cluster
+from server.engines.ray_workers import WorkerPool
+from server.engines.simulation import simulate
+
+
+@pytest.fixture
+def _untested(monkeypatch):
+    monkeypatch.setattr(grid_internals, "TESTED", {"flwr": ("1.0.0",)})
+
+
+@pytest.mark.usefixtures("_untested")
+def test_flowers_own_engine_gives_the_same_weights_and_one_line_says_so(make_job, caplog):
+    caplog.set_level(logging.WARNING, "heartfed")
+    job = make_job(sites=2, engine="ray", workers=1)
+    pool = WorkerPool(job.config)
+    try:
+        simulate(server_app(SilentListener()), client_app, job, 2, pool)
+    finally:
+        pool.close()
+        ray.shutdown()
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "heartfed"]
+    assert line.startswith("flwr 1.")
+    assert line.endswith(
+        "(tested: 1.0.0): Flower's own engine is used instead of 'ray'; results are the same."
+    )
+    weights = digest(job)
+    run(alone := make_job(sites=2, name="alone"))
+    assert digest(alone) == weights
+
+
+@pytest.mark.usefixtures("_untested")
+def test_a_cluster_needs_a_flower_that_was_tested():
+    with pytest.raises(ConfigError, match=r"--ray-address auto: flwr .* \(tested: 1\.0\.0\)"):
+        check_cluster("auto")
