@@ -1,23 +1,42 @@
-"""Which versions of another package our use of its undocumented names was tested on."""
+"""Whether undocumented names of a package were tested with its installed version.
 
+Files named `*_internals.py` touch such names. Each lists its tested versions and asks here; with
+any other version its caller takes the documented way.
+"""
+
+import functools
+import importlib.metadata
 import logging
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+import os
+from collections.abc import Sequence
 
-TestedVersions = Mapping[str, Sequence[str]]  # package -> exact versions
-
-
-def untested(tested: TestedVersions) -> str:
-    """Each installed package of another version, as "ray 2.56.0 (tested: 2.55.1)"; else ""."""
-    return ", ".join(
-        f"{package} {installed} (tested: {', '.join(versions) or 'none'})"
-        for package, versions in tested.items()
-        if (installed := version(package)) not in versions
-    )
+PUBLIC_ONLY = "HEARTFED_PUBLIC_ONLY"  # environment: 1 takes the documented way in any version
+_REPORTED = "HEARTFED_REPORTED"  # environment: what was reported, so that child processes do not
 
 
-def is_tested(tested: TestedVersions, otherwise: str) -> bool:
-    """Whether all versions were tested. If not, one line of the log says what is done instead."""
-    if found := untested(tested):
-        logging.getLogger("heartfed").warning("%s: %s", found, otherwise)
-    return not found
+@functools.cache
+def installed_version(package: str) -> str:
+    """The version of an installed package."""
+    return importlib.metadata.version(package)
+
+
+def is_tested(package: str, versions: Sequence[str], otherwise: str) -> bool:
+    """Whether undocumented names of the package may be used; if not, one line says so.
+
+    `otherwise` completes that line: what is done instead, and what it costs.
+    """
+    installed = installed_version(package)
+    switched_off = os.environ.get(PUBLIC_ONLY, "") not in ("", "0")
+    if installed in versions and not switched_off:
+        return True
+    reason = f"{PUBLIC_ONLY} is set" if switched_off else f"tested: {', '.join(versions) or 'none'}"
+    _report_once(f"{package} {installed} ({reason}): {otherwise}")
+    return False
+
+
+def _report_once(line: str) -> None:
+    """Log a line, unless this process or the one that started it has done so."""
+    reported = os.environ.get(_REPORTED, "").split("\n")
+    if line not in reported:
+        os.environ[_REPORTED] = "\n".join([*reported, line]).strip()
+        logging.getLogger("heartfed").warning("%s", line)

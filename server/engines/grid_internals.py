@@ -5,15 +5,15 @@ from `TaskIdentity`, which Flower's own engines fill in and nothing documents. W
 message can be made: neither by us nor by Flower's strategies. Our own grids therefore fill it in.
 """
 
-from fl.util.tested_versions import untested
+from fl.util.tested_versions import is_tested
 
-TESTED = {"flwr": ("1.41.0",)}
+FLOWER_VERSIONS = ("1.41.0",)  # tested
 SERVER_NODE = 1  # Flower's own number for the SuperLink
 
 
-def own_grids_untested() -> str:
-    """Why our own grids cannot be used with the Flower that is installed; empty: they can."""
-    return untested(TESTED)
+def own_grids_work(otherwise: str) -> bool:
+    """Whether our own grids work with the installed Flower; if not, one line says `otherwise`."""
+    return is_tested("flwr", FLOWER_VERSIONS, otherwise)
 
 
 def identify_server() -> None:

@@ -17,7 +17,7 @@ from fl.messages.job import Job
 from fl.util.errors import ConfigError
 from server.engines.cluster_workers import ClusterWorkers
 from server.engines.grid_base import WAIT
-from server.engines.grid_internals import own_grids_untested
+from server.engines.grid_internals import FLOWER_VERSIONS, own_grids_work
 from server.engines.ray_grid import RayGrid
 
 ANSWER, CONNECT, START = 5.0, 60.0, 180.0  # seconds for a port, for Ray, for the workers to start
@@ -36,9 +36,9 @@ except Exception as error:
 
 def check_cluster(address: str) -> None:
     """`ConfigError`, in a bounded time, unless a Ray cluster that we can join is there."""
-    if found := own_grids_untested():
+    if not own_grids_work("a Ray cluster cannot be used"):
         raise ConfigError(
-            f"--ray-address {address}: {found}. Install the tested version, or leave "
+            f"--ray-address needs Flower {', '.join(FLOWER_VERSIONS)}. Install it, or leave "
             "--ray-address out."
         )
     if address != "auto":

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fl.util.tested_versions import is_tested, untested
+from fl.util.tested_versions import is_tested
 
 # Nothing that is replaced or set below is documented by Ray. Any other version starts as Ray
 # starts it.
-TESTED = {"ray": ("2.55.1",)}
+RAY_VERSIONS = ("2.55.1",)  # tested
 AGENT_STAND_IN = Path(__file__).with_name("ray_agent_stand_in.py")
 
 # Settings that Ray's servers, its workers and this process read from the environment.
@@ -40,22 +40,26 @@ SETTINGS = {
 }
 
 
+def _is_tested() -> bool:
+    otherwise = "Ray starts with its helper processes, which takes some seconds longer"
+    return is_tested("ray", RAY_VERSIONS, otherwise)
+
+
 def can_start_minimal() -> bool:
     """Whether Ray can be started without its helper processes here."""
     # A job of a Ray cluster may bring packages to install.
     cluster_job = {"RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_ADDRESS"} & set(os.environ)
-    return not untested(TESTED) and sys.platform == "linux" and not cluster_job
+    return _is_tested() and sys.platform == "linux" and not cluster_job
 
 
 def ray_settings() -> Mapping[str, str]:
     """Settings to put into the environment before Ray is loaded; none for an untested version."""
-    return {} if untested(TESTED) else SETTINGS
+    return SETTINGS if _is_tested() else {}
 
 
 @contextlib.contextmanager
 def minimal_ray_processes() -> Iterator[None]:
     """While this lasts, `ray.init` starts gcs_server, raylet, two stand-ins and nothing else."""
-    is_tested(TESTED, "Ray starts with its helper processes, which takes some seconds longer.")
     if not can_start_minimal():
         yield
         return

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl.messages.job import Job
 from server.engines.flower_simulation import run_flower_simulation
-from server.engines.grid_internals import own_grids_untested
+from server.engines.grid_internals import own_grids_work
 from server.engines.in_process import LocalGrid
 from server.engines.ray_grid import RayGrid
 from server.engines.ray_workers import LocalWorkers, WorkerPool, n_gpus, n_workers, ray_running
@@ -27,29 +27,21 @@ def simulate(
     `pool`: Ray with workers for this run, if they were started before.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    engine = job.config.engine
+    otherwise = f"Flower's own engine is used instead of {engine!r}; results are the same"
     if job.config.ray_address:
         from server.engines.ray_cluster import cluster_grid
 
         with cluster_grid(client_app, job, n_sites) as (grid, on_cluster):
             _run(server_app, grid, on_cluster)
-    elif job.config.engine == "flower" or _must_use_flower(job.config.engine):
+    elif engine == "flower" or not own_grids_work(otherwise):
         if pool is not None:
             pool.close()  # Flower starts Ray itself
         run_flower_simulation(server_app, client_app, job, n_sites)
-    elif job.config.engine == "local":
+    elif engine == "local":
         _run(server_app, LocalGrid(client_app, n_sites), job)
     else:
         _simulate_on_ray(server_app, client_app, job, n_sites, pool)
-
-
-def _must_use_flower(engine: str) -> bool:
-    """Whether our own grids cannot be used with the installed Flower; says so in one line."""
-    found = own_grids_untested()
-    if found:
-        logging.getLogger("heartfed").warning(
-            "%s: Flower's own engine is used instead of %r; results are the same.", found, engine
-        )
-    return bool(found)
 
 
 def _simulate_on_ray(

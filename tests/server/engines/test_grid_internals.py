@@ -2,22 +2,24 @@
 
 import logging
 
+import flwr
 import pytest
 import ray
 from support.rounds import digest, run
 
 from clients.app import app as client_app
+from fl.util import tested_versions
 from fl.util.errors import ConfigError
 from server.app import SilentListener, server_app
-from server.engines import grid_internals
-from server.engines.ray_cluster import check_cluster
+from server.engines import grid_internals, ray_cluster
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
 
 
 @pytest.fixture
 def _untested(monkeypatch):
-    monkeypatch.setattr(grid_internals, "TESTED", {"flwr": ("1.0.0",)})
+    monkeypatch.setattr(grid_internals, "FLOWER_VERSIONS", ("1.0.0",))
+    monkeypatch.setenv(tested_versions._REPORTED, "")
 
 
 @pytest.mark.usefixtures("_untested")
@@ -30,17 +32,18 @@ def test_flowers_own_engine_gives_the_same_weights_and_one_line_says_so(make_job
     finally:
         pool.close()
         ray.shutdown()
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "heartfed"]
-    assert line.startswith("flwr 1.")
-    assert line.endswith(
-        "(tested: 1.0.0): Flower's own engine is used instead of 'ray'; results are the same."
-    )
+    lines = [r.getMessage() for r in caplog.records if r.name == "heartfed"]
+    assert lines == [
+        f"flwr {flwr.__version__} (tested: 1.0.0): Flower's own engine is used instead of 'ray'; "
+        "results are the same"
+    ]
     weights = digest(job)
     run(alone := make_job(sites=2, name="alone"))
     assert digest(alone) == weights
 
 
 @pytest.mark.usefixtures("_untested")
-def test_a_cluster_needs_a_flower_that_was_tested():
-    with pytest.raises(ConfigError, match=r"--ray-address auto: flwr .* \(tested: 1\.0\.0\)"):
-        check_cluster("auto")
+def test_a_cluster_needs_a_flower_that_was_tested(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "FLOWER_VERSIONS", ("1.0.0",))
+    with pytest.raises(ConfigError, match=r"--ray-address needs Flower 1\.0\.0\. Install it"):
+        ray_cluster.check_cluster("auto")

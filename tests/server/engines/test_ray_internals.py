@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from fl.config.run_config import RunConfig
+from fl.util import tested_versions
 from server.engines import ray_internals
 from server.engines.ray_workers import KEEP_FREED_MEMORY, ray_running, start_worker
 
@@ -64,7 +65,8 @@ def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers_with_our_setti
 
 def test_an_untested_version_starts_as_ray_does_and_one_line_says_so(monkeypatch, caplog):
     caplog.set_level(logging.WARNING, "heartfed")
-    monkeypatch.setattr(ray_internals, "TESTED", {"ray": ("1.0",)})
+    monkeypatch.setattr(ray_internals, "RAY_VERSIONS", ("1.0",))
+    monkeypatch.setenv(tested_versions._REPORTED, "")
     for name in ray_internals.SETTINGS:  # which an earlier test may have left
         monkeypatch.delenv(name, raising=False)
     before = set(processes())
@@ -79,7 +81,7 @@ def test_an_untested_version_starts_as_ray_does_and_one_line_says_so(monkeypatch
     assert psutil.wait_procs(started, timeout=20)[1] == []
     assert caplog.messages == [
         f"ray {ray.__version__} (tested: 1.0): Ray starts with its helper processes, which takes "
-        "some seconds longer."
+        "some seconds longer"
     ]
 
 
