@@ -29,6 +29,7 @@ from server.engines import cluster_workers, ray_cluster
 from server.engines.cluster_workers import versions as cluster_versions
 from server.engines.grid_base import collect
 from server.engines.ray_cluster import check_cluster, cluster_grid
+from server.engines.ray_workers import KEEP_FREED_MEMORY
 
 ROOT = Path(__file__).parents[3]
 slow = pytest.mark.slow  # two Ray nodes start, and their workers for every test
@@ -56,7 +57,7 @@ class Machine:
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ
+                env={k: v for k, v in os.environ.items() if k not in KEEP_FREED_MEMORY}
                 | {"HEARTFED_CACHE": str(self.cache), "PYTHONPATH": str(ROOT)}
                 # Else its workers give way to every other program of this machine.
                 | {"RAY_worker_niceness": "0"},
@@ -157,7 +158,7 @@ def run_facts(folder):
 
 
 def folders_client():
-    """A client that replies with the folders its request names.
+    """A client that replies with the folders its request names, and its settings of glibc.
 
     A function inside a function, which is sent whole: workers cannot import this file.
     """
@@ -165,7 +166,9 @@ def folders_client():
     def client(message: Message, context: Context) -> Message:
         job = read_job(message)
         folders = [job.workspace, *job.shards]
-        content = ConfigRecord({"folders": folders, "exist": [Path(f).is_dir() for f in folders]})
+        glibc = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("MALLOC_"))
+        exist = [Path(folder).is_dir() for folder in folders]
+        content = ConfigRecord({"folders": folders, "exist": exist, "glibc": glibc})
         return Message(RecordDict({"config": content}), reply_to=message)
 
     return client
@@ -194,6 +197,8 @@ def test_each_machine_reads_its_own_copy_and_fetches_it_once(machines, job, capl
             assert on_cluster.config.workers == 3
             named = [answer for _ in range(3) for answer in answers(grid, job)]
         assert all(all(answer["exist"]) for answer in named)
+        glibc = sorted(f"{k}={v}" for k, v in KEEP_FREED_MEMORY.items())
+        assert all(answer["glibc"] == glibc for answer in named)
         assert job.workspace not in {answer["folders"][0] for answer in named}
         # Its workers leave nothing of the run behind.
         assert not any(Path(answer["folders"][0]).exists() for answer in named)
