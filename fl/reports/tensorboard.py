@@ -1,13 +1,15 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, view)` is a listener that passes everything on to another one: give it to
-`server_app` in the view's place and close it at the end.
+`TensorBoard(folder, listener)` is a listener that passes everything on to another one: give it to
+`server_app` in the place of the other, and close it at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from fl.messages.payloads import SiteInfo
+from fl.runs.listener import Listener, TableRow
 from fl.util.errors import ConfigError
 
 # Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
@@ -22,35 +24,21 @@ CURVES = {
 }
 
 
-class View(Protocol):
-    """Whoever else shows how the run is going."""
-
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
-
-    def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
-
-    def round(self, row: Mapping[str, Any]) -> None: ...
-
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class TensorBoard:
     """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
 
-    def __init__(self, folder: Path, view: View) -> None:
-        self.folder, self.view = folder, view
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        self.folder, self.listener = folder, listener
         self._make = _summary_writer()
         self._writers: dict[str, Any] = {}
 
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
-        self.view.training(strategy, rounds, sites)
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
+        self.listener.training(strategy, rounds, sites)
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
-        self.view.site(round_number, site, doing, note)
+        self.listener.site(round_number, site, doing, note)
 
-    def round(self, row: Mapping[str, Any]) -> None:
+    def round(self, row: TableRow) -> None:
         """The round's line of rounds.csv, as one point of each curve."""
         strategy = str(row["strategy"])
         if strategy not in self._writers:
@@ -58,17 +46,16 @@ class TensorBoard:
         for column, name in CURVES.items():
             if row.get(column) is not None:
                 self._writers[strategy].add_scalar(name, row[column], row["round"])
-        self.view.round(row)
+        self.listener.round(row)
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
-        """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
-        self.view.baseline_round(site, row, last)
+    def baseline_round(self, site: str, row: TableRow, last: bool) -> None:
+        """Passed on alone: a site's own training has its curves in rounds.csv."""
+        self.listener.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write what is still in memory; the other listener is its owner's to close."""
         for writer in self._writers.values():
             writer.close()
-        self.view.close()
 
 
 def check_tensorboard() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fl.evaluation.strategy_comparison import comparison
 from fl.messages.job import Job
 from fl.reports.build import write_report
 from fl.reports.figures.label_mix import label_mix_svg
-from fl.reports.tensorboard import TensorBoard, View
+from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.partition_tables import (
     device_line,
     left_out,
@@ -27,6 +28,7 @@ from fl.reports.terminal.partition_tables import (
 )
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.runs.listener import Listener
 from fl.runs.run_record import RunRecord, shard_facts
 from fl.util.atomic_io import write_atomically
 from partitions.build import check_holdout, make_partition
@@ -157,9 +159,6 @@ def train(
         shards=tuple(str(path) for path in shards),
         n_sites=n_sites,
     )
-    view: View = make_view(session.console, session.quiet)
-    if session.tensorboard:
-        view = TensorBoard(record.folder / "tensorboard", view)
     parts: list[TrainingResult] = []
 
     def finished(part: TrainingResult) -> None:
@@ -171,10 +170,12 @@ def train(
         )
 
     began = time.monotonic()
-    try:
-        simulate(server_app(view, finished), session.client_app, job, n_sites, session.pool)
-    finally:
-        view.close()
+    with ExitStack() as stack:
+        listener: Listener = stack.enter_context(closing(make_view(session.console, session.quiet)))
+        if session.tensorboard:
+            curves = TensorBoard(record.folder / "tensorboard", listener)
+            listener = stack.enter_context(closing(curves))
+        simulate(server_app(listener, finished), session.client_app, job, n_sites, session.pool)
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
     return parts
 

@@ -33,9 +33,6 @@ class Noted:
     def round(self, row):
         self.predicted.append(("round", row["round"]))
 
-    def close(self):
-        self.predicted.append(("close",))
-
 
 def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
     pytest.importorskip("tensorboard")
@@ -53,7 +50,6 @@ def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
         "site",
         "round",
         "round",
-        "close",
     ]
     found = EventAccumulator(str(tmp_path / "fedavg")).Reload()
     points = [(e.step, e.value) for e in found.Scalars("loss/validation")]

@@ -1,0 +1,24 @@
+"""Who is informed while a run goes on: a terminal, curves for TensorBoard, a file."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fl.messages.payloads import SiteInfo
+
+TableRow = dict[str, Any]  # a line of rounds.csv or sites.csv, by column
+
+
+class Listener(Protocol):
+    """Whoever shows or writes down how a run is going."""
+
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
+        """A training of `rounds` rounds begins."""
+
+    def site(self, round_number: int, site: str, doing: str, note: str) -> None:
+        """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
+
+    def round(self, row: TableRow) -> None:
+        """A round is over and validated: its line of rounds.csv."""
+
+    def baseline_round(self, site: str, row: TableRow, last: bool) -> None:
+        """A site that trains alone has finished a round, its last if `last`."""
