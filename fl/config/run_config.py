@@ -6,11 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
 LOCAL, POOLED = "local", "pooled"
+# Names of groups of records and of trainings, beside which no source may have the same name.
+RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 BARE_COMPARE = "fedavg,fedprox"
 
 
@@ -155,7 +158,7 @@ class RunConfig(BaseModel):
         self._fill_comparison()
         # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
         if self.lr == 0 and not self.compare:
-            sgd = self.optimizer == "sgd" or self.strategy == "scaffold"
+            sgd = self.optimizer == "sgd" or strategy_traits(self.strategy).plain_sgd
             object.__setattr__(self, "lr", 0.05 if sgd else 2e-3)
         if self.augment == "auto":
             object.__setattr__(self, "augment", ",".join(task.augment) or "none")
