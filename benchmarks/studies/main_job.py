@@ -65,8 +65,9 @@ def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreH
     none: dict[str, Thresholds] | None = None
     for name in sites:
         found = evaluate_site(opened[name], job, weights, VAL, none, job.config.rounds)
-        known = by_source.get(found.source, empty_histograms(found.tally.positive.shape[0]))
-        by_source[found.source] = known + found.tally
+        for source, validation in found.by_source.items():
+            known = by_source.get(source, empty_histograms(len(validation.scores.positive)))
+            by_source[source] = known + validation.scores
     return by_source
 
 

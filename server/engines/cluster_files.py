@@ -20,7 +20,7 @@ from fl.util.errors import DataError
 from fl.util.gpu_memory import limit_gpu_memory
 
 PIECE = 32 * 2**20  # bytes of a cache file that travel at once
-FOR_TRAINING = ("optimizer", "control")  # kinds of kept arrays that an evaluation does not read
+FOR_TRAINING = ("optimizer", "extra")  # kinds of kept arrays that an evaluation does not read
 LAST = 2  # rounds of them that are kept, as a site itself does
 SITES = Path("checkpoint") / "sites"  # what stays at the sites, in the run directory
 

@@ -1,4 +1,4 @@
-"""Test results of a training: what the server measures itself, and averages over sites."""
+"""Test results of a training: the sites', the server's own, and averages over sites."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,15 @@ from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
+from fl.runs.listener import TableRow
 from fl.training.device import one_thread
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, set_weights
 from partitions.partition import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
-from server.rounds.checkpoints import Row, TrainingProgress
+from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss
-from server.rounds.round_loop import evaluate_sites
+from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
 Groups = dict[str, Any]
@@ -65,10 +66,10 @@ def evaluate_server_groups(
 
 
 def site_predictions(folder: Path, strategy: str, sites: Mapping[str, object]) -> str:
-    """Lines of predictions.csv that sites wrote where they run, in order of site name."""
-    parts = folder / "checkpoint" / "sites"
+    """Lines of predictions.csv that simulated sites wrote, in order of site name."""
+    site_folders = folder / "checkpoint" / "sites"
     return "".join(
-        (parts / site / f"predictions-{strategy}.csv").read_text()
+        (site_folders / site / f"predictions-{strategy}.csv").read_text()
         for site, report in sorted(sites.items())
         if report
     )
@@ -76,15 +77,15 @@ def site_predictions(folder: Path, strategy: str, sites: Mapping[str, object]) -
 
 def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Worst site, mean and spread of the sites whose macro-F1 can be measured."""
-    f1 = {s: r["macro_f1"]["value"] for s, r in sites.items() if r}
-    known = {s: v for s, v in f1.items() if v is not None}
-    if not known:
+    all_f1 = {site: report["macro_f1"]["value"] for site, report in sites.items() if report}
+    f1 = {site: value for site, value in all_f1.items() if value is not None}
+    if not f1:
         return {"worst_site": None, "site_mean": None, "spread": None}
-    worst = min(known, key=lambda site: (known[site], site))
-    values = np.array(list(known.values()))
+    worst = min(f1, key=lambda site: (f1[site], site))
+    values = np.array(list(f1.values()))
     aurocs = [r["macro_auroc"]["value"] for r in sites.values() if r]
     return {
-        "worst_site": {"site": worst, "macro_f1": known[worst]},
+        "worst_site": {"site": worst, "macro_f1": f1[worst]},
         "site_mean": {"macro_f1": float(values.mean()), "macro_auroc": mean_of(aurocs)},
         "spread": {
             "macro_f1_sd": float(values.std()),
@@ -94,10 +95,10 @@ def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def mean_group(groups: Sequence[Any]) -> Any:
-    """Several models' measures of the same records as one: each figure is the models' mean.
+    """Measures of several models on the same records as one: each figure is the models' mean.
 
-    A mean of models has no interval here (`low` and `high` are None), and lists of bins, which
-    cannot be averaged, are empty. Counts, being of the same records, stay as they are.
+    A mean of models has no interval (`low` and `high` are None). Lists of bins cannot be averaged
+    and are empty. Counts are of the same records and stay as they are.
     """
     first = groups[0]
     if isinstance(first, dict):
@@ -115,12 +116,13 @@ def final_measures(federation: Federation, progress: TrainingProgress) -> dict[s
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
     )
-    progress.sites += [test_row(federation.job.strategy, progress.best_round, e) for e in evaluated]
+    label = federation.job.strategy
+    progress.site_rows += [site_test_row(label, progress.best_round, e) for e in evaluated]
     progress.steps += sum(e.steps for e in evaluated)
     return {e.site: e.report for e in evaluated}
 
 
-def test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> Row:
+def site_test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> TableRow:
     """A site's line of sites.csv for its test records."""
     report = evaluated.report
     return {

@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from fl.runs.listener import TableRow
 from fl.util.atomic_io import write_atomically
-from server.rounds.checkpoints import Row
-from server.rounds.site_requests import History
 
 ROUNDS = (
     "strategy",
@@ -23,7 +23,17 @@ ROUNDS = (
 SITES = ("strategy", "round", "site", "split", "n_records", "loss", "macro_f1", "macro_auroc")
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+class History(Protocol):
+    """A training with its lines of both tables so far."""
+
+    @property
+    def round_rows(self) -> list[TableRow]: ...
+
+    @property
+    def site_rows(self) -> list[TableRow]: ...
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) -> None:
     """Write a table whole or not at all; what could not be measured is "n/a"."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -39,6 +49,6 @@ def _cell(value: object) -> object:
 
 
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
-    """Write rounds.csv and sites.csv."""
-    write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
-    write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
+    """Write rounds.csv and sites.csv of these trainings, one after the other."""
+    write_table(folder / "rounds.csv", ROUNDS, [row for t in trainings for row in t.round_rows])
+    write_table(folder / "sites.csv", SITES, [row for t in trainings for row in t.site_rows])

@@ -8,8 +8,8 @@ from typing import Any
 
 from fl.ecg.tasks import Task
 from fl.evaluation.predictions import predictions_header, write_predictions
+from fl.runs.listener import TableRow
 from fl.util.atomic_io import write_atomically
-from server.rounds.checkpoints import Row
 from server.rounds.history import write_history
 
 
@@ -19,26 +19,26 @@ class TrainingResult:
 
     name: str
     summary: dict[str, Any]
-    rounds: list[Row]
-    sites: list[Row]
-    failures: list[Row]
+    round_rows: list[TableRow]  # lines of rounds.csv
+    site_rows: list[TableRow]  # lines of sites.csv
+    failures: list[dict[str, Any]]  # round, site, reason
     predictions: str  # lines of predictions.csv, without the header
 
 
-def save_result(folder: Path, part: TrainingResult) -> TrainingResult:
-    """Keep a finished training, so that a resumed run does not measure it again.
+def save_result(folder: Path, result: TrainingResult) -> TrainingResult:
+    """Keep a finished training, so that a resumed run does not evaluate it again.
 
     Returns what a resumed run would read, so that both go on from the same.
     """
-    write_predictions(_path(folder, part.name, "csv"), part.predictions)
-    facts = {k: v for k, v in vars(part).items() if k != "predictions"}
-    # Last, and whole or not at all: where it is, the training is over.
-    write_atomically(_path(folder, part.name, "json"), json.dumps(facts).encode())
-    return TrainingResult(**json.loads(json.dumps(facts)), predictions=part.predictions)
+    write_predictions(_path(folder, result.name, "csv"), result.predictions)
+    facts = {k: v for k, v in vars(result).items() if k != "predictions"}
+    # Last, and whole or not at all: if this file exists, the training is over.
+    write_atomically(_path(folder, result.name, "json"), json.dumps(facts).encode())
+    return TrainingResult(**json.loads(json.dumps(facts)), predictions=result.predictions)
 
 
 def load_result(folder: Path, name: str) -> TrainingResult | None:
-    """A training that is over, or None."""
+    """A finished training, or None if this one is not over."""
     path = _path(folder, name, "json")
     if not path.exists():
         return None
@@ -47,11 +47,11 @@ def load_result(folder: Path, name: str) -> TrainingResult | None:
     )
 
 
-def write_tables(folder: Path, task: Task, parts: Sequence[TrainingResult]) -> None:
+def write_tables(folder: Path, task: Task, results: Sequence[TrainingResult]) -> None:
     """rounds.csv, sites.csv and predictions.csv, each whole or not at all."""
-    write_history(folder, parts)
+    write_history(folder, results)
     header = ",".join(predictions_header(task)) + "\n"
-    text = "".join(part.predictions for part in parts)
+    text = "".join(result.predictions for result in results)
     write_predictions(folder / "predictions.csv", header + text)
 
 
