@@ -10,7 +10,7 @@ export ECG_DATA
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: sim test test-slow check clean
+.PHONY: sim test test-slow mutate docs check clean
 
 sim: $(VENV)/installed
 	$(BIN)/python run_sim.py $(SIM)
@@ -21,6 +21,10 @@ test: $(VENV)/installed
 # Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster.
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Deliberate faults in the rooms that matter most: at least nine in ten must be noticed.
+mutate: $(VENV)/installed
+	$(BIN)/python tests/mutate.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
