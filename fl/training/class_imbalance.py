@@ -24,13 +24,12 @@ def _all(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
 
 
 def _thinned(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
-    """A quarter of the commonest class, others each time, and all of the rest; at least one."""
+    """A quarter of the commonest class, others each time, and all of the rest."""
     if not len(order):
         return order
     common = classes == np.bincount(classes).argmax()
     kept: Indices = order[~common | (rng.random(len(order)) < KEPT)]
-    # A site with a few beats of one class may draw none; the order is random, and so is its first.
-    return kept if len(kept) else order[:1]
+    return kept
 
 
 def _balanced(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
@@ -38,7 +37,7 @@ def _balanced(order: Indices, classes: Indices, rng: np.random.Generator) -> Ind
     if not len(order):
         return order
     counts = np.bincount(classes)
-    size = max(1, round(len(order) - (1 - KEPT) * counts.max()))
+    size = round(len(order) - (1 - KEPT) * counts.max())
     share = (1 / counts[classes]) / np.count_nonzero(counts)
     return np.asarray(rng.choice(order, size=size, p=share / share.sum()), dtype=np.int64)
 

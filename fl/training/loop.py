@@ -100,8 +100,7 @@ def fit(
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
-        # A site may have no example that can be trained on: then it takes no step.
-        for chosen in np.array_split(order, batches) if batches else ():
+        for chosen in np.array_split(order, batches):
             rate = learning_rate(plan, min(step / total, 1.0))
             batch = cut(chosen, cohort.random_starts(chosen, rng))
             batch = augment_batch(batch, cohort.task, plan.augment, rng)

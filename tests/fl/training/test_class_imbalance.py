@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.plans import PLAN
 
 from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
@@ -21,7 +20,6 @@ from fl.training.class_imbalance import (
 )
 from fl.training.loop import TrainingPlan, fit
 from fl.training.losses import task_loss
-from fl.training.state_dict import get_weights
 from fl.util.errors import ConfigError
 
 
@@ -63,24 +61,6 @@ def test_weights_are_the_mean_count_over_the_own_and_limited(beats):
     weights = class_weights(dealt(beats, 60, 1, 29, 5, 0), "weighted")
     assert weights.tolist() == pytest.approx([0.5, 10, 30 / 29, 1, 1])
     assert class_weights(dealt(beats, 60, 1, 29, 5, 0), "thinned") is None
-
-
-@pytest.mark.parametrize("imbalance", IMBALANCE)
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_a_site_with_a_few_beats_of_one_class_always_trains_on_one(beats, rng, imbalance, n):
-    few = dealt(beats, n, 0, 0, 0, 0)
-    passes = [seen(few, imbalance, rng) for _ in range(30)]
-    assert min(taken.sum() for taken in passes) >= 1
-
-
-def test_a_site_without_a_class_that_can_be_learnt_takes_no_step(beats):
-    only_unknown = dealt(beats, 0, 0, 0, 0, 4)
-    network = build_network("beat_cnn", BEAT)
-    before = get_weights(network)
-    fitted = fit(network, only_unknown, replace(PLAN, imbalance="thinned"))
-    assert (fitted.steps, fitted.n_seen, fitted.loss_sum, fitted.lr_sum) == (0, 0, 0.0, 0.0)
-    after = get_weights(network)
-    assert all(np.array_equal(after[name], before[name]) for name in before)
 
 
 def test_nobody_trains_on_nothing(beats, rng):
