@@ -30,10 +30,8 @@ def next_control(
     """The site's control variate after a round: c_site - c + (w_start - w_end) / (sum of lr).
 
     Option II of the paper. With a constant rate the sum is K*eta; with a schedule it is the sum
-    of what was used. After a round without a step (lr_sum 0) it stays what it was.
+    of what was used.
     """
-    if lr_sum == 0:
-        return dict(site_control)
     return {
         name: np.asarray(site_control[name] - c + (start[name] - end[name]) / lr_sum, np.float32)
         for name, c in control.items()

@@ -53,14 +53,6 @@ def test_sites_that_were_not_asked_hold_the_control_variate_back():
     np.testing.assert_allclose(merge_control(control, average, share=0.25)["w"], 0.25)
 
 
-def test_a_round_without_a_step_leaves_the_sites_control_variate_as_it_is():
-    weights, control = {"w": np.ones(2)}, {"w": np.full(2, 0.5, dtype=np.float32)}
-    kept = {"w": np.full(2, 0.25, dtype=np.float32)}
-    update = SCAFFOLD.extra(round_start(weights, control, kept), weights, lr_sum=0.0)
-    np.testing.assert_array_equal(update.kept["w"], kept["w"])
-    np.testing.assert_array_equal(update.sent["w"], control["w"])
-
-
 def test_a_site_keeps_its_control_variate_for_its_next_round(make_job):
     job = make_job(2, strategy="scaffold")
     site, weights, control = open_site(job, 0), initial_weights(job), initial_extra(job)
