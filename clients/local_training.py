@@ -16,7 +16,7 @@ from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import evaluate_group
-from fl.evaluation.predictions import predictions_text, write_predictions
+from fl.evaluation.predictions import Predictions, write_predictions
 from fl.evaluation.score_histograms import count_scores
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
@@ -177,19 +177,21 @@ def _test_reply(
     steps: int,
 ) -> EvaluationReply:
     """The site's measures, without classes too rare to leave it; nothing of too few records."""
-    cohort, report = site.splits[TEST], {}
+    cohort, measures = site.splits[TEST], None
     if len(cohort):
         frequent = cohort.without_rare(site.min_count)
-        report = evaluate_group(frequent, p, thresholds, job.config.seed)
-        text = predictions_text(cohort, p, job.strategy, site.name, TEST)
-        write_predictions(site.folder / f"predictions-{job.strategy}.csv", text)
+        measures = evaluate_group(frequent, p, thresholds, job.config.seed)
+        predictions = Predictions.of_cohort(
+            cohort, p, strategy=job.strategy, site=site.name, split=TEST
+        )
+        write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
     enough = len(cohort) >= site.min_count
     return EvaluationReply(
         site=site.name,
         n_records=len(cohort) if enough else 0,
         loss_sum=_loss_sum(cohort, p) if enough else 0.0,
         by_source={},
-        report=report if enough else {},
+        report=measures if enough else None,
         steps=steps,
     )
 
@@ -214,7 +216,7 @@ def _validation_reply(site: Site, job: Job, cohort: Cohort, p: Probabilities) ->
         n_records=len(kept),
         loss_sum=_loss_sum(cohort.take(kept), p[kept]),
         by_source=by_source,
-        report={},
+        report=None,
     )
 
 

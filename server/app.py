@@ -8,10 +8,12 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
 from fl.models import build_network
-from fl.runs.listener import Listener, TableRow
+from fl.runs.history_tables import RoundRow
+from fl.runs.listener import Listener
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
@@ -24,10 +26,10 @@ from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
 from server.rounds.final_evaluation import (
-    across_sites,
     evaluate_server_groups,
     final_measures,
     site_predictions,
+    training_summary,
 )
 from server.rounds.round_loop import rounds_left, run_rounds
 from server.rounds.site_requests import Federation, discover_sites
@@ -43,9 +45,9 @@ class SilentListener:
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
 
-    def round(self, row: TableRow) -> None: ...
+    def round(self, row: RoundRow) -> None: ...
 
-    def baseline_round(self, site: str, row: TableRow, last: bool) -> None: ...
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None: ...
 
 
 def server_app(listener: Listener, finished: Finished | None = None) -> ServerApp:
@@ -93,7 +95,7 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
 
     In a comparison, first each site alone and all records pooled, then each strategy.
     """
-    config, folder = federation.job.config, federation.folder
+    config, folder, task = federation.job.config, federation.folder, federation.task
     results: list[TrainingResult] = []
     if config.compare:
         results += train_baselines(federation, initial_weights(federation.job))
@@ -103,10 +105,11 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
             update={"config": config.for_strategy(name), "strategy": name}
         )
         one = replace(federation, job=job, finished=tuple(results))
-        result = load_result(folder, name) or save_result(folder, summarise(one, train(one)))
+        result = load_result(folder, task, name)
+        result = result or save_result(folder, task, summarise(one, train(one)))
         results.append(result)
         yield result
-    write_tables(folder, federation.task, results)
+    write_tables(folder, task, results)
 
 
 def train(federation: Federation) -> TrainingProgress:
@@ -135,21 +138,27 @@ def start_or_resume(federation: Federation) -> TrainingProgress:
 
 def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
     """The best round on test: each site on its own records, the server on those of no site."""
-    job = federation.job
+    job, task = federation.job, federation.task
     sites = final_measures(federation, progress)
     # A hospital keeps its predictions; those of a simulated site are in the run directory.
-    predictions = "" if job.deployed else site_predictions(federation.folder, job.strategy, sites)
-    groups, text = evaluate_server_groups(
+    in_run_directory = {} if job.deployed else sites
+    at_sites = site_predictions(federation.folder, task, job.strategy, in_run_directory)
+    measures, at_server = evaluate_server_groups(
         job, job.strategy, progress.best_weights, progress.thresholds
     )
     return TrainingResult(
         name=job.strategy,
-        summary=groups
-        | {"sites": sites, "thresholds": progress.thresholds, "best_round": progress.best_round}
-        | {"rounds": progress.round, "gradient_steps": progress.steps, "lr": job.config.lr}
-        | across_sites(sites),
+        summary=training_summary(
+            measures,
+            sites,
+            thresholds=progress.thresholds,
+            best_round=progress.best_round,
+            rounds=progress.round,
+            gradient_steps=progress.steps,
+            lr=job.config.lr,
+        ),
         round_rows=progress.round_rows,
         site_rows=progress.site_rows,
         failures=progress.failures,
-        predictions=text + predictions,
+        predictions=Predictions.joined([at_server, at_sites], task.classes),
     )

@@ -21,6 +21,7 @@ from typing import Any
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow
 from fl.util.fast_import import without_garbage_collection
 
 ENGINES = ("pool", "local", "ray", "flower", "quickstart")
@@ -38,13 +39,13 @@ class Moments:
         """The first round begins."""
         self.began = time.time()
 
-    def round(self, row: Mapping[str, Any] | None = None) -> None:
+    def round(self, row: RoundRow | None = None) -> None:
         """A round is over: now, or after the seconds that HeartFed says it took.
 
         It says so when the round is measured, which is in the visits of the next.
         """
         last = self.rounds[-1] if self.rounds else self.began
-        self.rounds.append(time.time() if row is None else last + row["seconds"])
+        self.rounds.append(time.time() if row is None else last + row.seconds)
 
     def site(self, number: int, site: str, doing: str, note: str) -> None:
         """No visit may fail: the benchmark would count less work."""

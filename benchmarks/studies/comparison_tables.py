@@ -10,14 +10,15 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.common.results_store import put_between_marks
+from fl.evaluation.seed_summary import figures_of
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.number_format import number
+from fl.runs.results import RunSummary, read_seeds, read_summary
 
-Summary = Mapping[str, Any]
 METRICS = {"macro_auroc": "macro-AUROC", "macro_f1": "macro-F1"}
 SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # what is aimed for
 
@@ -30,26 +31,24 @@ def cell(values: Sequence[float | None]) -> str:
     return f"{number(np.mean(known))} ({number(min(known))} to {number(max(known))})"
 
 
-def at(summary: Summary, strategy: str, where: str, metric: str) -> float | None:
+def at(summary: RunSummary, strategy: str, where: str, metric: str) -> float | None:
     """One figure of one seed; `where` is a group or a source of the central records."""
-    found = summary["strategies"][strategy]
-    if where == "mean_site":
-        return found["site_mean"][metric] if found["site_mean"] else None
-    if where == "worst_site":
-        values = [r[metric]["value"] for r in found["sites"].values() if r]
-        return min((v for v in values if v is not None), default=None)
-    group = found.get(where) or (found.get("central_by_source") or {}).get(where)
-    return group[metric]["value"] if group else None
+    found = summary.strategies[strategy]
+    figures = figures_of(found)
+    if (where, metric) in figures:
+        return figures[where, metric]
+    group = found.central_by_source.get(where)
+    return group.estimate(metric).value if group else None
 
 
-def side_by_side(summaries: Sequence[Summary], wheres: Sequence[str]) -> list[str]:
+def side_by_side(summaries: Sequence[RunSummary], wheres: Sequence[str]) -> list[str]:
     """One line per training and metric."""
     lines = [
         f"| training | measure | {' | '.join(w.replace('_', ' ') for w in wheres)} | steps |",
         f"| --- | --- | {'--- | ' * len(wheres)}--- |",
     ]
-    for strategy in summaries[0]["strategies"]:
-        steps = [s["strategies"][strategy]["gradient_steps"] for s in summaries]
+    for strategy in summaries[0].strategies:
+        steps = [s.strategies[strategy].gradient_steps for s in summaries]
         for metric, title in METRICS.items():
             cells = [cell([at(s, strategy, w, metric) for s in summaries]) for w in wheres]
             lines.append(
@@ -58,7 +57,7 @@ def side_by_side(summaries: Sequence[Summary], wheres: Sequence[str]) -> list[st
     return lines
 
 
-def against_pooled(summaries: Sequence[Summary], strategy: str, sources: Sequence[str]) -> str:
+def against_pooled(summaries: Sequence[RunSummary], strategy: str, sources: Sequence[str]) -> str:
     """How near a strategy comes to pooling, against what was aimed for."""
     whole = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
     at_sites = [_share(s, strategy, "mean_site", "macro_f1") for s in summaries]
@@ -87,7 +86,7 @@ def against_pooled(summaries: Sequence[Summary], strategy: str, sources: Sequenc
     )
 
 
-def _share(summary: Summary, strategy: str, where: str, metric: str) -> float:
+def _share(summary: RunSummary, strategy: str, where: str, metric: str) -> float:
     own, pooled = (at(summary, name, where, metric) for name in (strategy, "pooled"))
     return own / pooled if own is not None and pooled else float("nan")
 
@@ -96,26 +95,25 @@ def _percent(shares: Sequence[float]) -> str:
     return f"{np.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
-def _sites_above_alone(summary: Summary, strategy: str) -> tuple[int, int]:
+def _sites_above_alone(summary: RunSummary, strategy: str) -> tuple[int, int]:
     """Sites whose macro-F1 is higher than when they train alone, and sites measured."""
-    own, alone = (summary["strategies"][name]["sites"] for name in (strategy, "local"))
+    own, alone = (summary.strategies[name].sites for name in (strategy, "local"))
     pairs = [
-        (own[site]["macro_f1"]["value"], alone[site]["macro_f1"]["value"])
-        for site in own
-        if own[site] and alone.get(site)
+        (measures.macro_f1.value, other.macro_f1.value)
+        for site, measures in own.items()
+        if measures and (other := alone.get(site))
     ]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return sum(a > b for a, b in known), len(known)
 
 
-def intervals(summaries: Mapping[str, Summary], strategies: Sequence[str]) -> list[str]:
+def intervals(summaries: Mapping[str, RunSummary], strategies: Sequence[str]) -> list[str]:
     """Paired differences on the central and unseen records, seed by seed."""
     lines = ["| difference | where | measure | each seed |", "| --- | --- | --- | --- |"]
-    first = next(iter(summaries.values()))["comparison"]["differences"]
     wanted = [
-        (d["strategy"], d["against"], d["where"], d["metric"])
-        for d in first
-        if d["strategy"] in strategies and not d["where"].startswith("site:")
+        (d.strategy, d.against, d.where, d.metric)
+        for d in differences_of(next(iter(summaries.values())))
+        if d.strategy in strategies and d.site is None
     ]
     for key in wanted:
         cells = [_interval(summary, key) for summary in summaries.values()]
@@ -127,26 +125,31 @@ def intervals(summaries: Mapping[str, Summary], strategies: Sequence[str]) -> li
     return lines
 
 
-def _interval(summary: Summary, key: tuple[str, ...]) -> str:
-    for d in summary["comparison"]["differences"]:
-        if (d["strategy"], d["against"], d["where"], d["metric"]) == key:
-            if d["value"] is None:
+def _interval(summary: RunSummary, key: tuple[str, ...]) -> str:
+    for d in differences_of(summary):
+        if (d.strategy, d.against, d.where, d.metric) == key:
+            if d.value is None:
                 return "n/a"
-            if d["low"] is None:
-                return f"{d['value']:+.3f}"
-            return f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+            if d.low is None:
+                return f"{d.value:+.3f}"
+            return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
     return "n/a"
+
+
+def differences_of(summary: RunSummary) -> Sequence[ComparisonRow]:
+    """Every difference of a run; none without --compare."""
+    return summary.comparison.differences if summary.comparison else ()
 
 
 def report(folder: Path) -> list[str]:
     """All tables of a parent of seed-*/ run directories."""
-    seeds = json.loads((folder / "seeds.json").read_text())["seeds"]
+    seeds = read_seeds(folder).seeds
     runs = {f"seed-{s}": json.loads((folder / f"seed-{s}" / "run.json").read_text()) for s in seeds}
-    summaries = {name: json.loads((folder / name / "summary.json").read_text()) for name in runs}
+    summaries = {name: read_summary(folder / name) for name in runs}
     every = list(summaries.values())
-    first = every[0]["strategies"]
-    sources = sorted(first["pooled"]["central_by_source"])
-    unseen = ["unseen"] if first["pooled"]["unseen"] else []
+    first = every[0].strategies
+    sources = sorted(first["pooled"].central_by_source)
+    unseen = ["unseen"] if first["pooled"].unseen else []
     federated = [name for name in first if name not in ("local", "pooled")]
     wheres = ["central", *sources, *unseen, "mean_site", "worst_site"]
     record = next(iter(runs.values()))

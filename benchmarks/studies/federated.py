@@ -159,7 +159,7 @@ def train_pooled(job: Job) -> Path:
         federation = discover_sites(grid, job, SilentListener())
         train_baselines(federation, initial_weights(job), names=(POOLED,))
 
-    simulate(made, client_app, job, job.expected)
+    simulate(made, client_app, job, job.expected_sites)
     return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
 
 
@@ -173,7 +173,7 @@ def measured(job: Job, weights: Path) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
         found = scores(cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes)
-        by_source[str(source)] = found["macro_auroc"]
+        by_source[str(source)] = found.macro_auroc
     return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
 
 

@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,12 @@ from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.thresholds import Thresholds, choose_thresholds
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow
+from fl.runs.results import read_summary
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, load_weights, set_weights
 from partitions.partition import CENTRAL
@@ -47,7 +48,7 @@ from server.rounds.final_evaluation import server_cohorts
 from server.rounds.site_requests import discover_sites
 
 
-def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> dict[str, Any]:
+def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> GroupMeasures:
     """Central test scores of weights, by thresholds from the given validation counts."""
     task = TASKS[job.config.task]
     network = network_for(job.config.model, job.config.task)
@@ -87,7 +88,7 @@ def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
     def main(grid: Grid, context: Context) -> None:
         federation = discover_sites(grid, job, SilentListener())
         (part,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
-        found.update(part.summary["central_by_site"])
+        found.update(part.summary.central_by_site)
 
     simulate(made, client_app, job, n_sites)
     return found
@@ -100,11 +101,11 @@ class Enough(Exception):
 class OneRound(SilentListener):
     """Ends a training after its first round, under the learning rates of all of them."""
 
-    def round(self, row: Mapping[str, Any]) -> None:
+    def round(self, row: RoundRow) -> None:
         raise Enough
 
 
-def first_round(job: Job, sites: list[str], folder: Path) -> dict[str, Any]:
+def first_round(job: Job, sites: list[str], folder: Path) -> GroupMeasures:
     """The federation's weights after one round, trained anew in another folder."""
     job = elsewhere(job, folder)
     with contextlib.suppress(Enough):
@@ -133,25 +134,25 @@ def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
             sys.exit(1)
     seconds = time.monotonic() - began
     folder = out / f"main-{seed}"
-    summary = json.loads((folder / "summary.json").read_text())
-    (strategy, result), *_ = summary["strategies"].items()
+    (strategy, result), *_ = read_summary(folder).strategies.items()
     job = job_of(folder, strategy)
-    sites = sorted(result["sites"])
+    sites = sorted(result.sites)
     first = first_round(job, sites, out / f"first-{seed}")
     return {
         "seed": seed,
         "seconds": seconds,
         "peak_bytes": memory.peak,
-        "federated": result["central"],
-        "by_source": result["central_by_source"],
+        "federated": result.central,
+        "by_source": result.central_by_source,
         "first_round": first,
         "alone": alone(job, len(sites), out / f"alone-{seed}"),
     }
 
 
-def figures(scores: dict[str, Any]) -> tuple[float, float]:
-    """macro-F1 and macro-AUROC."""
-    return scores["macro_f1"]["value"], scores["macro_auroc"]["value"]
+def figures(measures: GroupMeasures) -> tuple[float, ...]:
+    """macro-F1 and macro-AUROC; nan where no class can be measured."""
+    values = (measures.macro_f1.value, measures.macro_auroc.value)
+    return tuple(float("nan") if value is None else value for value in values)
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -191,7 +192,7 @@ def main() -> None:
     if options.json:
         machine = {"system": platform.platform(), "cores": psutil.cpu_count()}
         content = {"command": sys.argv, "machine": machine, "results": results}
-        options.json.write_text(json.dumps(content, indent=1))
+        options.json.write_text(json.dumps(content, indent=1, default=GroupMeasures.to_json))
 
 
 if __name__ == "__main__":

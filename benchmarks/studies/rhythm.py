@@ -11,7 +11,7 @@ second call goes on from there. The full CPSC2018 in DATA/cpsc2018 is used by th
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.cpsc2018_score import official_score
 from fl.evaluation.group_evaluation import evaluate_predicted
-from fl.evaluation.metrics import scores
+from fl.evaluation.metrics import Scores, scores
 from fl.evaluation.score_histograms import count_scores
 from fl.evaluation.thresholds import Thresholds, choose_thresholds, decide
 from fl.training.losses import mean_loss
@@ -119,8 +119,8 @@ def validation_row(study: Study, cohort: Cohort, recipe: Recipe, folds: Sequence
         row |= {"seconds": float(found["seconds"]), "fold": job.fold}
         row["sources"] = {
             source: {
-                "macro_auroc": measured["macro_auroc"],
-                "macro_auprc": measured["macro_auprc"],
+                "macro_auroc": measured.macro_auroc,
+                "macro_auprc": measured.macro_auprc,
             }
             for source, measured in _each_source(part, p).items()
         }
@@ -128,7 +128,7 @@ def validation_row(study: Study, cohort: Cohort, recipe: Recipe, folds: Sequence
     return {"size": recipe.size, "folds": rows}
 
 
-def _each_source(part: Cohort, p: Any) -> dict[str, Any]:
+def _each_source(part: Cohort, p: Any) -> dict[str, Scores]:
     """Measures that need no thresholds, by source."""
     classes = part.task.classes
     found = {}
@@ -158,9 +158,8 @@ def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
         part = cohort.take(rows)
-        result["sources"][str(source)] = evaluate_predicted(
-            part, p[rows], predicted[rows], study.seed
-        )
+        measures = evaluate_predicted(part, p[rows], predicted[rows], study.seed)
+        result["sources"][str(source)] = measures.to_json()
     result["official"] = official(cohort, p)
     result["reliability"] = reliability_of(cohort, p)
     return result
@@ -177,7 +176,7 @@ def fold_thresholds(part: Cohort, p: Any) -> dict[str, Thresholds]:
 
 
 def _auroc_by_source(part: Cohort, p: Any) -> dict[str, float | None]:
-    return {source: m["macro_auroc"] for source, m in _each_source(part, p).items()}
+    return {source: m.macro_auroc for source, m in _each_source(part, p).items()}
 
 
 def official(cohort: Cohort, p: Any) -> dict[str, Any]:
@@ -196,7 +195,8 @@ def reliability_of(cohort: Cohort, p: Any) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = cohort.sources == source
         known = cohort.labels[rows] >= 0
-        curves[str(source)] = reliability(cohort.labels[rows][known] == 1, p[rows][known])
+        curve = reliability(cohort.labels[rows][known] == 1, p[rows][known])
+        curves[str(source)] = [asdict(point) for point in curve]
     return curves
 
 

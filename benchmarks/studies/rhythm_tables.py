@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.util.atomic_io import write_atomically
 
@@ -102,24 +103,29 @@ def result_tables(content: Content) -> list[str]:
         lines += [_network_row(name, row, s) for s in order if s in row["sources"]]
     lines += ["", *official_table(rows)]
     for source in (s for s in rows[first]["sources"] if s in MAIN):
-        lines += class_table(first, source, rows[first]["sources"][source])
-    lines += part_table(first, rows[first]["sources"])
+        lines += class_table(first, source, measures_of(rows[first], source))
+    lines += part_table(first, {s: measures_of(rows[first], s) for s in rows[first]["sources"]})
     return [*lines, "![Reliability of the default network](rhythm-reliability.svg)", ""]
 
 
+def measures_of(row: Mapping[str, Any], source: str) -> GroupMeasures:
+    """A network's measures on the patients of one source."""
+    return GroupMeasures.from_json(row["sources"][source], f"the results on {source}")
+
+
 def _network_row(name: str, row: Mapping[str, Any], source: str) -> str:
-    found = row["sources"][source]
+    found = measures_of(row, source)
     cells = [
         name,
         f"{row['size']:,}",
-        f"{source} ({found['n_patients']} patients)",
-        estimate(found["macro_auroc"]),
+        f"{source} ({found.n_patients} patients)",
+        estimate(found.macro_auroc),
         _mean_sd([fold.get(source) for fold in row["folds"]]),
-        number(found["macro_auprc"]),
-        estimate(found["macro_f1"]),
-        number(found["accuracy"]),
-        number(found["macro_brier"]),
-        number(found["macro_ece"]),
+        number(found.macro_auprc),
+        estimate(found.macro_f1),
+        number(found.accuracy),
+        number(found.macro_brier),
+        number(found.macro_ece),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -135,7 +141,7 @@ def official_table(rows: Mapping[str, Any]) -> list[str]:
     return [lines[0] + ", ".join(scores) + ".", ""]
 
 
-def class_table(name: str, source: str, found: Mapping[str, Any]) -> list[str]:
+def class_table(name: str, source: str, found: GroupMeasures) -> list[str]:
     """One source, class by class."""
     lines = [
         f"#### {name} on {source}, class by class",
@@ -143,16 +149,16 @@ def class_table(name: str, source: str, found: Mapping[str, Any]) -> list[str]:
         "| class | positives of | prevalence | AUROC | AUPRC | F1 | accuracy | Brier | ECE |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for label, entry in found["classes"].items():
+    for label, entry in found.classes.items():
         cells = [
-            number(entry[key])
+            number(getattr(entry, key))
             for key in ("prevalence", "auroc", "auprc", "f1", "accuracy", "brier", "ece")
         ]
-        lines.append(f"| {label} | {entry['positive']} of {entry['n']} | {' | '.join(cells)} |")
+        lines.append(f"| {label} | {entry.positive} of {entry.n} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def part_table(name: str, sources: Mapping[str, Any]) -> list[str]:
+def part_table(name: str, sources: Mapping[str, GroupMeasures]) -> list[str]:
     """By sex and age band, where they are known."""
     lines = [
         f"#### {name} by sex and age, where known",
@@ -162,13 +168,13 @@ def part_table(name: str, sources: Mapping[str, Any]) -> list[str]:
     ]
     for source, found in sources.items():
         for kind in ("sex", "age"):
-            for part, entry in found["subgroups"][kind].items():
+            for part, entry in (found.subgroups or {}).get(kind, {}).items():
                 if entry is None:
                     continue
-                cells = [number(entry["macro_auroc"]), number(entry["macro_f1"])]
+                cells = [number(entry.macro_auroc), number(entry.macro_f1)]
                 lines.append(
-                    f"| {source} | {part} | {entry['n_patients']} | {entry['n_records']} | "
-                    f"{' | '.join(cells)} | {len(entry['macro_classes'])} |"
+                    f"| {source} | {part} | {entry.n_patients} | {entry.n_records} | "
+                    f"{' | '.join(cells)} | {len(entry.macro_classes)} |"
                 )
     return [*lines, ""]
 

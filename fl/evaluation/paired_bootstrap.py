@@ -15,7 +15,7 @@ from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.metrics import Labels, Probs, scores
 
 METRICS = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
-MIN_PATIENTS = 10  # fewer in a group: no interval, a handful of people stands for nobody else
+MIN_PATIENTS = 10  # of a group with an interval: a handful of people represents nobody else
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def bootstrap_estimates(
 ) -> dict[str, BootstrapEstimate]:
     """A model's measures on a group, by metric.
 
-    Draws depend on the seed, the group's name and its patients alone, and are thereby the same
+    The draws depend only on the seed, the group's name and its patients, so they are the same
     for every model. Macro averages are over the classes that the group, or the draw, can measure.
     """
     classes = [str(c) for c in range(labels.shape[1])]
     found = scores(labels, p, predicted, classes)
     drawn = bootstrap_macro(labels, p, predicted, draw_patients(patients, seed, draws, group=group))
-    return {name: BootstrapEstimate(found[name], drawn[name]) for name in METRICS}
+    return {name: BootstrapEstimate(getattr(found, name), drawn[name]) for name in METRICS}
 
 
 def mean_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
@@ -70,7 +70,7 @@ def worst_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
 
 
 def _over(parts: Sequence[BootstrapEstimate], reduce: Callable[..., Any]) -> BootstrapEstimate:
-    """One figure of several: of their values, and of each draw, those that could be measured."""
+    """Reduce several figures to one: their values, and each draw, where they are measured."""
     known = [part.value for part in parts if part.value is not None]
     stacked = np.stack([part.draws for part in parts])
     none = np.isnan(stacked).all(axis=0)

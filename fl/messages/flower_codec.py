@@ -21,6 +21,7 @@ from flwr.app import (
     RecordDict,
 )
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
@@ -28,6 +29,7 @@ from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
+from fl.util.errors import DataError
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
 # Before the names of a training reply's records that hold validation of the incoming weights.
@@ -180,7 +182,7 @@ def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
     config: dict[str, str | list[str]] = {
         "site": evaluated.site,
         "sources": list(by_source),
-        "report": json.dumps(evaluated.report),
+        "report": json.dumps(evaluated.report.to_json() if evaluated.report else {}),
     }
     metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: evaluated.n_records,
@@ -226,7 +228,7 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
         by_source=_read_sources(
             config["sources"], numbers["n-patients"], content.array_records[ARRAYS]
         ),
-        report=json.loads(str(config["report"])),
+        report=_read_measures(str(config["report"])),
         steps=int(numbers["steps"]),
     )
 
@@ -244,6 +246,15 @@ def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str
         str(name): SourceValidation(n_patients=int(n), scores=ScoreHistograms(*scores))
         for name, n, *scores in zip(names, n_patients, *histograms, strict=True)
     }
+
+
+def _read_measures(text: str) -> GroupMeasures | None:
+    """A site's own measures; `ValueError` if they are not such measures."""
+    content = json.loads(text)
+    try:
+        return GroupMeasures.from_json(content, "its report") if content else None
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def failure_reply(error: BaseException, request: Message) -> Message:

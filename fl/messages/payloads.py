@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 
 
@@ -51,5 +52,5 @@ class EvaluationReply:
     n_records: int
     loss_sum: float
     by_source: Mapping[str, SourceValidation]  # validation of each source; empty on test
-    report: dict[str, Any]  # on test what `evaluate_group` returns; empty on validation
+    report: GroupMeasures | None  # on test; None on validation
     steps: int = 0  # gradient steps taken before the test (finetune)

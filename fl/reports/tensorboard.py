@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fl.messages.payloads import SiteInfo
-from fl.runs.listener import Listener, TableRow
+from fl.runs.history_tables import RoundRow
+from fl.runs.listener import Listener
 from fl.util.errors import ConfigError
 
 # Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
@@ -38,17 +39,17 @@ class TensorBoard:
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         self.listener.site(round_number, site, doing, note)
 
-    def round(self, row: TableRow) -> None:
+    def round(self, row: RoundRow) -> None:
         """The round's line of rounds.csv, as one point of each curve."""
-        strategy = str(row["strategy"])
-        if strategy not in self._writers:
-            self._writers[strategy] = self._make(str(self.folder / strategy))
+        if row.strategy not in self._writers:
+            self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
-            if row.get(column) is not None:
-                self._writers[strategy].add_scalar(name, row[column], row["round"])
+            value = getattr(row, column)
+            if value is not None:
+                self._writers[row.strategy].add_scalar(name, value, row.round)
         self.listener.round(row)
 
-    def baseline_round(self, site: str, row: TableRow, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """Passed on alone: a site's own training has its curves in rounds.csv."""
         self.listener.baseline_round(site, row, last)
 

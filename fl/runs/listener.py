@@ -1,11 +1,10 @@
 """Who is informed while a run goes on: a terminal, curves for TensorBoard, a file."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from fl.messages.payloads import SiteInfo
-
-TableRow = dict[str, Any]  # a line of rounds.csv or sites.csv, by column
+from fl.runs.history_tables import RoundRow
 
 
 class Listener(Protocol):
@@ -17,8 +16,8 @@ class Listener(Protocol):
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
 
-    def round(self, row: TableRow) -> None:
+    def round(self, row: RoundRow) -> None:
         """A round is over and validated: its line of rounds.csv."""
 
-    def baseline_round(self, site: str, row: TableRow, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """A site that trains alone has finished a round, its last if `last`."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.evaluation.metrics import mean_of
+from fl.evaluation.predictions import Predictions
 from fl.messages.payloads import SiteInfo
-from fl.runs.listener import TableRow
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST
@@ -16,7 +17,12 @@ from server.baselines.baselines import BaselineTraining
 from server.baselines.concurrent_trainings import run_concurrently
 from server.engines.ray_workers import n_workers
 from server.rounds.checkpoints import TrainingProgress, load_progress
-from server.rounds.final_evaluation import across_sites, mean_group, site_predictions
+from server.rounds.final_evaluation import (
+    ServerMeasures,
+    mean_of_servers,
+    site_predictions,
+    training_summary,
+)
 from server.rounds.history import History, write_history
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
@@ -29,16 +35,16 @@ PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 class TrainingHistory:
     """The history of several trainings under one name."""
 
-    round_rows: list[TableRow]
-    site_rows: list[TableRow]
+    round_rows: list[RoundRow]
+    site_rows: list[SiteRow]
 
 
 def train_baselines(
     federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
 ) -> list[TrainingResult]:
     """The trainings `local` and `pooled`, from the first weights or from where they stopped."""
-    folder, config = federation.folder, federation.job.config
-    results = {name: load_result(folder, name) for name in names}
+    folder, config, task = federation.folder, federation.job.config, federation.task
+    results = {name: load_result(folder, task, name) for name in names}
     trainings: dict[str, list[BaselineTraining]] = {}
 
     def rewrite_history() -> None:
@@ -58,7 +64,8 @@ def train_baselines(
     width = n_workers(federation.job.config, len(federation.nodes))
     failed = run_concurrently(federation.grid, everything, width, config.timeout)
     return [
-        result or save_result(folder, baseline_result(name, trainings[name], failed, federation))
+        result
+        or save_result(folder, task, baseline_result(name, trainings[name], failed, federation))
         for name, result in results.items()
     ]
 
@@ -122,31 +129,31 @@ def baseline_result(
         raise FederationError(" ".join(failed[t.name] for t in trainings if t.name in failed))
     history = merged_history(name, trainings)
     reports = {site: report for training in done for site, report in training.reports.items()}
-    sites = {site: reports.get(site, {}) for site in sorted(federation.sites)}
-    at_server = "".join(training.server_predictions for training in done)
-    at_sites = site_predictions(federation.folder, name, sites)
+    sites = {site: reports.get(site) for site in sorted(federation.sites)}
+    at_server = [training.at_server[1] for training in done]
+    at_sites = site_predictions(federation.folder, federation.task, name, sites)
+    predictions = [*at_server, at_sites] if name == POOLED else [at_sites, *at_server]
     return TrainingResult(
         name=name,
-        summary=_server_groups(name, done)
-        | {"sites": sites}
-        | (_of_pooled(done[0]) if name == POOLED else _of_local(done))
-        | {"rounds": max(training.progress.round for training in done)}
-        | {"gradient_steps": sum(training.progress.steps for training in trainings)}
-        | {"lr": trainings[0].job.config.lr}
-        | across_sites(sites),
+        summary=training_summary(
+            _server_measures(name, done),
+            sites,
+            **(_of_pooled(done[0]) if name == POOLED else _of_local(done)),
+            rounds=max(training.progress.round for training in done),
+            gradient_steps=sum(training.progress.steps for training in trainings),
+            lr=trainings[0].job.config.lr,
+        ),
         round_rows=history.round_rows,
         site_rows=history.site_rows,
         failures=[failure for training in trainings for failure in training.progress.failures],
-        predictions=at_server + at_sites if name == POOLED else at_sites + at_server,
+        predictions=Predictions.joined(predictions, federation.task.classes),
     )
 
 
-def _server_groups(name: str, done: Sequence[BaselineTraining]) -> dict[str, Any]:
+def _server_measures(name: str, done: Sequence[BaselineTraining]) -> ServerMeasures:
     """Measures on records of no site; of `local` the mean over its models."""
-    if name == POOLED:
-        return done[0].server_groups
-    groups: dict[str, Any] = mean_group([training.server_groups for training in done])
-    return groups
+    measures = [training.at_server[0] for training in done]
+    return measures[0] if name == POOLED else mean_of_servers(measures)
 
 
 def _of_pooled(training: BaselineTraining) -> dict[str, Any]:
@@ -160,8 +167,8 @@ def _of_local(trainings: Sequence[BaselineTraining]) -> dict[str, Any]:
         "best_round": None,
         "thresholds_by_site": {t.trains: t.progress.thresholds for t in trainings},
         "best_round_by_site": {t.trains: t.progress.best_round for t in trainings},
-        "central_by_site": {t.trains: t.server_groups["central"] for t in trainings},
-        "unseen_by_site": {t.trains: t.server_groups["unseen"] for t in trainings},
+        "central_by_site": {t.trains: t.at_server[0].central for t in trainings},
+        "unseen_by_site": {t.trains: t.at_server[0].unseen for t in trainings},
     }
 
 
@@ -171,33 +178,33 @@ def merged_history(name: str, trainings: Sequence[BaselineTraining]) -> Training
     site_rows = [row for training in trainings for row in training.progress.site_rows]
     if name == POOLED:
         return TrainingHistory(rows, site_rows)
-    last = max((row["round"] for row in rows), default=0)
-    rounds = [[row for row in rows if row["round"] == number] for number in range(1, last + 1)]
+    last = max((row.round for row in rows), default=0)
+    rounds = [[row for row in rows if row.round == number] for number in range(1, last + 1)]
     return TrainingHistory(
         [_mean_row(same_round) for same_round in rounds],
-        sorted(site_rows, key=lambda row: (row["split"] == TEST, row["site"], row["round"])),
+        sorted(site_rows, key=lambda row: (row.split == TEST, row.site, row.round)),
     )
 
 
-def _mean_row(rows: Sequence[TableRow]) -> TableRow:
+def _mean_row(rows: Sequence[RoundRow]) -> RoundRow:
     """One line of rounds.csv for a round of several sites that each have a model of their own.
 
     Losses are means over records, as a federation's are; macro-F1 and macro-AUROC, which cannot
     be pooled over different models, are means over the sites.
     """
-    first = rows[0]
-    added = {key: sum(row[key] for row in rows) for key in ("seconds", "participants", "failures")}
-    losses = {
-        f"{split}_loss": mean_loss(
-            [
-                (row[f"{split}_loss"] * row[f"n_{split}"], row[f"n_{split}"])
-                for row in rows
-                if row[f"{split}_loss"] is not None
-            ]
-        )
-        for split in ("train", "val")
-    }
-    means = {
-        key: mean_of([row[key] for row in rows]) for key in ("val_macro_f1", "val_macro_auroc")
-    }
-    return {"strategy": first["strategy"], "round": first["round"], **added, **losses, **means}
+    return RoundRow(
+        strategy=rows[0].strategy,
+        round=rows[0].round,
+        seconds=sum(row.seconds for row in rows),
+        participants=sum(row.participants for row in rows),
+        failures=sum(row.failures for row in rows),
+        train_loss=_mean_loss([(row.train_loss, row.n_train) for row in rows]),
+        val_loss=_mean_loss([(row.val_loss, row.n_val) for row in rows]),
+        val_macro_f1=mean_of([row.val_macro_f1 for row in rows]),
+        val_macro_auroc=mean_of([row.val_macro_auroc for row in rows]),
+    )
+
+
+def _mean_loss(parts: Sequence[tuple[float | None, int | None]]) -> float | None:
+    """Mean over records of the sites' own mean losses, each with its number of records."""
+    return mean_loss([(loss * n, n) for loss, n in parts if loss is not None and n is not None])

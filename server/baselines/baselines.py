@@ -7,11 +7,13 @@ best round and thresholds are chosen by the same rule from validation alone.
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flwr.app import Message
 
 from fl.config.run_config import POOLED
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.predictions import Predictions
 from fl.messages.flower_arrays import to_array_record
 from fl.messages.flower_codec import (
     evaluation_request,
@@ -21,13 +23,17 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
-from fl.runs.listener import TableRow
+from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.baselines.concurrent_trainings import Answers, Requests, Steps
 from server.rounds.checkpoints import TrainingProgress, save_progress, save_trained
-from server.rounds.final_evaluation import evaluate_server_groups, site_test_row
+from server.rounds.final_evaluation import (
+    ServerMeasures,
+    evaluate_server_groups,
+    site_test_row,
+)
 from server.rounds.model_selection import mean_loss, validate_round
 from server.rounds.reply_validation import (
     validate_counts,
@@ -54,14 +60,20 @@ class BaselineTraining:
     progress: TrainingProgress
     write_history: Callable[[], None]  # writes rounds.csv and sites.csv again
     load: float  # records of a round; what a round has really seen, once one is over
-    reports: dict[str, dict[str, Any]] = field(default_factory=dict)  # test measures, by site
-    server_groups: dict[str, Any] = field(default_factory=dict)  # test measures at the server
-    server_predictions: str = ""  # lines of predictions.csv of these groups
+    reports: dict[str, GroupMeasures | None] = field(default_factory=dict)  # test, by site
+    server_test: tuple[ServerMeasures, Predictions] | None = None  # once it is over
 
     @property
     def trains(self) -> str:
         """Name of who trains."""
         return self.trainee.site
+
+    @property
+    def at_server(self) -> tuple[ServerMeasures, Predictions]:
+        """Test on the records that no site holds; there is none before the training is over."""
+        if self.server_test is None:
+            raise ValueError(f"{self.name} is not over: it has no test yet")
+        return self.server_test
 
     @property
     def job(self) -> Job:
@@ -82,7 +94,7 @@ class BaselineTraining:
         self.reports = {reply.site: reply.report for reply in evaluated}
         label, best = self.job.strategy, progress.best_round
         progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
-        self.server_groups, self.server_predictions = evaluate_server_groups(
+        self.server_test = evaluate_server_groups(
             self.job, self.name, progress.best_weights, progress.thresholds
         )
 
@@ -93,26 +105,27 @@ class BaselineTraining:
         evaluated, val_seconds = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen
-        row = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
-        row |= {
-            "seconds": round(train_seconds + val_seconds, 3),
-            "participants": 1,
-            "failures": sum(f["round"] == number for f in progress.failures),
-            "train_loss": mean_loss([(trained.loss_sum, trained.n_seen)]),
-            "n_train": trained.n_seen,
-            "n_val": sum(reply.n_records for reply in evaluated),
-        }
+        validation = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
+        row = RoundRow(
+            **validation,
+            seconds=round(train_seconds + val_seconds, 3),
+            participants=1,
+            failures=sum(f["round"] == number for f in progress.failures),
+            train_loss=mean_loss([(trained.loss_sum, trained.n_seen)]),
+            n_train=trained.n_seen,
+            n_val=sum(reply.n_records for reply in evaluated),
+        )
         progress.round_rows.append(row)
         save_progress(self.federation.folder / "checkpoint" / self.name, progress)
         self.write_history()
         self._report_round(row)
 
-    def _report_round(self, row: TableRow) -> None:
+    def _report_round(self, row: RoundRow) -> None:
         listener, config = self.federation.listener, self.job.config
         if self.trains == POOLED:
             listener.round(row)
         else:
-            last = row["round"] == config.rounds or out_of_patience(config, self.progress)
+            last = row.round == config.rounds or out_of_patience(config, self.progress)
             listener.baseline_round(self.trains, row, last)
 
     def _train(self, number: int) -> Generator[Requests, Answers, tuple[TrainingReply, float]]:

@@ -26,6 +26,8 @@ from fl.messages.payloads import SiteInfo
 from fl.models import MODELS
 from fl.reports.terminal.progress import PlainView, make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.runs.history_tables import RoundRow
+from fl.runs.results import read_summary
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
 from fl.util.atomic_io import write_atomically
 from fl.util.child_process import raise_if_stopping
@@ -96,9 +98,8 @@ def run(options: argparse.Namespace) -> int:
         with suppress(FederationError):  # if it cannot be stopped now, --resume does it
             stop_run(folder, record.content["flower_run"])
         raise FederationError(f"interrupted. {again}") from None
-    summary = json.loads((record.folder / "summary.json").read_text())
     write_report(record.folder)
-    print_results(console, summary, ())
+    print_results(console, read_summary(record.folder), ())
     console.print(f"Results: {record.folder}")
     return 0
 
@@ -203,6 +204,8 @@ def watch(folder: FederationFolder, record: RunRecord, view: PlainView) -> None:
             for what, *given in next(lines):
                 if what == "training":
                     given[2] = [SiteInfo(**hello) for hello in given[2]]
+                elif what == "round":
+                    given = [RoundRow(**given[0])]
                 getattr(view, what)(*given)
             if state:
                 break

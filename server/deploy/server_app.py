@@ -8,7 +8,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from flwr.serverapp import Grid, ServerApp
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
+from fl.runs.history_tables import RoundRow
+from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError
 from server.app import server_app
 from server.deploy.federation_store import FEDERATION, PROGRESS
@@ -49,10 +50,10 @@ class ProgressWriter:
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         self._tell("site", round_number, site, doing, note)
 
-    def round(self, row: Mapping[str, Any]) -> None:
-        self._tell("round", dict(row))
+    def round(self, row: RoundRow) -> None:
+        self._tell("round", asdict(row))
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """Hospitals do not train alone here: a comparison needs their records in one place."""
 
     def _tell(self, what: str, *given: object) -> None:
@@ -72,13 +73,13 @@ def main(grid: Grid, context: Context) -> None:
     def finished(part: TrainingResult) -> None:
         record.content["failures"] = part.failures
         record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
-        results = {
-            "task": job.config.task,
-            "synthetic": False,
-            "classes": list(classes),
-            "strategies": {job.strategy: part.summary},
-        }
-        write_atomically(folder / "summary.json", json.dumps(results, indent=1).encode())
+        summary = RunSummary(
+            task=job.config.task,
+            synthetic=False,
+            classes=classes,
+            strategies={job.strategy: part.summary},
+        )
+        write_summary(folder, summary)
 
     try:
         server_app(told, finished)(PackedGrid(grid), context_for(job, context))

@@ -1,16 +1,14 @@
 """The same run with several seeds, each in a directory of its own, and what they have in common."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from fl.config.run_config import RunConfig
 from fl.datasets.source_selection import SourceSelection
 from fl.evaluation.seed_summary import over_seeds
 from fl.reports.build import write_report
 from fl.reports.terminal.comparison_tables import print_seeds
+from fl.runs.results import read_summary, write_seeds
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_atomically
 from server.experiment.run import Session, run_once
 
 
@@ -27,9 +25,9 @@ def run_repeats(
                 session.console.rule(f"seed {seed}")
             last = seed == config.each_seed[-1]
             _run_seed(session, config.for_seed(seed), choice, folder, last)
-        summaries = {seed: _summary(record.folder / f"seed-{seed}") for seed in config.each_seed}
-        found = over_seeds(summaries)
-        write_atomically(record.folder / "seeds.json", json.dumps(found, indent=1).encode())
+        folders = {seed: record.folder / f"seed-{seed}" for seed in config.each_seed}
+        found = over_seeds({seed: read_summary(folder) for seed, folder in folders.items()})
+        write_seeds(record.folder, found)
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -53,8 +51,3 @@ def _run_seed(
         folder.mkdir(exist_ok=True)
         record = RunRecord.new(folder, config, choice.synthetic)
     run_once(session, config, choice, record, last)
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return found

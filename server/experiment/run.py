@@ -1,11 +1,9 @@
 """One run, from recordings to results: preprocess, deal, train, write, show."""
 
-import json
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flwr.clientapp import ClientApp
 from rich.console import Console
@@ -29,6 +27,7 @@ from fl.reports.terminal.partition_tables import (
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.listener import Listener
+from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord, shard_facts
 from fl.util.atomic_io import write_atomically
 from partitions.build import check_holdout, make_partition
@@ -79,7 +78,7 @@ def run_once(
         if last and session.pool is not None:
             session.pool.leave()
         summary = summarise(config, choice, parts)
-        write_atomically(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
+        write_summary(record.folder, summary)
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -166,7 +165,7 @@ def train(
         keys = ("rounds", "best_round", "gradient_steps", "lr")
         record.update(
             failures=[{"strategy": p.name, **failure} for p in parts for failure in p.failures],
-            trainings={p.name: {key: p.summary[key] for key in keys} for p in parts},
+            trainings={p.name: {key: getattr(p.summary, key) for key in keys} for p in parts},
         )
 
     began = time.monotonic()
@@ -182,19 +181,22 @@ def train(
 
 def summarise(
     config: RunConfig, choice: SourceSelection, parts: list[TrainingResult]
-) -> dict[str, Any]:
-    """summary.json."""
-    task = TASKS[config.task]
-    summary: dict[str, Any] = {
-        "task": config.task,
-        "synthetic": bool(choice.synthetic),
-        "classes": list(task.classes),
-        "strategies": {part.name: part.summary for part in parts},
-    }
-    if config.compare:
-        budget = {"rounds": config.rounds, "local_epochs": config.local_epochs}
-        predictions = [part.predictions for part in parts]
-        summary["comparison"] = comparison(
-            task, summary["strategies"], predictions, config.seed, budget
-        )
-    return summary
+) -> RunSummary:
+    """The content of summary.json."""
+    strategies = {part.name: part.summary for part in parts}
+    summary = RunSummary(
+        task=config.task,
+        synthetic=bool(choice.synthetic),
+        classes=TASKS[config.task].classes,
+        strategies=strategies,
+    )
+    if not config.compare:
+        return summary
+    compared = comparison(
+        strategies,
+        [part.predictions for part in parts],
+        config.seed,
+        rounds=config.rounds,
+        local_epochs=config.local_epochs,
+    )
+    return summary.model_copy(update={"comparison": compared})

@@ -4,13 +4,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
-from fl.runs.listener import TableRow
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights, load_weights, save_weights
 
 KEPT = 2  # checkpoints of a training
@@ -32,15 +32,15 @@ class TrainingProgress:
     memory_saved: bool = True  # `memory` holds all of it: see flower_internals
     extra: Weights = field(default_factory=dict)  # what the strategy sends beside the weights
     round: int = 0  # merged rounds
-    # Of the last merged round, until its weights are validated: the rest of its row.
-    unvalidated: TableRow = field(default_factory=dict)
+    # Of the last merged round, until its weights are validated: that part of its row.
+    unvalidated: dict[str, Any] = field(default_factory=dict)
     best_round: int = 0
     best_score: float = -1.0  # see `model_selection.selection_score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
     n_seen: dict[str, int] = field(default_factory=dict)  # site -> examples of its last training
-    round_rows: list[TableRow] = field(default_factory=list)  # lines of rounds.csv
-    site_rows: list[TableRow] = field(default_factory=list)  # lines of sites.csv
+    round_rows: list[RoundRow] = field(default_factory=list)
+    site_rows: list[SiteRow] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)  # round, site, reason
 
     @property
@@ -58,7 +58,8 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
             save_weights(temporary / file, getattr(progress, name))
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         order = {name: list(getattr(progress, name)) for name in _ARRAYS}
-        (temporary / "state.json").write_text(json.dumps({"state": state, "order": order}))
+        text = json.dumps({"state": state, "order": order}, default=asdict)
+        (temporary / "state.json").write_text(text)
         stage = "" if progress.unvalidated else "-validated"
         temporary.rename(folder / f"{progress.round:06d}{stage}")
     finally:
@@ -74,12 +75,15 @@ def load_progress(folder: Path) -> TrainingProgress | None:
         return None
     last = checkpoints[-1]
     saved = json.loads((last / "state.json").read_text())
+    state = saved["state"]
+    state["round_rows"] = [RoundRow(**row) for row in state["round_rows"]]
+    state["site_rows"] = [SiteRow(**row) for row in state["site_rows"]]
     arrays: dict[str, Any] = {}
     for name, file in _ARRAYS.items():
         unordered = load_weights(last / file)
         # A file has its own order, but FedAvgM matches what was sent and merged by position.
         arrays[name] = {entry: unordered[entry] for entry in saved["order"][name]}
-    return TrainingProgress(**arrays, **saved["state"])
+    return TrainingProgress(**arrays, **state)
 
 
 def save_trained(

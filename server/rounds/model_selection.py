@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,15 @@ from fl.evaluation.score_histograms import (
 )
 from fl.evaluation.thresholds import Thresholds, choose_thresholds
 from fl.messages.payloads import EvaluationReply, SourceValidation
-from fl.runs.listener import TableRow
+from fl.runs.history_tables import SiteRow
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
 
 
 def validate_round(
     task: Task, strategy: str, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
-) -> TableRow:
-    """Validation of a round: its lines for sites.csv and rounds.csv, and the best round so far.
+) -> dict[str, Any]:
+    """Validation of a round: sites.csv's lines, its part of rounds.csv's, the best round so far.
 
     Everything comes from counts that sites sent. The macro-F1 of validation uses thresholds
     chosen on the same records, so it flatters; test never does.
@@ -96,19 +97,19 @@ def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
 
 def _site_row(
     strategy: str, round_number: int, reply: EvaluationReply, confusion: NDArray[np.int64]
-) -> TableRow:
+) -> SiteRow:
     """A site's line of sites.csv for its validation records."""
     scores = _all_scores(reply.by_source, len(confusion))
-    return {
-        "strategy": strategy,
-        "round": round_number,
-        "site": reply.site,
-        "split": VAL,
-        "n_records": reply.n_records,
-        "loss": mean_loss([(reply.loss_sum, reply.n_records)]),
-        "macro_f1": mean_of(confusion_f1s(confusion)),
-        "macro_auroc": mean_of(histogram_aurocs(scores)),
-    }
+    return SiteRow(
+        strategy=strategy,
+        round=round_number,
+        site=reply.site,
+        split=VAL,
+        n_records=reply.n_records,
+        loss=mean_loss([(reply.loss_sum, reply.n_records)]),
+        macro_f1=mean_of(confusion_f1s(confusion)),
+        macro_auroc=mean_of(histogram_aurocs(scores)),
+    )
 
 
 def _confusion(

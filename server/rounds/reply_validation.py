@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import Task
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.score_histograms import empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation, TrainingReply
 from fl.privacy.egress_policy import NAME
@@ -64,13 +66,9 @@ def _validate_source(source: str, validation: SourceValidation, classes: int) ->
             raise ValueError(f"its counts are not those of {classes} classes ({name})")
 
 
-def _validate_report(report: dict[str, Any]) -> None:
-    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
-    if not report:
-        return
-    for name in ("macro_f1", "macro_auroc"):
-        value = report[name]["value"]
+def _validate_report(report: GroupMeasures | None) -> None:
+    """`ValueError` unless a site's own measures are shares."""
+    values = {name: report.estimate(name).value for name in METRICS} if report else {}
+    for name, value in values.items():
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"its {name} is {value}")
-    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
-        raise ValueError("its report does not name its classes")

@@ -20,6 +20,7 @@ from fl.messages.flower_codec import (
     training_settings,
 )
 from fl.messages.payloads import EvaluationReply
+from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import local_entries
 from fl.util.errors import FederationError
 from partitions.splits import VAL
@@ -121,10 +122,11 @@ def finish_round(
     federation: Federation, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
 ) -> None:
     """The last merged round is validated: write its lines, and see if it is the best so far."""
-    rest, progress.unvalidated = progress.unvalidated, {}
-    row = validate_round(federation.task, federation.job.strategy, progress, evaluated) | rest
-    row["seconds"] = round(rest["seconds"], 3)
-    row["failures"] = sum(f["round"] == progress.round for f in progress.failures)
+    training, progress.unvalidated = progress.unvalidated, {}
+    training["seconds"] = round(training["seconds"], 3)
+    validation = validate_round(federation.task, federation.job.strategy, progress, evaluated)
+    failures = sum(f["round"] == progress.round for f in progress.failures)
+    row = RoundRow(**validation, **training, failures=failures)
     progress.round_rows.append(row)
     write_history(federation.folder, [*federation.finished, progress])
     federation.listener.round(row)

@@ -8,6 +8,7 @@ from support.two_sources import two_source_site
 from clients import local_training
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
+from fl.evaluation.predictions import read_predictions
 from fl.training.state_dict import local_entries
 from fl.util.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL
@@ -115,14 +116,15 @@ def test_only_test_is_reported_and_written(make_job):
     site, weights = open_site(job, 0), initial_weights(job)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
     validation = evaluate_site(site, job, weights, VAL, thresholds, 1)
-    assert validation.report == {}
+    assert validation.report is None
     assert not list(site.folder.glob("predictions*"))
     tested = evaluate_site(site, job, weights, TEST, thresholds, 1)
-    assert tested.report["n_records"] == tested.n_records == len(site.splits[TEST])
+    assert tested.report.n_records == tested.n_records == len(site.splits[TEST])
     assert tested.by_source == {}
-    written = (site.folder / "predictions-fedavg.csv").read_text().splitlines()
+    classes = site.splits[TEST].task.classes
+    written = read_predictions(site.folder / "predictions-fedavg.csv", classes)
     assert len(written) == tested.n_records
-    assert {line.split(",")[4] for line in written} == {"site-1"}
+    assert set(written.site.tolist()) == {"site-1"}
 
 
 def test_validation_is_counted_for_each_source_of_a_site(shards, tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from fl.evaluation import calibration
-from fl.evaluation.calibration import Bin
+from fl.evaluation.calibration import CalibrationBin
+from fl.evaluation.predictions import Predictions
 from fl.evaluation.thresholds import Thresholds
 from fl.reports.figures.svg import Drawing, canvas, dash, ink, inline, styled
 from fl.reports.number_format import number
-from fl.reports.run_files import Predictions, Row
 
 
 def measurable(found: Predictions) -> list[int]:
@@ -19,7 +19,7 @@ def measurable(found: Predictions) -> list[int]:
     return [
         c
         for c in range(len(found.classes))
-        if (found.y[:, c] == 1).any() and (found.y[:, c] == 0).any()
+        if (found.labels[:, c] == 1).any() and (found.labels[:, c] == 0).any()
     ]
 
 
@@ -50,8 +50,8 @@ def confusion_rows(found: Predictions, predicted: np.ndarray[Any, Any]) -> list[
     """Right and wrong decisions of each class on annotated examples."""
     rows = []
     for c, name in enumerate(found.classes):
-        known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, predicted[known, c]
+        known = found.labels[:, c] >= 0
+        truth, guess = found.labels[known, c] == 1, predicted[known, c]
         rows.append(
             {
                 "name": name,
@@ -68,7 +68,7 @@ def confusion_rows(found: Predictions, predicted: np.ndarray[Any, Any]) -> list[
 def confusion_picture(found: Predictions, predicted: np.ndarray[Any, Any], unit: str) -> Drawing:
     """Exclusive classes: how many of each true class were called what."""
     size = len(found.classes)
-    truth, guess = found.y.argmax(axis=1), predicted.argmax(axis=1)
+    truth, guess = found.labels.argmax(axis=1), predicted.argmax(axis=1)
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (truth, guess), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -86,7 +86,7 @@ def confusion_picture(found: Predictions, predicted: np.ndarray[Any, Any], unit:
 
 
 @styled
-def confusion_bars(rows: Sequence[Row], unit: str) -> Drawing:
+def confusion_bars(rows: Sequence[Mapping[str, Any]], unit: str) -> Drawing:
     """Classes that may occur together: found, missed and falsely said of each."""
     figure, axes = canvas(1.0 + 0.26 * len(rows))
     left = np.zeros(len(rows))
@@ -116,9 +116,9 @@ def roc(found: Predictions, thresholds: Mapping[str, Thresholds] | None) -> Draw
     predicted = found.predicted(thresholds)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     for c in classes:
-        known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, predicted[known, c]
-        x, y, _ = roc_curve(truth, found.p[known, c])
+        known = found.labels[:, c] >= 0
+        truth, guess = found.labels[known, c] == 1, predicted[known, c]
+        x, y, _ = roc_curve(truth, found.probabilities[known, c])
         label = f"{found.classes[c]} {number(float(auc(x, y)))}"
         axes.plot(x, y, dash(c), color=ink(c), label=label, linewidth=1.3)
         axes.plot([guess[~truth].mean()], [guess[truth].mean()], "o", color=ink(c), markersize=4)
@@ -145,9 +145,9 @@ def precision_recall(
     figure, axes = canvas(3.9)
     predicted = found.predicted(thresholds)
     for c in classes:
-        known = found.y[:, c] >= 0
-        truth, guess = found.y[known, c] == 1, predicted[known, c]
-        y, x, _ = precision_recall_curve(truth, found.p[known, c])
+        known = found.labels[:, c] >= 0
+        truth, guess = found.labels[known, c] == 1, predicted[known, c]
+        y, x, _ = precision_recall_curve(truth, found.probabilities[known, c])
         label = f"{found.classes[c]} ({number(float(truth.mean()))})"
         axes.step(x, y, dash(c), where="post", color=ink(c), label=label, linewidth=1.3)
         if guess.any():
@@ -174,7 +174,7 @@ def reliability(found: Predictions, thresholds: Thresholds | None = None) -> Dra
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     for c, rows in known.items():
         name = found.classes[c]
-        x, y = [b["mean_p"] for b in rows], [b["observed"] for b in rows]
+        x, y = [b.mean_p for b in rows], [b.observed for b in rows]
         axes.plot(x, y, dash(c), color=ink(c), marker=".", label=name, linewidth=1.2)
         if thresholds and name in thresholds:
             axes.plot([thresholds[name]] * 2, [-0.02, 0.03], color=ink(c), linewidth=2)
@@ -190,9 +190,11 @@ def reliability(found: Predictions, thresholds: Thresholds | None = None) -> Dra
     )
 
 
-def _bins(found: Predictions, c: int) -> list[Bin]:
-    annotated = found.y[:, c] >= 0
-    return calibration.reliability(found.y[annotated, c] == 1, found.p[annotated, c])
+def _bins(found: Predictions, c: int) -> list[CalibrationBin]:
+    annotated = found.labels[:, c] >= 0
+    return calibration.reliability(
+        found.labels[annotated, c] == 1, found.probabilities[annotated, c]
+    )
 
 
 def at_thresholds(
@@ -202,7 +204,7 @@ def at_thresholds(
     predicted, rows = found.predicted(thresholds), []
     sources = sorted(set(found.source.tolist()))
     for c, name in enumerate(classes):
-        chosen = (found.y[:, c] >= 0) & predicted[:, c]
+        chosen = (found.labels[:, c] >= 0) & predicted[:, c]
         n = int(chosen.sum())
         used = {thresholds.get(s, thresholds["pooled"])[name] for s in sources}
         rows.append(
@@ -210,8 +212,8 @@ def at_thresholds(
                 "name": name,
                 "thresholds": sorted(used),
                 "n": n,
-                "mean_p": float(found.p[chosen, c].mean()) if n else None,
-                "observed": float((found.y[chosen, c] == 1).mean()) if n else None,
+                "mean_p": float(found.probabilities[chosen, c].mean()) if n else None,
+                "observed": float((found.labels[chosen, c] == 1).mean()) if n else None,
             }
         )
     return rows

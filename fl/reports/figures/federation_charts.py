@@ -6,9 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from fl.evaluation.group_evaluation import Estimate
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.figures.svg import MARKS, Drawing, canvas, ink, inline, legend_above, styled
 from fl.reports.pages.sentences import NAMES, place
-from fl.reports.run_files import Row, Run, value_of
+from fl.reports.run_files import Run
+from fl.runs.history_tables import RoundRow
 
 BAR = 0.3  # inches per bar or line of a forest plot
 
@@ -35,14 +38,14 @@ def learning(run: Run) -> list[Drawing]:
     ):
         figure, axes = canvas(2.5)
         for i, strategy in enumerate(run.strategies):
-            rows = [row for row in run.rounds if row["strategy"] == strategy]
+            rows = [row for row in run.rounds if row.strategy == strategy]
             for column, style in columns:
                 _line(axes, rows, column, strategy, i, style)
             if name == "validation":
                 axes.set_ylim(0, 1)
-                _best(axes, rows, run.strategies[strategy].get("best_round"), i)
+                _best(axes, rows, run.strategies[strategy].best_round, i)
         axes.set(xlabel="round", ylabel=label)
-        last = max((int(row["round"]) for row in run.rounds), default=1)
+        last = max((row.round for row in run.rounds), default=1)
         axes.set_xlim(0.5, last + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
@@ -52,9 +55,9 @@ def learning(run: Run) -> list[Drawing]:
 
 
 def _line(
-    axes: Axes, rows: Sequence[Row], column: str, name: str, number_: int, style: str
+    axes: Axes, rows: Sequence[RoundRow], column: str, name: str, number_: int, style: str
 ) -> None:
-    points = [(int(row["round"]), value_of(row[column])) for row in rows]
+    points = [(row.round, getattr(row, column)) for row in rows]
     known = [(x, y) for x, y in points if y is not None]
     if known:
         label = name if style == "-" else None
@@ -63,30 +66,29 @@ def _line(
         axes.plot(x, y, style, color=ink(number_), label=label, linewidth=1.3, marker=mark)
 
 
-def _best(axes: Axes, rows: Sequence[Row], best: int | None, number_: int) -> None:
+def _best(axes: Axes, rows: Sequence[RoundRow], best: int | None, number_: int) -> None:
     for row in rows:
-        value = value_of(row["val_macro_f1"])
-        if best is not None and int(row["round"]) == best and value is not None:
-            axes.plot([best], [value], MARKS[number_ % len(MARKS)], color=ink(number_))
+        if row.round == best and row.val_macro_f1 is not None:
+            axes.plot([best], [row.val_macro_f1], MARKS[number_ % len(MARKS)], color=ink(number_))
 
 
 @styled
-def forest(rows: Sequence[Row], against: str, metric: str) -> Drawing | None:
+def forest(rows: Sequence[ComparisonRow], against: str, metric: str) -> Drawing | None:
     """Differences from one baseline with their intervals; None where there are none."""
     shown = [
         row
         for row in rows
-        if row["against"] == against and row["metric"] == metric and row["value"] is not None
+        if row.against == against and row.metric == metric and row.value is not None
     ]
     if not shown:
         return None
-    strategies = list(dict.fromkeys(row["strategy"] for row in shown))
-    wheres = list(dict.fromkeys(row["where"] for row in shown))
+    strategies = list(dict.fromkeys(row.strategy for row in shown))
+    wheres = list(dict.fromkeys(row.where for row in shown))
     figure, axes = canvas(1.0 + (0.14 + 0.16 * len(strategies)) * len(wheres))
     step = 0.7 / len(strategies)
     for i, name in enumerate(strategies):
-        mine = [row for row in shown if row["strategy"] == name]
-        at = [wheres.index(row["where"]) - 0.35 + step * (i + 0.5) for row in mine]
+        mine = [row for row in shown if row.strategy == name]
+        at = [wheres.index(row.where) - 0.35 + step * (i + 0.5) for row in mine]
         _intervals(axes, mine, at, i, name)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(wheres)), [place(where) for where in wheres])
@@ -105,15 +107,19 @@ def forest(rows: Sequence[Row], against: str, metric: str) -> Drawing | None:
 
 
 def _intervals(
-    axes: Axes, rows: Sequence[Row], at: Sequence[float], number_: int, label: str
+    axes: Axes,
+    rows: Sequence[Estimate | ComparisonRow],
+    at: Sequence[float],
+    number_: int,
+    label: str,
 ) -> None:
     """Points with horizontal lines from low to high, where there is an interval."""
     for row, y in zip(rows, at, strict=True):
-        if row.get("low") is not None and row.get("high") is not None:
-            axes.plot([row["low"], row["high"]], [y, y], color=ink(number_), linewidth=1.5)
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [y, y], color=ink(number_), linewidth=1.5)
     mark = MARKS[number_ % len(MARKS)]
-    values = [row["value"] for row in rows]
-    axes.plot(values, at, mark, color=ink(number_), label=label, markersize=4)
+    values = [row.value for row in rows]
+    axes.plot(np.array(values), at, mark, color=ink(number_), label=label, markersize=4)
 
 
 @styled
@@ -143,16 +149,17 @@ def by_site(run: Run) -> Drawing | None:
     )
 
 
-def _f1(run: Run, strategy: str, site: str) -> Row | None:
-    report = (run.strategies[strategy].get("sites") or {}).get(site)
-    found: Row | None = report["macro_f1"] if report else None
-    return found if found and found["value"] is not None else None
+def _f1(run: Run, strategy: str, site: str) -> Estimate | None:
+    measures = run.strategies[strategy].sites.get(site)
+    return measures.macro_f1 if measures and measures.macro_f1.value is not None else None
 
 
 @styled
-def dots(rows: Sequence[tuple[str, Row]], name: str, label: str, caption: str) -> Drawing | None:
+def dots(
+    rows: Sequence[tuple[str, Estimate]], name: str, label: str, caption: str
+) -> Drawing | None:
     """One line per named estimate: its value and interval."""
-    known = [(text, row) for text, row in rows if row.get("value") is not None]
+    known = [(text, row) for text, row in rows if row.value is not None]
     if not known:
         return None
     figure, axes = canvas(0.8 + BAR * len(known))

@@ -13,9 +13,10 @@ from fl.data.example_cache import content_digest, default_cache_dir
 from fl.datasets.base import Source
 from fl.datasets.source_selection import select_sources
 from fl.ecg.records import LEADS, Record
+from fl.evaluation.predictions import Predictions
 from fl.reports.figures import ecg_paper
 from fl.reports.figures.svg import Drawing, inline, styled
-from fl.reports.run_files import Predictions
+from fl.runs.run_facts import RunFacts
 from fl.util.errors import ConfigError, DataError
 
 SHOWN = 3
@@ -38,10 +39,10 @@ def most_wrong(
     found: Predictions, predicted: np.ndarray[Any, Any], count: int = SHOWN
 ) -> list[WrongRecording]:
     """The wrong decisions with the largest surprise, at most one of each recording."""
-    known = found.y >= 0
-    given = np.where(found.y == 1, found.p, 1 - found.p).clip(1e-7, 1)
+    known = found.labels >= 0
+    given = np.where(found.labels == 1, found.probabilities, 1 - found.probabilities).clip(1e-7, 1)
     surprise = (-np.log(given) * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    wrong = (((found.y == 1) != predicted) & known).any(axis=1)
+    wrong = (((found.labels == 1) != predicted) & known).any(axis=1)
     rows: dict[tuple[str, str], int] = {}
     for row in np.argsort(-surprise, kind="stable").tolist():
         if wrong[row]:
@@ -60,9 +61,9 @@ def recording_of(example: str) -> str:
 def _missed(
     found: Predictions, predicted: np.ndarray[Any, Any], row: int, surprise: float
 ) -> WrongRecording:
-    truth = tuple(c for c, y in zip(found.classes, found.y[row], strict=True) if y == 1)
+    truth = tuple(c for c, y in zip(found.classes, found.labels[row], strict=True) if y == 1)
     told = tuple(c for c, s in zip(found.classes, predicted[row], strict=True) if s)
-    p = dict(zip(found.classes, found.p[row].tolist(), strict=True))
+    p = dict(zip(found.classes, found.probabilities[row].tolist(), strict=True))
     return WrongRecording(
         source=str(found.source[row]),
         name=str(found.record[row]),
@@ -76,21 +77,21 @@ def _missed(
 class Recordings:
     """The recordings a run was made from, as far as they are still there and unchanged."""
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: RunFacts) -> None:
         self.facts = facts
         self._whole: dict[str, str] = {}
 
     @cached_property
     def _sources(self) -> dict[str, Source] | str:
         try:
-            config = load_config(self.facts["config"])
+            config = load_config(self.facts.config)
             return select_sources(config).sources
         except (ConfigError, DataError):
             return "they are not where the run found them"
 
     @property
     def _root(self) -> Path:
-        return Path(self.facts["config"]["data_dir"])
+        return Path(self.facts.config["data_dir"])
 
     def read(self, source: str, record: str) -> Record | str:
         """A recording, or why it cannot be shown."""
@@ -113,13 +114,13 @@ class Recordings:
 
     def _changed(self, source: str) -> str:
         """Empty if the source has the content that the run was made from."""
-        stated = {entry["source"]: entry for entry in self.facts["data"]}[source]
-        kept = Path(stated["cache"]).parent
+        stated = {entry.source: entry for entry in self.facts.data}[source]
+        kept = Path(stated.cache).parent
         cache = kept if kept.is_dir() else default_cache_dir()
         cache.mkdir(parents=True, exist_ok=True)
         assert not isinstance(self._sources, str)
         found = content_digest(self._sources[source], self._root, cache)
-        return "" if found == stated["sha256"] else f"the files of {source} have changed since"
+        return "" if found == stated.sha256 else f"the files of {source} have changed since"
 
 
 @styled

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fl.evaluation.seed_summary import SeedSummary
 from fl.reports.figures import federation_charts
 from fl.reports.figures.svg import Drawing
 from fl.reports.pages.sentences import NAMES, place
-from fl.reports.run_files import Row, Run
+from fl.reports.run_files import Run
 from fl.reports.templates import render
 
 ORDER = ("central", "mean_site", "worst_site", "unseen")
 
 
-def seeds_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
+def seeds_page(folder: Path, seeds: SeedSummary, runs: Sequence[Run]) -> str:
     """report/index.html of a run that was repeated over seeds."""
     first = runs[0]
     return render(
@@ -22,22 +23,22 @@ def seeds_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
         title=f"HeartFed: {folder.resolve().name}, {len(runs)} seeds",
         name=folder.resolve().name,
         synthetic=first.synthetic,
-        seeds=seeds["seeds"],
+        seeds=seeds.seeds,
         rows=spread_rows(seeds),
         differences=difference_rows(seeds),
         pictures=_pictures(seeds),
-        runs=[(f"seed-{seed}", run) for seed, run in zip(seeds["seeds"], runs, strict=True)],
+        runs=[(f"seed-{seed}", run) for seed, run in zip(seeds.seeds, runs, strict=True)],
         first=first,
     )
 
 
-def spread_rows(seeds: Row) -> list[dict[str, Any]]:
+def spread_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
     """Mean and spread of each strategy, place and measure."""
     return [
-        dict(entry)
+        entry.to_json()
         | {"strategy": name, "where": where, "place": place(where)}
         | {"metric": metric, "name": NAMES.get(metric, metric)}
-        for name, places in seeds["strategies"].items()
+        for name, places in seeds.strategies.items()
         for where in sorted(places, key=_rank)
         for metric, entry in places[where].items()
     ]
@@ -47,24 +48,23 @@ def _rank(where: str) -> tuple[int, str]:
     return (ORDER.index(where) if where in ORDER else len(ORDER), where)
 
 
-def difference_rows(seeds: Row) -> list[dict[str, Any]]:
+def difference_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
     """Differences over the seeds; how many of them have the same sign as the mean."""
     rows = []
-    for row in seeds.get("differences", []):
-        values = [v for v in row.get("values", []) if v is not None]
-        mean = row.get("mean")
-        agree = sum(v * mean > 0 for v in values) if mean is not None else 0
-        texts = {"name": NAMES.get(row["metric"], row["metric"]), "place": place(row["where"])}
-        rows.append(dict(row) | texts | {"agree": agree, "known": len(values)})
+    for row in seeds.differences:
+        values = [v for v in row.values if v is not None]
+        agree = sum(v * row.mean > 0 for v in values) if row.mean is not None else 0
+        texts = {"name": NAMES.get(row.metric, row.metric), "place": place(row.where)}
+        rows.append(row.to_json() | texts | {"agree": agree, "known": len(values)})
     return rows
 
 
-def _pictures(seeds: Row) -> list[Drawing]:
+def _pictures(seeds: SeedSummary) -> list[Drawing]:
     drawn = []
     for where in ORDER:
         rows = [
-            (name, places[where]["macro_f1"]["values"])
-            for name, places in seeds["strategies"].items()
+            (name, places[where]["macro_f1"].values)
+            for name, places in seeds.strategies.items()
             if "macro_f1" in places.get(where, {})
         ]
         label = f"macro-F1, {place(where)}"
@@ -113,9 +113,9 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
     rows = [
-        (f"{e['name']}: {e['strategy']}", e["result"]["central"][metric])
+        (f"{e['name']}: {e['strategy']}", e["result"].central.estimate(metric))
         for e in entries
-        if e["result"].get("central")
+        if e["result"].central
     ]
     name = f"beside-{metric.replace('_', '-')}"
     label = f"{NAMES[metric]} on central test records"

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.number_format import estimate, number
 from fl.reports.pages.site_view import SiteView
-from fl.reports.run_files import Row, Run
+from fl.reports.run_files import Run
 
 NAMES = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
 FEW_PATIENTS = 30  # behind an interval; fewer are called few
@@ -29,13 +30,13 @@ def signed(value: float | None) -> str:
     return text if text == ".000" else f"{'+' if value > 0 else '-'}{text}"
 
 
-def interval(row: Row) -> str:
+def interval(row: ComparisonRow) -> str:
     """`+.080 [+.030, +.130]`"""
-    if row.get("value") is None:
+    if row.value is None:
         return "n/a"
-    if row.get("low") is None or row.get("high") is None:
-        return signed(row["value"])
-    return f"{signed(row['value'])} [{signed(row['low'])}, {signed(row['high'])}]"
+    if row.low is None or row.high is None:
+        return signed(row.value)
+    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
 
 
 def percent(value: float | None) -> str:
@@ -43,14 +44,14 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f}%"
 
 
-def verdict(row: Row | None) -> str:
+def verdict(row: ComparisonRow | None) -> str:
     """`gain` or `loss` if the whole interval says so, `none` if it holds zero, else `unknown`."""
-    if row is None or row.get("low") is None or row.get("high") is None:
+    if row is None or row.value is None or row.low is None or row.high is None:
         return "unknown"
     # A percentile interval may, with few patients, lie on the other side than the value itself.
-    if row["low"] > 0 and row["value"] > 0:
+    if row.low > 0 and row.value > 0:
         return "gain"
-    return "loss" if row["high"] < 0 and row["value"] < 0 else "none"
+    return "loss" if row.high < 0 and row.value < 0 else "none"
 
 
 VERDICTS = {
@@ -61,9 +62,9 @@ VERDICTS = {
 }
 
 
-def find(rows: Iterable[Row], **wanted: str) -> Row | None:
+def find(rows: Iterable[ComparisonRow], **wanted: str) -> ComparisonRow | None:
     """The first difference with these entries."""
-    return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
+    return next((r for r in rows if all(getattr(r, k) == v for k, v in wanted.items())), None)
 
 
 def unit_of(task: str) -> str:
@@ -108,14 +109,15 @@ def _level(run: Run, name: str) -> str:
     """How good the strategy's model is, in absolute terms."""
     result = run.strategies[name]
     parts = []
-    for key, where in (("central", "central patients"), ("unseen", "the unseen source")):
-        if result.get(key):
-            parts.append(f"{estimate(result[key]['macro_f1'])} on {where}")
-    mean, worst = result.get("site_mean"), result.get("worst_site")
+    groups = ((result.central, "central patients"), (result.unseen, "the unseen source"))
+    for group, where in groups:
+        if group:
+            parts.append(f"{estimate(group.macro_f1)} on {where}")
+    mean, worst = result.site_mean, result.worst_site
     if mean:
-        parts.append(f"{number(mean['macro_f1'])} as the mean over the hospitals")
+        parts.append(f"{number(mean.macro_f1)} as the mean over the hospitals")
     if worst:
-        parts.append(f"{number(worst['macro_f1'])} at the worst of them ({worst['site']})")
+        parts.append(f"{number(worst.macro_f1)} at the worst of them ({worst.site})")
     told = ", ".join(parts) or "cannot be measured: no group has a class with both answers"
     return f"Macro-F1 of {name} on test records: {told}."
 
@@ -126,7 +128,7 @@ def against(run: Run, name: str) -> list[str]:
     for other, what in (("local", "training alone"), ("pooled", "pooling everything")):
         if other not in run.strategies:
             continue
-        rows = run.comparison["differences"] if run.comparison else []
+        rows = run.differences
         mean = find(rows, strategy=name, against=other, where="mean_site", metric="macro_f1")
         sentence = f"{name} against {what}, macro-F1 over the hospitals: "
         sentence += f"{interval(mean)}, {VERDICTS[verdict(mean)]}" if mean else "not measured"
@@ -147,18 +149,18 @@ def _share(run: Run, name: str) -> str:
 
 def share_of_pooled(run: Run, name: str) -> float | None:
     """The strategy's mean macro-F1 over the sites, as a share of pooled training's."""
-    means = [(run.strategies[n].get("site_mean") or {}).get("macro_f1") for n in (name, "pooled")]
-    return means[0] / means[1] if means[0] is not None and means[1] else None
+    own, pooled = (run.strategies[n].site_mean for n in (name, "pooled"))
+    return own.macro_f1 / pooled.macro_f1 if own and pooled and pooled.macro_f1 else None
 
 
-def _by_hospital(run: Run, rows: Sequence[Row], name: str) -> str:
+def _by_hospital(run: Run, rows: Sequence[ComparisonRow], name: str) -> str:
     """At how many hospitals it is better, and at how many the interval says so."""
     own = [
         find(rows, strategy=name, against="local", where=f"site:{site}", metric="macro_f1")
         for site in run.sites
     ]
-    known = [row for row in own if row and row["value"] is not None]
-    above = sum(row["value"] > 0 for row in known)
+    known = [row for row in own if row and row.value is not None]
+    above = sum(row.value is not None and row.value > 0 for row in known)
     told = [verdict(row) for row in known]
     return (
         f"{name} is above training alone at {above} of {len(run.sites)} hospitals; the interval "
@@ -177,14 +179,14 @@ def advice(view: SiteView) -> Advice:
                 "can be said about what this hospital gains.",
             ),
         )
-    rows = [row for row in view.differences if row["strategy"] == view.main]
+    rows = [row for row in view.differences if row.strategy == view.main]
     f1 = find(rows, against="local", metric="macro_f1")
     auroc = find(rows, against="local", metric="macro_auroc")
     because = [_because(view, row) for row in (f1, auroc) if row]
     pooled = find(rows, against="pooled", metric="macro_f1")
     if pooled:
         because.append(_pooled(view, pooled))
-    few = min((row["n_patients"] for row in rows if row.get("n_patients")), default=None)
+    few = min((row.n_patients for row in rows if row.n_patients), default=None)
     if few is not None and few < FEW_PATIENTS:
         because.append(
             f"Only {few} test patients of this hospital stand behind these figures: more of "
@@ -220,14 +222,14 @@ HEADLINES = {
 }
 
 
-def _because(view: SiteView, row: Row) -> str:
+def _because(view: SiteView, row: ComparisonRow) -> str:
     return (
-        f"{view.main} against this hospital's own model, {NAMES[row['metric']]}: {interval(row)}, "
+        f"{view.main} against this hospital's own model, {NAMES[row.metric]}: {interval(row)}, "
         f"{VERDICTS[verdict(row)]}."
     )
 
 
-def _pooled(view: SiteView, row: Row) -> str:
+def _pooled(view: SiteView, row: ComparisonRow) -> str:
     """What would be gained beyond the federation."""
     end = {
         "gain": f"{view.main} is better here than pooling all recordings in one place",
@@ -235,15 +237,15 @@ def _pooled(view: SiteView, row: Row) -> str:
         "none": "there is no evidence that pooling all recordings in one place would give more",
         "unknown": "whether pooling would give more cannot be said",
     }[verdict(row)]
-    return f"{view.main} against pooling, {NAMES[row['metric']]}: {interval(row)}; {end}."
+    return f"{view.main} against pooling, {NAMES[row.metric]}: {interval(row)}; {end}."
 
 
-def table_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def table_of(rows: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
     """Differences with their texts, for a table."""
     return [
-        dict(row)
+        row.to_json()
         | {"text": interval(row), "verdict": VERDICTS[verdict(row)], "kind": verdict(row)}
-        | {"name": NAMES.get(row["metric"], row["metric"]), "place": place(row["where"])}
+        | {"name": NAMES.get(row.metric, row.metric), "place": place(row.where)}
         for row in rows
     ]
 

@@ -15,7 +15,7 @@ from fl.reports.templates import render
 
 def site_page(view: SiteView, recordings: Recordings) -> str:
     """report/sites/<site>.html."""
-    report = view.reports.get(view.main) or {}
+    report = view.reports.get(view.main)
     return render(
         "site.html",
         view=view,

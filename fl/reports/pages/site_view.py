@@ -8,7 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from fl.reports.run_files import CENTRAL, UNSEEN, Predictions, Run
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.predictions import Predictions
+from fl.evaluation.strategy_comparison import ComparisonRow
+from fl.evaluation.thresholds import Thresholds
+from fl.reports.run_files import CENTRAL, UNSEEN, Run
+from fl.runs.run_facts import SiteFailure
 
 SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
@@ -42,19 +47,19 @@ class SiteView:
     excluded: dict[str, dict[str, list[str]]]  # source that no other site has -> reason -> records
     unattributed: tuple[str, ...]  # sources whose left-out recordings belong to no one site
     device: dict[str, Any] | None
-    history: list[dict[str, str]]
-    reports: dict[str, dict[str, Any]]  # strategy -> the site's own measures
-    thresholds: dict[str, dict[str, float]] | None  # of the main strategy, for its sources
+    reports: dict[str, GroupMeasures]  # strategy -> the site's own measures
+    thresholds: dict[str, Thresholds] | None  # of the main strategy, for its sources
     best_round: int | None
-    differences: list[dict[str, Any]]
-    failures: list[dict[str, Any]]
+    differences: list[ComparisonRow]
+    failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
 
 
 def _settings(run: Run) -> dict[str, Any]:
     """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
     asked = run.config | {"strategy": run.main}
-    used = {k: v for k, v in run.strategies[run.main].items() if k == "lr"}
+    lr = run.strategies[run.main].lr
+    used = {} if lr is None else {"lr": lr}
     return {name: (asked | used)[name] for name in SHOWN_SETTINGS if name in asked}
 
 
@@ -74,34 +79,27 @@ def view_of_site(run: Run, site: str) -> SiteView:
         compared=run.comparison is not None,
         deployed=run.deployed,
         settings=_settings(run),
-        versions=dict(run.facts.get("versions", {})),
-        heartfed=str(run.facts.get("heartfed", "")),
-        started=str(run.facts.get("started", "")),
+        versions=run.facts.versions,
+        heartfed=run.facts.heartfed,
+        started=run.facts.started,
         sources=sources,
         patients=len({row["patient"] for row in mine}),
         n={split: sum(row["split"] == split for row in mine) for split in SPLITS},
         labels=_labels(mine, run.classes),
         excluded={
-            entry["source"]: dict(entry["excluded"])
-            for entry in run.facts["data"]
-            if entry["source"] in alone
+            entry.source: entry.excluded for entry in run.facts.data if entry.source in alone
         },
         unattributed=tuple(s for s in sources if s not in alone),
-        device=(run.facts.get("devices") or {}).get(site),
-        history=[row for row in run.history if row["site"] == site],
+        device=(run.facts.devices or {}).get(site),
         reports={
-            name: result["sites"][site]
+            name: measures
             for name, result in run.strategies.items()
-            if (result.get("sites") or {}).get(site)
+            if (measures := result.sites.get(site))
         },
-        thresholds=_thresholds(main.get("thresholds"), sources),
-        best_round=main.get("best_round"),
-        differences=[
-            row
-            for row in (run.comparison or {}).get("differences", [])
-            if row["where"] == f"site:{site}"
-        ],
-        failures=[row for row in run.facts.get("failures", []) if row["site"] == site],
+        thresholds=_thresholds(main.thresholds, sources),
+        best_round=main.best_round,
+        differences=[row for row in run.differences if row.site == site],
+        failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),
     )
 
@@ -119,8 +117,8 @@ def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, d
 
 
 def _thresholds(
-    found: dict[str, dict[str, float]] | None, sources: tuple[str, ...]
-) -> dict[str, dict[str, float]] | None:
+    found: dict[str, Thresholds] | None, sources: tuple[str, ...]
+) -> dict[str, Thresholds] | None:
     """Those that decide at this site: its sources' own, and the pooled ones behind them."""
     if not found:
         return None

@@ -6,6 +6,7 @@ of the items is ours and shortened.
 
 from dataclasses import dataclass
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.run_files import Run
 
 DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "reported", "partly", "not done", "not applicable"
@@ -104,7 +105,7 @@ def _data(run: Run) -> list[Item]:
 
 
 def _model(run: Run) -> list[Item]:
-    groups = any(has_subgroups(result.get("central")) for result in run.strategies.values())
+    groups = any(has_subgroups(result.central) for result in run.strategies.values())
     fairness = "Results by sex and age band" if groups else "This run has no results by sex or age"
     return [
         Item("12a", "How the data were used, splits", DONE, "Partition", "partition"),
@@ -197,6 +198,6 @@ def _discussion(run: Run) -> list[Item]:
     ]
 
 
-def has_subgroups(report: object) -> bool:
+def has_subgroups(measures: GroupMeasures | None) -> bool:
     """Whether a group was measured by sex or age band."""
-    return isinstance(report, dict) and bool(report.get("subgroups"))
+    return measures is not None and bool(measures.subgroups)

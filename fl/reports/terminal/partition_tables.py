@@ -1,15 +1,15 @@
 """Who holds what, and which records were left out, as terminal tables and lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
-from fl.reports.terminal.result_tables import Row
 
 
-def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
+def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
     """What each site holds."""
     title = "Records per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -32,7 +32,7 @@ def non_iid_line(apart: float | None) -> str:
     )
 
 
-def device_line(site: str, faults: Row) -> str:
+def device_line(site: str, faults: Mapping[str, Any]) -> str:
     """What a site's recorder does to its signals."""
     parts = [
         text.format(faults[name], mains=faults.get("mains"))
@@ -49,7 +49,7 @@ def device_line(site: str, faults: Row) -> str:
     return f"{site} records with: {'; '.join(parts)}"
 
 
-def left_out(data: Sequence[Row]) -> str:
+def left_out(data: Sequence[Mapping[str, Any]]) -> str:
     """One line: how many records were used, and those that were not, by source and verdict."""
     used = sum(source["recordings"] for source in data)
     parts = []

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.reports.number_format import number
-from fl.reports.terminal.result_tables import Row
+from fl.runs.history_tables import RoundRow
 
 
 class PlainView:
@@ -37,26 +37,26 @@ class PlainView:
         if doing == "failed":
             self.console.print(f"round {round_number}: {site} is left out: {note}")
 
-    def round(self, row: Row) -> None:
+    def round(self, row: RoundRow) -> None:
         if not self.quiet:
-            name = "pooled, " if row["strategy"] == POOLED else ""
-            self.console.print(f"{name}round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+            name = "pooled, " if row.strategy == POOLED else ""
+            self.console.print(f"{name}round {row.round:>3}/{self.rounds}  {round_text(row)}")
 
-    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         if last and not self.quiet:
-            self.console.print(f"{site} alone, round {row['round']:>3}  {round_text(row)}")
+            self.console.print(f"{site} alone, round {row.round:>3}  {round_text(row)}")
 
     def close(self) -> None:
         """Nothing to put away."""
 
 
-def round_text(row: Row) -> str:
+def round_text(row: RoundRow) -> str:
     """The figures of one round."""
-    failures = f"  failures {row['failures']}" if row["failures"] else ""
+    failures = f"  failures {row.failures}" if row.failures else ""
     return (
-        f"loss {number(row['train_loss'])}  validation: loss {number(row['val_loss'])} "
-        f"macro-F1 {number(row['val_macro_f1'])} "
-        f"macro-AUROC {number(row['val_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
+        f"loss {number(row.train_loss)}  validation: loss {number(row.val_loss)} "
+        f"macro-F1 {number(row.val_macro_f1)} "
+        f"macro-AUROC {number(row.val_macro_auroc)}  {row.seconds:.1f} s{failures}"
     )
 
 
@@ -92,16 +92,16 @@ class LiveView(PlainView):
         self.sites[site] = f"round {round_number}: {done} {note}"
         self._draw()
 
-    def round(self, row: Row) -> None:
+    def round(self, row: RoundRow) -> None:
         super().round(row)
-        if row["strategy"] == POOLED:
-            self.sites[POOLED] = f"round {row['round']}: trained and validated"
-        self.bar.update(self.tasks[row["strategy"]], completed=row["round"])
+        if row.strategy == POOLED:
+            self.sites[POOLED] = f"round {row.round}: trained and validated"
+        self.bar.update(self.tasks[row.strategy], completed=row.round)
         self._draw()
 
-    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         super().baseline_round(site, row, last)
-        self.sites[site] = f"round {row['round']}: trained and validated, alone"
+        self.sites[site] = f"round {row.round}: trained and validated, alone"
         self.bar.advance(self.tasks[LOCAL])
         self._draw()
 

@@ -133,7 +133,7 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
     ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, thresholds)
     evaluated = read_evaluation_reply(unpacked(visit(own, ask)))
-    assert "subgroups" not in evaluated.report
+    assert evaluated.report.subgroups is None
     folder = tmp_path / "runs" / "r-1"
     result = json.loads((folder / "summary.json").read_text())["strategies"]["fedavg"]
     assert result["sites"]["site-1"]["n_records"] == evaluated.n_records

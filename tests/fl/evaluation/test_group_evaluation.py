@@ -28,18 +28,18 @@ def test_each_class_has_its_average_precision_beside_its_prevalence(cohort, judg
     for c, name in enumerate(cohort.task.classes):
         known = cohort.labels[:, c] >= 0
         truth = cohort.labels[known, c]
-        entry = found["classes"][name]
-        assert entry["prevalence"] == pytest.approx(truth.mean())
-        assert entry["auprc"] == pytest.approx(average_precision_score(truth, p[known, c]))
-        assert entry["brier"] == pytest.approx(brier_score_loss(truth, p[known, c]))
+        entry = found.classes[name]
+        assert entry.prevalence == pytest.approx(truth.mean())
+        assert entry.auprc == pytest.approx(average_precision_score(truth, p[known, c]))
+        assert entry.brier == pytest.approx(brier_score_loss(truth, p[known, c]))
 
 
 def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, judged):
     _, found = judged
     sexes, ages = cohort.column("sexes"), cohort.column("ages")
-    parts = found["subgroups"]
+    parts = found.subgroups
     for kind, known in (("sex", sexes != ""), ("age", np.isfinite(ages))):
-        measured = [part["n_records"] for part in parts[kind].values() if part is not None]
+        measured = [part.n_records for part in parts[kind].values() if part is not None]
         assert 0 < sum(measured) <= known.sum()
     assert (ages[by_age(cohort)["65 to 79"]] >= 65).all()
     assert (sexes[by_sex(cohort)["female"]] == "F").all()
@@ -48,7 +48,7 @@ def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, jud
 def test_a_part_of_few_patients_is_not_measured(cohort, judged):
     p, _ = judged
     few = np.arange(6)
-    parts = evaluate_group(cohort.take(few), p[few], None, seed=0)["subgroups"]
+    parts = evaluate_group(cohort.take(few), p[few], None, seed=0).subgroups
     assert len(set(cohort.patients[few])) < 2 * MIN_SUBGROUP_PATIENTS
     assert None in parts["sex"].values()
 

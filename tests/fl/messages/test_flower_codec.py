@@ -9,6 +9,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from support.measures import group_measures
 
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, train_site
@@ -130,7 +131,7 @@ evaluations = st.builds(
     n_records=counts,
     site=names,
     loss_sum=losses,
-    report=st.dictionaries(names, losses),
+    report=st.none() | group_measures(),
 )
 
 
@@ -181,7 +182,7 @@ def test_an_evaluation_whose_sources_do_not_fit_is_refused(names):
         n_records=3,
         loss_sum=1.0,
         by_source={"a": validation(2, 0, 1), "b": validation(2, 5, 2)},
-        report={},
+        report=None,
     )
     message = evaluation_reply(evaluated, request())
     message.content["config"]["sources"] = names

@@ -7,6 +7,7 @@ import pytest
 from support import made_runs
 from support.made_runs import facts
 
+from fl.evaluation.group_evaluation import Estimate
 from fl.reports.card import write_cards
 from fl.reports.number_format import estimate
 from fl.reports.run_files import read_run
@@ -23,7 +24,7 @@ def test_a_card_has_all_its_parts(written, kind):
     assert tuple(re.findall(r"^## (.*)$", card, flags=re.MULTILINE)) == HEADINGS
     assert "Not a medical device" in card
     central = facts(written(kind) / "summary.json")["strategies"]["fedavg"]["central"]
-    assert estimate(central["macro_f1"]) in card
+    assert estimate(Estimate(**central["macro_f1"])) in card
 
 
 def test_its_tables_have_as_many_cells_in_every_line(written):

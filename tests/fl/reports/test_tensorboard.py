@@ -1,23 +1,25 @@
 """Curves for TensorBoard: every round of every strategy, and nothing lost for the next listener."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from fl.reports.tensorboard import CURVES, TensorBoard, check_tensorboard
+from fl.runs.history_tables import RoundRow
 from fl.util.errors import ConfigError
 
-ROW = {
-    "strategy": "fedavg",
-    "round": 1,
-    "seconds": 2.0,
-    "participants": 3,
-    "failures": 0,
-    "train_loss": 0.5,
-    "val_loss": 0.4,
-    "val_macro_f1": None,
-    "val_macro_auroc": 0.75,
-}
+ROW = RoundRow(
+    strategy="fedavg",
+    round=1,
+    seconds=2.0,
+    participants=3,
+    failures=0,
+    train_loss=0.5,
+    val_loss=0.4,
+    val_macro_f1=None,
+    val_macro_auroc=0.75,
+)
 
 
 class Noted:
@@ -31,7 +33,7 @@ class Noted:
         self.predicted.append(("site", site, doing))
 
     def round(self, row):
-        self.predicted.append(("round", row["round"]))
+        self.predicted.append(("round", row.round))
 
 
 def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
@@ -43,7 +45,7 @@ def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
     board.training("fedavg", 2, [])
     board.site(1, "site-1", "train", "")
     board.round(ROW)
-    board.round(ROW | {"round": 2, "val_loss": 0.25})
+    board.round(replace(ROW, round=2, val_loss=0.25))
     board.close()
     assert [predicted[0] for predicted in noted.predicted] == [
         "training",

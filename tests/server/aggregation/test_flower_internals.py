@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_flower_is_not_resumed_by_a_tested_one(make_job,
 def test_with_another_flower_a_strategy_trains_as_flower_wrote_it(make_job, name):
     watching, summary = run(make_job(2, strategy=name, rounds=2))
     assert watching.failed == []
-    assert summary["rounds"] == 2
+    assert summary.rounds == 2
 
 
 @pytest.mark.usefixtures("_untested_flower")

@@ -3,8 +3,32 @@
 import numpy as np
 import pytest
 
+from fl.runs.history_tables import RoundRow, SiteRow
 from server.rounds import checkpoints
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_progress
+
+ROUND = RoundRow(
+    strategy="fedavg",
+    round=1,
+    seconds=0.5,
+    participants=2,
+    failures=1,
+    train_loss=0.25,
+    val_loss=None,
+    val_macro_f1=1 / 3,
+    val_macro_auroc=0.75,
+    n_train=7,
+)
+SITE = SiteRow(
+    strategy="fedavg",
+    round=1,
+    site="site-1",
+    split="val",
+    n_records=3,
+    loss=None,
+    macro_f1=None,
+    macro_auroc=0.75,
+)
 
 
 def progress(number):
@@ -20,8 +44,8 @@ def progress(number):
         n_seen={"site-1": 30},
         memory={"m_t/a": np.full(2, 0.5)},
         extra={"a": np.full((2, 2), -0.5, np.float32)},
-        round_rows=[{"round": number, "val_loss": None}],
-        site_rows=[{"site": "site-1"}],
+        round_rows=[ROUND],
+        site_rows=[SITE],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
         unvalidated={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
     )

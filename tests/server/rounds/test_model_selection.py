@@ -8,7 +8,7 @@ from support.two_sources import two_source_job
 from clients.simulated_sites import open_site
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.metrics import scores
-from fl.evaluation.predictions import KEYS
+from fl.evaluation.predictions import read_predictions
 from fl.evaluation.score_histograms import count_scores, histogram_aurocs
 from fl.evaluation.thresholds import MIN_POSITIVES, decide
 from fl.messages.payloads import EvaluationReply, SourceValidation
@@ -41,7 +41,9 @@ def reply(site, **by_source):
     n = sum(
         int(v.scores.positive[0].sum() + v.scores.negative[0].sum()) for v in by_source.values()
     )
-    return EvaluationReply(site=site, n_records=n, loss_sum=0.5 * n, by_source=by_source, report={})
+    return EvaluationReply(
+        site=site, n_records=n, loss_sum=0.5 * n, by_source=by_source, report=None
+    )
 
 
 def progress():
@@ -80,9 +82,9 @@ def test_each_source_of_a_site_has_thresholds_of_its_own():
     # Every example is decided rightly by its own source's thresholds, and by no common one.
     assert row["val_macro_f1"] == 1
     (site_row,) = state.site_rows
-    assert site_row["macro_f1"] == 1
+    assert site_row.macro_f1 == 1
     both = low.scores + high.scores
-    assert site_row["macro_auroc"] == pytest.approx(np.mean(histogram_aurocs(both)))
+    assert site_row.macro_auroc == pytest.approx(np.mean(histogram_aurocs(both)))
 
 
 def test_validation_of_one_source_is_added_over_the_sites():
@@ -101,16 +103,11 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
     assert watching.failed == []
     site = open_site(job, 0)
     sources = sorted(set(site.splits[VAL].sources.tolist()))
-    thresholds = summary["thresholds"]
+    thresholds = summary.thresholds
     assert sorted(thresholds) == sorted(["pooled", *sources])
     assert len({tuple(thresholds[name].values()) for name in thresholds}) == 3
     cohort = site.splits[TEST]
-    p = np.array(
-        [
-            [float(value) for value in line.split(",")[len(KEYS) + CLASSES :]]
-            for line in (site.folder / "predictions-fedavg.csv").read_text().splitlines()
-        ]
-    )
+    p = read_predictions(site.folder / "predictions-fedavg.csv", RHYTHM.classes).probabilities
     by_own_source = np.zeros(p.shape, dtype=bool)
     for source in sources:
         rows = cohort.sources == source
@@ -118,5 +115,5 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
     decided = decide(p, cohort.sources, thresholds, RHYTHM.classes)
     np.testing.assert_array_equal(decided, by_own_source)
     expected = scores(cohort.labels, p, by_own_source, RHYTHM.classes)
-    assert summary["sites"]["site-1"]["macro_f1"]["value"] == expected["macro_f1"]
-    assert summary["sites"]["site-1"]["accuracy"] == expected["accuracy"]
+    assert summary.sites["site-1"].macro_f1.value == expected.macro_f1
+    assert summary.sites["site-1"].accuracy == expected.accuracy

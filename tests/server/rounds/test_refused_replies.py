@@ -74,10 +74,10 @@ def test_a_bad_update_is_named_counted_and_left_out(make_job, change, reason):
     watching, summary = run(job, spoiled(change))
     ((number, site, note),) = watching.failed
     assert (number, site) == (1, "site-2")
-    assert [row["participants"] for row in watching.rows] == [2, 3]
-    assert [row["failures"] for row in watching.rows] == [1, 0]
+    assert [row.participants for row in watching.rows] == [2, 3]
+    assert [row.failures for row in watching.rows] == [1, 0]
     assert re.search(reason, note), note
-    assert set(summary["sites"]) == {"site-1", "site-2", "site-3"}
+    assert set(summary.sites) == {"site-1", "site-2", "site-3"}
 
 
 @pytest.mark.parametrize("change", [one_more_metric, one_more_record])
@@ -118,11 +118,11 @@ def failing_on(kind):
 def test_a_site_that_cannot_be_evaluated_is_named_and_the_run_goes_on(make_job, kind):
     watching, summary = run(make_job(3), failing_on(kind))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
-    assert ("site-2" in summary["sites"]) is (kind == "val")
+    assert ("site-2" in summary.sites) is (kind == "val")
     if kind == "val":
         assert [number for number, _, _ in watching.failed] == [1, 2]
-        assert [row["participants"] for row in watching.rows] == [3, 3]
-        assert [row["failures"] for row in watching.rows] == [1, 1]
+        assert [row.participants for row in watching.rows] == [3, 3]
+        assert [row.failures for row in watching.rows] == [1, 1]
 
 
 def changing_evaluation(split, change):
@@ -188,12 +188,12 @@ def test_a_broken_validation_is_named_and_left_out(make_job, change, reason):
     ((number, site, note),) = watching.failed
     assert (number, site) == (2, "site-2")
     assert reason in note
-    assert [row["failures"] for row in watching.rows] == [0, 1]
+    assert [row.failures for row in watching.rows] == [0, 1]
     validated = [
         r["site"] for r in read_table(job, "sites.csv") if (r["round"], r["split"]) == ("2", "val")
     ]
     assert validated == ["site-1", "site-3"]
-    assert "site-2" in summary["sites"]
+    assert "site-2" in summary.sites
 
 
 def report_that_is_no_json(reply):
@@ -210,7 +210,7 @@ def report_without_measures(reply):
 def test_a_broken_test_report_is_named_and_left_out(make_job, change):
     watching, summary = run(make_job(3), changing_evaluation("test", change))
     assert {site for _, site, _ in watching.failed} == {"site-2"}
-    assert sorted(summary["sites"]) == ["site-1", "site-3"]
+    assert sorted(summary.sites) == ["site-1", "site-3"]
 
 
 def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job):
@@ -242,5 +242,5 @@ def test_on_ray_every_kind_of_bad_update_is_named_and_the_round_goes_on(make_job
         sorted(named), ["disk on fire", "NaN or infinite", "has shape", "no record"], strict=True
     ):
         assert reason in named[site]
-    assert [row["participants"] for row in watching.rows] == [2, 6]
-    assert [row["failures"] for row in watching.rows] == [4, 0]
+    assert [row.participants for row in watching.rows] == [2, 6]
+    assert [row.failures for row in watching.rows] == [4, 0]

@@ -45,7 +45,7 @@ def test_a_run_that_stopped_below_the_quorum_goes_on_as_if_it_had_not(make_job):
     with pytest.raises(FederationError, match=r"Round 2: 2 of 3"):
         run(job, spoiled(raises, rounds=(2,)))
     watching, _ = run(job)
-    assert [row["round"] for row in watching.rows] == [2, 3]
+    assert [row.round for row in watching.rows] == [2, 3]
     assert watching.failed == []
     assert digest(job) == digest(plain)
 
@@ -115,14 +115,14 @@ def test_fedprox_with_mu_of_zero_is_fedavg_and_with_one_it_is_not(make_job):
 def test_every_kind_of_strategy_runs_to_its_end(make_job, strategy):
     watching, summary = run(make_job(3, strategy=strategy, fraction=0.7))
     assert not watching.failed
-    assert summary["rounds"] == 2
-    assert len(summary["sites"]) == 3
+    assert summary.rounds == 2
+    assert len(summary.sites) == 3
 
 
 def test_a_fraction_of_the_sites_is_drawn_by_name(make_job):
     job = make_job(3, fraction=0.34, rounds=4)
     watching, _ = run(job)
-    assert [row["participants"] for row in watching.rows] == [1, 1, 1, 1]
+    assert [row.participants for row in watching.rows] == [1, 1, 1, 1]
 
 
 def test_rounds_that_are_done_are_not_done_again(make_job):
@@ -158,4 +158,4 @@ def test_a_worker_that_is_killed_is_replaced_and_its_site_is_back_in_the_next_ro
     watching = Watching()
     simulate(server_app(watching), client, job, 3)
     assert watching.failed == [(1, "site-2", "train: RuntimeError: its worker process died")]
-    assert [row["participants"] for row in watching.rows] == [2, 3]
+    assert [row.participants for row in watching.rows] == [2, 3]

@@ -19,9 +19,9 @@ def test_the_sites_validate_a_round_where_they_train_the_next(make_job):
         (number, site) for number in (1, 2, 3) for site in sites
     ]
     # Validation of the last round, and test of the best.
-    best = max(watching.rows, key=lambda row: row["val_macro_auroc"])["round"]
+    best = max(watching.rows, key=lambda row: row.val_macro_auroc).round
     assert sorted(recorded.of("evaluate")) == sorted((n, s) for n in (3, best) for s in sites)
-    assert [row["round"] for row in watching.rows] == [1, 2, 3]
+    assert [row.round for row in watching.rows] == [1, 2, 3]
 
 
 def test_sites_that_do_not_train_validate_meanwhile(make_job):
@@ -65,7 +65,7 @@ def test_a_site_that_fails_in_training_still_validates_what_it_was_sent(make_job
     job = make_job(3, rounds=3)
     watching, _ = run(job, spoiled(raises, rounds=(2,)))
     assert watching.failed == [(2, "site-2", "train: OSError: disk on fire")]
-    assert [row["failures"] for row in watching.rows] == [0, 1, 0]
+    assert [row.failures for row in watching.rows] == [0, 1, 0]
     validated = [row["round"] for row in read_table(job, "sites.csv") if row["site"] == "site-2"]
     assert validated[:3] == ["1", "2", "3"]
 
@@ -73,7 +73,7 @@ def test_a_site_that_fails_in_training_still_validates_what_it_was_sent(make_job
 def test_no_round_is_trained_that_patience_does_not_wait_for(make_job):
     recorded = RecordedRequests()
     watching, summary = run(make_job(3, rounds=30, patience=2, lr=0.1), recorded)
-    rounds = summary["rounds"]
-    assert rounds == summary["best_round"] + 2 < 30
+    rounds = summary.rounds
+    assert rounds == summary.best_round + 2 < 30
     assert len(recorded.of("train")) == 3 * rounds
-    assert [row["round"] for row in watching.rows] == list(range(1, rounds + 1))
+    assert [row.round for row in watching.rows] == list(range(1, rounds + 1))

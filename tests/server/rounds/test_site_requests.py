@@ -27,7 +27,7 @@ class LateGrid(LocalGrid):
 
 def test_a_run_waits_for_sites_that_join_late(make_job):
     watching, _ = run(make_job(3), grid=LateGrid)
-    assert [row["participants"] for row in watching.rows] == [3, 3]
+    assert [row.participants for row in watching.rows] == [3, 3]
 
 
 def test_sites_that_never_join_are_waited_for_no_longer_than_the_timeout(make_job):

@@ -5,7 +5,8 @@ from support import browser, made_runs
 
 from fl.reports.__main__ import main
 from fl.reports.pages.seeds_page import seeds_page
-from fl.reports.run_files import read_run, read_seeds
+from fl.reports.run_files import read_run
+from fl.runs.results import read_seeds
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from support import made_runs
 from support.made_runs import facts
 
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.build import write_report
 from fl.reports.figures.most_wrong import Recordings, most_wrong, recording_of, where
 from fl.reports.pages.sentences import HEADLINES, advice, verdict
@@ -156,17 +157,17 @@ def test_without_a_comparison_nothing_is_recommended(written):
 
 def row(low, high, metric="macro_f1", against="local"):
     value = None if low is None else (low + high) / 2
-    return {
-        "strategy": "fedavg",
-        "against": against,
-        "where": "site:a",
-        "metric": metric,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_patients": 40,
-        "sentence": "",
-    }
+    return ComparisonRow(
+        strategy="fedavg",
+        against=against,
+        where="site:a",
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n_patients=40,
+        sentence="",
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_an_interval_decides_and_not_the_value(low, high, wanted):
 
 
 def test_an_interval_beside_its_value_says_nothing():
-    assert verdict(row(0.01, 0.2) | {"value": -0.02}) == "none"
+    assert verdict(row(0.01, 0.2).model_copy(update={"value": -0.02})) == "none"
     assert verdict(None) == "unknown"
 
 
@@ -191,7 +192,7 @@ def test_few_patients_are_called_few_and_many_are_not(written):
     view = view_of_site(read_run(written("compared")), "site-1")
     object.__setattr__(view, "differences", [row(0.01, 0.2)])
     assert not any("Only" in sentence for sentence in advice(view).because)
-    object.__setattr__(view, "differences", [row(0.01, 0.2) | {"n_patients": 12}])
+    object.__setattr__(view, "differences", [row(0.01, 0.2).model_copy(update={"n_patients": 12})])
     assert any("Only 12 test patients" in sentence for sentence in advice(view).because)
 
 
@@ -224,7 +225,7 @@ def test_the_most_wrong_are_drawn_on_paper_with_their_record_id(written, kind):
         content = path.read_text()
         run = read_run(folder)
         found = run.predictions.of("fedavg", path.stem)
-        thresholds = run.strategies["fedavg"]["thresholds"]
+        thresholds = run.strategies["fedavg"].thresholds
         worst = most_wrong(found, found.predicted(thresholds))
         assert content.count('class="paper"') == len(worst)
         for missed in worst:

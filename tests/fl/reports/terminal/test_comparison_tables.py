@@ -4,9 +4,11 @@ import io
 
 from rich.console import Console
 
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.messages.payloads import SiteInfo
 from fl.reports.terminal.comparison_tables import main_sentences
 from fl.reports.terminal.progress import LiveView
+from fl.runs.history_tables import RoundRow
 
 
 def hello(name):
@@ -15,7 +17,8 @@ def hello(name):
 
 def row(strategy, number):
     figures = dict.fromkeys(("train_loss", "val_loss", "val_macro_f1", "val_macro_auroc"), 0.5)
-    return {"strategy": strategy, "round": number, "seconds": 1.0, "failures": 0, **figures}
+    counts = {"round": number, "seconds": 1.0, "participants": 2, "failures": 0}
+    return RoundRow(strategy=strategy, **counts, **figures)
 
 
 def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_trains():
@@ -42,17 +45,17 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
 
 
 def difference(where, low, high, value=0.1, metric="macro_f1"):
-    return {
-        "strategy": "fedavg",
-        "against": "local",
-        "where": where,
-        "metric": metric,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_patients": 20,
-        "sentence": f"{where} {metric}.",
-    }
+    return ComparisonRow(
+        strategy="fedavg",
+        against="local",
+        where=where,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n_patients=20,
+        sentence=f"{where} {metric}.",
+    )
 
 
 def test_sentences_are_of_groups_and_of_sites_that_differ_and_the_others_are_named():
