@@ -1,7 +1,9 @@
 # The two commands of the README: `make sim` and `make test`. Nothing but Python 3.11 and make
-# is needed; both make .venv first. PYTHON names another interpreter, SIM other flags.
+# is needed; both make .venv first. PYTHON names another interpreter, SIM other flags, TEST_WORKERS
+# how many processes run the tests.
 PYTHON ?= python3
 SIM ?= --clients 8
+TEST_WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # Real recordings are used, and tested on, where this folder is; empty where there is none.
@@ -16,7 +18,7 @@ sim: $(VENV)/installed
 	$(BIN)/python run_sim.py $(SIM)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 # Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster.
 test-slow: $(VENV)/installed

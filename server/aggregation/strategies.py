@@ -28,7 +28,7 @@ from server.aggregation.scaffold import initial_control, merge_control
 
 # The round loop chooses the sites itself (`server/aggregation/selected_nodes.py`), so a strategy
 # asks every node it sees, and never waits for more.
-_ALL: dict[str, Any] = {
+ASK_ALL: dict[str, Any] = {
     "fraction_train": 1.0,
     "min_train_nodes": 1,
     "min_available_nodes": 1,
@@ -64,31 +64,31 @@ class AggregationRule:
 
 
 STRATEGIES: dict[str, AggregationRule] = {
-    "fedavg": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "fedprox": AggregationRule(lambda config: FedProx(proximal_mu=config.mu, **_ALL)),
+    "fedavg": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "fedprox": AggregationRule(lambda config: FedProx(proximal_mu=config.mu, **ASK_ALL)),
     "fedavgm": AggregationRule(
         lambda config: FedAvgM(
             server_learning_rate=config.server_lr or 1.0,
             server_momentum=config.server_momentum,
-            **_ALL,
+            **ASK_ALL,
         ),
         remembers=True,
     ),
     "fedadagrad": AggregationRule(
-        lambda config: FedAdagrad(eta=config.server_lr or 0.01, **_ALL), remembers=True
+        lambda config: FedAdagrad(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
     "fedadam": AggregationRule(
-        lambda config: FedAdam(eta=config.server_lr or 0.01, **_ALL), remembers=True
+        lambda config: FedAdam(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
     "fedyogi": AggregationRule(
-        lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL), remembers=True
+        lambda config: FedYogi(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
-    "fedmedian": AggregationRule(lambda config: FedMedian(**_ALL), averages=False),
-    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
-    "fedbn": AggregationRule(lambda config: FedAvg(**_ALL)),
+    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False),
+    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**ASK_ALL), averages=False),
+    "fedbn": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "scaffold": AggregationRule(
-        lambda config: FedAvg(**_ALL), extra=ExtraRule(initial_control, merge_control)
+        lambda config: FedAvg(**ASK_ALL), extra=ExtraRule(initial_control, merge_control)
     ),
-    "finetune": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "krum": AggregationRule(lambda config: Krum(**_ALL), averages=False),
+    "finetune": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False),
 }
