@@ -66,8 +66,9 @@ def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreH
     thresholds: dict[str, Thresholds] | None = None
     for name in sites:
         result = evaluate_site(opened[name], job, weights, VAL, thresholds, job.config.rounds)
-        total = by_source.get(result.source, empty_histograms(result.tally.positive.shape[0]))
-        by_source[result.source] = total + result.tally
+        for source, validation in result.by_source.items():
+            total = by_source.get(source, empty_histograms(len(validation.scores.positive)))
+            by_source[source] = total + validation.scores
     return by_source
 
 

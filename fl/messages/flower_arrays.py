@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from fl.training.state_dict import Weights
 
 PACKED = "packed"  # the one array of a record that holds all of them
-CONTROL = "control/"  # before the name of an entry of SCAFFOLD's control variate
+EXTRA = "extra/"  # before the name of an array that a strategy sends beside the weights
 
 
 @functools.cache
@@ -126,12 +126,12 @@ def _array_records(message: Message) -> dict[str, ArrayRecord]:
     return dict(message.content.array_records) if message.has_content() else {}
 
 
-def with_control(weights: Weights, control: Weights) -> Weights:
-    """Weights and control variate in one record, the form in which strategies merge both."""
-    return weights | {f"{CONTROL}{name}": value for name, value in control.items()}
+def with_extra(weights: Weights, extra: Weights) -> Weights:
+    """Weights and a strategy's extra arrays in one record, the form in which both are merged."""
+    return weights | {f"{EXTRA}{name}": value for name, value in extra.items()}
 
 
-def split_control(both: Weights) -> tuple[Weights, Weights]:
-    """What `with_control` joined."""
-    control = {k.removeprefix(CONTROL): v for k, v in both.items() if k.startswith(CONTROL)}
-    return {k: v for k, v in both.items() if not k.startswith(CONTROL)}, control
+def split_extra(both: Weights) -> tuple[Weights, Weights]:
+    """The two that `with_extra` joined."""
+    extra = {k.removeprefix(EXTRA): v for k, v in both.items() if k.startswith(EXTRA)}
+    return {k: v for k, v in both.items() if not k.startswith(EXTRA)}, extra

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.evaluation.score_histograms import BINS
 from fl.util.errors import ConfigError, DataError
 
 SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a site's name
@@ -20,7 +21,7 @@ NAME = re.compile(r"[A-Za-z0-9_+.-]{1,64}")  # a site's or a source's
 WORDS = {
     "query": frozenset({"site"}),
     "train": frozenset({"site"}),
-    "evaluate": frozenset({"site", "source", "report"}),
+    "evaluate": frozenset({"site", "sources", "report"}),
 }
 NUMBERS = {
     "query": frozenset({"n-train", "n-val", "n-test"}),
@@ -96,13 +97,17 @@ def check_content(
     _only(words, WORDS[kind], "words")
     _only(numbers, NUMBERS[kind], "numbers")
     for name in words.keys() - {"report"}:
-        if not NAME.fullmatch(str(words[name])):
+        value = words[name]
+        names = value if name == "sources" and isinstance(value, list) else [value]
+        if not all(NAME.fullmatch(str(one)) for one in names):
             raise EgressError(f"{name} is not a name")
     for name, value in numbers.items():
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, int | float) for part in parts):
             raise EgressError(f"{name} is not a number")
     _check_arrays(kind, arrays, like)
+    if kind == "evaluate":
+        _check_sources(words.get("sources", []), numbers.get("n-patients", []), arrays)
 
 
 def check_report(report: Mapping[str, Any]) -> None:
@@ -138,6 +143,21 @@ def _check_arrays(
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.number):
             raise EgressError(f"{name} does not hold numbers")
+
+
+def _check_sources(
+    sources: object, n_patients: object, histograms: Mapping[str, NDArray[Any]]
+) -> None:
+    """`EgressError` unless each source has one number of patients and one of each histogram."""
+    if not isinstance(sources, list) or not isinstance(n_patients, list):
+        raise EgressError("sources and their patients are not lists")
+    if len(set(sources)) != len(sources) or len(n_patients) != len(sources):
+        raise EgressError(f"{len(n_patients)} numbers of patients for {len(sources)} sources")
+    for name, counts in histograms.items():
+        bins = 2 if name == "argmax" else BINS
+        fits = counts.ndim == 3 and counts.shape[::2] == (len(sources), bins)
+        if not fits or not np.issubdtype(counts.dtype, np.integer):
+            raise EgressError(f"{name} of shape {counts.shape} is no histogram of each source")
 
 
 def _only(found: Mapping[str, object], listed: frozenset[str], what: str) -> None:

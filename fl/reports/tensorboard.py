@@ -1,14 +1,16 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, view)` is a listener that passes every call on to `view`: give it to
-`server_app` in the view's place, and close it at the end.
+`TensorBoard(folder, listener)` is a listener that passes every call on to `listener`: give it to
+`server_app` in the place of the other, and close it at the end.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from fl.messages.payloads import SiteInfo
 from fl.runs.history_tables import RoundRow
+from fl.runs.listener import Listener
 from fl.util.errors import ConfigError
 
 # Column of rounds.csv -> name of the curve.
@@ -23,33 +25,19 @@ CURVES = {
 }
 
 
-class View(Protocol):
-    """The listener that shows the progress of a run, e.g. on the terminal."""
-
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
-
-    def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
-
-    def round(self, row: RoundRow) -> None: ...
-
-    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class TensorBoard:
     """Writes `folder/<strategy>/`, one TensorBoard run per strategy."""
 
-    def __init__(self, folder: Path, view: View) -> None:
-        self.folder, self.view = folder, view
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        self.folder, self.listener = folder, listener
         self._make = _summary_writer()
         self._writers: dict[str, Any] = {}
 
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
-        self.view.training(strategy, rounds, sites)
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
+        self.listener.training(strategy, rounds, sites)
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
-        self.view.site(round_number, site, doing, note)
+        self.listener.site(round_number, site, doing, note)
 
     def round(self, row: RoundRow) -> None:
         """Add one point to each curve, from the round's row of rounds.csv."""
@@ -59,17 +47,16 @@ class TensorBoard:
             value = getattr(row, column)
             if value is not None:
                 self._writers[row.strategy].add_scalar(name, value, row.round)
-        self.view.round(row)
+        self.listener.round(row)
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         """Passed on only: rounds.csv holds the curves of local training."""
-        self.view.baseline_round(site, row, last)
+        self.listener.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write the points that are still in memory, and close the view."""
+        """Write the points that are still in memory; whoever made the other listener closes it."""
         for writer in self._writers.values():
             writer.close()
-        self.view.close()
 
 
 def check_tensorboard() -> None:

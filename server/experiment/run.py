@@ -1,6 +1,7 @@
 """One run, from recordings to results: prepare, train, write, show."""
 
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from flwr.clientapp import ClientApp
@@ -13,7 +14,7 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
 from fl.reports.build import write_report
 from fl.reports.figures.label_mix import label_mix_svg
-from fl.reports.tensorboard import TensorBoard, View
+from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.partition_tables import (
     device_line,
     left_out,
@@ -22,6 +23,7 @@ from fl.reports.terminal.partition_tables import (
 )
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord
 from fl.util.atomic_io import write_atomically
@@ -114,9 +116,6 @@ def train(
 ) -> list[TrainingResult]:
     """Every training of the run; each is added to run.json when it ends."""
     job = prepared.job(config, record.folder)
-    view: View = make_view(session.console, session.options.quiet)
-    if session.options.tensorboard:
-        view = TensorBoard(record.folder / "tensorboard", view)
     results: list[TrainingResult] = []
 
     def finished(result: TrainingResult) -> None:
@@ -128,11 +127,14 @@ def train(
         )
 
     began = time.monotonic()
-    try:
-        app = server_app(view, finished)
+    with ExitStack() as stack:
+        view = make_view(session.console, session.options.quiet)
+        listener: Listener = stack.enter_context(closing(view))
+        if session.options.tensorboard:
+            curves = TensorBoard(record.folder / "tensorboard", listener)
+            listener = stack.enter_context(closing(curves))
+        app = server_app(listener, finished)
         simulate(app, session.client_app, job, job.n_sites, session.pool)
-    finally:
-        view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
     return results
 

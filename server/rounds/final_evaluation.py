@@ -1,4 +1,4 @@
-"""Test results of a training: the server's own measures, and averages over the sites."""
+"""Test results of a training: the sites', the server's own, and averages over sites."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from partitions.partition import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss
-from server.rounds.round_loop import evaluate_sites
+from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
 SiteMeasures = Mapping[str, GroupMeasures | None]  # None: the site sent none
@@ -33,7 +33,7 @@ SiteMeasures = Mapping[str, GroupMeasures | None]  # None: the site sent none
 
 @dataclass(frozen=True, kw_only=True)
 class ServerMeasures:
-    """What the server measured itself, on test records that no site holds."""
+    """The server's own measures, on test records that no site holds."""
 
     central: GroupMeasures | None  # None: there are no such records
     unseen: GroupMeasures | None
@@ -82,10 +82,10 @@ def evaluate_server_groups(
 
 
 def site_predictions(folder: Path, task: Task, strategy: str, sites: SiteMeasures) -> Predictions:
-    """The predictions that sites wrote where they run, in order of site name."""
-    parts = folder / "checkpoint" / "sites"
+    """The predictions that simulated sites wrote, in order of site name."""
+    site_folders = folder / "checkpoint" / "sites"
     paths = [
-        parts / site / f"predictions-{strategy}.csv"
+        site_folders / site / f"predictions-{strategy}.csv"
         for site, measures in sorted(sites.items())
         if measures
     ]
@@ -95,7 +95,7 @@ def site_predictions(folder: Path, task: Task, strategy: str, sites: SiteMeasure
 def training_summary(
     server: ServerMeasures, sites: SiteMeasures, **training: Any
 ) -> TrainingSummary:
-    """A training's place in summary.json; `training` is what is known of how it went on."""
+    """A training's place in summary.json; `training` holds the fields that are not measures."""
     return TrainingSummary(**vars(server), sites=dict(sites), **training, **across_sites(sites))
 
 
@@ -103,14 +103,14 @@ def across_sites(sites: SiteMeasures) -> dict[str, Any]:
     """Worst site, mean and spread of the sites whose macro-F1 can be measured."""
     measured = {site: measures for site, measures in sites.items() if measures}
     f1 = {site: measures.macro_f1.value for site, measures in measured.items()}
-    known = {site: value for site, value in f1.items() if value is not None}
-    if not known:
+    f1_known = {site: value for site, value in f1.items() if value is not None}
+    if not f1_known:
         return {"worst_site": None, "site_mean": None, "spread": None}
-    worst = min(known, key=lambda site: (known[site], site))
-    values = np.array(list(known.values()))
+    worst = min(f1_known, key=lambda site: (f1_known[site], site))
+    values = np.array(list(f1_known.values()))
     auroc = mean_of([measures.macro_auroc.value for measures in measured.values()])
     return {
-        "worst_site": WorstSite(site=worst, macro_f1=known[worst]),
+        "worst_site": WorstSite(site=worst, macro_f1=f1_known[worst]),
         "site_mean": SiteMean(macro_f1=float(values.mean()), macro_auroc=auroc),
         "spread": SiteSpread(
             macro_f1_sd=float(values.std()), macro_f1_range=float(values.max() - values.min())
@@ -134,12 +134,13 @@ def final_measures(
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
     )
-    progress.sites += [test_row(federation.job.strategy, progress.best_round, e) for e in evaluated]
-    progress.steps += sum(e.steps for e in evaluated)
-    return {e.site: e.report for e in evaluated}
+    label, best = federation.job.strategy, progress.best_round
+    progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
+    progress.steps += sum(reply.steps for reply in evaluated)
+    return {reply.site: reply.report for reply in evaluated}
 
 
-def test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> SiteRow:
+def site_test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> SiteRow:
     """A site's line of sites.csv for its test records."""
     measures = evaluated.report
     return SiteRow(

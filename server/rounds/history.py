@@ -2,12 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from fl.runs.history_tables import write_history_tables
-from server.rounds.site_requests import History
+from fl.runs.history_tables import RoundRow, SiteRow, write_history_tables
+
+
+class History(Protocol):
+    """A training with its lines of both tables so far."""
+
+    @property
+    def round_rows(self) -> list[RoundRow]: ...
+
+    @property
+    def site_rows(self) -> list[SiteRow]: ...
 
 
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
-    """Write rounds.csv and sites.csv."""
-    rounds = [row for training in trainings for row in training.rounds]
-    write_history_tables(folder, rounds, [row for one in trainings for row in one.sites])
+    """Write rounds.csv and sites.csv of these trainings, one after the other."""
+    rounds = [row for training in trainings for row in training.round_rows]
+    sites = [row for training in trainings for row in training.site_rows]
+    write_history_tables(folder, rounds, sites)

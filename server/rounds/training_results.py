@@ -20,14 +20,14 @@ class TrainingResult:
 
     name: str
     summary: TrainingSummary
-    rounds: list[RoundRow]
-    sites: list[SiteRow]
+    round_rows: list[RoundRow]
+    site_rows: list[SiteRow]
     failures: list[dict[str, Any]]  # round, site, reason
     predictions: Predictions
 
 
 def save_result(folder: Path, task: Task, result: TrainingResult) -> TrainingResult:
-    """Keep a finished training, so that a resumed run does not measure it again.
+    """Keep a finished training, so that a resumed run does not evaluate it again.
 
     Returns what a resumed run would read, so that both go on from the same.
     """
@@ -35,17 +35,17 @@ def save_result(folder: Path, task: Task, result: TrainingResult) -> TrainingRes
     facts = {
         "name": result.name,
         "summary": result.summary.to_json(),
-        "rounds": [asdict(row) for row in result.rounds],
-        "sites": [asdict(row) for row in result.sites],
+        "round_rows": [asdict(row) for row in result.round_rows],
+        "site_rows": [asdict(row) for row in result.site_rows],
         "failures": result.failures,
     }
-    # Last, and whole or not at all: where this file is, the training is over.
+    # Last, and whole or not at all: if this file exists, the training is over.
     write_atomically(_path(folder, result.name, "json"), json.dumps(facts).encode())
     return _load(folder, task, result.name)
 
 
 def load_result(folder: Path, task: Task, name: str) -> TrainingResult | None:
-    """A training that is over, or None; `DataError` if its files are not as they were written."""
+    """A finished training, or None; `DataError` if its files are not as they were written."""
     return _load(folder, task, name) if _path(folder, name, "json").exists() else None
 
 
@@ -55,8 +55,8 @@ def _load(folder: Path, task: Task, name: str) -> TrainingResult:
     return TrainingResult(
         name=name,
         summary=TrainingSummary.from_json(facts["summary"], str(path), REMEDY),
-        rounds=[RoundRow(**row) for row in facts["rounds"]],
-        sites=[SiteRow(**row) for row in facts["sites"]],
+        round_rows=[RoundRow(**row) for row in facts["round_rows"]],
+        site_rows=[SiteRow(**row) for row in facts["site_rows"]],
         failures=facts["failures"],
         predictions=read_predictions(_path(folder, name, "csv"), task.classes),
     )

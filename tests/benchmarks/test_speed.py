@@ -21,7 +21,7 @@ from fl.messages.flower_codec import read_training_reply, training_request
 from fl.training.state_dict import load_weights
 from server.app import initial_weights
 from server.engines.in_process import LocalGrid
-from server.rounds.round_loop import longest_first
+from server.rounds.site_sampling import longest_first
 
 seconds = st.lists(st.integers(1, 50).map(float), min_size=1, max_size=7)
 

@@ -1,4 +1,4 @@
-"""Parts from outside: CONTRIBUTING.md's examples, each one class and one line, in one federation."""
+"""Parts from outside: CONTRIBUTING.md's examples, a class and a line each, in one federation."""
 
 import json
 import re

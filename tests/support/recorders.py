@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Louder:
-    """A recorder that multiplies what it hears, and loses the first lead."""
+    """A recorder that multiplies the signal, and loses the first lead."""
 
     def __init__(self, factor):
         self.factor = factor

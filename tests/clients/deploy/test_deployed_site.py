@@ -149,7 +149,9 @@ def test_a_split_too_small_is_not_told_of(own):
     ask = evaluation_request(job(), to_array_record(initial_weights(job())), 7, 1, "val")
     evaluated = read_evaluation_reply(unpacked(visit(few, ask)))
     assert (evaluated.n_records, evaluated.loss_sum) == (0, 0.0)
-    assert not any(counts.any() for counts in vars(evaluated.tally).values())
+    (validation,) = evaluated.by_source.values()
+    assert validation.n_patients == 0
+    assert not any(counts.any() for counts in vars(validation.scores).values())
 
 
 def test_why_a_visit_failed_is_told_in_general_words_only(own, caplog):
