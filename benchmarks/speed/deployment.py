@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-VISIT = re.compile(r"visit: (\w+), ([0-9.]+) s")
+VISIT = re.compile(r"request: (\w+), ([0-9.]+) s")
 # A line of a site's log that tells of a message: when, and what.
-STEP = re.compile(r"^(\S+ \S+) .*?(Receiving|visit|Sending|Sent successfully)\b.*$", re.MULTILINE)
-STEPS = ("Receiving", "visit", "Sending", "Sent successfully")  # of one message, in order
+STEP = re.compile(r"^(\S+ \S+) .*?(Receiving|request|Sending|Sent successfully)\b.*$", re.MULTILINE)
+STEPS = ("Receiving", "request", "Sending", "Sent successfully")  # of one message, in order
 Row = dict[str, float]
 LIMIT = 6.0  # seconds of a round beyond training
 

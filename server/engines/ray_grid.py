@@ -10,7 +10,7 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fl.messages.flower_arrays import NumpyArray
+from fl.messages.flower_arrays import copy_arrays
 from server.engines.grid_base import WAIT, SimulatedGrid, error_reply
 from server.engines.ray_workers import start_worker
 
@@ -154,8 +154,4 @@ class RayGrid(SimulatedGrid):
 def _copy_arrays_out(reply: Message) -> None:
     """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
     for record in reply.content.array_records.values() if reply.has_content() else ():
-        for name, array in record.items():
-            if isinstance(array, NumpyArray):
-                array.detach()
-            else:
-                record[name] = NumpyArray(array.numpy())
+        copy_arrays(record)
