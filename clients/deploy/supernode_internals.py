@@ -83,8 +83,8 @@ def is_refusal(error: BaseException | None) -> bool:
 
     if not isinstance(error, httpx.HTTPStatusError):
         return False
-    told = FlowerError.from_json(error.response.text)
-    return told is not None and told.code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED
+    answer = FlowerError.from_json(error.response.text)
+    return answer is not None and answer.code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import logging
 import os
+import sys
 from collections.abc import Sequence
 
 PUBLIC_ONLY = "HEARTFED_PUBLIC_ONLY"  # environment: 1 takes the documented way in any version
@@ -35,8 +36,12 @@ def is_tested(package: str, versions: Sequence[str], otherwise: str) -> bool:
 
 
 def _report_once(line: str) -> None:
-    """Log a line, unless this process or the one that started it has done so."""
+    """Show a line, unless this process or the one that started it has done so."""
     reported = os.environ.get(_REPORTED, "").split("\n")
-    if line not in reported:
-        os.environ[_REPORTED] = "\n".join([*reported, line]).strip()
-        logging.getLogger("heartfed").warning("%s", line)
+    if line in reported:
+        return
+    os.environ[_REPORTED] = "\n".join([*reported, line]).strip()
+    print(line, file=sys.stderr, flush=True)
+    logger = logging.getLogger("heartfed")
+    if logger.handlers:  # a deployment's log file
+        logger.warning("%s", line)

@@ -50,7 +50,7 @@ def never(content: bytes) -> bool:
 class FleetProxy:
     """Passes the Fleet API on to the SuperLink at `upstream`.
 
-    `is_empty` tells whether an answer to a question for messages holds none, and is to be held.
+    `is_empty`: whether an answer to a question for messages holds none, so that it is held.
     """
 
     upstream: httpx.AsyncClient

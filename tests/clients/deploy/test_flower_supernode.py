@@ -38,12 +38,12 @@ def be_flower(monkeypatch, tmp_path, script):
 @pytest.mark.parametrize(
     ("version", "way"), [("1.41.0", ResidentSuperNode), ("1.42.0", FlowerSuperNode)]
 )
-def test_the_way_is_chosen_by_the_version_and_one_line_says_so(monkeypatch, caplog, version, way):
+def test_the_way_is_chosen_by_the_version_and_one_line_says_so(monkeypatch, capsys, version, way):
     monkeypatch.setattr(tested_versions, "installed_version", lambda package: version)
     monkeypatch.setenv(tested_versions._REPORTED, "")
     monkeypatch.setenv(tested_versions.PUBLIC_ONLY, "")
     assert supernode_class() is way
-    assert len(caplog.records) == (way is FlowerSuperNode)
+    assert len(capsys.readouterr().err.splitlines()) == (way is FlowerSuperNode)
 
 
 def test_flower_accepts_the_flags(site):

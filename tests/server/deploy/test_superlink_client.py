@@ -140,12 +140,12 @@ for order in ("list", "stop", "run"):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_another_version_of_flower_is_asked_by_its_command_line(monkeypatch, caplog):
+def test_another_version_of_flower_is_asked_by_its_command_line(monkeypatch, capsys):
     monkeypatch.setenv(tested_versions._REPORTED, "")
     for version, direct in (("1.41.0", True), ("1.42.0", False)):
         monkeypatch.setattr(tested_versions, "installed_version", lambda _, v=version: v)
         assert superlink_client.asks_directly() == direct
-    assert len(caplog.records) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_last_seen_is_the_last_sign_of_life():
