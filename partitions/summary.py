@@ -1,4 +1,4 @@
-"""What each site was dealt, as rows for a table."""
+"""What each site holds, as rows of a table, and how far the sites are apart."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     groups = cohort.column("groups").astype(np.str_)
     extra = [name for name in (CENTRAL, UNSEEN) if (partition.site == name).any()]
     for name in [*partition.sites, *extra]:
-        mine = partition.site == name
-        part = cohort.labels[mine] == 1
+        held = partition.site == name
+        positive = (cohort.labels[held] == 1).sum(axis=0)
         rows.append(
             {
                 "site": name,
-                "sources": sorted(set(cohort.sources[mine].tolist())),
-                "groups": sorted(set(groups[mine].tolist()) - {""}),
-                "patients": len(set(cohort.patients[mine].tolist())),
-                **{s: int((partition.split[mine] == s).sum()) for s in (TRAIN, VAL, TEST)},
-                "labels": dict(zip(cohort.task.classes, part.sum(axis=0).tolist(), strict=True)),
+                "sources": sorted(set(cohort.sources[held].tolist())),
+                "groups": sorted(set(groups[held].tolist()) - {""}),
+                "patients": len(set(cohort.patients[held].tolist())),
+                **{s: int((partition.split[held] == s).sum()) for s in (TRAIN, VAL, TEST)},
+                "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
             }
         )
     return rows
@@ -33,9 +33,9 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
 
 def unmeasurable(cohort: Cohort, partition: Partition, split: str = TEST) -> Sequence[str]:
     """Classes that no central example of the split shows: their figures will be n/a."""
-    mine = (partition.site == CENTRAL) & (partition.split == split)
-    seen = (cohort.labels[mine] == 1).any(axis=0)
-    return [c for c, there in zip(cohort.task.classes, seen.tolist(), strict=True) if not there]
+    central = (partition.site == CENTRAL) & (partition.split == split)
+    shown = (cohort.labels[central] == 1).any(axis=0).tolist()
+    return [name for name, known in zip(cohort.task.classes, shown, strict=True) if not known]
 
 
 def label_counts(cohort: Cohort, partition: Partition) -> NDArray[np.int64]:
@@ -52,26 +52,27 @@ def non_iid(cohort: Cohort, partition: Partition) -> float | None:
     pair can be compared.
     """
     counts = label_counts(cohort, partition)
-    distances = [js_distances(here, counts[i + 1 :]) for i, here in enumerate(counts[:-1])]
+    distances = [js_distances(one, counts[i + 1 :]) for i, one in enumerate(counts[:-1])]
     known = np.concatenate([d[~np.isnan(d)] for d in distances]) if distances else np.zeros(0)
     return round(float(known.mean()), 6) if len(known) else None
 
 
-def js_distances(here: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
+def js_distances(one: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
     """Distance of one label count to others: (class,), (other, class) -> (other,).
 
     Negative counts are classes not annotated. nan where a pair shares no positive label.
     """
-    from scipy.special import rel_entr  # here: workers load this file and never need it
+    # Imported here: worker processes load this file and do not need it.
+    from scipy.special import rel_entr
 
-    both = (here >= 0) & (others >= 0)
-    p, q = here * both, others * both
+    both = (one >= 0) & (others >= 0)
+    p, q = one * both, others * both
     sums = np.stack([p.sum(axis=1), q.sum(axis=1)])
     usable = (sums > 0).all(axis=0)
     p, q = (x[usable] / n[usable, None] for x, n in zip((p, q), sums, strict=True))
     middle = (p + q) / 2
     divergence = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / (2 * np.log(2))
     distances = np.full(len(others), np.nan)
-    # Rounding may leave equal mixes a hair below zero.
+    # Rounding may leave equal mixes a little below zero.
     distances[usable] = np.sqrt(divergence.clip(min=0))
     return distances

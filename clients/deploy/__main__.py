@@ -15,6 +15,7 @@ from clients.deploy.join import join
 from clients.deploy.keys import make_key
 from clients.deploy.site_settings import MIN_COUNT
 from fl.util.child_process import exit_immediately, handle_stop_signals
+from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -24,9 +25,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """The three commands of a site."""
-    made = argparse.ArgumentParser(prog="python -m clients.deploy", description=__doc__)
+    made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     joining = commands.add_parser("join", help="take part in a federation")
     key = commands.add_parser("key", help="make this site's key, and nothing else")
@@ -52,12 +53,13 @@ def _add_join_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--print", action="store_true", help="only show what would be run")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m clients.deploy") -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
-    options = parser().parse_args(argv)
+    options = parser(prog).parse_args(argv)
     handle_stop_signals()
     command = COMMANDS[options.command]
-    return exit_code("clients.deploy", lambda: command(options), "ended", ended=0)
+    program = prog.removeprefix("python -m ")
+    return exit_code(program, lambda: command(options), "ended", ended=0)
 
 
 if __name__ == "__main__":

@@ -155,10 +155,7 @@ def _begin(
 ) -> CacheBuild:
     """Hands the records to the workers, unless the folder is there whole."""
     digest = content_digest(source, root, cache_dir)
-    key = hashlib.blake2b(
-        f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
-    ).hexdigest()
-    path = cache_dir / f"{source.card.name}-{task.name}-{key}"
+    path = _folder_of(source, digest, task, cache_dir)
     if is_complete(path):
         return CacheBuild(source=source, digest=digest, path=path, names=[], results=None)
     # A folder that fails its own sums is of no use to anyone, so it goes first.
@@ -166,6 +163,23 @@ def _begin(
     names = source.records(root)
     results = crew.map(partial(_preprocess, source, root, task.name), names)
     return CacheBuild(source=source, digest=digest, path=path, names=names, results=results)
+
+
+def find_prepared(source: Source, root: Path, task: Task, cache_dir: Path) -> Path | None:
+    """Folder of the source's examples if it is there whole; preprocesses nothing."""
+    if not cache_dir.is_dir():
+        return None
+    digest = content_digest(source, root, cache_dir)
+    path = _folder_of(source, digest, task, cache_dir)
+    return path if is_complete(path) else None
+
+
+def _folder_of(source: Source, digest: str, task: Task, cache_dir: Path) -> Path:
+    """Where the examples are kept; `digest` is of the files they are made from."""
+    key = hashlib.blake2b(
+        f"{FORMAT}/{task.settings}/{source!r}/{digest}".encode(), digest_size=10
+    ).hexdigest()
+    return cache_dir / f"{source.card.name}-{task.name}-{key}"
 
 
 def content_digest(source: Source, root: Path, cache_dir: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from fl.util.child_process import handle_stop_signals
+from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
 from server.deploy.admission import approve, invite, revoke
 from server.deploy.new_federation import init, renew
@@ -39,15 +40,15 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
 }
 
 
-def parser(with_run_flags: bool) -> argparse.ArgumentParser:
+def parser(with_run_flags: bool, prog: str) -> argparse.ArgumentParser:
     """The commands of a coordinator; every one names the federation's folder first.
 
     `with_run_flags`: with all flags of `run`, for which much is loaded.
     """
-    made = argparse.ArgumentParser(prog="python -m server.deploy", description=__doc__)
+    made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     for name, (_, what) in COMMANDS.items():
-        command = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        command = commands.add_parser(name, help=what, description=what)
         command.add_argument("federation", type=Path, help="folder of the federation")
         command.add_argument("--print", action="store_true", help="only show what would be run")
         if name in ("invite", "revoke"):
@@ -74,14 +75,15 @@ def _add_init_flags(command: argparse.ArgumentParser) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m server.deploy") -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     given = sys.argv[1:] if argv is None else argv
-    options = parser(with_run_flags="run" in given[:1]).parse_args(given)
+    options = parser("run" in given[:1], prog).parse_args(given)
     handle_stop_signals()
     command, _ = COMMANDS[options.command]
     ended = 0 if options.command == "serve" else 1
-    return exit_code("server.deploy", lambda: command(options), "ended", ended)
+    program = prog.removeprefix("python -m ")
+    return exit_code(program, lambda: command(options), "ended", ended)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from fl.util.atomic_io import write_atomically
-from fl.util.errors import ConfigError, DataError, FederationError, exit_code
+from fl.util.errors import ConfigError, DataError, FederationError, did_you_mean, exit_code
 
 
 def ended(error):
@@ -58,3 +58,16 @@ def test_a_file_for_which_there_is_no_room_is_named_and_stays_as_it_was(tmp_path
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("given", "guess"),
+    [
+        ("fedvag", " Did you mean fedavg?"),
+        ("FedProx", " Did you mean fedprox?"),
+        ("resnet", ""),
+        ("", ""),
+    ],
+)
+def test_a_name_that_is_nearly_known_is_suggested(given, guess):
+    assert did_you_mean(given, ("fedavg", "fedprox")) == guess
