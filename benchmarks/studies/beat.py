@@ -118,7 +118,7 @@ def train(
     if recipe.model == BEAT.model:
         silence = recipe.silence if recipe.signal else 1.0
         early = tuple(FEATURES.index(name) for name in recipe.early)
-        model = replace(model, silence=silence, width=recipe.width, early=early)
+        model = replace(model, signal_dropout=silence, width=recipe.width, early_features=early)
     network = model.build(
         leads=task.leads,
         samples=task.samples,
