@@ -69,15 +69,14 @@ def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
     # Imported here: the processes that preprocess import this file, and have no use for torch.
     with without_garbage_collection():
         from fl.models import MODELS
-        from fl.training.augmentation import AUGMENTATIONS
+        from fl.training.augmentation import check_augmentations
         from partitions.build import check_partition
         from partitions.device_skew import check_skews
 
     check_partition(config)
     require_known(config.model, MODELS, "--model")
     check_skews(config.skews, TASKS[config.task])
-    for name in config.augmentations:
-        require_known(name, AUGMENTATIONS, "--augment")
+    check_augmentations(config.augmentations, TASKS[config.task])
     return config, options
 
 

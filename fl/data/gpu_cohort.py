@@ -23,7 +23,7 @@ PIECE = 16 * 2**20  # samples that are copied at once
 BatchCutter = Callable[[Indices, Indices], Batch]
 
 
-def batch_cutter(cohort: Cohort, device: str) -> BatchCutter:
+def batch_maker(cohort: Cohort, device: str) -> BatchCutter:
     """What cuts the cohort's batches for a device: `Cohort.batch`, but the batch is there."""
     there = torch.device(device)
     if there.type == "cpu":

@@ -13,10 +13,10 @@ from fl.util.errors import ConfigError
 def mixed_precision(
     device: str, wanted: bool | None = None
 ) -> contextlib.AbstractContextManager[object]:
-    """While this lasts, convolutions and matrix products are done in bfloat16.
+    """A context in which convolutions and matrix products are computed in bfloat16.
 
-    `wanted` None: where the device is a GPU that can. Weights, loss and optimizer stay float32, and
-    so do the parts of a network that `full_precision` names.
+    `wanted` None: only if the device is a GPU that supports bfloat16. Weights, loss and optimizer
+    stay float32, and so do the parts of a network inside `full_precision`.
     """
     kind = torch.device(device).type
     if wanted is None:
@@ -28,7 +28,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def one_thread() -> None:
-    """One thread per process: sums must not depend on how many cores a machine has."""
+    """Let torch use one thread: sums must not depend on how many cores a machine has."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
@@ -46,8 +46,6 @@ def keep_freed_memory() -> None:
 
 
 def check_device(device: str) -> None:
-    """`ConfigError` if the device is not there."""
-    import torch
-
+    """`ConfigError` if the device is a GPU and this machine has none that torch can use."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device is 'cuda', but torch finds no GPU here. Use --device cpu.")

@@ -11,7 +11,7 @@ from support.recorders import Louder
 
 from fl.data import gpu_cohort
 from fl.data.cohort import Cohort
-from fl.data.gpu_cohort import GpuCohort, batch_cutter, signals_on
+from fl.data.gpu_cohort import GpuCohort, batch_maker, signals_on
 from fl.ecg.tasks import RHYTHM
 from fl.models import build_network
 from fl.training import loop
@@ -112,7 +112,7 @@ def test_what_needs_the_host_is_cut_there_and_sent(cohort, kind):
     }[kind]
     assert GpuCohort.of(made, CPU) is None
     # The meta device holds no numbers: what is there was sent, and only its shape can be seen.
-    batch = batch_cutter(made, "meta")(np.arange(3), np.zeros(3, int))
+    batch = batch_maker(made, "meta")(np.arange(3), np.zeros(3, int))
     assert {tensor.device.type for tensor in vars(batch).values()} == {"meta"}
     assert batch.signal.shape == (3, 12, 1000)
 
@@ -125,18 +125,18 @@ def test_recordings_that_do_not_fit_stay_on_the_host_and_that_is_said_once(
         assert [GpuCohort.of(cohort, CPU) for _ in range(3)] == [None] * 3
     (said,) = caplog.messages
     assert "1 are left, of which 50% may be theirs" in said
-    assert batch_cutter(cohort, "meta")(np.arange(2), np.zeros(2, int)).signal.is_meta
+    assert batch_maker(cohort, "meta")(np.arange(2), np.zeros(2, int)).signal.is_meta
 
 
 def test_a_cpu_cuts_from_the_memory_maps(cohort):
-    assert batch_cutter(cohort, "cpu") == cohort.batch
+    assert batch_maker(cohort, "cpu") == cohort.batch
 
 
 def test_training_and_predictions_are_the_same_to_the_bit(few, monkeypatch):
     plan = replace(PLAN, augment=tuple(AUGMENTATIONS))
     ends = []
-    for cut in (batch_cutter, lambda cohort, _: GpuCohort.of(cohort, CPU).batch):
-        monkeypatch.setattr(loop, "batch_cutter", cut)
+    for cut in (batch_maker, lambda cohort, _: GpuCohort.of(cohort, CPU).batch):
+        monkeypatch.setattr(loop, "batch_maker", cut)
         torch.manual_seed(0)
         network = build_network("resnet1d", RHYTHM)
         fitted = fit(network, few, plan)
