@@ -28,7 +28,10 @@ def check_holdout(config: RunConfig, choice: SourceSelection) -> None:
 
 
 def make_partition(config: RunConfig, choice: SourceSelection, cohort: Cohort) -> Partition:
-    """Patients dealt anew, or as a file has them; then what is held out."""
+    """Deal the patients to sites, or read a saved partition; then set aside what is held out.
+
+    Raises ConfigError or DataError if the settings, the file and the data do not fit together.
+    """
     if config.partition_file is not None:
         partition = load_partition(config.partition_file, cohort, config.clients)
         return hold_out(partition, cohort, choice.holdout)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.beat_recordings import recording
 
-from fl.ecg.beat_examples import BeatCutter
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES, beat_features, shape, timing
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE
 from fl.ecg.records import Record
@@ -135,21 +135,21 @@ def test_a_monitor_knows_nothing_of_later_beats():
     other = Record(**{**vars(one), "signal": changed, "annotations": other.annotations})
     knows = {}
     for name, causal in (("monitor", True), ("whole", False)):
-        first, second = BeatCutter(causal=causal)(one), BeatCutter(causal=causal)(other)
+        first, second = BeatExampleMaker(causal=causal)(one), BeatExampleMaker(causal=causal)(other)
         same = slice(0, cut - 2)
         knows[name] = np.allclose(first.features[same], second.features[same], atol=2e-2)
     assert knows == {"monitor": True, "whole": False}
 
 
 def test_a_monitor_has_no_word_on_the_next_interval():
-    features = BEAT_CAUSAL.cut(recording(early=(30,))).features
+    features = BEAT_CAUSAL.make_examples(recording(early=(30,))).features
     for name in ("post/pre", "post/around 20", "pair/around 20", "post surprise", "post/longest"):
         assert not features[:, FEATURES.index(name)].any()
     assert features[29, FEATURES.index("pre/local")] < -1
 
 
 def test_the_second_channel_is_what_distinguishes_the_beat_from_the_median():
-    examples = BEAT.cut(recording(early=(30,)))
+    examples = BEAT.make_examples(recording(early=(30,)))
     whole = np.stack(examples.signals)
     assert whole.shape == (118, 2, BEAT.samples)
     assert examples.leads == (0, 1)

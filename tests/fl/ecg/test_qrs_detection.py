@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.beat_recordings import recording
 
-from fl.ecg.beat_examples import BeatCutter
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.qrs_detection import DETECTORS, detect_beats, match_beats
 
 FS = 360.0
@@ -35,6 +35,6 @@ def test_detectors_find_clear_beats_at_their_peak(detector):
 
 def test_detected_beats_carry_the_label_of_the_annotated_one():
     made = recording(seconds=40.0)
-    examples = BeatCutter(detector="xqrs")(made)
+    examples = BeatExampleMaker(detector="xqrs")(made)
     assert len(examples.names) >= 36
     assert (examples.labels[:, 0] == 1).all()

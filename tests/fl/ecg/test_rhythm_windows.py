@@ -116,7 +116,7 @@ def test_holters_say_nothing_of_conduction_time_and_st():
 
 def test_rhythm_windows_are_named_by_their_start_and_have_1000_samples():
     marks = [(0.0, "(N"), *every_second("N", 20)]
-    examples = RHYTHM.cut(record(notes(*marks), seconds=20.0))
+    examples = RHYTHM.make_examples(record(notes(*marks), seconds=20.0))
     assert examples.names == ["100/0000s", "100/0010s"]
     assert [signal.shape for signal in examples.signals] == [(2, 1000), (2, 1000)]
     assert examples.leads == (1, 6)  # II and V1 among the twelve
@@ -124,7 +124,7 @@ def test_rhythm_windows_are_named_by_their_start_and_have_1000_samples():
 
 def test_a_labelled_recording_stays_whole():
     labels = np.eye(9, dtype=np.int8)[1]
-    examples = RHYTHM.cut(record(None, seconds=17.0, labels=labels))
+    examples = RHYTHM.make_examples(record(None, seconds=17.0, labels=labels))
     assert examples.names == ["100"]
     assert examples.signals[0].shape == (2, 1700)
     assert examples.labels.tolist() == [labels.tolist()]
@@ -132,15 +132,15 @@ def test_a_labelled_recording_stays_whole():
 
 def test_a_recording_of_no_class_or_of_4_seconds_is_refused():
     with pytest.raises(UnusableRecord, match="none of the nine") as verdict:
-        RHYTHM.cut(record(None, labels=np.zeros(9, dtype=np.int8)))
+        RHYTHM.make_examples(record(None, labels=np.zeros(9, dtype=np.int8)))
     assert verdict.value.reason == "no-label"
     with pytest.raises(UnusableRecord, match="too short"):
-        RHYTHM.cut(record(notes(*NORMAL), seconds=4.0))
+        RHYTHM.make_examples(record(notes(*NORMAL), seconds=4.0))
 
 
 def test_beats_get_their_ec57_class():
     marks = [(0.0, "(N"), *[(t + 1.0, s) for t, s in enumerate("NLRejAaJSVEFQ")]]
-    examples = BEAT.cut(record(notes(*marks), seconds=16.0))
+    examples = BEAT.make_examples(record(notes(*marks), seconds=16.0))
     found = [BEAT_CLASSES[i] for i in examples.labels.argmax(axis=1)]
     assert "".join(found) == "NNNNNSSSSVVFQ"
 
@@ -148,7 +148,7 @@ def test_beats_get_their_ec57_class():
 def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
     peaks = [(1.0, "N"), (2.0, "N"), (2.5, "A"), (4.0, "N")]
     annotated = notes((0.0, "(N"), *peaks, (5.0, "~"), (5.5, "!"))
-    examples = BEAT.cut(record(annotated, leads=("V1", "II")))
+    examples = BEAT.make_examples(record(annotated, leads=("V1", "II")))
     assert examples.names == ["100/000360", "100/000720", "100/000900", "100/001440"]
     assert [signal.shape for signal in examples.signals] == [(2, BEAT.samples)] * 4
     assert examples.features.shape == (4, len(BEAT.features))
@@ -159,7 +159,7 @@ def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
 @pytest.mark.parametrize("symbol", ["/", "f"])
 def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
     with pytest.raises(UnusableRecord, match="paced") as verdict:
-        BEAT.cut(record(notes(*NORMAL, (9.9, symbol))))
+        BEAT.make_examples(record(notes(*NORMAL, (9.9, symbol))))
     assert verdict.value.reason == "paced"
 
 
@@ -173,5 +173,5 @@ def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
 )
 def test_beats_need_annotations_and_lead_ii(annotations, leads, reason):
     with pytest.raises(UnusableRecord) as verdict:
-        BEAT.cut(record(annotations, leads=leads))
+        BEAT.make_examples(record(annotations, leads=leads))
     assert verdict.value.reason == reason
