@@ -13,7 +13,6 @@ from fl.data.example_cache import prepare
 from fl.data.shards import open_shard
 from fl.datasets.synthetic import SYNTHETIC_HOLTER, Synthetic
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError, UnusableRecord
 
 TINY = replace(SYNTHETIC_HOLTER, n_records=16, seconds=(10.0, 11.0))
@@ -157,13 +156,3 @@ def test_the_index_points_at_each_signal(made):
     assert ends[-1] == len(shard.signals)
     assert json.loads((made / "cache.json").read_text())["source"] == TINY.name
     assert np.isfinite(shard.signals).all()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "table.csv"
-    write_atomically(path, b"old")
-    with pytest.raises(TypeError):
-        write_atomically(path, "no bytes")
-    assert contents(tmp_path) == {"table.csv": b"old"}
-    write_atomically(path, b"new")
-    assert contents(tmp_path) == {"table.csv": b"new"}
