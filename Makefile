@@ -1,7 +1,9 @@
 # The two commands of the README: `make sim` and `make test`. Nothing but Python 3.11 and make
-# is needed; both make .venv first. PYTHON names another interpreter, SIM other flags.
+# is needed; both make .venv first. PYTHON names another interpreter, SIM other flags, TEST_WORKERS
+# how many processes run the tests.
 PYTHON ?= python3
 SIM ?= --clients 8
+TEST_WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # Real recordings are used, and tested on, where this folder is; empty where there is none.
@@ -10,17 +12,21 @@ export ECG_DATA
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: sim test test-slow check clean
+.PHONY: sim test test-slow mutate docs check clean
 
 sim: $(VENV)/installed
 	$(BIN)/python run_sim.py $(SIM)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 # Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster.
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Deliberate faults in the rooms that matter most: at least nine in ten must be noticed.
+mutate: $(VENV)/installed
+	$(BIN)/python tests/mutate.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

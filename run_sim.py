@@ -1,149 +1,109 @@
-"""HeartFed on the command line: parse, build, run, write, show."""
+"""HeartFed's simulation on the command line: parse, check, run, show."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
-from fl.config.cli import add_settings
-from fl.config.config_file import load_config
+from fl.config.cli import Choices, add_run_options, add_settings
+from fl.config.config_file import config_of_user, require_data_folder
 from fl.config.run_config import RunConfig
-from fl.ecg.tasks import TASKS
-from fl.reports.terminal.notices import synthetic_notice
-from fl.runs.run_record import RunRecord, make_run_folder
-from fl.util.errors import ConfigError, exit_code, require_known
+from fl.config.run_options import RunOptions
+from fl.runs.run_record import RunRecord
+from fl.util.command_line import CommandParser
+from fl.util.errors import ConfigError, did_you_mean, exit_code
 from fl.util.fast_import import without_garbage_collection
 
+OPTIONS = tuple(RunOptions.__dataclass_fields__)
+PATHS = frozenset({"config", "out", "resume", "cache_dir"})  # options that are paths
+INTERRUPTED = "interrupted; what is done so far is in the run directory"
 
-def parser() -> argparse.ArgumentParser:
-    """Every field of RunConfig is a flag; flags that were not given stay out of the result."""
-    made = argparse.ArgumentParser(
-        prog="run_sim.py",
+
+def parser(prog: str = "run_sim.py", choices: Choices | None = None) -> argparse.ArgumentParser:
+    """Every setting of a run is a flag; flags that were not given stay out of the result."""
+    made = CommandParser(
+        prog=prog,
+        usage="%(prog)s [--flag VALUE ...]",
         description="Train one ECG model over hospitals that keep their recordings. "
         "Research software, no medical device.",
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
-    add_settings(made)
-    made.add_argument("--config", type=Path, help="TOML file with any of these settings")
-    made.add_argument("--out", default="runs", help="parent of the run directory [runs]")
-    made.add_argument("--name", default="", help="name of the run directory [date and time]")
-    made.add_argument("--resume", type=Path, metavar="RUN", help="run directory to go on with")
-    made.add_argument("--cache-dir", type=Path, help="preprocessed recordings [$HEARTFED_CACHE]")
-    made.add_argument(
-        "--quiet", action="store_true", default=False, help="no progress; results are still printed"
-    )
-    made.add_argument(
-        "--no-pages",
-        action="store_true",
-        default=False,
-        help="write no report/ (python -m fl.reports RUN does it later)",
-    )
-    made.add_argument(
-        "--tensorboard",
-        action="store_true",
-        default=False,
-        help="also write curves for TensorBoard into the run directory",
-    )
+    add_settings(made, choices=choices)
+    add_run_options(made)
     return made
 
 
-def settings(argv: Sequence[str]) -> tuple[RunConfig, argparse.Namespace]:
+def settings(argv: Sequence[str], prog: str = "run_sim.py") -> tuple[RunConfig, RunOptions]:
     """The run's configuration and the options that are not part of it."""
-    options = parser().parse_args(argv)
-    given = vars(options)
-    flags = {name: given[name] for name in RunConfig.model_fields if name in given}
-    if "resume" in given:
-        if "config" in given:
-            raise ConfigError("--resume: the run has its configuration; leave --config out.")
-        config = RunRecord.read(options.resume).config_with(flags)
-    else:
-        if "data_dir" not in flags and os.environ.get("ECG_DATA"):
-            flags["data_dir"] = os.environ["ECG_DATA"]
-        config = load_config(flags, given.get("config"))
-    # Imported here: the processes that preprocess import this file, and have no use for torch.
-    with without_garbage_collection():
-        from fl.models import MODELS
-        from fl.training.augmentation import check_augmentations
-        from partitions.build import check_partition
-        from partitions.device_skew import check_skews
+    choices = None
+    if {"-h", "--help"} & set(argv):
+        # Only the help shows the choices: their tables load torch and Flower, which takes seconds.
+        with without_garbage_collection():
+            from server.experiment.choices import known_names
 
-    check_partition(config)
-    require_known(config.model, MODELS, "--model")
-    check_skews(config.skews, TASKS[config.task])
-    check_augmentations(config.augmentations, TASKS[config.task])
+        choices = known_names()
+    return resolve(vars(parser(prog, choices).parse_args(argv)))
+
+
+def resolve(given: Mapping[str, Any]) -> tuple[RunConfig, RunOptions]:
+    """Settings and options by name -> the configuration and the options."""
+    known = (*RunConfig.model_fields, *OPTIONS, "config")
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{name} is no setting.{did_you_mean(name, known)}")
+    options = RunOptions(**{name: given[name] for name in OPTIONS if name in given})
+    flags = {name: given[name] for name in RunConfig.model_fields if name in given}
+    if options.resume is None:
+        return config_of_user(flags, given.get("config"), os.environ), options
+    if "config" in given:
+        raise ConfigError("--resume: the run has its configuration; leave --config out.")
+    record = RunRecord.read(options.resume)
+    config = record.config_with(flags)
+    if "data_dir" in flags:
+        require_data_folder("--data-dir", config.data_dir)
+    elif not config.sources and not record.content.get("synthetic"):
+        # With its recordings gone the run would be taken for a synthetic one.
+        require_data_folder(f"--resume {options.resume}: its data_dir", config.data_dir)
     return config, options
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "run_sim.py") -> int:
     """Exit codes: 0 done, 2 a user's mistake, 1 anything else."""
 
     def act() -> int:
-        run(*settings(sys.argv[1:] if argv is None else argv))
+        run(*settings(sys.argv[1:] if argv is None else argv, prog))
         return 0
 
-    return exit_code("run_sim.py", act, "interrupted; what is done so far is in the run directory")
+    return exit_code(prog, act, INTERRUPTED)
 
 
-def run(config: RunConfig, options: argparse.Namespace) -> Path:
-    """One run, or one for each of several seeds; returns the run directory."""
-    # Imported here, so that a mistake in a flag is answered before flwr, ray and matplotlib load.
+def run(config: RunConfig, options: RunOptions) -> Path | None:
+    """One run, or one for each of several seeds: its directory, None if it was a dry run."""
+    # Imported here, in this order: the processes that preprocess import this file and have no use
+    # for torch, and a mistake in a flag is answered before Flower, Ray and matplotlib load.
     with without_garbage_collection():
-        from server.aggregation.strategies import STRATEGIES
+        from server.experiment.choices import check_choices
 
-    for name in config.strategies:
-        require_known(name, STRATEGIES, "--compare" if config.compare else "--strategy")
+    selection = check_choices(config)
+    # A pipe has no width; tables are made to fit 100 columns.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 100)
+    if options.dry_run:
+        with without_garbage_collection():
+            from clients.training_plan import training_plan
+            from server.experiment.dry_run import dry_run
 
+        dry_run(config, options, selection, training_plan(config, "site-1", 1), console)
+        return None
     with without_garbage_collection():
         from clients.app import app as client_app
-        from fl.reports.tensorboard import check_tensorboard
-        from fl.training.device import check_device
-        from server.engines.ray_workers import WorkerPool
-        from server.experiment.multi_seed import run_repeats
-        from server.experiment.run import Session, run_once, select_run_sources
+        from server.experiment.launch import launch
 
-    check_device(config.device)
-    if config.ray_address:
-        from server.engines.ray_cluster import check_cluster
-
-        check_cluster(config.ray_address)
-    if options.tensorboard:
-        check_tensorboard()
-    # A pipe has no width; tables are made to fit 100 columns.
-    width = None if sys.stdout.isatty() else 100
-    console = Console(highlight=False, markup=False, width=width)
-    choice = select_run_sources(config)
-    if choice.synthetic:
-        console.print(synthetic_notice(choice.synthetic))
-    if hasattr(options, "resume"):
-        record = RunRecord.read(options.resume)
-        record.record_resumption()
-    else:
-        folder = make_run_folder(Path(options.out), options.name)
-        record = RunRecord.new(folder, config, choice.synthetic)
-    with ExitStack() as stack:
-        pool = None
-        if config.engine == "ray" and not config.ray_address:
-            pool = stack.enter_context(closing(WorkerPool(config, ["clients.app"])))
-        session = Session(
-            client_app=client_app,
-            console=console,
-            quiet=options.quiet,
-            pages=not options.no_pages,
-            tensorboard=options.tensorboard,
-            cache_dir=getattr(options, "cache_dir", None),
-            pool=pool,
-        )
-        if config.seeds:
-            run_repeats(session, config, choice, record)
-        else:
-            run_once(session, config, choice, record)
-    return record.folder
+    return launch(config, options, selection, client_app, console)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Patients are dealt to sites, and each site's patients to training, validation and test."""

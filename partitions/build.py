@@ -4,42 +4,47 @@ from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection
+from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, require_known
 from partitions.dealing import deal, hold_out, share_sites, site_names
+from partitions.device_skew import check_skews
 from partitions.partition import Partition, load_partition
 from partitions.patients import count_groups
 from partitions.schemes import PARTITIONERS
 
+PARTITION_NAMES = (*PARTITIONERS, "file:PATH")  # what `--partition` accepts
 
-def check_partition(config: RunConfig) -> None:
-    """`ConfigError` unless `--partition` is a scheme or names a file."""
+
+def check_partition(config: RunConfig, selection: SourceSelection) -> None:
+    """`ConfigError` if the settings of the sites cannot be right, whatever the data are.
+
+    `--partition` must be a scheme or name a file, `--skew` a fault that the task can have, and
+    `--holdout` a source or, where patients are dealt to sites, one of the sites.
+    """
     path = config.partition_file
     if path is None:
-        require_known(config.partition, PARTITIONERS | {"file:PATH": None}, "--partition")
+        require_known(config.partition, PARTITION_NAMES, "--partition")
     elif not path.is_file():
         raise ConfigError(f"--partition file:{path}: no such file. Name a run's partition.csv.")
+    check_skews(config.skews, TASKS[config.task])
+    if selection.holds_out_site and path is None:
+        known = [*site_names(config.clients), *selection.sources, *DATASETS]
+        require_known(selection.holdout, known, "--holdout")
 
 
-def check_holdout(config: RunConfig, choice: SourceSelection) -> None:
-    """`ConfigError` unless `--holdout` is a source or, where sites are dealt, one of them."""
-    if choice.holds_out_site and config.partition_file is None:
-        known = [*site_names(config.clients), *choice.sources, *DATASETS]
-        require_known(choice.holdout, dict.fromkeys(known), "--holdout")
-
-
-def make_partition(config: RunConfig, choice: SourceSelection, cohort: Cohort) -> Partition:
+def make_partition(config: RunConfig, selection: SourceSelection, cohort: Cohort) -> Partition:
     """Deal the patients to sites, or read a saved partition; then set aside what is held out.
 
     Raises ConfigError or DataError if the settings, the file and the data do not fit together.
     """
     if config.partition_file is not None:
         partition = load_partition(config.partition_file, cohort, config.clients)
-        return hold_out(partition, cohort, choice.holdout)
+        return hold_out(partition, cohort, selection.holdout)
     recordings = {
         name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
-        for name in choice.sites
+        for name in selection.sites
     }
     natural = config.partition == "natural"
-    most = count_groups(cohort, choice.sites, config.seed) if natural else None
-    sites = share_sites(choice.sites, recordings, config.clients, most)
-    return deal(cohort, sites, config.partition, config.alpha, config.seed, choice.holdout)
+    most = count_groups(cohort, selection.sites, config.seed) if natural else None
+    sites = share_sites(selection.sites, recordings, config.clients, most)
+    return deal(cohort, sites, config.partition, config.alpha, config.seed, selection.holdout)

@@ -82,6 +82,6 @@ def js_distances(counts: NDArray[np.int64], others: NDArray[np.int64]) -> NDArra
     middle = (p + q) / 2
     divergence = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=1) / (2 * np.log(2))
     distances = np.full(len(others), np.nan)
-    # Rounding may leave equal mixes a hair below zero.
+    # Rounding may leave equal mixes a little below zero.
     distances[usable] = np.sqrt(divergence.clip(min=0))
     return distances

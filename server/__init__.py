@@ -1,0 +1,1 @@
+"""What the coordinator does: run rounds, aggregate, evaluate, keep results."""

@@ -34,16 +34,14 @@ from benchmarks.common.process_watch import Watch
 from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
 from benchmarks.speed.engine_run import ENGINES
 from fl.config.run_config import RunConfig
-from fl.data.cohort import Cohort
-from fl.data.example_cache import default_cache_dir, prepare_all
+from fl.data.example_cache import default_cache_dir
 from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.util.atomic_io import write_atomically
 from fl.util.child_process import handle_stop_signals
-from partitions.build import make_partition
-from partitions.partition import write_partition
 from server.engines.ray_workers import available_cores
+from server.experiment.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 900  # seconds; no case takes so long
@@ -52,18 +50,9 @@ STATES = {"": "quiet", "busy": "one core busy", "idle": "without training"}
 
 def dealt(config: RunConfig, cache: Path, folder: Path) -> Job:
     """The job of these settings: records preprocessed, dealt to sites and written down."""
-    task, choice = TASKS[config.task], select_sources(config)
-    workers = available_cores()
-    shards = prepare_all(choice.sources, Path(config.data_dir), task, cache, workers)
-    cohort, _ = Cohort.open(task, list(shards.values())).without_duplicates()
-    write_partition(folder / "partition.csv", cohort, make_partition(config, choice, cohort))
-    return Job(
-        config=config,
-        strategy=config.strategy,
-        workspace=str(folder),
-        shards=tuple(str(path) for path in shards.values()),
-        n_sites=config.clients,
-    )
+    prepared = prepare(config, select_sources(config), cache)
+    prepared.write_partition(folder)
+    return prepared.job(config, folder)
 
 
 @contextmanager

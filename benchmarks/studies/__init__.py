@@ -1,0 +1,1 @@
+"""What it is worth: settings, models and data sets compared."""

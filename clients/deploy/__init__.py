@@ -1,0 +1,1 @@
+"""A real hospital's side of a deployment."""

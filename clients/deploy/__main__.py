@@ -37,6 +37,7 @@ from fl.util.child_process import (
     log_to_file,
     raise_if_stopping,
 )
+from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, exit_code
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ class SiteFolder:
         return self.path / "state.json"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """The three commands of a site."""
-    made = argparse.ArgumentParser(prog="python -m clients.deploy", description=__doc__)
+    made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     join = commands.add_parser("join", help="take part in a federation")
     key = commands.add_parser("key", help="make this site's key, and nothing else")
@@ -108,12 +109,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m clients.deploy") -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
-    options = parser().parse_args(argv)
+    options = parser(prog).parse_args(argv)
     command = {"join": join, "key": make_key, "health": health}[options.command]
     handle_stop_signals()
-    return exit_code("clients.deploy", lambda: command(options), "ended", ended=0)
+    program = prog.removeprefix("python -m ")
+    return exit_code(program, lambda: command(options), "ended", ended=0)
 
 
 def site_folder(options: argparse.Namespace) -> SiteFolder:

@@ -1,0 +1,1 @@
+"""Recordings become arrays: the preprocessed cache, cohorts and their batches."""

@@ -106,10 +106,7 @@ def _begin(
 ) -> CacheBuild:
     """Hands the records to the workers, unless the folder is already complete."""
     digest = content_digest(source, root, cache_dir)
-    key = hashlib.blake2b(
-        f"{FORMAT}/{task.preprocessing}/{source!r}/{digest}".encode(), digest_size=10
-    ).hexdigest()
-    path = cache_dir / f"{source.card.name}-{task.name}-{key}"
+    path = _cache_folder(source, digest, task, cache_dir)
     if is_complete(path):
         return CacheBuild(source=source, digest=digest, path=path, names=[], results=None)
     # A folder that does not match its own checksums is of no use to any run.
@@ -117,6 +114,23 @@ def _begin(
     names = source.record_names(root)
     results = pool.map(partial(preprocess, source, root, task.name), names)
     return CacheBuild(source=source, digest=digest, path=path, names=names, results=results)
+
+
+def find_prepared(source: Source, root: Path, task: Task, cache_dir: Path) -> Path | None:
+    """The cache folder of the source's examples if it is complete; makes nothing."""
+    if not cache_dir.is_dir():
+        return None
+    digest = content_digest(source, root, cache_dir)
+    path = _cache_folder(source, digest, task, cache_dir)
+    return path if is_complete(path) else None
+
+
+def _cache_folder(source: Source, digest: str, task: Task, cache_dir: Path) -> Path:
+    """Where the examples are kept; `digest` is that of the files they are made from."""
+    key = hashlib.blake2b(
+        f"{FORMAT}/{task.preprocessing}/{source!r}/{digest}".encode(), digest_size=10
+    ).hexdigest()
+    return cache_dir / f"{source.card.name}-{task.name}-{key}"
 
 
 def is_complete(path: Path) -> bool:

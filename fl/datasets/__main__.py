@@ -22,12 +22,13 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.physionet.downloader import Downloader, DownloadError
 from fl.datasets.physionet.remotes import BASE_URL, known_remote
+from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datasets") -> int:
     """Exit code: 0 done, 2 a user's mistake, 1 a failed download, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     try:
         run = {"check": _check, "download": _download, "plot": _plot}[options.command]
         return run(options)
@@ -47,8 +48,8 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("ECG_DATA") or "data")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m fl.datasets", description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = CommandParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     check = commands.add_parser("check", help="read every record; list the unusable ones and why")

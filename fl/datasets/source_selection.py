@@ -9,7 +9,7 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.own_folder import parse_source
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
     "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
@@ -108,8 +108,8 @@ def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:
         return source.card.name, (source, None)
     if name not in DATASETS:
         raise ConfigError(
-            f"--sources names {name!r}. Known: {', '.join(DATASETS)}, or NAME=PATH for a folder "
-            "of WFDB records with a labels.csv."
+            f"--sources names {name!r}.{did_you_mean(name, DATASETS)} Known: "
+            f"{', '.join(DATASETS)}, or NAME=PATH for a folder of WFDB records with a labels.csv."
         )
     if value == "0":
         raise ConfigError(f"--sources {item.strip()}: a source needs at least one site.")

@@ -1,0 +1,1 @@
+"""Records, labels, filters, beats and the tasks: what an ECG is, without any disk."""

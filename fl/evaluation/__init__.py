@@ -1,0 +1,1 @@
+"""How well a model does: measures, thresholds, calibration, intervals by patient."""

@@ -1,0 +1,1 @@
+"""What crosses between server and sites, as typed records and as Flower messages."""

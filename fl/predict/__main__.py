@@ -17,17 +17,18 @@ from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
 from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.terminal.notices import NOTICE
+from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
 DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predict") -> int:
     """Exit code: 0 done, 2 a user's mistake or a recording that cannot be used.
 
     The predictions of all other recordings are printed even then.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     try:
         model = load_model(options.weights, options.task)
         model.thresholds_of(options.source)
@@ -43,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2 if failures else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m fl.predict",
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,0 +1,1 @@
+"""Pages, figures, terminal tables and model cards, made from a run directory."""

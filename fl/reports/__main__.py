@@ -9,12 +9,13 @@ from fl.reports.build import INDEX, seed_folders, write_report
 from fl.reports.pages.seeds_page import runs_page
 from fl.reports.run_files import is_repeated, read_run
 from fl.util.atomic_io import write_atomically
+from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.reports") -> int:
     """Exit code: 0 done, 2 a mistake of the user's."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     try:
         for path in rebuild(options.run, options.out):
             print(path)
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m fl.reports", description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = CommandParser(prog=prog, description=__doc__)
     parser.add_argument("run", nargs="+", type=Path, help="run directories, or a parent of seeds")
     parser.add_argument(
         "--out",

@@ -1,0 +1,1 @@
+"""How a network is trained and applied at one site."""

@@ -1,0 +1,1 @@
+"""Errors, files written whole, named random streams, waiting, child processes: knows no ECG."""

@@ -1,0 +1,1 @@
+"""How sites' updates become one model: Flower's strategies and what is added to them."""

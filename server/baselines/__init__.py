@@ -1,0 +1,1 @@
+"""What a federation is compared with: local training at each site, and pooled training."""

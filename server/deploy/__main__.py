@@ -25,6 +25,7 @@ import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from fl.messages.invitation import Invitation, fingerprint
 from fl.privacy.egress_policy import NAME
 from fl.util.child_process import ChildProcess, flower_environment, handle_stop_signals, log_to_file
+from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, FederationError, exit_code
 from server.deploy.federation_store import (
     CONNECTION,
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 USED = "Public key already in use"  # as Flower says it
 
 
-def parser(full: bool) -> argparse.ArgumentParser:
+def parser(full: bool, prog: str) -> argparse.ArgumentParser:
     """The commands of a coordinator; every one names the federation's folder first.
 
     `full`: with all flags of `run`, for which much is loaded.
     """
-    made = argparse.ArgumentParser(prog="python -m server.deploy", description=__doc__)
+    made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     told = {
         "init": "make the folder of a new federation",
@@ -63,7 +64,7 @@ def parser(full: bool) -> argparse.ArgumentParser:
         "health": "whether SuperLink and gate are at work: exit code 0 or 1",
     }
     for name, what in told.items():
-        command = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        command = commands.add_parser(name, help=what, description=what)
         command.add_argument("federation", type=Path, help="folder of the federation")
         command.add_argument("--print", action="store_true", help="only show what would be run")
         if name in ("invite", "revoke"):
@@ -90,13 +91,15 @@ def _add_init_flags(command: argparse.ArgumentParser) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m server.deploy") -> int:
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     given = sys.argv[1:] if argv is None else argv
-    options = parser(full="run" in given[:1]).parse_args(given)
+    options = parser("run" in given[:1], prog).parse_args(given)
     handle_stop_signals()
     ended = 0 if options.command == "serve" else 1
-    return exit_code("server.deploy", lambda: _command(options.command)(options), "ended", ended)
+    command = _command(options.command)
+    program = prog.removeprefix("python -m ")
+    return exit_code(program, lambda: command(options), "ended", ended)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

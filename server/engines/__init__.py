@@ -1,0 +1,1 @@
+"""What carries requests to the sites of a simulation: this process, Ray, or Flower's engine."""

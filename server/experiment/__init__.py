@@ -1,0 +1,1 @@
+"""One run from recordings to results, and the same run with several seeds."""

@@ -1,11 +1,10 @@
-"""The same run with several seeds, each in a directory of its own, and what they have in common."""
+"""The same run with several seeds, each in its own directory, and the spread of the results."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import RunConfig
-from fl.datasets.source_selection import SourceSelection
 from fl.evaluation.seed_summary import over_seeds
 from fl.reports.build import write_report
 from fl.reports.terminal.comparison_tables import print_seeds
@@ -14,35 +13,31 @@ from fl.util.atomic_io import write_atomically
 from server.experiment.run import Session, run_once
 
 
-def run_repeats(
-    session: Session, config: RunConfig, choice: SourceSelection, record: RunRecord
-) -> None:
-    """One run for each seed; those that are over are kept, one that stopped goes on."""
+def run_repeats(session: Session, config: RunConfig, record: RunRecord) -> None:
+    """One run for each seed; those that are complete are kept, one that stopped continues."""
     record.content.pop("seed", None)
     try:
         for seed in config.each_seed:
             record.update(status="running", seeds=list(config.each_seed))
             folder = record.folder / f"seed-{seed}"
-            if not session.quiet:
+            if not session.options.quiet:
                 session.console.rule(f"seed {seed}")
             last = seed == config.each_seed[-1]
-            _run_seed(session, config.for_seed(seed), choice, folder, last)
+            _run_seed(session, config.for_seed(seed), folder, last)
         summaries = {seed: _summary(record.folder / f"seed-{seed}") for seed in config.each_seed}
-        found = over_seeds(summaries)
-        write_atomically(record.folder / "seeds.json", json.dumps(found, indent=1).encode())
+        spread = over_seeds(summaries)
+        write_atomically(record.folder / "seeds.json", json.dumps(spread, indent=1).encode())
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
-    if session.pages:
+    if session.options.pages:
         write_report(record.folder)
-    print_seeds(session.console, found, choice.synthetic)
+    print_seeds(session.console, spread, session.selection.synthetic)
     session.console.print(f"Results: {record.folder}")
 
 
-def _run_seed(
-    session: Session, config: RunConfig, choice: SourceSelection, folder: Path, last: bool
-) -> None:
+def _run_seed(session: Session, config: RunConfig, folder: Path, last: bool) -> None:
     if (folder / "run.json").exists():
         record = RunRecord.read(folder)
         if record.content["status"] == "completed":
@@ -51,10 +46,10 @@ def _run_seed(
         record.record_resumption()
     else:
         folder.mkdir(exist_ok=True)
-        record = RunRecord.new(folder, config, choice.synthetic)
-    run_once(session, config, choice, record, last)
+        record = RunRecord.new(folder, config, session.selection.synthetic)
+    run_once(session, config, record, last)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return found
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary

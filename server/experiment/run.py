@@ -1,21 +1,18 @@
-"""One run, from recordings to results: preprocess, deal, train, write, show."""
+"""One run, from recordings to results: prepare, train, write, show."""
 
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flwr.clientapp import ClientApp
 from rich.console import Console
 
 from fl.config.run_config import RunConfig
-from fl.data.cohort import Cohort
-from fl.data.example_cache import default_cache_dir, prepare_all
-from fl.datasets.source_selection import SourceSelection, select_sources
+from fl.config.run_options import RunOptions
+from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
-from fl.messages.job import Job
 from fl.reports.build import write_report
 from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.tensorboard import TensorBoard, View
@@ -27,15 +24,12 @@ from fl.reports.terminal.partition_tables import (
 )
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
-from fl.runs.run_record import RunRecord, shard_facts
+from fl.runs.run_record import RunRecord
 from fl.util.atomic_io import write_atomically
-from partitions.build import check_holdout, make_partition
-from partitions.device_skew import recorder_facts
-from partitions.partition import Partition, read_partition, write_partition
-from partitions.summary import non_iid, site_rows, unmeasurable
 from server.app import server_app
-from server.engines.ray_workers import WorkerPool, available_cores
+from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
+from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.rounds.training_results import TrainingResult
 
 
@@ -45,154 +39,117 @@ class Session:
 
     client_app: ClientApp
     console: Console
-    quiet: bool
-    pages: bool
-    tensorboard: bool
-    cache_dir: Path | None  # None: the default
+    options: RunOptions
+    selection: SourceSelection
     pool: WorkerPool | None  # under Ray: its workers, which start while the records are prepared
 
 
-def select_run_sources(config: RunConfig) -> SourceSelection:
-    """The run's sources; `ConfigError` if they cannot be had or its holdout is none."""
-    choice = select_sources(config)
-    check_holdout(config, choice)
-    return choice
-
-
-def run_once(
-    session: Session,
-    config: RunConfig,
-    choice: SourceSelection,
-    record: RunRecord,
-    last: bool = True,
-) -> None:
+def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool = True) -> None:
     """One run in its directory, from where it stopped if it did; the `last` ends the workers."""
+    console, synthetic = session.console, session.selection.synthetic
     try:
-        began = time.monotonic()
-        shards = preprocess(session, config, choice)
-        cohort, partition = make_or_read_partition(config, choice, shards, record)
-        record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
-        describe(session, config, choice, record, cohort, partition)
-        parts = train(session, config, shards, record, len(partition.sites))
+        prepared = prepare_and_write(session, config, record)
+        describe(session, record, prepared)
+        results = train(session, config, record, prepared)
         if last and session.pool is not None:
             session.pool.leave()
-        summary = summarise(config, choice, parts)
+        summary = summarise(config, bool(synthetic), results)
         write_atomically(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
-    if session.pages:
+    if session.options.pages:
         write_report(record.folder)
-    print_results(session.console, summary, choice.synthetic)
-    session.console.print(left_out(record.content["data"]))
-    session.console.print(f"Results: {record.folder}")
+    print_results(console, summary, synthetic)
+    console.print(left_out(record.content["data"]))
+    console.print(f"Results: {record.folder}")
 
 
-def preprocess(session: Session, config: RunConfig, choice: SourceSelection) -> list[Path]:
-    """Cache folder of each source."""
-    cache_dir = session.cache_dir or default_cache_dir()
-    workers = config.workers or available_cores()
-    root, task = Path(config.data_dir), TASKS[config.task]
-    with PreprocessingProgress(session.console, session.quiet) as steps:
-        found = prepare_all(choice.sources, root, task, cache_dir, workers, steps.step)
-    return list(found.values())
+def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) -> PreparedRun:
+    """The recordings and their partition, with partition.csv and run.json written."""
+    began = time.monotonic()
+    with PreprocessingProgress(session.console, session.options.quiet) as steps:
+        cache = session.options.cache_dir
+        prepared = prepare(config, session.selection, cache, steps.step, record)
+    if not (record.folder / PARTITION).exists():
+        prepared.write_partition(record.folder)
+    record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
+    record.update(
+        data=prepared.data,
+        status="running",
+        sites=prepared.sites,
+        not_measurable_centrally=prepared.not_measurable,
+        non_iid=prepared.non_iid,
+        devices=prepared.devices,
+    )
+    return prepared
 
 
-def make_or_read_partition(
-    config: RunConfig, choice: SourceSelection, shards: list[Path], record: RunRecord
-) -> tuple[Cohort, Partition]:
-    """The cohort and its partition: dealt and written, or read again when a run goes on."""
-    cohort, copies = Cohort.open(TASKS[config.task], shards).without_duplicates()
-    facts = [shard_facts(shard, copies) for shard in cohort.shards]
-    record.require_same_data(facts)
-    path = record.folder / "partition.csv"
-    if path.exists():
-        partition = read_partition(path, cohort)
-    else:
-        partition = make_partition(config, choice, cohort)
-        write_partition(path, cohort, partition)
-    record.update(data=facts)
-    return cohort, partition
-
-
-def describe(
-    session: Session,
-    config: RunConfig,
-    choice: SourceSelection,
-    record: RunRecord,
-    cohort: Cohort,
-    partition: Partition,
-) -> None:
-    """Say, draw and write down who holds what."""
-    console, rows = session.console, site_rows(cohort, partition)
-    lacking, apart = unmeasurable(cohort, partition), non_iid(cohort, partition)
-    devices = recorder_facts(config.skews, cohort.task, config.seed, partition.sites)
-    record.update(status="running", sites=rows, not_measurable_centrally=lacking)
-    record.update(non_iid=apart, devices=devices)
+def describe(session: Session, record: RunRecord, prepared: PreparedRun) -> None:
+    """Draw and show who holds what."""
     picture = label_mix_svg(
-        [row for row in rows if row["site"] in partition.sites],
-        cohort.task.classes,
-        apart,
-        bool(choice.synthetic),
+        [row for row in prepared.sites if row["site"] in prepared.partition.sites],
+        prepared.cohort.task.classes,
+        prepared.non_iid,
+        bool(prepared.selection.synthetic),
     )
     write_atomically(record.folder / "partition.svg", picture)
-    if not session.quiet:
-        console.print(partition_table(rows, cohort.task.classes))
-        console.print(non_iid_line(apart))
-        for name, faults in devices.items():
-            console.print(device_line(name, faults))
-    if lacking:
-        console.print(f"No central test record shows {', '.join(lacking)}: n/a there.")
+    if not session.options.quiet:
+        print_sites(session.console, prepared)
+    if prepared.not_measurable:
+        lacking = ", ".join(prepared.not_measurable)
+        session.console.print(f"No central test record shows {lacking}: n/a there.")
+
+
+def print_sites(console: Console, prepared: PreparedRun) -> None:
+    """The table of sites, how far they are apart, and what their recorders do."""
+    console.print(partition_table(prepared.sites, prepared.cohort.task.classes))
+    console.print(non_iid_line(prepared.non_iid))
+    for name, faults in prepared.devices.items():
+        console.print(device_line(name, faults))
 
 
 def train(
-    session: Session, config: RunConfig, shards: list[Path], record: RunRecord, n_sites: int
+    session: Session, config: RunConfig, record: RunRecord, prepared: PreparedRun
 ) -> list[TrainingResult]:
-    """Every training of the run; run.json is told of each at its end."""
-    job = Job(
-        config=config,
-        strategy=config.strategy,
-        workspace=str(record.folder.resolve()),
-        shards=tuple(str(path) for path in shards),
-        n_sites=n_sites,
-    )
-    view: View = make_view(session.console, session.quiet)
-    if session.tensorboard:
+    """Every training of the run; each is added to run.json when it ends."""
+    job = prepared.job(config, record.folder)
+    view: View = make_view(session.console, session.options.quiet)
+    if session.options.tensorboard:
         view = TensorBoard(record.folder / "tensorboard", view)
-    parts: list[TrainingResult] = []
+    results: list[TrainingResult] = []
 
-    def finished(part: TrainingResult) -> None:
-        parts.append(part)
+    def finished(result: TrainingResult) -> None:
+        results.append(result)
         keys = ("rounds", "best_round", "gradient_steps", "lr")
         record.update(
-            failures=[{"strategy": p.name, **failure} for p in parts for failure in p.failures],
-            trainings={p.name: {key: p.summary[key] for key in keys} for p in parts},
+            failures=[{"strategy": r.name, **failure} for r in results for failure in r.failures],
+            trainings={r.name: {key: r.summary[key] for key in keys} for r in results},
         )
 
     began = time.monotonic()
     try:
-        simulate(server_app(view, finished), session.client_app, job, n_sites, session.pool)
+        app = server_app(view, finished)
+        simulate(app, session.client_app, job, job.n_sites, session.pool)
     finally:
         view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
-    return parts
+    return results
 
 
-def summarise(
-    config: RunConfig, choice: SourceSelection, parts: list[TrainingResult]
-) -> dict[str, Any]:
+def summarise(config: RunConfig, synthetic: bool, results: list[TrainingResult]) -> dict[str, Any]:
     """summary.json."""
     task = TASKS[config.task]
     summary: dict[str, Any] = {
         "task": config.task,
-        "synthetic": bool(choice.synthetic),
+        "synthetic": synthetic,
         "classes": list(task.classes),
-        "strategies": {part.name: part.summary for part in parts},
+        "strategies": {result.name: result.summary for result in results},
     }
     if config.compare:
         budget = {"rounds": config.rounds, "local_epochs": config.local_epochs}
-        predictions = [part.predictions for part in parts]
+        predictions = [result.predictions for result in results]
         summary["comparison"] = comparison(
             task, summary["strategies"], predictions, config.seed, budget
         )

@@ -92,15 +92,15 @@ def test_differences_are_those_of_the_summary(summary):
     assert list(budget["steps"]) == NAMES
 
 
-def test_the_run_directory_holds_the_weights_of_all_and_run_json_tells_of_each(parent):
+def test_the_run_directory_holds_the_weights_of_all_and_run_json_lists_each(parent):
     folder = parent / "seed-0"
     weights = {path.name.removesuffix(".safetensors") for path in (folder / "weights").iterdir()}
     best = {f"{name}-best" for name in (*NAMES[1:], "local-site-1", "local-site-2")}
     assert weights == best | {f"{name}-last" for name in NAMES[1:]}
-    told = facts(folder / "run.json")
-    assert (told["status"], told["failures"], told["seed"]) == ("completed", [], 0)
-    assert told["config"]["compare"] == "finetune,fedavg"
-    assert list(told["trainings"]) == NAMES
+    record = facts(folder / "run.json")
+    assert (record["status"], record["failures"], record["seed"]) == ("completed", [], 0)
+    assert record["config"]["compare"] == "finetune,fedavg"
+    assert list(record["trainings"]) == NAMES
 
 
 def test_seeds_are_put_together_in_the_parent(parent):
@@ -110,16 +110,16 @@ def test_seeds_are_put_together_in_the_parent(parent):
     summaries = [facts(parent / f"seed-{seed}" / "summary.json") for seed in (0, 1)]
     for name in NAMES:
         values = [value(s["strategies"][name]["central"]) for s in summaries]
-        told = found["strategies"][name]["central"]["macro_f1"]
-        assert told["values"] == values
-        assert told["mean"] == pytest.approx(np.mean(values))
+        spread = found["strategies"][name]["central"]["macro_f1"]
+        assert spread["values"] == values
+        assert spread["mean"] == pytest.approx(np.mean(values))
     assert len(found["differences"]) == len(summaries[0]["comparison"]["differences"])
     seeds = [(parent / f"seed-{n}" / "partition.csv").read_bytes() for n in (0, 1)]
     assert seeds[0] != seeds[1]
 
 
 def contents(folder):
-    """Every file but run.json, without what a clock says."""
+    """Every file but run.json, without times."""
     files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     found = {
         name: path.read_bytes()
@@ -130,7 +130,7 @@ def contents(folder):
     return found | {"rounds.csv": [{**row, "seconds": ""} for row in rounds]}
 
 
-def test_a_resumed_parent_keeps_finished_seeds_and_goes_on_with_the_other(parent, tmp_path):
+def test_a_resumed_parent_keeps_finished_seeds_and_resumes_the_other(parent, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(parent, copy)
     kept = (copy / "seed-0" / "run.json").read_bytes()
@@ -140,15 +140,15 @@ def test_a_resumed_parent_keeps_finished_seeds_and_goes_on_with_the_other(parent
     shutil.rmtree(stopped / "checkpoint" / "fedavg")
     (copy / "seeds.json").unlink()
     for folder in (stopped, copy):
-        told = facts(folder / "run.json") | {"status": "failed"}
-        (folder / "run.json").write_text(json.dumps(told))
+        record = facts(folder / "run.json") | {"status": "failed"}
+        (folder / "run.json").write_text(json.dumps(record))
     assert run_sim.main(["--resume", str(copy), "--quiet", "--no-pages"]) == 0
     assert (copy / "seed-0" / "run.json").read_bytes() == kept
     assert contents(stopped) == contents(parent / "seed-1")
     assert (copy / "seeds.json").read_bytes() == (parent / "seeds.json").read_bytes()
     for folder in (stopped, copy):
-        told = facts(folder / "run.json")
-        assert (told["status"], len(told["resumed"])) == ("completed", 1)
+        record = facts(folder / "run.json")
+        assert (record["status"], len(record["resumed"])) == ("completed", 1)
 
 
 @pytest.mark.parametrize(
@@ -159,26 +159,26 @@ def test_a_resumed_parent_keeps_finished_seeds_and_goes_on_with_the_other(parent
         (["--compare", "krum"], "the run has finetune,fedavg"),
     ],
 )
-def test_another_comparison_is_not_gone_on_with(parent, capsys, flags, words):
+def test_another_comparison_is_not_resumed(parent, capsys, flags, words):
     assert run_sim.main(["--resume", str(parent), *flags]) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert printed.count("\n") == 1
 
 
 def test_the_terminal_shows_a_table_and_sentences(parent, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(parent, copy)
     assert run_sim.main(["--resume", str(copy / "seed-0"), "--quiet", "--no-pages"]) == 0
-    said = capsys.readouterr().out
-    head = [line.split() for line in said.splitlines() if "local" in line]
+    printed = capsys.readouterr().out
+    head = [line.split() for line in printed.splitlines() if "local" in line]
     assert NAMES in head
     for line in ("central", "unseen", "mean of sites", "worst site", "spread (sd)", "site-1"):
-        assert f" {line} " in said
+        assert f" {line} " in printed
     sentences = facts(copy / "seed-0" / "summary.json")["comparison"]["differences"]
-    told = " ".join(said.split())
-    assert sentences[0]["sentence"] in told
-    assert told.index("SYNTHETIC DATA") < told.index("macro-F1") < told.rindex("SYNTHETIC DATA")
+    words = " ".join(printed.split())
+    assert sentences[0]["sentence"] in words
+    assert words.index("SYNTHETIC DATA") < words.index("macro-F1") < words.rindex("SYNTHETIC DATA")
     assert run_sim.main(["--resume", str(copy), "--quiet", "--no-pages"]) == 0
     assert "mean over seeds 0, 1 (lowest to highest)" in capsys.readouterr().out
 

@@ -62,14 +62,14 @@ def test_an_interrupted_run_ends_in_one_line_and_can_be_resumed(whole, tmp_path)
     process = start(tmp_path, "local")
     wait_for(process, tmp_path / "run", rounds=1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said == "run_sim.py: interrupted; what is done so far is in the run directory\n"
+    assert printed == "run_sim.py: interrupted; what is done so far is in the run directory\n"
     assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
     assert results(tmp_path / "run") == results(whole)
 
 
-def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_once_there_is_room(
+def test_a_run_on_a_full_disk_ends_in_one_line_and_resumes_once_there_is_room(
     whole, tmp_path, monkeypatch, capsys
 ):
     left = iter(range(8))
@@ -82,14 +82,14 @@ def test_a_run_on_a_full_disk_ends_in_one_line_and_goes_on_once_there_is_room(
         patched.setattr(os, "fsync", full_after_a_while)
         given = ["--engine", "local", "--out", str(tmp_path), "--name", "run"]
         assert run_sim.main([*FLAGS, *given]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"run_sim.py: stopped: No space left on device at {tmp_path}")
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"run_sim.py: stopped: No space left on device at {tmp_path}")
+    assert printed.count("\n") == 1
     assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
     assert results(tmp_path / "run") == results(whole)
 
 
-def test_a_resumed_run_says_so_and_is_complete(whole, tmp_path):
+def test_a_resumed_run_is_marked_so_and_is_complete(whole, tmp_path):
     assert run_sim.main(["--resume", str(whole), "--quiet", "--no-pages"]) == 0
     run = json.loads((whole / "run.json").read_text())
     assert run["status"] == "completed"

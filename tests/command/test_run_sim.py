@@ -1,4 +1,4 @@
-"""The command from end to end: what it writes, what it says, and how it answers mistakes."""
+"""The command from end to end: what it writes, what it prints, and how it answers mistakes."""
 
 import os
 import signal
@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 from support.recomputed import assert_recomputed, facts, table
 
+import fl
 import run_sim
+from fl.config.sections import SECTIONS
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.tasks import TASKS
+from fl.models import MODELS
+from fl.training.augmentation import AUGMENTATIONS
+from partitions.device_skew import SKEWS
+from partitions.schemes import PARTITIONERS
+from server.aggregation.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"rhythm": RHYTHM_CLASSES, "beat": BEAT_CLASSES}
@@ -69,11 +77,11 @@ def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name)
     measured = {site: found for site, found in groups.items() if found}
     assert {row["site"] for row in rows} == set(measured)
     for site, found in measured.items():
-        mine = [row for row in rows if row["site"] == site]
-        assert_recomputed(found, mine, classes, thresholds)
+        own_rows = [row for row in rows if row["site"] == site]
+        assert_recomputed(found, own_rows, classes, thresholds)
     for source, found in result["central_by_source"].items():
-        mine = [r for r in rows if r["site"] == "central" and r["source"] == source]
-        assert_recomputed(found, mine, classes, thresholds)
+        own_rows = [r for r in rows if r["site"] == "central" and r["source"] == source]
+        assert_recomputed(found, own_rows, classes, thresholds)
     f1 = {s: r["macro_f1"]["value"] for s, r in result["sites"].items() if r}
     f1 = {site: value for site, value in f1.items() if value is not None}
     assert result["worst_site"]["macro_f1"] == min(f1.values())
@@ -120,17 +128,17 @@ def test_rounds_and_sites_are_all_there(runs):
     assert sum(row["split"] == "test" for row in sites) == 3
 
 
-def test_run_json_says_what_was_run(runs):
-    told = facts(runs("rhythm") / "run.json")
-    assert told["status"] == "completed"
-    assert told["config"]["clients"] == 3
-    assert told["config"]["model"] == "resnet1d"
-    assert {"flwr", "ray", "torch", "python"} <= told["versions"].keys()
-    assert {d["source"]: d["recordings"] for d in told["data"]} == {
+def test_run_json_records_what_was_run(runs):
+    record = facts(runs("rhythm") / "run.json")
+    assert record["status"] == "completed"
+    assert record["config"]["clients"] == 3
+    assert record["config"]["model"] == "resnet1d"
+    assert {"flwr", "ray", "torch", "python"} <= record["versions"].keys()
+    assert {d["source"]: d["recordings"] for d in record["data"]} == {
         "synthetic": 60,
         "synthetic-2lead": 30,
     }
-    assert told["failures"] == []
+    assert record["failures"] == []
 
 
 def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
@@ -143,9 +151,9 @@ def test_a_source_held_out_is_unseen_and_nobody_trains_on_it(runs):
 
 
 def test_a_site_held_out_is_unseen_and_every_other_has_a_device_of_its_own(runs):
-    told = facts(runs("skew") / "run.json")
-    assert told["devices"].keys() == {"site-1", "site-3"}
-    assert 0 < told["non_iid"] < 1
+    record = facts(runs("skew") / "run.json")
+    assert record["devices"].keys() == {"site-1", "site-3"}
+    assert 0 < record["non_iid"] < 1
     assert {row["site"] for row in table(runs("skew") / "sites.csv")} == {"site-1", "site-3"}
     unseen = facts(runs("skew") / "summary.json")["strategies"]["fedavg"]["unseen"]
     assert unseen["n_records"] > 0
@@ -165,8 +173,10 @@ def test_synthetic_data_is_called_so_everywhere(runs, tmp_path, capsys):
     assert facts(folder / "run.json")["synthetic"] == ["synthetic", "synthetic-2lead"]
     arguments = [*QUICK, "--rounds", "1", "--quiet", "--out", str(tmp_path)]
     assert run_sim.main(arguments) == 0
-    said = capsys.readouterr().out
-    assert said.index("SYNTHETIC DATA") < said.index("AUROC") < said.rindex("SYNTHETIC DATA")
+    printed = capsys.readouterr().out
+    assert (
+        printed.index("SYNTHETIC DATA") < printed.index("AUROC") < printed.rindex("SYNTHETIC DATA")
+    )
 
 
 def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
@@ -183,6 +193,50 @@ def test_workers_give_the_same_weights_under_skew(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     file = "weights/fedavg-last.safetensors"
     assert (tmp_path / "run" / file).read_bytes() == (runs("skew") / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "in_file", "environment", "wanted"),
+    [
+        (["--data-dir", "flag"], "data-dir = 'file'", "environment", "flag"),
+        ([], "data-dir = 'file'", "environment", "file"),
+        ([], "rounds = 3", "environment", "environment"),
+        ([], "rounds = 3", "", "data"),
+        ([], "rounds = 3", None, "data"),
+    ],
+)
+def test_the_data_folder_is_the_flags_then_the_files_then_the_environments(
+    tmp_path, monkeypatch, flags, in_file, environment, wanted
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("flag", "file", "environment"):
+        Path(name).mkdir()
+    Path("run.toml").write_text(in_file)
+    monkeypatch.delenv("ECG_DATA", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("ECG_DATA", environment)
+    config, _ = run_sim.settings(["--config", "run.toml", *flags])
+    assert config.data_dir == wanted
+
+
+def test_a_folder_named_by_the_environment_must_be_there(monkeypatch, capsys):
+    monkeypatch.setenv("ECG_DATA", "/nope")
+    assert run_sim.main([]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("run_sim.py: error: $ECG_DATA is '/nope': no such folder.")
+    assert printed.count("\n") == 1
+    config, _ = run_sim.settings(["--data", "synthetic"])
+    assert config.data == "synthetic"
+
+
+def test_without_a_named_folder_the_synthetic_cohort_is_used_with_a_notice(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ECG_DATA", "")  # as `make sim` sets it where there is no ./data
+    monkeypatch.chdir(tmp_path)
+    arguments = [word for word in QUICK if word not in ("--data", "synthetic")]
+    assert run_sim.main([*arguments, "--dry-run"]) == 0
+    assert "SYNTHETIC DATA" in capsys.readouterr().out
 
 
 def test_the_file_gives_defaults_and_a_flag_wins(tmp_path):
@@ -202,24 +256,35 @@ def command(*arguments):
         start_new_session=True,
     )
     try:
-        said = process.communicate(timeout=150)
+        printed = process.communicate(timeout=150)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
-    return subprocess.CompletedProcess(arguments, process.returncode, *said)
+    return subprocess.CompletedProcess(arguments, process.returncode, *printed)
 
 
 MISTAKES = {
     "model": (["--model", "nope"], "--model is 'nope'. Known:"),
+    "nearly a model": (["--model", "resnet"], "--model is 'resnet'. Did you mean resnet1d? Known:"),
+    "task": (["--task", "rythm"], "--task is 'rythm': input should be 'rhythm', 'beat'"),
+    "engine": (["--engine", "spark"], "--engine is 'spark': input should be 'ray', 'local' or"),
     "strategy": (["--strategy", "nope"], "--strategy is 'nope'. Known:"),
     "partition": (["--partition", "nope"], "--partition is 'nope'. Known: dirichlet"),
     "partition file": (["--partition", "file:{empty}/p.csv"], "{empty}/p.csv: no such file"),
     "skew": (["--skew", "noise,nope"], "--skew is 'nope'. Known: gain, leads"),
-    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Known: "),
+    "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Did you mean site-3? Known: "),
     "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
     "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
     "sites": (["--clients", "80"], "need at least as many patients"),
+    "no folder": (
+        ["--data", "auto", "--data-dir", "{empty}/nope"],
+        "--data-dir is '{empty}/nope': no such folder",
+    ),
+    "no folder in the file": (
+        ["--data", "auto", "--config", "{gone}"],
+        "--config {gone}: data-dir is '/nope': no such folder",
+    ),
     "one site": (["--clients", "1"], "every source needs a site of its own"),
     "source": (["--sources", "nope"], "--sources names 'nope'"),
     "no source": (
@@ -244,18 +309,19 @@ MISTAKES = {
     "seed and seeds": (["--seed", "1", "--seeds", "0,1"], "--seed is 1 and --seeds is 0,1: give"),
     "resume": (["--resume", "runs/x"], "--resume: "),
     "toml": (["--config", "{file}"], "not valid TOML"),
-    "toml key": (["--config", "{key}"], "unknown key ruonds"),
+    "toml key": (["--config", "{key}"], "unknown key ruonds. Did you mean rounds?"),
     "no toml": (["--config", "{empty}/none.toml"], "cannot be read"),
 }
 
 
 @pytest.fixture
 def filled(tmp_path):
-    """Put the test's own paths where an argument says so."""
-    paths = {name: tmp_path / name for name in ("empty", "file", "key")}
+    """Put the test's own paths where an argument names them."""
+    paths = {name: tmp_path / name for name in ("empty", "file", "key", "gone")}
     paths["empty"].mkdir()
     paths["file"].write_text("not TOML")
     paths["key"].write_text("ruonds = 3")
+    paths["gone"].write_text("data-dir = '/nope'")
     return lambda text: text.format(**paths)
 
 
@@ -264,18 +330,58 @@ def test_a_mistake_is_answered_in_one_line_on_stderr(tmp_path, capsys, filled, n
     arguments, wanted = MISTAKES[name]
     given = [*QUICK, "--quiet", "--out", str(tmp_path / "runs"), *map(filled, arguments)]
     assert run_sim.main(given) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("run_sim.py: error: ")
-    assert filled(wanted) in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("run_sim.py: error: ")
+    assert filled(wanted) in printed
+    assert printed.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--task", "nope"], ["--nope"], ["--engine", "spark"]])
-def test_a_flag_that_is_not_known_exits_with_2(capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--modle", "x"], "unknown argument --modle. Did you mean --model?"),
+        (["--epochs=3"], "unknown argument --epochs=3. Did you mean --local-epochs?"),
+        (["--xyz"], "unknown argument --xyz."),
+        (["sim"], "unknown argument sim."),
+        (["--rounds"], "argument --rounds: expected one argument."),
+        (["--round", "3"], "unknown argument --round. Did you mean --rounds?"),
+    ],
+)
+def test_a_flag_that_is_not_known_is_answered_in_one_line_with_the_nearest_one(
+    capsys, arguments, wanted
+):
     with pytest.raises(SystemExit) as end:
         run_sim.main(arguments)
     assert end.value.code == 2
-    assert arguments[-1] in capsys.readouterr().err
+    assert capsys.readouterr().err == f"run_sim.py: error: {wanted} Help: run_sim.py --help\n"
+
+
+SLOW_TO_LOAD = ("torch", "flwr", "ray", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["--modle", "x"], []),
+        (["--rounds", "-1"], []),
+        (["--data-dir", "/nope"], []),
+        (["--model", "nope"], ["torch"]),
+        (["--sources", "nope"], ["torch"]),
+        (["--data", "synthetic", "--partition", "nope"], ["torch"]),
+        (["--data", "synthetic", "--strategy", "nope"], ["torch", "flwr"]),
+    ],
+)
+def test_a_mistake_is_answered_before_what_is_slow_to_load(arguments, loaded):
+    code = (
+        "import sys, run_sim\n"
+        "try:\n    code = run_sim.main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        f"print(code, *(name for name in {SLOW_TO_LOAD} if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2", *loaded], done.stderr
 
 
 def test_the_process_exits_with_2_and_no_traceback():
@@ -293,10 +399,49 @@ def test_a_name_that_is_taken_is_refused_and_nothing_is_overwritten(runs, capsys
     assert (folder / "run.json").read_text() == before
 
 
-def test_help_names_every_flag(capsys):
+def shown(arguments, capsys):
+    """What the command prints that then exits with 0, its white space made even."""
     with pytest.raises(SystemExit) as end:
-        run_sim.main(["--help"])
+        run_sim.main(arguments)
     assert end.value.code == 0
-    said = capsys.readouterr().out
-    for flag in ("--clients", "--task", "--holdout", "--config", "--out", "--local-epochs"):
-        assert flag in said
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_help_names_every_flag_under_its_section(capsys):
+    printed = shown(["--help"], capsys)
+    places = [printed.index(f" {section.title}: {section.__doc__}") for section in SECTIONS]
+    assert places == sorted(places)
+    for section, begin, end in zip(SECTIONS, places, [*places[1:], len(printed)], strict=True):
+        for name in section.model_fields:
+            assert f" --{name.replace('_', '-')} " in printed[begin:end]
+    for flag in ("--config", "--out", "--resume", "--dry-run"):
+        assert f" {flag} " in printed[places[-1] :]
+
+
+def test_help_names_the_choices(capsys):
+    printed = shown(["--help"], capsys)
+    for names in (MODELS, STRATEGIES, PARTITIONERS, AUGMENTATIONS, SKEWS, TASKS):
+        for name in names:
+            assert name in printed
+    assert "Known: iid, dirichlet" in printed
+
+
+def test_the_version_is_shown(capsys):
+    assert shown(["--version"], capsys) == f"HeartFed {fl.__version__}"
+
+
+def test_a_dry_run_shows_what_a_run_would_do_and_trains_nothing(runs, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert run_sim.main([*QUICK, "--dry-run", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert not out.exists()
+    for line in ("clients = 3  # not the default", "mu = 0.01", 'engine = "local"'):
+        assert f"\n{line}" in printed
+    assert "Source synthetic: 60 records of 57 patients, 0 left out" in printed
+    run = facts(runs("rhythm") / "run.json")
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if " site-" in line}
+    for row in run["sites"]:
+        if row["site"].startswith("site-"):
+            assert str(row["train"]) in rows[row["site"]]
+    steps = run["trainings"]["fedavg"]["gradient_steps"] // 2
+    assert f"This is an estimate: {steps} training steps a round" in " ".join(printed.split())

@@ -1,0 +1,1 @@
+"""What each page says: the federation's, a hospital's, and several runs side by side."""

@@ -1,11 +1,17 @@
 """Settings are checked once, and a mistake is answered in one line that names the flag."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
+from fl.config.sections import SECTIONS, PartitionSettings
 from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, require_known
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -81,7 +87,8 @@ def test_numbers_without_a_value_are_refused(flag, value):
     ("text", "wanted"),
     [
         ("rounds = ", "not valid TOML"),
-        ("ruonds = 3", "unknown key ruonds. Known keys: alpha"),
+        ("ruonds = 3", "unknown key ruonds. Did you mean rounds?"),
+        ("xyz = 3", "unknown key xyz. Known keys: alpha"),
         ("rounds = 'x'", "--rounds is 'x'"),
     ],
 )
@@ -90,6 +97,25 @@ def test_a_bad_file_is_named_with_its_trouble(toml, text, wanted):
         load_config({}, toml(text))
     assert wanted in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_example_file_is_valid_and_every_key_of_it_is_used():
+    file = ROOT / "example.toml"
+    config = load_config({}, file)
+    for key, value in tomllib.loads(file.read_text()).items():
+        assert getattr(config, key.replace("-", "_")) == value
+
+
+def test_the_keys_of_run_json_are_flat_and_in_the_order_of_the_sections():
+    names = [name for section in SECTIONS for name in section.model_fields]
+    assert list(RunConfig().model_dump()) == list(RunConfig.model_fields) == names
+    assert len(names) == len(set(names))
+
+
+def test_a_function_of_one_section_takes_the_whole_configuration():
+    config = RunConfig(skew="noise,gain")
+    assert isinstance(config, PartitionSettings)
+    assert PartitionSettings(skew="noise,gain").skews == config.skews == ("noise", "gain")
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):

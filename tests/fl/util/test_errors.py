@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fl.util.errors import ConfigError, DataError, FederationError, exit_code
+from fl.util.errors import ConfigError, DataError, FederationError, did_you_mean, exit_code
 
 
 def code_after(error):
@@ -42,3 +42,16 @@ def test_an_expected_error_is_one_line(capsys, error, code, message):
 def test_anything_else_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         code_after(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("fedvag", " Did you mean fedavg?"),
+        ("FedProx", " Did you mean fedprox?"),
+        ("resnet", ""),
+        ("", ""),
+    ],
+)
+def test_a_name_that_is_nearly_known_is_suggested(name, guess):
+    assert did_you_mean(name, ("fedavg", "fedprox")) == guess

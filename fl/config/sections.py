@@ -1,0 +1,265 @@
+"""The settings of a run, in sections by what a person wants to set.
+
+A function that needs one section takes that section's type. `RunConfig` is all of them in one:
+its keys are flat, and each is a flag of the command line and a key of the TOML file.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+BARE_COMPARE = "fedavg,fedprox"  # what `--compare` without a name compares
+
+
+class Section(BaseModel):
+    """Settings that belong together. `title` is their heading in `--help`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    title: ClassVar[str]
+
+
+class DataSettings(Section):
+    """Which question is asked, and of which recordings."""
+
+    title: ClassVar[str] = "data"
+
+    task: Literal["rhythm", "beat", "beat-causal", "beat-xqrs", "beat-gqrs"] = Field(
+        "rhythm",
+        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; "
+        "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
+        "found by a detector",
+    )
+    data: Literal["auto", "real", "synthetic"] = Field(
+        "auto",
+        description="auto: real recordings if any are found, else the synthetic cohort; real: an "
+        "error if none is found; synthetic: the synthetic cohort",
+    )
+    data_dir: str = Field(
+        "data", description="folder with mitdb/, cpsc2018/, ... ($ECG_DATA, else ./data)"
+    )
+    sources: str = Field(
+        "",
+        description="data sets to use, e.g. cpsc2018,mitdb; cpsc2018=5,mitdb=3 also sets how many "
+        "sites each has; mysite=PATH adds a folder",
+    )
+    synthetic_records: int = Field(
+        800, ge=50, description="recordings in the synthetic 12-lead cohort (half as many 2-lead)"
+    )
+    synthetic_patients: int = Field(
+        0,
+        ge=0,
+        description="patients in the synthetic 12-lead cohort (half as many 2-lead); 0: 19 for "
+        "every 20 recordings",
+    )
+
+    @model_validator(mode="after")
+    def _check_synthetic_patients(self) -> Self:
+        if self.synthetic_patients > self.synthetic_records:
+            raise ValueError(
+                f"--synthetic-patients is {self.synthetic_patients}, but --synthetic-records is "
+                f"{self.synthetic_records}: a patient needs a recording."
+            )
+        return self
+
+
+class PartitionSettings(Section):
+    """How patients are dealt to sites (hospitals)."""
+
+    title: ClassVar[str] = "sites"
+
+    clients: int = Field(8, ge=1, description="number of sites")
+    partition: str = Field(
+        "",
+        description="how patients are dealt to sites, or file:PATH of a saved partition.csv "
+        "(default: dirichlet for rhythm, patients for beat)",
+    )
+    alpha: float = Field(
+        0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
+    )
+    holdout: str = Field(
+        "", description="a source, or one site by name, that nobody trains on: tested as unseen"
+    )
+    skew: str = Field(
+        "", description="faults that each site's own recorder has, with commas between them"
+    )
+
+    @property
+    def skews(self) -> tuple[str, ...]:
+        """Names of the faults that each site's recorder has."""
+        return tuple(self.skew.split(",")) if self.skew else ()
+
+    @property
+    def partition_file(self) -> Path | None:
+        """The saved partition to use, if one is named."""
+        scheme, _, path = self.partition.partition(":")
+        return Path(path) if scheme == "file" else None
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    title: ClassVar[str] = "model"
+
+    model: str = Field("", description="network (default: the task's own)")
+
+
+class TrainingSettings(Section):
+    """How a site trains in one round."""
+
+    title: ClassVar[str] = "training at a site"
+
+    local_epochs: int = Field(3, ge=1, description="passes over a site's records per round")
+    per_recording: int = Field(
+        -1,
+        ge=-1,
+        description="most examples of one recording in one epoch, 0 for all; -1: 10 for rhythm, "
+        "all for beat",
+    )
+    batch_size: int = Field(0, ge=0, description="records per step; 0: 8 for rhythm, 128 for beat")
+    imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
+        "auto",
+        description="rare classes: a quarter of the commonest per epoch (thinned), every class "
+        "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
+    )
+    augment: str = Field(
+        "auto",
+        description="changes to training batches, with commas between them; auto: the task's own; "
+        "none",
+    )
+    lr: float = Field(0.0, ge=0, description="peak learning rate; 0: 0.002 for adamw, 0.05 for sgd")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", description="optimizer at a site (scaffold: always sgd without momentum)"
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="momentum of sgd")
+    schedule: Literal["run", "round", "constant"] = Field(
+        "run",
+        description="learning rate: one warm-up and cosine over the whole run, over each round, "
+        "or none",
+    )
+    optimizer_state: Literal["kept", "fresh"] = Field(
+        "kept",
+        description="the optimizer's moments stay at the site between rounds, or start at zero "
+        "in each",
+    )
+    finetune_epochs: int = Field(
+        3, ge=1, description="strategy finetune: epochs at each site after the last round"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="weight decay of the optimizer")
+
+    @model_validator(mode="after")
+    def _check_momentum(self) -> Self:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"--momentum is {self.momentum}, which is for --optimizer sgd alone.")
+        return self
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Names of the changes to training batches."""
+        return () if self.augment == "none" else tuple(self.augment.split(","))
+
+
+class RoundSettings(Section):
+    """How the server runs the rounds and merges what the sites send."""
+
+    title: ClassVar[str] = "federation"
+
+    strategy: str = Field("fedavg", description="how the server merges the sites' weights")
+    mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    server_lr: float = Field(
+        0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
+    )
+    server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
+    rounds: int = Field(20, ge=1, description="federated rounds")
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
+    weighting: Literal["records", "root", "even"] = Field(
+        "records",
+        description="a site counts by its records, by their square root, or as one of many",
+    )
+    averaging: Literal["evidence", "plain"] = Field(
+        "evidence",
+        description="weights of a class or a lead are averaged over the records that have it, or "
+        "as all others are",
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after this many rounds without a better validation; 0: never"
+    )
+    quorum: float = Field(
+        0.5, gt=0, le=1, description="share of a round's sites that must answer, else the run stops"
+    )
+    timeout: float = Field(3600.0, gt=0, description="seconds to wait for the sites of a round")
+
+
+class ComparisonSettings(Section):
+    """What the result is compared with, and how often the run is repeated."""
+
+    title: ClassVar[str] = "comparison"
+
+    compare: str = Field(
+        "",
+        description="strategies to compare with local training and with all data pooled "
+        f"(without a name: {BARE_COMPARE})",
+    )
+    seed: int = Field(0, ge=0, description="same seed, same results")
+    seeds: str = Field("", description="repeat the whole run with each of these seeds, e.g. 0,1,2")
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if not self.seeds:
+            return self
+        given = [text.strip() for text in self.seeds.split(",")]
+        if not all(text.isdecimal() for text in given) or len(set(given)) < len(given):
+            raise ValueError(
+                f"--seeds is {self.seeds!r}: different whole numbers from 0, with commas "
+                "between them, e.g. 0,1,2."
+            )
+        if "seed" in self.model_fields_set and self.seed != int(given[0]):
+            raise ValueError(f"--seed is {self.seed} and --seeds is {self.seeds}: give one.")
+        object.__setattr__(self, "seeds", ",".join(str(int(text)) for text in given))
+        object.__setattr__(self, "seed", self.each_seed[0])
+        return self
+
+    @property
+    def each_seed(self) -> tuple[int, ...]:
+        """The seeds to repeat the run with; empty without `--seeds`."""
+        return tuple(int(text) for text in self.seeds.split(",")) if self.seeds else ()
+
+
+class EngineSettings(Section):
+    """Where and how fast it runs. Of these, only the device can change a result."""
+
+    title: ClassVar[str] = "engine"
+
+    engine: Literal["ray", "local", "flower"] = Field(
+        "ray",
+        description="ray: worker processes; local: in this process, for debugging; flower: "
+        "Flower's own simulation engine",
+    )
+    ray_address: str = Field(
+        "",
+        description="an existing Ray cluster, whose machines need share no disk: HOST:PORT, or "
+        "auto for the one this machine belongs to",
+    )
+    workers: int = Field(0, ge=0, description="worker processes; 0: one per core")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks run")
+
+    @model_validator(mode="after")
+    def _check_cluster(self) -> Self:
+        if self.ray_address and self.engine != "ray":
+            raise ValueError(
+                f"--ray-address is {self.ray_address!r}, but --engine is {self.engine!r}: only "
+                "ray runs on a cluster. A resumed run leaves its cluster with --ray-address ''."
+            )
+        return self
+
+
+# In the order of `--help`.
+SECTIONS: tuple[type[Section], ...] = (
+    DataSettings,
+    PartitionSettings,
+    ModelSettings,
+    TrainingSettings,
+    RoundSettings,
+    ComparisonSettings,
+    EngineSettings,
+)

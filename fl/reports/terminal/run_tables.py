@@ -1,0 +1,124 @@
+"""Runs as terminal tables: a list of them, several side by side, and one run's results again."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fl.ecg.tasks import TASKS
+from fl.reports.number_format import number
+from fl.reports.terminal.comparison_tables import print_seeds
+from fl.reports.terminal.notices import synthetic_notice
+from fl.reports.terminal.partition_tables import left_out, partition_table
+from fl.reports.terminal.result_tables import print_results
+from fl.runs.overview import PLACES, RunOverview, Score, differing_settings
+
+
+def runs_table(runs: Sequence[RunOverview]) -> Table:
+    """One line for each run: when, how it ended, what it trained, and its macro-F1."""
+    table = _table("")
+    for name in ("run", "started (UTC)", "status", "task", "trained"):
+        table.add_column(name, no_wrap=name != "trained")
+    table.add_column("central macro-F1", justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            run.folder.name,
+            _date(run.started),
+            run.status,
+            run.task,
+            _trained(run),
+            f"{_score(run.headline)} {'SYNTHETIC' if run.synthetic else ''}".rstrip(),
+        )
+    return table
+
+
+def compare_table(runs: Sequence[RunOverview]) -> Table:
+    """Macro-F1 of every training of several runs, and the settings in which the runs differ."""
+    table = _table("macro-F1 on test records [low, high]")
+    table.add_column("", no_wrap=True)
+    columns = [(run, strategy) for run in runs for strategy in run.strategies]
+    for run, strategy in columns:
+        mark = " SYNTHETIC" if run.synthetic else ""
+        table.add_column(f"{run.folder.resolve().name}\n{strategy}{mark}", justify="right")
+    for place in PLACES:
+        scores = [run.scores.get(strategy, {}).get(place) for run, strategy in columns]
+        table.add_row(place, *(_score(score) for score in scores))
+    table.add_section()
+    for name, values in differing_settings(runs).items():
+        by_run = dict(zip((run.folder for run in runs), values, strict=True))
+        table.add_row(name, *(_setting(by_run[run.folder]) for run, _ in columns))
+    return table
+
+
+def print_comparison_of_runs(console: Console, runs: Sequence[RunOverview]) -> None:
+    """Several runs side by side, and how to read them."""
+    console.print(compare_table(runs))
+    console.print(
+        "[low, high]: 95% by bootstrap over patients; of a run with several seeds the lowest and "
+        "the highest seed. Only runs with the same task, sources and seed have the same test "
+        "records: figures of other runs cannot be compared."
+    )
+    _print_notice(console, runs)
+
+
+def print_run(console: Console, run: RunOverview) -> None:
+    """A run's state, who holds what, and its result tables, as at its end."""
+    console.print(f"{run.folder}: {run.status}, started {_date(run.started)} UTC, {run.task}")
+    if run.error:
+        console.print(f"It ended with: {run.error}")
+    facts = json.loads((run.folder / "run.json").read_text())
+    sites = facts.get("sites", [])
+    if sites and all("labels" in row for row in sites):  # real hospitals report no such counts
+        console.print(partition_table(sites, TASKS[run.task].classes))
+    if run.status != "completed":
+        deployed = facts.get("engine") == "deployment"
+        command = "coordinator run FEDERATION" if deployed else "simulate"
+        console.print(f"Continue it with: heartfed {command} --resume {run.folder}")
+        _print_notice(console, [run])
+    elif run.seeds:
+        print_seeds(console, json.loads((run.folder / "seeds.json").read_text()), run.synthetic)
+        _print_notice(console, [run])
+    else:
+        summary = json.loads((run.folder / "summary.json").read_text())
+        print_results(console, summary, run.synthetic)
+    if facts.get("data"):
+        console.print(left_out(facts["data"]))
+
+
+def _print_notice(console: Console, runs: Sequence[RunOverview]) -> None:
+    synthetic = sorted({name for run in runs for name in run.synthetic})
+    if synthetic:
+        console.print(synthetic_notice(synthetic))
+
+
+def _table(title: str) -> Table:
+    return Table(title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _trained(run: RunOverview) -> str:
+    seeds = f", {len(run.seeds)} seeds" if run.seeds else ""
+    return ", ".join(run.strategies) + seeds
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return "n/a"
+    if score.low is None:
+        return number(score.value)
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
+
+
+def _setting(value: Any) -> str:
+    return str(value) if value not in ("", None) else "-"
+
+
+def _date(text: str) -> str:
+    """`2026-01-02 13:45` of an ISO date and time; as it stands if it is none."""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return text

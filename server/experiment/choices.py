@@ -1,0 +1,49 @@
+"""The names that settings accept, from the tables that define them."""
+
+from collections.abc import Collection
+
+from fl.config.run_config import RunConfig
+from fl.datasets import DATASETS
+from fl.datasets.source_selection import SourceSelection, select_sources
+from fl.ecg.tasks import TASKS
+from fl.models import MODELS
+from fl.training.augmentation import AUGMENTATIONS, check_augmentations
+from fl.util.errors import require_known
+from partitions.build import PARTITION_NAMES, check_partition
+from partitions.device_skew import SKEWS
+
+
+def known_names() -> dict[str, Collection[str]]:
+    """Setting -> the names it accepts, for `--help`."""
+    strategies = _strategies()
+    return {
+        "sources": DATASETS,
+        "partition": PARTITION_NAMES,
+        "skew": SKEWS,
+        "model": MODELS,
+        "augment": AUGMENTATIONS,
+        "strategy": strategies,
+        "compare": strategies,
+    }
+
+
+def check_choices(config: RunConfig) -> SourceSelection:
+    """The run's sources; `ConfigError` names a setting that no table knows or that has no data.
+
+    Reads no recording.
+    """
+    require_known(config.model, MODELS, "--model")
+    check_augmentations(config.augmentations, TASKS[config.task])
+    selection = select_sources(config)
+    check_partition(config, selection)
+    strategies = _strategies()
+    for name in config.strategies:
+        require_known(name, strategies, "--compare" if config.compare else "--strategy")
+    return selection
+
+
+def _strategies() -> Collection[str]:
+    # Imported here: it loads Flower, and every other mistake is answered before.
+    from server.aggregation.strategies import STRATEGIES
+
+    return STRATEGIES
