@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Indices
-from fl.ecg.filters import bandpass, resample
+from fl.ecg.filters import Signal, bandpass, resample
 from fl.ecg.records import LEADS
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.random_streams import stream
 
-Signal = NDArray[np.float32]
 Faults = dict[str, Any]  # fields of SiteRecorder
 
 # Ranges from which the faults are drawn; amplitudes in standard deviations of the lead.

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.rolling_statistics import (
+    Column,
+    Rows,
     median_of_neighbours,
     rolling_mean,
     rolling_percentile,
     usual_beat,
 )
 
-Rows = NDArray[np.float64]
-Column = NDArray[np.float64]
 LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not dominate
 
 # Parts of a beat, in samples from the R peak.

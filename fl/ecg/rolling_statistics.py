@@ -4,8 +4,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-Rows = NDArray[np.float64]
-Column = NDArray[np.float64]
+Rows = NDArray[np.float64]  # (beat, sample)
+Column = NDArray[np.float64]  # (beat,)
 
 
 def usual_beat(values: NDArray[np.float64], causal: bool) -> NDArray[np.float64]:

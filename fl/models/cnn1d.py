@@ -1,4 +1,4 @@
-"""Residual 1D-CNN: looks for short shapes, then for shapes made of shapes."""
+"""Residual 1D-CNN: finds short wave shapes, then larger shapes made of them."""
 
 from dataclasses import dataclass
 

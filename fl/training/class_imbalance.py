@@ -7,12 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fl.data.cohort import Cohort
-
-Indices = NDArray[np.int64]
+from fl.data.cohort import Cohort, Indices
 
 THINNED_SHARE = 0.25  # share of the most frequent class that a thinned epoch takes
 MAX_WEIGHT = 10.0  # largest class weight: a class of eight examples must not outweigh the rest

@@ -11,17 +11,17 @@ from fl.util.errors import ConfigError
 
 
 def mixed_precision(
-    device: str, wanted: bool | None = None
+    device: str, enabled: bool | None = None
 ) -> contextlib.AbstractContextManager[object]:
     """A context in which convolutions and matrix products are computed in bfloat16.
 
-    `wanted` None: only if the device is a GPU that supports bfloat16. Weights, loss and optimizer
+    `enabled` None: only if the device is a GPU that supports bfloat16. Weights, loss and optimizer
     stay float32, and so do the parts of a network inside `full_precision`.
     """
     kind = torch.device(device).type
-    if wanted is None:
-        wanted = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(kind, torch.bfloat16) if wanted else contextlib.nullcontext()
+    if enabled is None:
+        enabled = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(kind, torch.bfloat16) if enabled else contextlib.nullcontext()
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
