@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
+from fl.ecg.tasks import TASKS
 from fl.messages.flower_arrays import from_array_record, split_control
 from fl.messages.flower_codec import (
     training_reply,
 )
 from fl.messages.payloads import EvaluationReply, TrainingReply
+from fl.models import parts_of
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from server.aggregation.evidence import average_by_evidence, weight_sites
@@ -51,7 +53,8 @@ def merge(
         )
     weighted = weight_sites(trained, config.weighting)
     if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
-        weighted = average_by_evidence(weighted, progress.weights)
+        parts = parts_of(config.model, TASKS[config.task])
+        weighted = average_by_evidence(weighted, progress.weights, parts)
     # Written anew: Flower's strategies stop at a reply that holds more than the others do.
     merged = [training_reply(t, update.requests[t.site]) for t in weighted]
     result, _ = strategy.aggregate_train(number, merged)

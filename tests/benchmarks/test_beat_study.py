@@ -106,7 +106,7 @@ def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
     monkeypatch.setattr(beat, "DS1", ("100",))
     monkeypatch.setattr(beat, "MITDB", SimpleNamespace(read=lambda data, name: record))
     found = beat.stretches_of_s(Path())
-    of_the_whole = BEAT.cut(record).features[15:39]
+    of_the_whole = BEAT.make_examples(record).features[15:39]
     assert found.labels.argmax(axis=1).tolist() == [0] * 5 + [1] * 14 + [0] * 5
     assert found.column("recordings").tolist() == ["100"] * 24
     assert not np.allclose(found.column("features"), of_the_whole, atol=0.1)
