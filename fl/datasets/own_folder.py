@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fl.config.run_config import RESERVED_NAMES
 from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
 from fl.datasets.readers.challenge_records import age_years, sex_letter
@@ -110,6 +111,12 @@ def parse_source(text: str) -> Source:
         raise ConfigError(
             f"sources has the name {name!r}. Accepted: small letters, digits, - and _, "
             "beginning with a letter."
+        )
+    if name in RESERVED_NAMES:
+        taken = ", ".join(sorted(RESERVED_NAMES))
+        raise ConfigError(
+            f"sources has the name {name!r}, which results use for something else ({taken}). "
+            "Rename it."
         )
     if name in DATASETS:
         raise ConfigError(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
 from fl.util.atomic_io import write_atomically
@@ -20,8 +21,8 @@ Weights = dict[str, NDArray[Any]]
 
 @lru_cache(maxsize=8)
 def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
-    """Entries that never leave a site: the normalisation layers under `fedbn`, else none."""
-    if strategy != "fedbn":
+    """Entries that never leave a site: the normalisation layers where a strategy says so."""
+    if not strategy_traits(strategy).local_normalisation:
         return frozenset()
     network = build_network(model, TASKS[task])
     return frozenset(

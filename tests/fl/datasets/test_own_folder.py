@@ -96,6 +96,10 @@ def test_a_table_without_a_column_or_that_is_not_text_is_named(site, tmp_path):
         ("My Site={path}", "Accepted: small letters"),
         ("../x={path}", "Accepted: small letters"),
         ("mitdb={path}", "mitdb is a known data set"),
+        ("pooled={path}", "the name 'pooled', which results use for something else"),
+        ("local={path}", "the name 'local'"),
+        ("central={path}", "the name 'central'"),
+        ("unseen={path}", "the name 'unseen'"),
         ("mysite={path}/gone", "which does not exist"),
     ],
 )
