@@ -1,9 +1,6 @@
 """The device, precision and threads that a network is trained with."""
 
 import contextlib
-import ctypes
-import functools
-import sys
 
 import torch
 
@@ -24,25 +21,10 @@ def mixed_precision(
     return torch.autocast(kind, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-
-
 def one_thread() -> None:
     """One thread per process: sums must not depend on how many cores a machine has."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let this process keep the memory of a training step for the next one.
-
-    glibc hands large blocks back at once, and the kernel clears them again for the next step: up
-    to 800 page faults a step of the default network, 2 of its 22 ms.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(M_MMAP_THRESHOLD, 32 * 2**20)  # the largest it takes
-        mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
 
 
 def check_device(device: str) -> None:

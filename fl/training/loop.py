@@ -14,7 +14,7 @@ from fl.data.cohort import Batch, Cohort
 from fl.data.gpu_cohort import batch_cutter
 from fl.training.augmentation import augment_batch
 from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent
-from fl.training.device import keep_freed_memory, mixed_precision, one_thread
+from fl.training.device import mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
 from fl.training.losses import task_loss
@@ -83,7 +83,6 @@ def fit(
     from the site's last visit; without it AdamW starts afresh.
     """
     one_thread()
-    keep_freed_memory()
     rng = stream(plan.seed, "fit", plan.site, plan.round)
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
     network.to(plan.device).train()

@@ -1,4 +1,4 @@
-"""Load modules without looking for garbage among what they define."""
+"""Import modules faster, or without their warnings."""
 
 import contextlib
 import gc
@@ -10,10 +10,10 @@ from types import ModuleType
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """While this lasts modules load a fifth faster, and what there is then is taken to stay.
+    """While this lasts, modules load a fifth faster; Python never looks through them afterwards.
 
-    torch alone makes half a million objects. Python would look through them for some that nobody
-    uses: several times while they load, often while a run works, and once more at its end.
+    torch alone makes half a million objects, which stay until the end. Python would search them
+    for unused ones several times while they load, often during a run, and once more at its end.
     """
     gc.disable()
     try:
@@ -26,8 +26,8 @@ def without_garbage_collection() -> Iterator[None]:
 def import_quietly(name: str) -> ModuleType:
     """A module, imported when it is first needed, without the warnings of its own imports.
 
-    wfdb brings pandas with it, which takes a second to import and warns about wfdb's own use of
-    it; neither belongs in front of a user who only asked for help text.
+    wfdb imports pandas, which takes a second and warns of wfdb's own use of it; neither should
+    trouble a user who only asked for help text.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

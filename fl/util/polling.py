@@ -1,4 +1,4 @@
-"""How often to look for something that will come: often at first, then ever less."""
+"""How often to look for something that is awaited: often at first, then less and less."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ SHARE = 0.05  # of the time waited so far
 
 @dataclass
 class Backoff:
-    """Pauses of a twentieth of the time waited so far, so that waiting costs little either way."""
+    """Pauses of a twentieth of the time waited so far: little delay, and few looks in vain."""
 
     first: float = 0.05  # seconds
     most: float = 1.0
@@ -19,5 +19,5 @@ class Backoff:
         return min(self.most, max(self.first, SHARE * (time.monotonic() - self.began)))
 
     def reset(self) -> None:
-        """Something came: look often again."""
+        """Begin again with short pauses, since something came."""
         self.began = time.monotonic()

@@ -1,128 +1,62 @@
 """What crosses a Ray cluster whose machines share no disk: cache folders and a site's own files."""
 
-import platform
+import csv
+import io
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from flwr.app import Context, Message
-from flwr.clientapp import ClientApp
+from flwr.app import Message, MessageType
 
-import fl
-from fl.data.example_cache import FILES, default_cache_dir, is_complete
-from fl.messages.flower_codec import set_local_folders
-from fl.runs.run_record import PACKAGES
+from fl.config.run_config import POOLED
+from fl.data.example_cache import FILES, is_complete
+from fl.messages.flower_codec import read_job, read_round
+from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError
-from fl.util.gpu_memory import limit_gpu_memory
+from partitions.partition import CENTRAL, UNSEEN
 
 PIECE = 32 * 2**20  # bytes of a cache file that travel at once
-FOR_TRAINING = ("optimizer", "extra")  # kinds of kept arrays that an evaluation does not read
-LAST = 2  # rounds of them that are kept, as a site itself does
-SITES = Path("checkpoint") / "sites"  # what stays at the sites, in the run directory
+SITES = Path("checkpoint") / "sites"  # what sites keep between requests, in the run directory
+FOR_TRAINING = ("optimizer", "extra")  # folders of a site that an evaluation does not read
+ROUNDS_KEPT = 2  # files of these that are kept, as a site itself keeps them
 
-Files = dict[str, bytes]  # below SITES, by path
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the results, to the bit."""
-    found = {"heartfed": fl.__version__, "python": platform.python_version()}
-    return found | {package: version(package) for package in PACKAGES}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """The machine a worker is on."""
-
-    node: str  # Ray's number of it
-    address: str
-    versions: Mapping[str, str]
+Files = dict[str, bytes]  # contents by path below SITES
+ReadPiece = Callable[[str, str, int], bytes]  # cache folder, file, first byte -> the bytes
 
 
 class CacheSender:
-    """Reads cache folders for machines that have no copy; on the machine that has them."""
+    """Reads cache folders for machines that have no copy; runs on the machine that has them."""
 
     def __init__(self, folders: Iterable[str]) -> None:
         self._folders = {Path(folder).name: Path(folder) for folder in folders}
 
     def read(self, name: str, file: str, start: int) -> bytes:
         """A piece of a file, empty at its end."""
-        with (self._folders[name] / file).open("rb") as there:
-            there.seek(start)
-            return there.read(PIECE)
+        with (self._folders[name] / file).open("rb") as source:
+            source.seek(start)
+            return source.read(PIECE)
 
 
-class ClusterWorker:
-    """A worker that has a run directory of its own, with nothing in it that must last."""
-
-    def __init__(self, client_app: ClientApp, partition: bytes, n_gpus: float) -> None:
-        limit_gpu_memory(n_gpus)
-        self._app = client_app
-        self._folder = Path(tempfile.mkdtemp(prefix="heartfed-"))
-        (self._folder / "partition.csv").write_bytes(partition)
-
-    def where(self) -> Machine:
-        """The machine this is, and what is installed there."""
-        import ray
-
-        node = ray.get_runtime_context().get_node_id()
-        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        return Machine(node=node, address=address, versions=versions())
-
-    def fetch_folders(self, names: Iterable[str], sender: Any) -> tuple[tuple[str, ...], int]:
-        """This machine's own cache folders, and the bytes that were fetched for them."""
-        import ray
-
-        def fetch(*piece: Any) -> bytes:
-            found: bytes = ray.get(sender.read.remote(*piece))
-            return found
-
-        root, fetched = default_cache_dir(), 0
-        root.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            if not is_complete(root / name):
-                fetched += _fetch_folder(root / name, fetch)
-        return tuple(str(root / name) for name in names), fetched
-
-    def visit(
-        self, message: Message, context: Context, shards: tuple[str, ...], files: Files
-    ) -> tuple[Message, Context, Files]:
-        """The client's reply and its context, and the files it wrote or changed."""
-        sites = self._folder / SITES
-        shutil.rmtree(sites, ignore_errors=True)
-        for path, content in files.items():
-            (sites / path).parent.mkdir(parents=True, exist_ok=True)
-            (sites / path).write_bytes(content)
-        set_local_folders(message, str(self._folder), shards)
-        reply = self._app(message, context)
-        after = {
-            path.relative_to(sites).as_posix(): path.read_bytes()
-            for path in sites.rglob("*")
-            if path.is_file()
-        }
-        changed = {path: content for path, content in after.items() if files.get(path) != content}
-        return reply, context, changed
-
-    def leave(self) -> None:
-        """Leave nothing behind but the cache."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+def fetch_folders(root: Path, names: Iterable[str], read: ReadPiece) -> int:
+    """Copy the cache folders that this machine lacks to `root`; the bytes that were fetched."""
+    root.mkdir(parents=True, exist_ok=True)
+    return sum(_fetch_folder(root / name, read) for name in names if not is_complete(root / name))
 
 
-def _fetch_folder(path: Path, fetch: Any) -> int:
-    """Lay a cache folder down whole or not at all; its bytes."""
+def _fetch_folder(path: Path, read: ReadPiece) -> int:
+    """Copy a cache folder whole or not at all; its bytes."""
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     total = 0
     try:
         for file in (*FILES, "cache.json"):
             with (temporary / file).open("wb") as copy:
-                while piece := fetch(path.name, file, copy.tell()):
+                while piece := read(path.name, file, copy.tell()):
                     copy.write(piece)
                 total += copy.tell()
         if not is_complete(temporary):
-            raise DataError(f"{path}: the copy is not what was sent. Run again.")
+            raise DataError(f"{path}: the copy differs from what was sent. Run again.")
         shutil.rmtree(path, ignore_errors=True)
         try:
             temporary.rename(path)
@@ -132,3 +66,65 @@ def _fetch_folder(path: Path, fetch: Any) -> int:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return total
+
+
+@dataclass(frozen=True)
+class SiteFiles:
+    """What the sites of a run keep between requests (`SITES`), on the machine of the server."""
+
+    folder: Path  # the run directory
+    names: tuple[str, ...]  # of the sites, in the order of their nodes
+
+    @classmethod
+    def of_run(cls, folder: Path) -> "SiteFiles":
+        """Those of a run directory, with the sites of its partition."""
+        rows = csv.DictReader(io.StringIO((folder / "partition.csv").read_text()))
+        return cls(folder, tuple(sorted({row["site"] for row in rows} - {CENTRAL, UNSEEN})))
+
+    def needed(self, message: Message, index: int) -> Files:
+        """What the site of this index needs for a request: the last file of each kind before it."""
+        kind = message.metadata.message_type
+        if kind == MessageType.QUERY:
+            return {}
+        job, number = read_job(message), read_round(message)
+        trains = kind == MessageType.TRAIN
+        site = POOLED if trains and job.strategy == POOLED else self.names[index]
+        root, files = self.folder / SITES, {}
+        for folder in (root / site / job.strategy).glob("*"):
+            if not trains and folder.name in FOR_TRAINING:
+                continue
+            # An evaluation may read a file of its own round.
+            before = number if trains else number + 1
+            known = [p for p in sorted(folder.glob("[0-9]*")) if int(p.stem) < before]
+            for path in known[-1:]:
+                files[path.relative_to(root).as_posix()] = path.read_bytes()
+        return files
+
+    def keep(self, files: Files) -> None:
+        """Write what a site wrote into the run directory."""
+        root = self.folder / SITES
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+            if path.parent.name in FOR_TRAINING:
+                for old in sorted(path.parent.glob("[0-9]*"))[:-ROUNDS_KEPT]:
+                    old.unlink()
+
+
+def lay_out(root: Path, files: Files) -> None:
+    """Make `root` hold these files and nothing else."""
+    shutil.rmtree(root, ignore_errors=True)
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def changed_files(root: Path, before: Files) -> Files:
+    """The files below `root` that are new or differ from those of `before`."""
+    now = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+    return {name: content for name, content in now.items() if before.get(name) != content}

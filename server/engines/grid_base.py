@@ -4,15 +4,15 @@ import itertools
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from flwr.app import Context, Error, Message, RecordDict
-from flwr.app.user_config import UserConfig
-from flwr.common.constant import ErrorCode
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
+from fl.messages.flower_codec import CLIENT_FAILED
 from fl.util.polling import Backoff
+from server.engines.grid_internals import identify_server
+from server.engines.numbered_message import NumberedMessage
 
 
 class BaseGrid(Grid):
@@ -29,24 +29,23 @@ class BaseGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
-SERVER_NODE = 1  # Flower's own number for the SuperLink
 WAIT = 0.5  # seconds a pull waits for the next reply
+FIRST_NODE = 1001  # the simulation's nodes are this one and those after it
 
 
 class SimulatedGrid(BaseGrid):
     """Nodes 1001, 1002, ... of a simulation, each acting for one partition."""
 
-    pull_waits = True  # `pull_messages` returns when a reply is there: no need to sleep between
+    pull_waits = True  # `pull_messages` waits for a reply by itself: no need to sleep between calls
 
     def __init__(self, n_nodes: int) -> None:
-        self._run = Run.create_empty(run_id=1)
-        TaskIdentity.run_id, TaskIdentity.task_id = 1, 1
-        TaskIdentity.node_id = SERVER_NODE
+        identify_server()
+        self._run: Any = None
         self._numbers = itertools.count(1)
         self.contexts = {
-            1001 + i: Context(
+            FIRST_NODE + i: Context(
                 run_id=1,
-                node_id=1001 + i,
+                node_id=FIRST_NODE + i,
                 node_config=UserConfig({"partition-id": i, "num-partitions": n_nodes}),
                 state=RecordDict(),
                 run_config=UserConfig(),
@@ -54,24 +53,24 @@ class SimulatedGrid(BaseGrid):
             for i in range(n_nodes)
         }
 
-    def set_run(self, run: Run) -> None:
+    def set_run(self, run: Any) -> None:
         self._run = run
 
     @property
-    def run(self) -> Run:
+    def run(self) -> Any:
+        """What `set_run` was given. Our own engines describe no run to Flower: None."""
         return self._run
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        ids = []
+        numbers = []
         for message in messages:
             number = str(next(self._numbers))
-            message.metadata.__dict__["_message_id"] = number
-            self.submit(message)
-            ids.append(number)
-        return ids
+            self.submit(NumberedMessage(message, number))
+            numbers.append(number)
+        return numbers
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -92,13 +91,12 @@ class SimulatedGrid(BaseGrid):
 
     @abstractmethod
     def abandon(self, message_ids: Iterable[str]) -> None:
-        """Forget messages whose replies nobody waits for any more."""
+        """Forget messages whose replies are no longer wanted."""
 
 
 def error_reply(message: Message, error: BaseException) -> Message:
-    """What the server receives when a client fails: the kind of error and its words."""
-    reason = f"{type(error).__name__}: {error}"
-    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+    """What the server receives when a client fails: the kind of error and its text."""
+    return Message(Error(CLIENT_FAILED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
 def collect(
@@ -107,29 +105,37 @@ def collect(
     timeout: float,
     on_reply: Callable[[Message], None],
 ) -> list[Message]:
-    """Send messages and return the replies that come in time, telling of each as it comes."""
-    asked = list(messages)
-    for message in asked:
-        message.metadata.ttl = timeout  # a site that comes back later need not answer any more
-    # A grid that could not push a message gives no id for it: nobody will answer that one.
-    ids = grid.push_messages(asked)
-    node_of = {i: m.metadata.dst_node_id for i, m in zip(ids, asked, strict=True) if i}
-    waiting = set(node_of)
+    """Send requests and return the replies that come in time; `on_reply` gets each as it comes."""
+    requests = list(messages)
+    for request in requests:
+        request.metadata.ttl = timeout  # a site that comes back later need not answer any more
+    # A grid gives no number for a request that it could not send: no reply will come.
+    numbers = grid.push_messages(requests)
+    waiting = {n: request for n, request in zip(numbers, requests, strict=True) if n}
     end = time.monotonic() + timeout
     replies = []
-    pace = None if getattr(grid, "pull_waits", False) else Backoff()
+    backoff = None if getattr(grid, "pull_waits", False) else Backoff()
     while waiting and time.monotonic() < end:
-        for reply in grid.pull_messages(waiting):
+        for reply in grid.pull_messages(list(waiting)):
             number = reply.metadata.reply_to_message_id
             if number not in waiting:
                 continue
-            waiting.discard(number)
-            # What a SuperLink says in the place of a node that is away bears its own number.
-            reply.metadata.__dict__["_src_node_id"] = node_of[number]
-            replies.append(reply)
-            on_reply(reply)
-        if waiting and pace is not None:
-            time.sleep(pace.delay())
+            replies.append(_from_the_node_asked(reply, waiting.pop(number)))
+            on_reply(replies[-1])
+        if waiting and backoff is not None:
+            time.sleep(backoff.delay())
     if waiting and isinstance(grid, SimulatedGrid):
         grid.abandon(waiting)
     return replies
+
+
+def _from_the_node_asked(reply: Message, request: Message) -> Message:
+    """The reply, with the number of the node that was asked as its sender.
+
+    A SuperLink replies for a node that is away, and gives its own number.
+    """
+    if reply.metadata.src_node_id == request.metadata.dst_node_id:
+        return reply
+    if reply.has_error():
+        return Message(reply.error, reply_to=request)
+    return Message(reply.content, reply_to=request)

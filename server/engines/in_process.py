@@ -1,4 +1,4 @@
-"""Every client in this process, one after the other: a debugger can step through."""
+"""Clients in the server's own process, without workers."""
 
 import logging
 from collections import deque
@@ -32,5 +32,5 @@ class LocalGrid(SimulatedGrid):
             return [error_reply(message, error)]
 
     def abandon(self, message_ids: Iterable[str]) -> None:
-        given_up = set(message_ids)
-        self._queue = deque(m for m in self._queue if m.metadata.message_id not in given_up)
+        abandoned = set(message_ids)
+        self._queue = deque(m for m in self._queue if m.metadata.message_id not in abandoned)

@@ -1,6 +1,7 @@
-"""What the raylet starts in the place of an agent: it must live as long as the raylet does.
+"""A process that the raylet starts in place of an agent, and that does nothing.
 
-The raylet ends with an agent that ends, and an agent must not outlive a raylet that was killed.
+The raylet ends if an agent ends, so this one stays as long as the raylet does. It ends when the
+raylet has ended, even if that was killed.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Ray's start without the processes that a run on one machine has no use for.
+"""Ray's start without the processes that a run on one machine does not need.
 
-Beside its two servers (gcs_server and raylet) and the workers, Ray starts five processes that help
-to watch and grow a cluster: the dashboard's server and its agent, one that installs packages for
-tasks, one that forwards log files, one that asks for more machines. Each takes half a second of a
-core to load, and `ray.init` waits for three of them. Ray has no setting for this:
+Beside its two servers (gcs_server and raylet) and the workers, Ray starts five processes that
+serve a cluster: the dashboard's server and its agent, one that installs packages for tasks, one
+that forwards log files, one that asks for more machines. Each takes half a second of a core to
+load, and `ray.init` waits for three of them. Ray has no setting for this:
 `include_dashboard=False` only makes the dashboard smaller.
 """
 
@@ -13,37 +13,48 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# What is replaced below is private to Ray, so only versions on which the tests passed are named.
-# Any other starts as Ray starts it.
-KNOWN = ("2.55.1",)
+from fl.util.tested_versions import is_tested
+
+# Nothing that is replaced or set below is documented by Ray. Any other version starts as Ray
+# starts it.
+RAY_VERSIONS = ("2.55.1",)  # tested
 AGENT_STAND_IN = Path(__file__).with_name("ray_agent_stand_in.py")
 
-# Settings of Ray itself, read by its servers, its workers and this process.
-ENVIRONMENT = {
-    # Ray's workers would give way to everything else on the machine (niceness 15), and a round
-    # would take as long as whatever runs beside it likes.
+# Settings that Ray's servers, its workers and this process read from the environment.
+SETTINGS = {
+    # Ray's workers give way to every other program of the machine (niceness 15): a round would
+    # take much longer whenever anything else runs.
     "RAY_worker_niceness": "0",
-    # A server that asks another too early asks again after a second, ten times at most.
+    # A server of Ray that asks another one before it is up asks again after a second, at most ten
+    # times. This asks again after 20 ms, for the same ten seconds.
     "RAY_raylet_client_connect_timeout_milliseconds": "20",
     "RAY_raylet_client_num_connect_attempts": "500",
-    # Each task would be put on a list for the dashboard, and the end would wait for it.
+    # Ray sends a list of all tasks to the dashboard, which is not there, and its end waits for it.
     "RAY_task_events_report_interval_ms": "0",
-    # `ray.init` would wait for workers that are asked for only after it.
+    # `ray.init` starts a worker for each core and waits for them; we start our own after it.
     "RAY_prestart_worker_first_driver": "0",
 }
 
 
-def can_start_minimal() -> bool:
-    """Whether Ray can be started without them here."""
-    import ray
+def _is_tested() -> bool:
+    otherwise = "Ray starts with its helper processes, which takes some seconds longer"
+    return is_tested("ray", RAY_VERSIONS, otherwise)
 
+
+def can_start_minimal() -> bool:
+    """Whether Ray can be started without its helper processes here."""
     # A job of a Ray cluster may bring packages to install.
-    foreign = {"RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_ADDRESS"} & set(os.environ)
-    return ray.__version__ in KNOWN and sys.platform == "linux" and not foreign
+    cluster_job = {"RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_ADDRESS"} & set(os.environ)
+    return _is_tested() and sys.platform == "linux" and not cluster_job
+
+
+def ray_settings() -> Mapping[str, str]:
+    """Settings to put into the environment before Ray is loaded; none for an untested version."""
+    return SETTINGS if _is_tested() else {}
 
 
 @contextlib.contextmanager
@@ -60,24 +71,24 @@ def minimal_ray_processes() -> Iterator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         (parameter, "RayParams", params),
         (node.Node, "start_api_server", lambda *_, **__: None),
-        # Whether the dashboard's libraries are there: to find out takes longer than to start Ray.
+        # Ray tries to import the dashboard's libraries, which takes longer than its own start.
         (utils, "get_dashboard_dependency_error", lambda: None),
-        # Under `uv run` workers would be started by uv too, from a copy of this folder.
+        # Under `uv run` Ray would start its workers through uv, from a copy of this folder.
         (worker, "_maybe_modify_runtime_env", lambda runtime_env, *_: runtime_env),
         (services, "start_ray_process", functools.partial(_start, start)),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
     try:
-        for owner, name, other in replaced:
-            setattr(owner, name, other)
+        for owner, name, replacement in replaced:
+            setattr(owner, name, replacement)
         yield
     finally:
-        for owner, name, own in before:
-            setattr(owner, name, own)
+        for owner, name, original in originals:
+            setattr(owner, name, original)
 
 
 def _start(start: Any, command: Sequence[str], process_type: str, *args: Any, **named: Any) -> Any:
-    """Ray's `start_ray_process`, which gets the raylet two stand-ins for the agents it wants."""
+    """Ray's `start_ray_process`, except that the raylet starts a stand-in for each agent."""
     if process_type == "raylet":
         command = _with_stand_ins(command)
     return start(command, process_type, *args, **named)
@@ -86,7 +97,8 @@ def _start(start: Any, command: Sequence[str], process_type: str, *args: Any, **
 def _with_stand_ins(command: Sequence[str]) -> list[str]:
     raylet: Any = importlib.import_module("ray._raylet")
     options = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
-    # An agent tells the raylet where it listens; -1, as Ray's own do without a dashboard: nowhere.
+    # An agent writes down the port on which it listens. -1, which Ray's own agents write where
+    # there is no dashboard, means that it does not listen.
     for name in (
         raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME,
         raylet.METRICS_AGENT_PORT_NAME,

@@ -3,16 +3,16 @@
 import contextlib
 import logging
 
-from flwr.app import Context, RecordDict
-from flwr.app.user_config import UserConfig
+from flwr.app import Context, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
+from flwr.serverapp import Grid, ServerApp
 
 from fl.messages.job import Job
 from server.engines.flower_simulation import run_flower_simulation
+from server.engines.grid_internals import own_grids_work
 from server.engines.in_process import LocalGrid
 from server.engines.ray_grid import RayGrid
-from server.engines.ray_workers import WorkerPool, n_gpus, n_workers, ray_running
+from server.engines.ray_workers import LocalWorkers, WorkerPool, n_gpus, n_workers, ray_running
 
 
 def simulate(
@@ -24,30 +24,43 @@ def simulate(
 ) -> None:
     """One federated training; raises what the ServerApp raises.
 
-    `crew`: Ray with workers of this run, if they were started before.
+    `pool`: Ray with workers for this run, if they were started before.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
-    if job.config.ray_address:
-        from server.engines.ray_cluster import simulate_on_cluster
-
-        simulate_on_cluster(server_app, client_app, job, n_sites)
-        return
-    run_config = UserConfig({"job": job.model_dump_json()})
     engine = job.config.engine
-    if engine == "flower":
+    otherwise = f"Flower's own engine is used instead of {engine!r}; results are the same"
+    if job.config.ray_address:
+        from server.engines.ray_cluster import cluster_grid
+
+        with cluster_grid(client_app, job, n_sites) as (grid, on_cluster):
+            _run(server_app, grid, on_cluster)
+    elif engine == "flower" or not own_grids_work(otherwise):
+        if pool is not None:
+            pool.close()  # Flower starts Ray itself
         run_flower_simulation(server_app, client_app, job, n_sites)
-        return
-    context = Context(
-        run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=run_config
-    )
-    if engine == "local":
-        server_app(LocalGrid(client_app, n_sites), context)
-        return
-    workers, share = n_workers(job.config, n_sites), n_gpus(job.config, n_sites)
+    elif engine == "local":
+        _run(server_app, LocalGrid(client_app, n_sites), job)
+    else:
+        _simulate_on_ray(server_app, client_app, job, n_sites, pool)
+
+
+def _simulate_on_ray(
+    server_app: ServerApp, client_app: ClientApp, job: Job, n_sites: int, pool: WorkerPool | None
+) -> None:
     with ray_running(job.config) if pool is None else contextlib.nullcontext():
         started = [] if pool is None else pool.take()
-        grid = RayGrid(client_app, n_sites, workers, share, started)
+        workers = LocalWorkers(client_app, n_gpus(job.config, n_sites), started)
+        number = max(len(started), n_workers(job.config, n_sites))
+        grid = RayGrid(workers, n_sites, number)
         try:
-            server_app(grid, context)
+            _run(server_app, grid, job)
         finally:
             grid.close()
+
+
+def _run(server_app: ServerApp, grid: Grid, job: Job) -> None:
+    settings = UserConfig({"job": job.model_dump_json()})
+    context = Context(
+        run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=settings
+    )
+    server_app(grid, context)

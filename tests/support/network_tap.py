@@ -38,7 +38,9 @@ def tap(federation, site):
     path.write_text(tapped)
     federation.env["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
     taking = federation.base / "taken.jsonl"
-    federation.start("tap", "tap", folder, federation.port, port, taking, awaited="tapping")
+    federation.start(
+        "tap", "support.network_tap", folder, federation.port, port, taking, awaited="tapping"
+    )
 
 
 def taken(federation):

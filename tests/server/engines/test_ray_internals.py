@@ -1,4 +1,4 @@
-"""Which processes Ray starts for a run, and that none of them stays."""
+"""Which processes Ray starts for a run, with which settings, and that none of them stays."""
 
 import signal
 import subprocess
@@ -12,12 +12,13 @@ import pytest
 import ray
 
 from fl.config.run_config import RunConfig
+from fl.util import tested_versions
 from server.engines import ray_internals
-from server.engines.ray_workers import ray_running, start_worker
+from server.engines.ray_workers import KEEP_FREED_MEMORY, ray_running, start_worker
 
 CONFIG = RunConfig(workers=2)
-known = pytest.mark.skipif(
-    not ray_internals.can_start_minimal(), reason=f"Ray {ray.__version__} starts as Ray does"
+minimal = pytest.mark.skipif(
+    not ray_internals.can_start_minimal(), reason=f"Ray {ray.__version__} starts its own way here"
 )
 
 
@@ -32,7 +33,7 @@ def kind(process: psutil.Process) -> str:
 
 
 def runs(number: int) -> bool:
-    """Whether a process is there; one that nobody has buried is not."""
+    """Whether a process still runs; a zombie does not."""
     try:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -43,8 +44,8 @@ def processes() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-@known
-def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers():
+@minimal
+def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers_with_our_settings():
     before = set(processes())
     with ray_running(CONFIG):
         actors = [start_worker(0) for _ in range(2)]
@@ -54,21 +55,36 @@ def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers():
             *("gcs_server", "ray::ClientWorker", "ray::ClientWorker"),
             *("ray_agent_stand_in.py", "ray_agent_stand_in.py", "raylet"),
         ]
+        settings = KEEP_FREED_MEMORY | ray_internals.SETTINGS
+        for process in started:
+            if kind(process) == "ray::ClientWorker":
+                assert settings.items() <= process.environ().items()
     assert psutil.wait_procs(started, timeout=20)[1] == []
 
 
-def test_a_version_that_nobody_tried_starts_as_ray_does(monkeypatch):
-    monkeypatch.setattr(ray_internals, "KNOWN", ())
+def test_an_untested_version_starts_as_ray_does_and_one_line_says_so(monkeypatch, capfd):
+    monkeypatch.setattr(ray_internals, "RAY_VERSIONS", ("1.0",))
+    monkeypatch.setenv(tested_versions._REPORTED, "")
+    for name in ray_internals.SETTINGS:  # which an earlier test may have left
+        monkeypatch.delenv(name, raising=False)
     before = set(processes())
     with ray_running(CONFIG):
         actor = start_worker(0)
         ray.get(actor.__ray_ready__.remote())
         started = [process for process in processes() if process not in before]
         assert "log_monitor.py" in map(kind, started)
+        (worker,) = [process for process in started if kind(process) == "ray::ClientWorker"]
+        assert KEEP_FREED_MEMORY.items() <= worker.environ().items()
+        assert not worker.environ().keys() & ray_internals.SETTINGS.keys()
     assert psutil.wait_procs(started, timeout=20)[1] == []
+    line = (
+        f"ray {ray.__version__} (tested: 1.0): Ray starts with its helper processes, which takes "
+        "some seconds longer"
+    )
+    assert capfd.readouterr().err.splitlines().count(line) == 1
 
 
-@known
+@minimal
 def test_nothing_stays_when_the_run_is_killed():
     run = """
         import os, signal, psutil, ray
@@ -94,8 +110,8 @@ def test_nothing_stays_when_the_run_is_killed():
     assert left == set()
 
 
-def test_a_worker_loads_no_more_than_visits_need():
-    """What a worker loads it loads on its core while the run waits for it."""
+def test_a_worker_loads_no_more_than_requests_need():
+    """The run waits while a worker loads."""
     unused = {
         *("aiohttp", "matplotlib", "pandas", "sklearn", "torch._dynamo", "wfdb"),
         *("scipy.special", "scipy.signal"),
