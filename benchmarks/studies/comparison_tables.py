@@ -20,11 +20,11 @@ from fl.reports.number_format import number
 from fl.runs.results import RunSummary, read_seeds, read_summary
 
 METRICS = {"macro_auroc": "macro-AUROC", "macro_f1": "macro-F1"}
-SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # what is aimed for
+SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # targets
 
 
 def cell(values: Sequence[float | None]) -> str:
-    """Mean over seeds and their range."""
+    """Mean over the seeds, and their range."""
     known = [v for v in values if v is not None]
     if not known:
         return "n/a"
@@ -32,12 +32,12 @@ def cell(values: Sequence[float | None]) -> str:
 
 
 def at(summary: RunSummary, strategy: str, where: str, metric: str) -> float | None:
-    """One figure of one seed; `where` is a group or a source of the central records."""
-    found = summary.strategies[strategy]
-    figures = figures_of(found)
+    """One value of one seed; `where` is a group, or a source of the central records."""
+    result = summary.strategies[strategy]
+    figures = figures_of(result)
     if (where, metric) in figures:
         return figures[where, metric]
-    group = found.central_by_source.get(where)
+    group = result.central_by_source.get(where)
     return group.estimate(metric).value if group else None
 
 
@@ -58,8 +58,8 @@ def side_by_side(summaries: Sequence[RunSummary], wheres: Sequence[str]) -> list
 
 
 def against_pooled(summaries: Sequence[RunSummary], strategy: str, sources: Sequence[str]) -> str:
-    """How near a strategy comes to pooling, against what was aimed for."""
-    whole = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
+    """How close a strategy comes to pooled training, compared with the targets."""
+    central = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
     at_sites = [_share(s, strategy, "mean_site", "macro_f1") for s in summaries]
     falls = {
         source: np.mean(
@@ -76,13 +76,13 @@ def against_pooled(summaries: Sequence[RunSummary], strategy: str, sources: Sequ
         for source in sources
     }
     worst = max(falls, key=lambda source: falls[source])
-    better = [_sites_above_alone(s, strategy) for s in summaries]
+    better = [_sites_above_local(s, strategy) for s in summaries]
     return (
-        f"- **{strategy}**: {_percent(whole)} of pooled macro-AUROC on the central test (aimed "
-        f"for: {SHARE_OF_POOLED:.0%}); the source that falls most below pooled is {worst}, by "
-        f"{falls[worst]:+.3f} (aimed for: at most {LARGEST_FALL}); {_percent(at_sites)} of pooled "
-        f"macro-F1 over the sites (expected: {SHARE_AT_SITES:.0%}); above training alone at "
-        f"{', '.join(f'{a} of {n}' for a, n in better)} sites."
+        f"- **{strategy}**: {_percent(central)} of pooled training's macro-AUROC on the central "
+        f"test (target: {SHARE_OF_POOLED:.0%}); the source furthest below pooled training is "
+        f"{worst}, by {falls[worst]:+.3f} (target: at most {LARGEST_FALL}); {_percent(at_sites)} "
+        f"of pooled training's macro-F1 over the sites (expected: {SHARE_AT_SITES:.0%}); above "
+        f"local training at {', '.join(f'{a} of {n}' for a, n in better)} sites."
     )
 
 
@@ -95,20 +95,20 @@ def _percent(shares: Sequence[float]) -> str:
     return f"{np.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
-def _sites_above_alone(summary: RunSummary, strategy: str) -> tuple[int, int]:
-    """Sites whose macro-F1 is higher than when they train alone, and sites measured."""
-    own, alone = (summary.strategies[name].sites for name in (strategy, "local"))
+def _sites_above_local(summary: RunSummary, strategy: str) -> tuple[int, int]:
+    """Number of sites with a higher macro-F1 than by local training, and of sites measured."""
+    own, local = (summary.strategies[name].sites for name in (strategy, "local"))
     pairs = [
         (measures.macro_f1.value, other.macro_f1.value)
         for site, measures in own.items()
-        if measures and (other := alone.get(site))
+        if measures and (other := local.get(site))
     ]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return sum(a > b for a, b in known), len(known)
 
 
 def intervals(summaries: Mapping[str, RunSummary], strategies: Sequence[str]) -> list[str]:
-    """Paired differences on the central and unseen records, seed by seed."""
+    """Paired differences on every group except single sites, for each seed."""
     lines = ["| difference | where | measure | each seed |", "| --- | --- | --- | --- |"]
     wanted = [
         (d.strategy, d.against, d.where, d.metric)
@@ -142,7 +142,7 @@ def differences_of(summary: RunSummary) -> Sequence[ComparisonRow]:
 
 
 def report(folder: Path) -> list[str]:
-    """All tables of a parent of seed-*/ run directories."""
+    """All tables of a folder of seed-*/ run directories."""
     seeds = read_seeds(folder).seeds
     runs = {f"seed-{s}": json.loads((folder / f"seed-{s}" / "run.json").read_text()) for s in seeds}
     summaries = {name: read_summary(folder / name) for name in runs}
@@ -153,16 +153,16 @@ def report(folder: Path) -> list[str]:
     federated = [name for name in first if name not in ("local", "pooled")]
     wheres = ["central", *sources, *unseen, "mean_site", "worst_site"]
     record = next(iter(runs.values()))
-    # A run that was resumed says how long its last part took, which tells nothing.
+    # The seconds of a resumed run are those of its last part only.
     seconds = [run["seconds"]["training"] for run in runs.values() if not run["resumed"]]
     return [
         f"`{' '.join(['python', 'run_sim.py', *_flags(folder)])}`",
         "",
-        f"Seeds {', '.join(map(str, seeds))}: another seed is another deal of the patients, other "
-        "first weights and another order. Mean (lowest to highest seed). "
-        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; training all of "
-        f"one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds that "
-        "were not resumed).",
+        f"Seeds {', '.join(map(str, seeds))}; the seed decides the partition, the initial weights "
+        "and the order of training. Mean (lowest to highest seed). "
+        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; all trainings "
+        f"of one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds "
+        "that were not resumed).",
         "",
         *side_by_side(every, wheres),
         "",
@@ -175,7 +175,7 @@ def report(folder: Path) -> list[str]:
 
 
 def _flags(folder: Path) -> list[str]:
-    """The flags of the command that made the run, without the places of one machine."""
+    """The flags of the command that made the run, without the folders of one machine."""
     words = iter(json.loads((folder / "run.json").read_text())["command"][1:])
     kept = []
     for word in words:
@@ -187,7 +187,7 @@ def _flags(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Parse, print, write."""
+    """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="parent of seed-*/")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))

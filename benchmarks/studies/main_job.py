@@ -1,10 +1,10 @@
-"""The main job and what it must beat: its own first round, and every site training alone.
+"""The main job compared with its own first round and with local training at every site.
 
     python -m benchmarks.studies.main_job --data-dir DATA [--seeds 0,1,2] [flags of run_sim.py]
 
-Runs `run_sim.py` with the given flags, then trains each site alone as `--compare` does, and
-measures everything on the same central test records with the same rule for thresholds. The time
-is that of `run_sim.py` alone. Prints a table and writes it, with machine and data, to --json.
+Runs `run_sim.py` with the given flags, then local training at each site as `--compare` does, and
+measures all models on the same central test records with the same rule for thresholds. The time
+is that of `run_sim.py` only. Prints a table, and writes the results and the machine to --json.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 import run_sim
-from benchmarks.common.process_watch import Watch
+from benchmarks.common.process_watch import ProcessWatch
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
@@ -49,7 +49,7 @@ from server.rounds.site_requests import discover_sites
 
 
 def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> GroupMeasures:
-    """Central test scores of weights, by thresholds from the given validation counts."""
+    """Central test results of weights, with thresholds from the given validation histograms."""
     task = TASKS[job.config.task]
     network = network_for(job.config.model, job.config.task)
     set_weights(network, weights)
@@ -60,55 +60,55 @@ def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> Grou
 
 
 def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:
-    """Validation counts by source, over the given sites."""
+    """Validation histograms by source, over the given sites."""
     opened = open_sites(job.workspace, job.shards, job.config.task)
     by_source: dict[str, ScoreHistograms] = {}
-    none: dict[str, Thresholds] | None = None
+    thresholds: dict[str, Thresholds] | None = None
     for name in sites:
-        found = evaluate_site(opened[name], job, weights, VAL, none, job.config.rounds)
-        for source, validation in found.by_source.items():
-            known = by_source.get(source, empty_histograms(len(validation.scores.positive)))
-            by_source[source] = known + validation.scores
+        result = evaluate_site(opened[name], job, weights, VAL, thresholds, job.config.rounds)
+        for source, validation in result.by_source.items():
+            total = by_source.get(source, empty_histograms(len(validation.scores.positive)))
+            by_source[source] = total + validation.scores
     return by_source
 
 
-def elsewhere(job: Job, folder: Path) -> Job:
-    """The same job on the same partition in another, new folder."""
+def in_new_folder(job: Job, folder: Path) -> Job:
+    """The same job on the same partition in a new folder."""
     folder.mkdir()
     shutil.copy(Path(job.workspace) / "partition.csv", folder)
     return job.model_copy(update={"workspace": str(folder.resolve())})
 
 
-def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
-    """Every site's own training, measured centrally by thresholds from its own validation."""
-    made, found = ServerApp(), {}
-    job = elsewhere(job, folder)
+def local_training(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
+    """Central test results of each site's own model, with thresholds from its own validation."""
+    app, results = ServerApp(), {}
+    job = in_new_folder(job, folder)
 
-    @made.main()
+    @app.main()
     def main(grid: Grid, context: Context) -> None:
         federation = discover_sites(grid, job, SilentListener())
-        (part,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
-        found.update(part.summary.central_by_site)
+        (training,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
+        results.update(training.summary.central_by_site)
 
-    simulate(made, client_app, job, n_sites)
-    return found
+    simulate(app, client_app, job, n_sites)
+    return results
 
 
-class Enough(Exception):
-    """The first round is over."""
+class FirstRoundOver(Exception):
+    """Ends a training after its first round."""
 
 
 class OneRound(SilentListener):
-    """Ends a training after its first round, under the learning rates of all of them."""
+    """Ends a training after its first round; the learning rates are those of the whole run."""
 
     def round(self, row: RoundRow) -> None:
-        raise Enough
+        raise FirstRoundOver
 
 
 def first_round(job: Job, sites: list[str], folder: Path) -> GroupMeasures:
-    """The federation's weights after one round, trained anew in another folder."""
-    job = elsewhere(job, folder)
-    with contextlib.suppress(Enough):
+    """Central test results after one round, which is trained again in another folder."""
+    job = in_new_folder(job, folder)
+    with contextlib.suppress(FirstRoundOver):
         simulate(server_app(OneRound()), client_app, job, len(sites))
     weights = load_weights(folder / "checkpoint" / job.strategy / "000001" / "last.safetensors")
     return central(job, weights, validation(job, weights, sites))
@@ -126,10 +126,10 @@ def job_of(folder: Path, strategy: str) -> Job:
 
 
 def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
-    """Everything for one seed."""
+    """The results of one seed."""
     flags = [*flags, "--seed", str(seed), "--out", str(out)]
     began = time.monotonic()
-    with Watch(os.getpid()) as memory:
+    with ProcessWatch(os.getpid()) as memory:
         if run_sim.main([*flags, "--name", f"main-{seed}"]) != 0:
             sys.exit(1)
     seconds = time.monotonic() - began
@@ -145,24 +145,26 @@ def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
         "federated": result.central,
         "by_source": result.central_by_source,
         "first_round": first,
-        "alone": alone(job, len(sites), out / f"alone-{seed}"),
+        "local": local_training(job, len(sites), out / f"local-{seed}"),
     }
 
 
 def figures(measures: GroupMeasures) -> tuple[float, ...]:
-    """macro-F1 and macro-AUROC; nan where no class can be measured."""
+    """Macro-F1 and macro-AUROC of a group; nan where no class can be measured."""
     values = (measures.macro_f1.value, measures.macro_auroc.value)
     return tuple(float("nan") if value is None else value for value in values)
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One line per training, the mean over seeds and the range."""
+    """One line per training: the mean over the seeds, and the range."""
     rows = {
         "after round 1": [figures(r["first_round"]) for r in results],
-        "mean of sites alone": [
-            tuple(np.mean([figures(s) for s in r["alone"].values()], axis=0)) for r in results
+        "local training, mean of sites": [
+            tuple(np.mean([figures(s) for s in r["local"].values()], axis=0)) for r in results
         ],
-        "best site alone": [max(figures(s) for s in r["alone"].values()) for r in results],
+        "local training, best site": [
+            max(figures(s) for s in r["local"].values()) for r in results
+        ],
         "federated": [figures(r["federated"]) for r in results],
     }
     for source in results[0]["by_source"]:
@@ -180,7 +182,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Parse, run, print."""
+    """Run all seeds; print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--json", type=Path)

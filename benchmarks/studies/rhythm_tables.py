@@ -1,11 +1,13 @@
-"""The rhythm benchmark's results as Markdown and as a picture."""
+"""The results of the rhythm study as Markdown tables and as a figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from benchmarks.common.plots import svg
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.util.atomic_io import write_atomically
@@ -15,7 +17,7 @@ MAIN = ("cpsc2018-lead1", "cpsc2018", "mitdb")  # the sources that a default run
 
 
 def named(content: Content, prefix: str) -> dict[str, Any]:
-    """Results `prefix/name` by name, in the order they were made."""
+    """Results `prefix/name` by name, in the order in which they were made."""
     return {
         key.removeprefix(f"{prefix}/"): value
         for key, value in content["results"].items()
@@ -24,7 +26,7 @@ def named(content: Content, prefix: str) -> dict[str, Any]:
 
 
 def heading(content: Content) -> list[str]:
-    """What was done, by which command, and who is in the folds."""
+    """A description of the study, the command, and the number of patients in each fold."""
     lines = [
         "## Rhythm, pooled: five-fold cross-validation over every source found",
         "",
@@ -47,7 +49,7 @@ def heading(content: Content) -> list[str]:
 
 
 def choice_table(content: Content, prefix: str = "choice", title: str = "") -> list[str]:
-    """What the candidates reach on validation: mean over folds, standard deviation in brackets."""
+    """Validation results of the candidates: mean over folds, standard deviation in brackets."""
     rows = named(content, prefix)
     if not rows:
         return []
@@ -82,17 +84,17 @@ def _mean_sd(values: Sequence[float | None], digits: int = 3) -> str:
 
 
 def result_tables(content: Content) -> list[str]:
-    """The tested patients: every network, then the default network class by class."""
+    """Test results: every network, then the default network class by class."""
     rows = named(content, "test")
     if not rows:
         return []
     first = next(iter(rows))
     lines = [
-        "### Five folds: every patient tested once by a network that did not see them",
+        "### Five folds: every patient tested once, by a network that was not trained on them",
         "",
         "Thresholds per class and source from each fold's validation patients. [low, high]: 95% "
-        "by bootstrap over patients, of all folds' answers together; in brackets the mean and "
-        "standard deviation of the folds' own AUROCs.",
+        "by bootstrap over patients, of all folds' predictions together; the column folds has the "
+        "mean and the standard deviation of the folds' own AUROCs.",
         "",
         "| network | weights | source | macro-AUROC | folds | macro-AUPRC | macro-F1 "
         "| mean accuracy | Brier | ECE |",
@@ -142,7 +144,7 @@ def official_table(rows: Mapping[str, Any]) -> list[str]:
 
 
 def class_table(name: str, source: str, found: GroupMeasures) -> list[str]:
-    """One source, class by class."""
+    """The results of one source, class by class."""
     lines = [
         f"#### {name} on {source}, class by class",
         "",
@@ -159,7 +161,7 @@ def class_table(name: str, source: str, found: GroupMeasures) -> list[str]:
 
 
 def part_table(name: str, sources: Mapping[str, GroupMeasures]) -> list[str]:
-    """By sex and age band, where they are known."""
+    """Results by sex and age band, where they are known."""
     lines = [
         f"#### {name} by sex and age, where known",
         "",
@@ -180,26 +182,17 @@ def part_table(name: str, sources: Mapping[str, GroupMeasures]) -> list[str]:
 
 
 def reliability_figure(results: Mapping[str, Any], path: Path) -> None:
-    """What was said against what was so, for the first network, one curve per source."""
-    import io
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    """Write the reliability diagram of the first network, one curve per source."""
     curves = next(v["reliability"] for k, v in results.items() if k.startswith("test/"))
-    figure, axes = plt.subplots(figsize=(4.5, 4.2))
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="as said")
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect calibration")
     for source, marker in zip(MAIN, "osD", strict=True):
         if source in curves:
             predicted = [point["mean_p"] for point in curves[source]]
-            so = [point["observed"] for point in curves[source]]
-            axes.plot(predicted, so, marker=marker, markersize=4, label=source)
-    axes.set(xlabel="mean probability given", ylabel="share that was so", xlim=(0, 1), ylim=(0, 1))
+            observed = [point["observed"] for point in curves[source]]
+            axes.plot(predicted, observed, marker=marker, markersize=4, label=source)
+    axes.set(xlabel="mean predicted probability", ylabel="observed share of positives")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, svg(figure))

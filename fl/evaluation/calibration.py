@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: of all that are given .7, seven in ten should be true.
+"""Whether a probability means what it says: of all with .7, seven in ten should be true.
 
 Truth is (example,) bool, probabilities (example,) in 0..1.
 """

@@ -1,7 +1,7 @@
-"""Is one way to train better than another, and how sure is that? Paired, by patient.
+"""Is one training better than another, and how sure is that? A paired bootstrap by patient.
 
 Both models are measured on the same records, and every bootstrap draw takes the same patients
-for both, so that what makes a patient hard for both of them cancels out.
+for both. A patient who is hard for both models then does not widen the interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class BootstrapEstimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one is than the other, with the middle 95% of the draws."""
+    """One training's measure minus another's, with the middle 95% of the draws."""
 
     value: float | None
     low: float | None
@@ -60,12 +60,12 @@ def bootstrap_estimates(
 
 
 def mean_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
-    """The mean over several models of the same records, or over sites drawn independently."""
+    """The mean of several models on the same records, or of sites that are drawn independently."""
     return _over(parts, np.nanmean)
 
 
 def worst_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
-    """The lowest of several sites; in each draw it may be another site."""
+    """The lowest of several sites; it may be a different site in each draw."""
     return _over(parts, np.nanmin)
 
 
@@ -88,7 +88,7 @@ def difference(one: BootstrapEstimate, other: BootstrapEstimate, n_patients: int
 
 
 def is_significant(found: Difference) -> bool:
-    """Whether the interval lies on one side of zero, that of the value."""
+    """Whether the whole interval lies on the same side of zero as the value."""
     if found.value is None or found.low is None or found.high is None:
         return False
     return found.low > 0 < found.value or found.high < 0 > found.value

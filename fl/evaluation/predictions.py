@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Predictions:
     @classmethod
     def joined(cls, parts: Sequence["Predictions"], classes: Sequence[str]) -> "Predictions":
         """The lines of several predictions of the same classes, one after the other."""
-        whole = [_from_rows([], [], [], classes), *parts]
+        whole = [_from_columns([()] * len(KEYS), (), (), classes), *parts]
         if any(part.classes != whole[0].classes for part in parts):
             raise ValueError("predictions of different classes cannot be joined")
         columns = (*KEYS, "labels", "probabilities")
@@ -112,67 +112,63 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
     """The predictions in a CSV file; `DataError` names the file and what is wrong with it."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(_rows(csv.reader(file), classes))
+            return _parsed(csv.reader(file), classes)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}). The run is incomplete.") from None
     except ValueError as error:
         raise DataError(f"{path}: {error}. Run it again with this version.") from None
-    texts, labels, probabilities = zip(*rows, strict=True) if rows else ((), (), ())
-    return _from_rows(texts, labels, probabilities, classes)
 
 
 def _header(classes: Sequence[str]) -> list[str]:
     return [*KEYS, *(f"y_{c}" for c in classes), *(f"p_{c}" for c in classes)]
 
 
-def _rows(lines: Any, classes: Sequence[str]) -> Iterator[tuple[list[str], list[int], list[float]]]:
-    """Texts, labels and probabilities of each line; `ValueError` says what is wrong and where."""
-    header = _header(classes)
+def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
+    """The predictions in the lines of a `csv.reader`; `ValueError` names a line that is wrong."""
+    header, first, second = _header(classes), len(KEYS), len(KEYS) + len(classes)
     found: list[str] = next(lines, [])
     if found != header:
         odd = next((name for name in header if name not in found), ", ".join(found))
         raise ValueError(
             f"its columns are not those of the classes {', '.join(classes)}: see {odd}"
         )
-    first, second = len(KEYS), len(KEYS) + len(classes)
+    # Flat lists: of a million lines, a list for each would take as long as reading them.
+    texts: list[list[str]] = [[] for _ in KEYS]
+    labels: list[int] = []
+    probabilities: list[float] = []
     for row in lines:
+        if len(row) != len(header):
+            raise ValueError(f"line {lines.line_num}: {len(row)} cells, not {len(header)}")
+        for column, text in zip(texts, row, strict=False):
+            column.append(text)
         try:
-            if len(row) != len(header):
-                raise ValueError(f"{len(row)} cells, not {len(header)}")
-            labels = [_label(cell) for cell in row[first:second]]
-            yield row[:first], labels, [_probability(cell) for cell in row[second:]]
+            labels += [LABEL_OF_CELL[cell] for cell in row[first:second]]
+            values = [float(cell) for cell in row[second:]]
+        except KeyError as error:
+            problem = f"a label is {error}; accepted are 0, 1 and an empty cell"
+            raise ValueError(f"line {lines.line_num}: {problem}") from None
         except ValueError as error:
-            raise ValueError(f"line {lines.line_num}: {error}") from None
+            raise ValueError(
+                f"line {lines.line_num}: a probability is no number ({error})"
+            ) from None
+        if not 0 <= sum(values) <= len(values) or min(values) < 0 or max(values) > 1:  # nan, too
+            raise ValueError(f"line {lines.line_num}: a probability is not from 0 to 1")
+        probabilities += values
+    return _from_columns(texts, labels, probabilities, classes)
 
 
-def _label(cell: str) -> int:
-    if cell not in LABEL_OF_CELL:
-        raise ValueError(f"a label is {cell!r}; accepted are 0, 1 and an empty cell")
-    return LABEL_OF_CELL[cell]
-
-
-def _probability(cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ValueError(f"a probability is {cell!r}; accepted is a number from 0 to 1")
-    return value
-
-
-def _from_rows(
+def _from_columns(
     texts: Sequence[Sequence[str]],
-    labels: Sequence[Sequence[int]],
-    probabilities: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    probabilities: Sequence[float],
     classes: Sequence[str],
 ) -> Predictions:
-    shape = (len(texts), len(classes))
-    columns = zip(*texts, strict=True) if texts else [()] * len(KEYS)
+    """`texts` are columns; labels and probabilities are flat, line after line."""
+    shape = (len(texts[0]), len(classes))
     return Predictions(
         classes=tuple(classes),
         labels=np.array(labels, dtype=np.int8).reshape(shape),
         probabilities=np.array(probabilities, dtype=np.float64).reshape(shape),
-        **{name: np.array(c, dtype=np.str_) for name, c in zip(KEYS, columns, strict=True)},
+        **{name: np.array(c, dtype=np.str_) for name, c in zip(KEYS, texts, strict=True)},
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from fl.evaluation.predictions import Predictions, read_predictions
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
-from fl.runs.history_tables import RoundRow, read_rounds
+from fl.runs.history_tables import RoundRow, SiteRow, read_rounds, read_sites
 from fl.runs.results import SEEDS, RunSummary, TrainingSummary, read_summary
 from fl.runs.run_facts import DEPLOYMENT, RunFacts, read_run_facts
 from fl.util.errors import DataError
@@ -26,6 +26,7 @@ class Run:
     summary: RunSummary
     partition: list[dict[str, str]]
     rounds: list[RoundRow]
+    history: list[SiteRow]  # of each site, by round
     predictions: Predictions
 
     @property
@@ -103,6 +104,7 @@ def read_run(folder: Path) -> Run:
         summary=summary,
         partition=_partition(folder / "partition.csv"),
         rounds=read_rounds(folder),
+        history=read_sites(folder),
         predictions=read_predictions(folder / "predictions.csv", summary.classes),
     )
 

@@ -1,6 +1,6 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, listener)` is a listener that passes everything on to another one: give it to
+`TensorBoard(folder, listener)` is a listener that passes every call on to `listener`: give it to
 `server_app` in the place of the other, and close it at the end.
 """
 
@@ -13,7 +13,7 @@ from fl.runs.history_tables import RoundRow
 from fl.runs.listener import Listener
 from fl.util.errors import ConfigError
 
-# Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
+# Column of rounds.csv -> name of the curve.
 CURVES = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
@@ -26,7 +26,7 @@ CURVES = {
 
 
 class TensorBoard:
-    """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
+    """Writes `folder/<strategy>/`, one TensorBoard run per strategy."""
 
     def __init__(self, folder: Path, listener: Listener) -> None:
         self.folder, self.listener = folder, listener
@@ -40,7 +40,7 @@ class TensorBoard:
         self.listener.site(round_number, site, doing, note)
 
     def round(self, row: RoundRow) -> None:
-        """The round's line of rounds.csv, as one point of each curve."""
+        """Add one point to each curve, from the round's row of rounds.csv."""
         if row.strategy not in self._writers:
             self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
@@ -50,17 +50,17 @@ class TensorBoard:
         self.listener.round(row)
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
-        """Passed on alone: a site's own training has its curves in rounds.csv."""
+        """Passed on only: rounds.csv holds the curves of local training."""
         self.listener.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write what is still in memory; the other listener is its owner's to close."""
+        """Write the points that are still in memory; whoever made the other listener closes it."""
         for writer in self._writers.values():
             writer.close()
 
 
 def check_tensorboard() -> None:
-    """`ConfigError` that says what to install where the package is missing."""
+    """Raise `ConfigError` with the command to install the package, if it is missing."""
     _summary_writer()
 
 

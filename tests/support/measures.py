@@ -57,9 +57,9 @@ def predictions(draw, classes=("AF", "I-AVB", "PVC")):
         name: np.array(draw(st.lists(text, min_size=lines, max_size=lines)), dtype=np.str_)
         for name in KEYS
     }
-    shape = (lines, len(classes))
-    labels = draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=lines * 3, max_size=lines * 3))
-    p = draw(st.lists(st.integers(0, 10**7), min_size=lines * 3, max_size=lines * 3))
+    shape, cells = (lines, len(classes)), lines * len(classes)
+    labels = draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=cells, max_size=cells))
+    p = draw(st.lists(st.integers(0, 10**7), min_size=cells, max_size=cells))
     return Predictions(
         classes=tuple(classes),
         labels=np.array(labels, dtype=np.int8).reshape(shape),

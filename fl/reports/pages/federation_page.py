@@ -84,7 +84,7 @@ def _f1(measures: GroupMeasures | None) -> Estimate | None:
 def forests(run: Run) -> list[Drawing]:
     """The forest plots: against each baseline, by each measure."""
     drawn = [
-        federation_charts.forest(run.differences, against, metric)
+        federation_charts.forest(run.differences, against, metric, tuple(run.strategies))
         for metric in ("macro_f1", "macro_auroc")
         for against in ("local", "pooled")
     ]

@@ -1,4 +1,4 @@
-"""Where a run's data come from, and which recordings were left out for which reason."""
+"""The sources of a run's data, and which recordings were left out for which reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from fl.datasets import DATASETS
 from fl.reports.run_files import Run
 from fl.util.errors import REASONS
 
-MOST_NAMED = 40  # records left out that are named; run.json names all
+MOST_NAMED = 40  # left-out records listed by name for each reason; run.json lists all
 
 
 def provenance(run: Run) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def provenance(run: Run) -> list[dict[str, Any]]:
 
 
 def left_out(excluded: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Recordings left out: how many for which reason, and the first of them by name."""
+    """Recordings left out: for each reason their number and the names of the first ones."""
     return [
         {
             "reason": REASONS.get(verdict, verdict),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fl.evaluation.seed_summary import SeedSummary
+from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures import federation_charts
 from fl.reports.figures.svg import Drawing
 from fl.reports.pages.sentences import NAMES, place
@@ -73,7 +74,7 @@ def _pictures(seeds: SeedSummary) -> list[Drawing]:
 
 
 def runs_page(runs: Sequence[Run], out: Path) -> str:
-    """Several runs in one page; links are relative to where it is written."""
+    """The page that puts several runs side by side; links are relative to where it is written."""
     names = _names(runs)
     entries = [
         {"name": names[i], "run": run, "strategy": strategy, "result": result}
@@ -96,7 +97,7 @@ def runs_page(runs: Sequence[Run], out: Path) -> str:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Folder names; with the parent's where two are alike."""
+    """Folder names; with the parent folder's name where two runs have the same."""
     short = [run.folder.resolve().name for run in runs]
     return [
         name if short.count(name) == 1 else "/".join(run.folder.resolve().parts[-2:])
@@ -113,7 +114,7 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
     rows = [
-        (f"{e['name']}: {e['strategy']}", e["result"].central.estimate(metric))
+        (f"{e['name']}: {strategy_name(e['strategy'])}", e["result"].central.estimate(metric))
         for e in entries
         if e["result"].central
     ]

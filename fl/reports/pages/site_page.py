@@ -32,7 +32,7 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         report=report,
         calibration=class_curves.reliability(view.predictions, _own_thresholds(view)),
         **_decisions(view),
-        missed=list(_missed(view, recordings)),
+        mistakes=list(_mistakes(view, recordings)),
     )
 
 
@@ -64,7 +64,7 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     }
 
 
-def _missed(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
+def _mistakes(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
     """The worst mistakes, each with its picture or why there is none."""
     found = view.predictions
     if not len(found):
@@ -74,10 +74,10 @@ def _missed(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording
 
 
 def _picture(
-    missed: WrongRecording, number: int, view: SiteView, recordings: Recordings
+    wrong: WrongRecording, number: int, view: SiteView, recordings: Recordings
 ) -> Drawing | str:
-    record = recordings.read(missed.source, recording_of(missed.name))
+    record = recordings.read(wrong.source, recording_of(wrong.name))
     if isinstance(record, str):
         return record
-    unit = recordings.unit(missed.source)
-    return draw(missed, record, f"ecg-{number}", unit, view.synthetic)
+    unit = recordings.unit(wrong.source)
+    return draw(wrong, record, f"ecg-{number}", unit, view.synthetic)

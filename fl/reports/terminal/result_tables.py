@@ -1,4 +1,4 @@
-"""The tables at the end of a run."""
+"""The tables that a run prints at its end."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from fl.runs.results import RunSummary, TrainingSummary
 def result_table(
     strategy: str, result: TrainingSummary, classes: Sequence[str], synthetic: bool
 ) -> Table:
-    """Sites down, measures across; then mean, spread, worst site, central and unseen."""
+    """A row per site; then their mean, spread and worst site, central and unseen records."""
     title = f"{strategy}: test, weights of round {result.best_round} (best on validation)"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
@@ -57,17 +57,17 @@ def result_table(
 
 
 def result_notes(result: TrainingSummary, classes: Sequence[str]) -> str:
-    """How to read the table, and which classes each line could not measure."""
+    """How to read the table, and which classes could not be measured on which records."""
     lines = [
-        "[low, high]: 95% by bootstrap over patients. Macro averages are over the classes that",
-        "the line can measure. Accuracy is the mean one-vs-rest accuracy: high for rare classes",
-        "whatever the model does.",
+        "[low, high] are 95% intervals by bootstrap over patients. A macro average is over the",
+        "classes that can be measured on the row's records. Accuracy is one-vs-rest accuracy,",
+        "averaged over the classes: for rare classes it is high whatever the model does.",
     ]
     groups = {**result.sites, "central": result.central, "unseen": result.unseen}
     for name, scores in sorted(groups.items()):
         missing = [c for c in classes if scores and c not in scores.macro_classes]
         if missing:
-            lines.append(f"  {name} cannot measure {', '.join(missing)}")
+            lines.append(f"  not measurable in {name}: {', '.join(missing)}")
     return "\n".join(lines)
 
 
@@ -83,9 +83,9 @@ def class_table(title: str, scores: GroupMeasures) -> Table:
 
 
 def print_results(console: Console, summary: RunSummary, synthetic: Sequence[str]) -> None:
-    """The tables at the end of a run; the synthetic notice once more where it applies.
+    """The tables at the end of a run, and the synthetic notice again where it applies.
 
-    A comparison puts its trainings side by side instead of one table for each.
+    A comparison has one table with its trainings side by side, any other run one for each.
     """
     classes = summary.classes
     comparison = summary.comparison

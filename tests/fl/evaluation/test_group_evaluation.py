@@ -10,6 +10,7 @@ from fl.evaluation.group_evaluation import (
     by_age,
     by_sex,
     evaluate_group,
+    mean_over_models,
 )
 from fl.util.random_streams import stream
 
@@ -57,3 +58,29 @@ def test_age_bands_leave_no_age_out():
     bands = list(AGE_BANDS.values())
     assert bands[0][0] == 0
     assert [low for low, _ in bands[1:]] == [high for _, high in bands[:-1]]
+
+
+def test_a_mean_over_models_has_their_mean_figures_their_counts_and_no_interval(cohort, judged):
+    p, one = judged
+    other = evaluate_group(cohort, 1 - p, {"pooled": dict.fromkeys(cohort.task.classes, 0.5)}, 0)
+    mean = mean_over_models([one, other])
+    f1s = [one.macro_f1.value, other.macro_f1.value]
+    assert mean.macro_f1.value == pytest.approx(np.mean(f1s))
+    assert (mean.macro_f1.low, mean.macro_f1.high) == (None, None)
+    assert (mean.n_records, mean.macro_classes) == (one.n_records, one.macro_classes)
+    for name, measures in mean.classes.items():
+        assert measures.n == one.classes[name].n
+        briers = [model.classes[name].brier for model in (one, other)]
+        assert measures.brier == pytest.approx(np.mean(briers))
+    assert mean_over_models([None, None]) is None
+    assert mean_over_models([{}, {}]) == {}
+
+
+def test_measures_without_parts_stay_without_them_in_a_mean(judged):
+    _, found = judged
+    plain = found.model_validate(found.to_json() | {"subgroups": None})
+    left = type(found).from_json(
+        {k: v for k, v in found.to_json().items() if k != "subgroups"}, "measures"
+    )
+    assert "subgroups" in mean_over_models([plain, plain]).to_json()
+    assert "subgroups" not in mean_over_models([left, left]).to_json()

@@ -59,9 +59,18 @@ FAULTS = {
     "a missing column": (HEADER.replace(",p_PVC", "") + "\n", "see p_PVC"),
     "a short line": (f"{HEADER}\n{LINE}\nfedavg,x\n", "line 3: 2 cells, not 12"),
     "a label": (f"{HEADER}\n{LINE.replace('test,1', 'test,2')}\n", "line 2: a label is '2'"),
-    "no number": (f"{HEADER}\n{LINE.replace('0.5000000', 'high')}\n", "a probability is 'high'"),
-    "nan": (f"{HEADER}\n{LINE.replace('0.5000000', 'nan')}\n", "a probability is 'nan'"),
-    "too large": (f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n", "a number from 0 to 1"),
+    "no number": (
+        f"{HEADER}\n{LINE.replace('0.5000000', 'high')}\n",
+        "line 2: a probability is no number",
+    ),
+    "nan": (
+        f"{HEADER}\n{LINE.replace('0.5000000', 'nan')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+    "too large": (
+        f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
 }
 
 
