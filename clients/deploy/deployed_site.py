@@ -116,7 +116,7 @@ def write_site_partition(path: Path, settings: SiteSettings, seed: int) -> None:
 
 
 def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
-    """A site's evaluation without the measures that may not leave."""
+    """A site's measures without what may not leave."""
     if evaluated.report is None:
         return evaluated
     permitted = permitted_report(evaluated.report.to_json())

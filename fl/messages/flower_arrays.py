@@ -14,7 +14,7 @@ from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
 
 PACKED = "packed"  # the one array of a record that holds all of them
-EXTRA = "extra/"  # before the name of an array that a strategy sends beside the weights
+EXTRA = "extra/"  # prefix of the arrays that a strategy sends beside the weights
 
 
 def without_copies() -> bool:
@@ -88,6 +88,6 @@ def with_extra(weights: Weights, extra: Weights) -> Weights:
 
 
 def split_extra(both: Weights) -> tuple[Weights, Weights]:
-    """The two that `with_extra` joined."""
+    """Weights and extra arrays from the record that `with_extra` made of both."""
     extra = {k.removeprefix(EXTRA): v for k, v in both.items() if k.startswith(EXTRA)}
     return {k: v for k, v in both.items() if not k.startswith(EXTRA)}, extra

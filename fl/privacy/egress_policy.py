@@ -29,9 +29,9 @@ NUMBERS = {
     "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
     "evaluate": frozenset({"num-examples", "n-patients", "loss-sum", "steps"}),
 }
-# One number per class, per lead, per source; the others are one number.
+# One number per class, per lead or per source; the others are one number.
 LISTS = frozenset({"annotated", "recorded", "n-patients"})
-# Last axis of an evaluation's arrays, which are of (source, class, ...).
+# Bins of an evaluation's arrays, which are (source, class, bin).
 HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2}
 CLASSES = frozenset(name for task in TASKS.values() for name in task.classes)
 
@@ -104,7 +104,7 @@ def check_content(
     for name in texts.keys() - {"report"}:
         value = texts[name]
         names = value if name == "sources" and isinstance(value, list) else [value]
-        if not all(NAME.fullmatch(str(part)) for part in names):
+        if not all(NAME.fullmatch(str(one)) for one in names):
             raise EgressError(f"{name} is not a name")
     for name, value in numbers.items():
         if isinstance(value, list) and name not in LISTS:
@@ -113,7 +113,7 @@ def check_content(
             _require_number(part, name)
     _check_arrays(kind, arrays, shapes)
     if kind == "evaluate":
-        _check_sources(texts.get("sources"), numbers.get("n-patients"), arrays)
+        _check_sources(texts.get("sources", []), numbers.get("n-patients", []), arrays)
 
 
 def check_report(report: Mapping[str, Any]) -> None:
@@ -149,7 +149,7 @@ def _check_arrays(
         _require_listed(arrays, HISTOGRAMS, "histograms")
         for name, array in arrays.items():
             if array.ndim != 3 or array.shape[2] != HISTOGRAMS[name]:
-                raise EgressError(f"{name} of shape {array.shape} is no histogram per source")
+                raise EgressError(f"{name} of shape {array.shape} is no histogram of each source")
             if not np.issubdtype(array.dtype, np.integer):
                 raise EgressError(f"{name} does not hold counts")
     elif arrays:
@@ -161,12 +161,12 @@ def _check_sources(
 ) -> None:
     """`EgressError` unless each source has one number of patients and one of each histogram."""
     if not isinstance(sources, list) or not isinstance(n_patients, list):
-        raise EgressError("sources and their numbers of patients are not lists")
+        raise EgressError("sources and their patients are not lists")
     if len(set(sources)) != len(sources) or len(n_patients) != len(sources):
         raise EgressError(f"{len(n_patients)} numbers of patients for {len(sources)} sources")
-    for name, array in histograms.items():
-        if len(array) != len(sources):
-            raise EgressError(f"{len(array)} histograms {name} for {len(sources)} sources")
+    for name, counts in histograms.items():
+        if len(counts) != len(sources):
+            raise EgressError(f"{name} of shape {counts.shape} is not one of each source")
 
 
 def _require_listed(found: Mapping[str, object], listed: Container[str], what: str) -> None:

@@ -1,4 +1,4 @@
-"""Write the pages and model cards of a completed run, from its files and from nothing else."""
+"""Writes the pages and model cards of a completed run, only from its files."""
 
 from pathlib import Path
 

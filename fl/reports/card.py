@@ -1,4 +1,4 @@
-"""The model card beside the weights, and the small file that prediction reads with them."""
+"""The model card beside the weights, and the JSON file that prediction reads with them."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ class ModelFile:
 
     @property
     def thresholds(self) -> dict[str, Thresholds] | None:
-        """Thresholds by source; None where the task decides by the most probable class."""
+        """Thresholds by source; None if the task predicts the most probable class."""
         own = self.result.thresholds_by_site
         return (own.get(self.site) if self.site else self.result.thresholds) or None
 
@@ -59,7 +59,7 @@ def write_cards(run: Run) -> None:
 
 
 def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
-    """What prediction needs beside the weights, in the order a reader wants it."""
+    """The content of the JSON file: what prediction needs besides the weights."""
     task = TASKS[run.task]
     return {
         "format": FORMAT,
@@ -91,7 +91,7 @@ def _content(run: Run, model: ModelFile) -> dict[str, Any]:
 
 
 def _groups(model: ModelFile) -> Iterator[tuple[str, GroupMeasures]]:
-    """Groups that the model was measured on, by name."""
+    """The groups of test records that the model was measured on, by name."""
     result = model.result
     if model.site:
         own = result.sites.get(model.site)

@@ -1,4 +1,4 @@
-"""Figures as all tables write them."""
+"""Numbers as all tables write them."""
 
 from fl.evaluation.group_evaluation import Estimate
 

@@ -43,7 +43,7 @@ class Run:
 
     @property
     def synthetic(self) -> tuple[str, ...]:
-        """Names of the sources that no patient stands behind."""
+        """Names of the synthetic sources, whose records are not from real patients."""
         return self.facts.synthetic
 
     @property
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def main(self) -> str:
-        """The strategy the run is judged by: the one its settings name, else the first."""
+        """The strategy that the pages report on: the one in the settings, else the first."""
         named = str(self.config.get("strategy", ""))
         known = self.federated or tuple(self.strategies)
         return named if named in known else known[0]
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def deployed(self) -> bool:
-        """Whether real hospitals trained, and not parts of a simulation."""
+        """Whether the hospitals are real and not simulated."""
         return self.facts.engine == DEPLOYMENT
 
     @property

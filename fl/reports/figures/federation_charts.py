@@ -8,10 +8,11 @@ from matplotlib.ticker import MaxNLocator
 
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures.svg import MARKS, Drawing, canvas, ink, inline, legend_above, styled
-from fl.reports.pages.sentences import NAMES, place
+from fl.reports.pages.sentences import place
 from fl.reports.run_files import Run
 from fl.runs.history_tables import RoundRow
 
@@ -93,7 +94,6 @@ def forest(
     if not shown:
         return None
     strategies = list(dict.fromkeys(row.strategy for row in shown))
-
     wheres = list(dict.fromkeys(row.where for row in shown))
     figure, axes = canvas(1.0 + (0.14 + 0.16 * len(strategies)) * len(wheres))
     step = 0.7 / len(strategies)
@@ -104,13 +104,13 @@ def forest(
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(wheres)), [place(where) for where in wheres])
     axes.set(ylim=(len(wheres) - 0.5, -0.5), ylabel="test records")
-    axes.set_xlabel(f"difference in {NAMES[metric]}")
+    axes.set_xlabel(f"difference in {METRICS[metric]}")
     axes.grid(axis="x", alpha=0.3)
     legend_above(figure, axes)
     return inline(
         figure,
         f"forest-{against}-{metric.replace('_', '-')}",
-        f"Difference in {NAMES[metric]}: each strategy minus {strategy_name(against)}. Marks are "
+        f"Difference in {METRICS[metric]}: each strategy minus {strategy_name(against)}. Marks are "
         "the differences, lines their 95% intervals by paired bootstrap over patients; a mark "
         "without a line has too few patients for an interval. Right of zero the strategy is "
         "better; a line that crosses zero shows no evidence of a difference.",

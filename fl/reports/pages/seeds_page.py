@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedSummary
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures import federation_charts
 from fl.reports.figures.svg import Drawing
-from fl.reports.pages.sentences import NAMES, place
+from fl.reports.pages.sentences import place
 from fl.reports.run_files import Run
 from fl.reports.templates import render
 
@@ -38,7 +39,7 @@ def spread_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
     return [
         entry.to_json()
         | {"strategy": name, "where": where, "place": place(where)}
-        | {"metric": metric, "name": NAMES.get(metric, metric)}
+        | {"metric": metric, "name": METRICS.get(metric, metric)}
         for name, places in seeds.strategies.items()
         for where in sorted(places, key=_rank)
         for metric, entry in places[where].items()
@@ -50,12 +51,12 @@ def _rank(where: str) -> tuple[int, str]:
 
 
 def difference_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
-    """Differences over the seeds; how many of them have the same sign as the mean."""
+    """Differences over the seeds, and how many seeds have the same sign as the mean."""
     rows = []
     for row in seeds.differences:
         values = [v for v in row.values if v is not None]
         agree = sum(v * row.mean > 0 for v in values) if row.mean is not None else 0
-        texts = {"name": NAMES.get(row.metric, row.metric), "place": place(row.where)}
+        texts = {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
         rows.append(row.to_json() | texts | {"agree": agree, "known": len(values)})
     return rows
 
@@ -92,7 +93,7 @@ def runs_page(runs: Sequence[Run], out: Path) -> str:
         ],
         entries=entries,
         settings=differing(runs),
-        pictures=[_beside(entries, metric) for metric in NAMES],
+        pictures=[_beside(entries, metric) for metric in METRICS],
     )
 
 
@@ -119,6 +120,6 @@ def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
         if e["result"].central
     ]
     name = f"beside-{metric.replace('_', '-')}"
-    label = f"{NAMES[metric]} on central test records"
+    label = f"{METRICS[metric]} on central test records"
     caption = f"{label[0].upper()}{label[1:]}. Lines are 95% intervals."
     return federation_charts.dots(rows, name, label, caption)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
 from fl.reports.pages.site_view import SiteView
 from fl.reports.run_files import Run
 
-NAMES = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
 FEW_PATIENTS = 30  # with fewer test patients, a recommendation says how few they are
 EXPECTED_SHARE = 0.93  # of pooled training's macro-F1: what the project expects of a federation
 COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -247,7 +247,7 @@ HEADLINES = {
 def _because(view: SiteView, row: ComparisonRow) -> str:
     return (
         f"{strategy_name(view.main)} compared with local training (this hospital's own model), "
-        f"{NAMES[row.metric]}: {interval(row)}, {VERDICTS[verdict(row)]}."
+        f"{METRICS[row.metric]}: {interval(row)}, {VERDICTS[verdict(row)]}."
     )
 
 
@@ -262,7 +262,7 @@ def _pooled(view: SiteView, row: ComparisonRow) -> str:
     }[verdict(row)]
     return (
         f"{strategy} compared with pooled training (all records in one place), "
-        f"{NAMES[row.metric]}: {interval(row)}, {conclusion}."
+        f"{METRICS[row.metric]}: {interval(row)}, {conclusion}."
     )
 
 
@@ -271,7 +271,7 @@ def table_of(rows: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
     return [
         row.to_json()
         | {"text": interval(row), "verdict": VERDICTS[verdict(row)], "kind": verdict(row)}
-        | {"name": NAMES.get(row.metric, row.metric), "place": place(row.where)}
+        | {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
         for row in rows
     ]
 

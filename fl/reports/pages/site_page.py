@@ -37,14 +37,14 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
 
 
 def _own_thresholds(view: SiteView) -> dict[str, float] | None:
-    """The thresholds that decide here, where the hospital's records have one set of them."""
+    """The thresholds of this hospital, if all its records have the same ones; else None."""
     if not view.thresholds or len(view.sources) != 1:
         return None
     return view.thresholds.get(view.sources[0], view.thresholds.get("pooled"))
 
 
 def _decisions(view: SiteView) -> dict[str, Any]:
-    """Tables and figures of the test predictions; empty where there are none at hand."""
+    """Tables and figures of the test predictions; empty if the run has none of this hospital."""
     found, unit = view.predictions, unit_of(view.task)
     if not len(found):
         return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
@@ -65,7 +65,7 @@ def _decisions(view: SiteView) -> dict[str, Any]:
 
 
 def _mistakes(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
-    """The worst mistakes, each with its picture or why there is none."""
+    """The most confident wrong predictions, each with its picture or the reason for none."""
     found = view.predictions
     if not len(found):
         return []

@@ -1,7 +1,7 @@
-"""What one hospital may see of a run: its own patients, the model, and nothing of the others.
+"""The part of a run that one hospital may see: its own patients and the model.
 
-A hospital's page is made from a `SiteView` alone, so whatever is not put in here cannot be on
-it: no record, patient or count of another site, of the central records or of the federation.
+A hospital's page is made from a `SiteView` only, so what is not in a `SiteView` cannot be on
+the page: no record, patient or count of another site, of the central records or of the federation.
 """
 
 from collections import Counter
@@ -26,14 +26,14 @@ SHOWN_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SiteView:
-    """One hospital's share of a run."""
+    """The part of a run that one hospital may see."""
 
     name: str
     run_name: str
     task: str
     classes: tuple[str, ...]
     synthetic: bool
-    main: str  # the strategy the run is judged by
+    main: str  # the strategy that the page reports on
     compared: bool
     deployed: bool  # a real hospital
     settings: dict[str, Any]
@@ -56,7 +56,7 @@ class SiteView:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
+    """The settings that may be shown; in a comparison, with the main strategy's learning rate."""
     asked = run.config | {"strategy": run.main}
     lr = run.strategies[run.main].lr
     used = {} if lr is None else {"lr": lr}
@@ -64,7 +64,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def view_of_site(run: Run, site: str) -> SiteView:
-    """The share of the run that belongs to one hospital."""
+    """The part of a run that one hospital may see."""
     mine = [row for row in run.partition if row["site"] == site]
     sources = tuple(sorted({row["source"] for row in mine}))
     main = run.strategies[run.main]
@@ -105,7 +105,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
 
 
 def _alone(run: Run, site: str, sources: tuple[str, ...]) -> set[str]:
-    """Sources that no other hospital has: what was left out of them was no other hospital's."""
+    """Sources that no other hospital has, whose left-out recordings are therefore its own."""
     own = (site, CENTRAL, UNSEEN)
     others = {row["source"] for row in run.partition if row["site"] not in own}
     return {source for source in sources if source not in others}
@@ -119,7 +119,7 @@ def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, d
 def _thresholds(
     found: dict[str, Thresholds] | None, sources: tuple[str, ...]
 ) -> dict[str, Thresholds] | None:
-    """Those that decide at this site: its sources' own, and the pooled ones behind them."""
+    """The thresholds used at this site: those of its sources, and the pooled ones."""
     if not found:
         return None
     return {name: row for name, row in found.items() if name in ("pooled", *sources)}

@@ -66,7 +66,7 @@ def print_comparison_of_runs(console: Console, runs: Sequence[RunOverview]) -> N
 
 
 def print_run(console: Console, run: RunOverview) -> None:
-    """A run's state, who holds what, and its result tables, as at its end."""
+    """A run's status, its partition and its result tables, as at the end of the run."""
     console.print(f"{run.folder}: {run.status}, started {_date(run.started)} UTC, {run.task}")
     if run.error:
         console.print(f"It ended with: {run.error}")
