@@ -11,7 +11,7 @@ from clients.deploy import deployed_site
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import Site, open_site, open_trainee
-from fl.messages.flower_arrays import packed, split_control, unpacked
+from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
     check_egress,
     evaluation_reply,
@@ -70,17 +70,17 @@ def query(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """One round's training on the site's own records; if asked, it first measures the weights."""
+    """One round's training on the site's own records; if asked, it first validates the weights."""
     job, site = _site(message, context)
     if not is_deployed(context.node_config):
         site = open_trainee(job, int(context.node_config["partition-id"]))
-    weights, control = split_control(read_weights(message))
+    weights, extra = split_extra(read_weights(message))
     number, mu = read_round(message), read_mu(message)
-    measured = None
+    validation = None
     if read_validate_first(message):
-        measured = evaluate_site(site, job, weights, VAL, None, number - 1)
-    trained = train_site(site, job, weights, number, mu, control)
-    return training_reply(trained, message, measured)
+        validation = evaluate_site(site, job, weights, VAL, None, number - 1)
+    trained = train_site(site, job, weights, number, mu, extra)
+    return training_reply(trained, message, validation)
 
 
 @app.evaluate()

@@ -1,24 +1,27 @@
-"""What stays at a site between visits, in its own folder, by round."""
+"""What stays at a site from round to round, in the site's own folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from fl.training.state_dict import Weights, load_weights, save_weights
 
-KEPT_ROUNDS = (
-    2  # rounds kept of what only the next visit needs: a resumed run goes back one at most
-)
+# Kinds of what stays, each a folder below that of the strategy.
+OPTIMIZER = "optimizer"  # the optimizer's moments
+EXTRA = "extra"  # arrays that a strategy keeps beside the weights: SCAFFOLD's control variate
+ENTRIES = "entries"  # entries of the model that are the site's own: FedBN's normalisation layers
+
+KEPT_ROUNDS = 2  # rounds kept of what only the next round needs: a resumed run goes back one
 
 
 @dataclass(frozen=True)
 class ClientState:
-    """Named arrays of one kind, one file per round in which the site was visited."""
+    """Named arrays of one kind, one file for each round in which the site took part."""
 
     folder: Path
     prune: bool = True  # keep the last rounds only
 
     def before(self, round_number: int) -> Weights:
-        """What was kept in the last visit before a round; nothing if there was none."""
+        """The arrays of the last round before this one; nothing if there was none."""
         rounds = [n for n in self._rounds() if n < round_number]
         return load_weights(self._path(rounds[-1])) if rounds else {}
 

@@ -1,5 +1,6 @@
-"""What a site does when it is visited: train on its own records, or be measured on them."""
+"""What a site does when it is asked: train on its own records, or evaluate weights on them."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -7,28 +8,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from clients.client_state import ClientState
-from clients.local_objectives import next_control, objective_penalty
-from clients.personalization import finetune
+from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
+from clients.local_objectives import LOCAL_OBJECTIVES
+from clients.local_objectives.base import RoundStart
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
+from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import evaluate_group
-from fl.evaluation.predictions import predictions_text, write_predictions
-from fl.evaluation.score_histograms import count_scores, empty_histograms
+from fl.evaluation.predictions import Predictions, write_predictions
+from fl.evaluation.score_histograms import count_scores
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.models import build_network
-from fl.training.loop import fit, predict
+from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.losses import mean_loss
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
 from partitions.splits import TEST, TRAIN, VAL
 
+Probabilities = NDArray[np.float64]  # (example, class)
+
 
 @lru_cache(maxsize=1)
 def network_for(model: str, task: str) -> nn.Module:
-    """One network per process; every visit loads its own weights into it."""
+    """One network per process; every request loads its own weights into it."""
     return build_network(model, TASKS[task])
 
 
@@ -39,45 +43,92 @@ def site_info(site: Site) -> SiteInfo:
 
 
 def train_site(
-    site: Site, job: Job, weights: Weights, round_number: int, mu: float, control: Weights
+    site: Site,
+    job: Job,
+    weights: Weights,
+    round_number: int,
+    mu: float = 0.0,
+    extra: Weights | None = None,
 ) -> TrainingReply:
     """Train the given weights on the site's records for one round.
 
-    `control` is SCAFFOLD's control variate, empty for every other strategy.
+    `mu` is the weight of FedProx's term; `extra` are the arrays that the strategy sends beside
+    the weights, if it does (SCAFFOLD's control variate).
     """
-    config, cohort = job.config, site.splits[TRAIN]
-    network = network_for(config.model, config.task)
+    config = job.config
+    objective = LOCAL_OBJECTIVES[config.strategy]
+    network = network_for(config.model, config.task).to(config.device)
     start = weights | site_entries_before(site, job, round_number)
     set_weights(network, start)
-    optimizer = ClientState(site.folder / job.strategy / "optimizer")
-    controls = ClientState(site.folder / job.strategy / "control")
-    own = controls.before(round_number) or {k: np.zeros_like(v) for k, v in control.items()}
-    keeps = config.optimizer_state == "kept"
-    kept = optimizer.before(round_number) if keeps else {}
-    state = {k: torch.from_numpy(v) for k, v in kept.items()}
+    begin = RoundStart(
+        network=network,
+        weights=start,
+        mu=mu,
+        sent=extra or {},
+        kept=site_state(site, job, EXTRA).before(round_number),
+        device=config.device,
+    )
     fitted = fit(
         network,
-        cohort,
+        site.splits[TRAIN],
         training_plan(config, site.name, round_number),
-        state=state,
-        penalty=objective_penalty(network, mu, control, own, config.device),
+        state=_optimizer_before(site, job, round_number),
+        penalty=objective.penalty(begin),
     )
-    if keeps and round_number < config.rounds:  # there is no visit after the last
-        optimizer.put(round_number, {k: v.numpy() for k, v in fitted.state.items()})
-    found = get_weights(network)
-    local = local_entries(config.strategy, config.model, config.task)
-    if local:
-        site_entry_state(site, job).put(round_number, {k: found[k] for k in sorted(local)})
-    changed: Weights = {}
-    if control:
-        new = next_control(own, control, start, found, fitted.lr_sum)
-        controls.put(round_number, new)
-        changed = {k: control[k] + new[k] - own[k] for k in control}
-    weight = cohort.epoch_weights(config.per_recording)
+    end = get_weights(network)
+    update = objective.extra(begin, end, fitted.lr_sum)
+    shared, own = _shared_and_own(job, end)
+    _keep_optimizer(site, job, round_number, fitted.state)
+    if own:
+        site_state(site, job, ENTRIES).put(round_number, own)
+    if update.kept:
+        site_state(site, job, EXTRA).put(round_number, update.kept)
+    return _training_reply(site, job, shared, update.sent, fitted)
+
+
+def site_state(site: Site, job: Job, kind: str) -> ClientState:
+    """What stays at the site of one kind: see `clients/client_state.py`.
+
+    The site's own entries of the model are kept of every round: the best round may be any.
+    """
+    return ClientState(site.folder / job.strategy / kind, prune=kind != ENTRIES)
+
+
+def site_entries_before(site: Site, job: Job, round_number: int) -> Weights:
+    """The entries of the model that are the site's own, as they were before a round."""
+    return site_state(site, job, ENTRIES).before(round_number)
+
+
+def _optimizer_before(site: Site, job: Job, round_number: int) -> OptimizerState:
+    if job.config.optimizer_state != "kept":
+        return {}
+    kept = site_state(site, job, OPTIMIZER).before(round_number)
+    return {name: torch.from_numpy(value) for name, value in kept.items()}
+
+
+def _keep_optimizer(site: Site, job: Job, round_number: int, state: OptimizerState) -> None:
+    # After the last round no other comes that would read it.
+    if job.config.optimizer_state == "kept" and round_number < job.config.rounds:
+        arrays = {name: value.numpy() for name, value in state.items()}
+        site_state(site, job, OPTIMIZER).put(round_number, arrays)
+
+
+def _shared_and_own(job: Job, weights: Weights) -> tuple[Weights, Weights]:
+    """Entries that are sent, and those that stay at the site."""
+    local = local_entries(job.config.strategy, job.config.model, job.config.task)
+    shared = {name: value for name, value in weights.items() if name not in local}
+    return shared, {name: weights[name] for name in sorted(local)}
+
+
+def _training_reply(
+    site: Site, job: Job, weights: Weights, extra: Weights, fitted: FitResult
+) -> TrainingReply:
+    cohort = site.splits[TRAIN]
+    weight = cohort.epoch_weights(job.config.per_recording)
     return TrainingReply(
         site=site.name,
-        weights={k: v for k, v in found.items() if k not in local},
-        control=changed,
+        weights=weights,
+        extra=extra,
         n_records=round(weight.sum()),
         annotated=withhold_small_counts(site.min_count, weight @ (cohort.labels >= 0)),
         recorded=withhold_small_counts(site.min_count, weight @ cohort.lead_mask),
@@ -88,19 +139,9 @@ def train_site(
 
 
 def withhold_small_counts(min_count: int, counts: NDArray[np.float64]) -> tuple[int, ...]:
-    """Counts of records, each 0 where it is too small to be told."""
+    """Counts of records, each 0 where it is too small to leave the site."""
     whole = np.rint(counts).astype(int)
     return tuple(np.where(whole < min_count, 0, whole).tolist())
-
-
-def site_entry_state(site: Site, job: Job) -> ClientState:
-    """FedBN's normalisation layers, of every round: the best round may be any."""
-    return ClientState(site.folder / job.strategy / "own", prune=False)
-
-
-def site_entries_before(site: Site, job: Job, round_number: int) -> Weights:
-    """The site's own entries as they were before a round."""
-    return site_entry_state(site, job).before(round_number)
 
 
 def evaluate_site(
@@ -108,52 +149,76 @@ def evaluate_site(
     job: Job,
     weights: Weights,
     split: str,
-    thresholds: dict[str, Thresholds] | None,
+    thresholds: Mapping[str, Thresholds] | None,
     round_number: int,
 ) -> EvaluationReply:
-    """Measure the weights of a round on one split of the site's records.
+    """Evaluate the weights of a round on one split of the site's records.
 
-    On test the site also writes its predictions, in its own folder, and reports its measures.
-    Classes too rare at the site, and all of a split that is too small, are not told of.
+    On validation the site sends histograms of scores by source; on test it sends its measures,
+    and writes its predictions into its own folder.
     """
-    config, cohort = job.config, site.splits[split]
-    task = TASKS[config.task]
+    config = job.config
     network = network_for(config.model, config.task)
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
     steps = 0
-    if split == TEST and config.strategy == "finetune":
-        steps = finetune(network, site, config)
-    p = predict(network, cohort, device=config.device)
-    told = cohort.without_rare(site.min_count)
-    report = {}
-    if split == TEST and len(cohort):
-        report = evaluate_group(told, p, thresholds, config.seed)
-        text = predictions_text(cohort, p, job.strategy, site.name, split)
-        write_predictions(site.folder / f"predictions-{job.strategy}.csv", text)
-    source = "+".join(sorted(set(site.splits[TRAIN].sources.tolist())))
-    if len(cohort) < site.min_count:
-        return empty_evaluation(site.name, source, len(task.classes))
-    loss = mean_loss(task, cohort.labels, p) * len(cohort) if len(cohort) else 0.0
+    if split == TEST:
+        steps = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
+    p = predict(network, site.splits[split], device=config.device)
+    if split == TEST:
+        return _test_reply(site, job, p, thresholds, steps)
+    return _validation_reply(site, job, site.splits[split], p)
+
+
+def _test_reply(
+    site: Site,
+    job: Job,
+    p: Probabilities,
+    thresholds: Mapping[str, Thresholds] | None,
+    steps: int,
+) -> EvaluationReply:
+    """The site's measures, without classes too rare to leave it; nothing of too few records."""
+    cohort, measures = site.splits[TEST], None
+    if len(cohort):
+        frequent = cohort.without_rare(site.min_count)
+        measures = evaluate_group(frequent, p, thresholds, job.config.seed)
+        predictions = Predictions.of_cohort(
+            cohort, p, strategy=job.strategy, site=site.name, split=TEST
+        )
+        write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
+    enough = len(cohort) >= site.min_count
     return EvaluationReply(
         site=site.name,
-        source=source,
-        n_records=len(cohort),
-        n_patients=len(set(cohort.patients.tolist())),
-        loss_sum=loss,
-        tally=count_scores(told.labels, p),
-        report=report,
+        n_records=len(cohort) if enough else 0,
+        loss_sum=_loss_sum(cohort, p) if enough else 0.0,
+        by_source={},
+        report=measures if enough else None,
         steps=steps,
     )
 
 
-def empty_evaluation(site: str, source: str, classes: int) -> EvaluationReply:
-    """What a site says of a split with too few records to say anything of."""
+def _validation_reply(site: Site, job: Job, cohort: Cohort, p: Probabilities) -> EvaluationReply:
+    """Counts by source. A source with too few records counts as one without any."""
+    by_source = {}
+    counted = np.zeros(len(cohort), dtype=bool)
+    # A source that the site trains on is named even where none of its records is validated.
+    for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
+        rows = np.flatnonzero(cohort.sources == source)
+        rows = rows if len(rows) >= site.min_count else rows[:0]
+        counted[rows] = True
+        part = cohort.take(rows)
+        by_source[source] = SourceValidation(
+            n_patients=len(set(part.patients.tolist())),
+            scores=count_scores(part.without_rare(site.min_count).labels, p[rows]),
+        )
+    kept = np.flatnonzero(counted)
     return EvaluationReply(
-        site=site,
-        source=source,
-        n_records=0,
-        n_patients=0,
-        loss_sum=0.0,
-        tally=empty_histograms(classes),
-        report={},
+        site=site.name,
+        n_records=len(kept),
+        loss_sum=_loss_sum(cohort.take(kept), p[kept]),
+        by_source=by_source,
+        report=None,
     )
+
+
+def _loss_sum(cohort: Cohort, p: Probabilities) -> float:
+    return mean_loss(cohort.task, cohort.labels, p) * len(cohort) if len(cohort) else 0.0

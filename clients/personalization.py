@@ -14,14 +14,14 @@ from partitions.splits import TRAIN, VAL
 
 
 def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
-    """A few more epochs on the site's own records, kept only if its validation is better.
+    """Train a few more epochs on the site's own records; keep the result if validation is better.
 
-    Returns the gradient steps taken, kept or not. A tenth of the learning rate, constant: the
-    schedule of the federation has ended.
+    Returns the gradient steps taken, whether the result is kept or not. The learning rate is a
+    tenth of the run's and constant: the schedule of the federation has ended.
     """
     if not len(site.splits[TRAIN]):
         return 0
-    before, loss = get_weights(network), _val_loss(network, site, config)
+    global_weights, global_loss = get_weights(network), _val_loss(network, site, config)
     plan = replace(
         training_plan(config, site.name, config.rounds + 1),
         epochs=config.finetune_epochs,
@@ -29,9 +29,9 @@ def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
         constant=True,
     )
     fitted = fit(network, site.splits[TRAIN], plan)
-    # Without validation records there is no telling, and the global weights stay.
-    if not _val_loss(network, site, config) < loss:
-        set_weights(network, before)
+    # Without validation records both losses are NaN, no comparison holds, and the global stay.
+    if not _val_loss(network, site, config) < global_loss:
+        set_weights(network, global_weights)
     return fitted.steps
 
 

@@ -1,10 +1,13 @@
 """The plan of a site's training: which settings of the run decide how it trains."""
 
 from fl.config.run_config import RunConfig
+from fl.config.strategy_traits import strategy_traits
 from fl.training.loop import TrainingPlan
 
 
 def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPlan:
+    """How a site trains in one round."""
+    plain_sgd = strategy_traits(config.strategy).plain_sgd
     return TrainingPlan(
         seed=config.seed,
         site=site,
@@ -17,9 +20,8 @@ def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPl
         per_recording=config.per_recording,
         augment=config.augmentations,
         imbalance=config.imbalance,
-        sgd=config.optimizer == "sgd" or config.strategy == "scaffold",
-        # SCAFFOLD's rule knows how far a site has gone by its learning rates alone.
-        momentum=0.0 if config.strategy == "scaffold" else config.momentum,
+        sgd=config.optimizer == "sgd" or plain_sgd,
+        momentum=0.0 if plain_sgd else config.momentum,
         constant=config.schedule == "constant",
         restart=config.schedule == "round",
         device=config.device,

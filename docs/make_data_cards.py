@@ -1,7 +1,7 @@
 """Write the data cards and the counts into docs/data.md.
 
-python docs/make_data_cards.py                    # the cards, from the sources' own facts
-python docs/make_data_cards.py --data-dir DATA    # and what was found in recordings there
+python docs/make_data_cards.py                    # the cards, from the table of data sets
+python docs/make_data_cards.py --data-dir DATA    # also the counts of the recordings in DATA
 """
 
 import argparse
@@ -48,7 +48,7 @@ def card(facts: Card) -> str:
 
 
 def counts(report: CheckReport, root: Path) -> str:
-    """What `check --task rhythm` found, and the windows that MIT-BIH gives."""
+    """The result of `check --task rhythm`, and the windows of MIT-BIH."""
     overview = table(
         ("source", "records", "used", "patients", "left out, by verdict", "without a lead"),
         (
@@ -79,7 +79,7 @@ def verdicts(source: SourceReport) -> str:
 
 
 def lacking(source: SourceReport) -> str:
-    """`II: 102 104`, or how many where they are many."""
+    """`II: 102 104`, or the number of records if they are more than five."""
     return ", ".join(
         f"{lead}: {' '.join(names) if len(names) <= 5 else len(names)}"
         for lead in LEADS
@@ -88,41 +88,41 @@ def lacking(source: SourceReport) -> str:
 
 
 def shown(source: SourceReport) -> Callable[[str], object]:
-    """How many records show a class; `masked` where the source says nothing of it."""
+    """How many records show a class; `masked` if the source does not annotate it."""
 
     def cell(label: str) -> object:
-        found = source.classes[label]
-        return found["yes"] if found["yes"] + found["no"] else "masked"
+        counts = source.classes[label]
+        return counts["yes"] if counts["yes"] + counts["no"] else "masked"
 
     return cell
 
 
 def beats(source: SourceReport) -> str:
-    """Beats of each set of the inter-patient protocol."""
+    """The number of beats of each class in DS1, DS2 and all records."""
     sets = ((n, c) for n, c in sorted(source.beats.items()) if n != "paced")
     rows = ((n, *c.values(), sum(c.values())) for n, c in sets)
     return table(("beats of MIT-BIH", *BEAT_CLASSES, "all"), rows)
 
 
 def windows(root: Path) -> str:
-    """10 s windows of MIT-BIH and how many show each class."""
+    """The number of 10 s windows of MIT-BIH, and of those that show each class."""
     labels = np.concatenate(list(_window_labels(root)))
     shows = [int((labels[:, i] == 1).sum()) for i in range(len(RHYTHM_CLASSES))]
-    # A class is annotated in all windows or in none.
+    # MIT-BIH annotates a class in all windows or in none.
     cells = [n if labels[0, i] >= 0 else "masked" for i, n in enumerate(shows)]
     return table(("windows of MIT-BIH", *RHYTHM_CLASSES), [(f"{len(labels):,}", *cells)])
 
 
 def _window_labels(root: Path) -> Iterator[np.ndarray]:
-    for name in MITDB.records(root):
+    for name in MITDB.record_names(root):
         try:
-            yield RHYTHM.cut(MITDB.read(root, name)).labels
+            yield RHYTHM.make_examples(MITDB.read(root, name)).labels
         except UnusableRecord:
             continue
 
 
 def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; numbers with thousands separated."""
+    """A Markdown table; numbers have a separator for thousands."""
     names = list(head)
 
     def line(cells: Iterable[object]) -> str:
@@ -132,12 +132,12 @@ def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
 
 
 def replaced(page: str, mark: str, content: str) -> str:
-    """The page with what stands between the marks replaced."""
+    """The page with the text between two marks replaced; `ValueError` if there are no marks."""
     begin, end = f"<!-- {mark}: docs/make_data_cards.py -->\n", f"<!-- end of {mark} -->\n"
     before, _, rest = page.partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{PAGE}: the marks of {mark} are not there")
+    _, end_mark, after = rest.partition(end)
+    if not end_mark:
+        raise ValueError(f"{PAGE}: the marks of {mark} are missing. Restore both marks.")
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
@@ -147,7 +147,7 @@ def main() -> None:
     root = parser.parse_args().data_dir
     page = replaced(PAGE.read_text(), "cards", cards())
     if root is not None:
-        sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+        sources = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
         page = replaced(page, "counts", counts(check(sources, root, task=RHYTHM), root))
     write_atomically(PAGE, page.encode())
 

@@ -1,4 +1,4 @@
-"""Draw the documentation's pictures from synthetic recordings: `python docs/make_figures.py`."""
+"""Draw the figure of synthetic recordings in docs/data.md: `python docs/make_figures.py`."""
 
 import io
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fl.datasets.synthetic import DEVICES, SYNTHETIC
+from fl.datasets.synthetic import SYNTHETIC
+from fl.datasets.synthetic.devices import DEVICES
 from fl.ecg.labels import RHYTHM_CLASSES, label_vector
 from fl.ecg.records import LEADS, Record
 from fl.reports.figures import ecg_paper
@@ -16,27 +17,27 @@ SECONDS = 10.0
 PREMATURE = {"PAC": "A", "PVC": "V"}
 ACROSS = 3
 DPI = 80
-COLOURS = 24  # of the palette: paper and ink need no more
+COLOURS = 24  # of the PNG's palette: enough for paper and trace
 
 
 def example(label: str) -> Record:
-    """The first record on the quietest device that shows this class, and no other, on the sheet."""
-    quiet = min(DEVICES, key=lambda device: device.noise).name
+    """The first record of the device with the least noise that shows this class and no other."""
+    quietest = min(DEVICES, key=lambda device: device.noise).name
     wanted = label_vector([label], RHYTHM_CLASSES).tolist()
-    for name in SYNTHETIC.records(HERE):
+    for name in SYNTHETIC.record_names(HERE):
         record = SYNTHETIC.read(HERE, name)
-        alone = record.labels is not None and record.labels.tolist() == wanted
-        if alone and record.group == quiet and shows(record, PREMATURE.get(label)):
+        only = record.labels is not None and record.labels.tolist() == wanted
+        if only and record.group == quietest and shows(record, PREMATURE.get(label)):
             return record
-    raise LookupError(f"no synthetic record shows {label} alone on {quiet}")
+    raise LookupError(f"no synthetic record of {quietest} shows {label} and no other class")
 
 
 def shows(record: Record, symbol: str | None) -> bool:
-    """Whether two beats of the symbol lie on the sheet; always, if none is asked for."""
+    """Whether at least two beats of the symbol are on the sheet; True if no symbol is asked for."""
     if symbol is None or record.annotations is None:
         return symbol is None
-    notes = zip(record.annotations.samples, record.annotations.symbols, strict=True)
-    return len([at for at, kind in notes if kind == symbol and at < SECONDS * record.fs]) >= 2
+    beats = zip(record.annotations.samples, record.annotations.symbols, strict=True)
+    return len([at for at, kind in beats if kind == symbol and at < SECONDS * record.fs]) >= 2
 
 
 def classes() -> Figure:
@@ -56,11 +57,11 @@ def classes() -> Figure:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """Write a PNG with a small palette, whole or not at all."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    """Write a PNG with a small palette; an interrupted write leaves the old file."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
     unfinished = path.with_name(f".{path.name}.part")
-    image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image = Image.open(png).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     image.save(unfinished, format="png", optimize=True)
     unfinished.replace(path)
 

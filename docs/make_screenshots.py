@@ -1,6 +1,6 @@
-"""Photograph the pages of a run: `python docs/make_screenshots.py RUN [--site site-1]`.
+"""Take screenshots of a run's pages: `python docs/make_screenshots.py RUN [--site site-1]`.
 
-Writes report-index.png and report-site.png into docs/, the top of both pages at 1280 pixels, by
+Writes report-index.png and report-site.png into docs/: the top of both pages, 1280 pixels wide, in
 a headless Chromium. Make the run first, e.g. `python run_sim.py --clients 8 --compare`.
 """
 
@@ -22,11 +22,11 @@ FLAGS = (
     "--hide-scrollbars",
 )
 WIDTH, HEIGHT = 1280, 2400
-COLOURS = 256  # of the palette; fewer would give two classes one colour
+COLOURS = 256  # of the PNG's palette; with fewer, two classes would get one colour
 
 
-def photograph(browser: str, page: Path) -> Image.Image:
-    """The top of a page, with a profile that is thrown away."""
+def screenshot(browser: str, page: Path) -> Image.Image:
+    """The top of a page, in a new browser profile that is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder) / "shot.png"
         subprocess.run(
@@ -46,7 +46,7 @@ def photograph(browser: str, page: Path) -> Image.Image:
 
 
 def write(image: Image.Image, path: Path) -> None:
-    """Write a PNG with a small palette, whole or not at all."""
+    """Write a PNG with a small palette; an interrupted write leaves the old file."""
     unfinished = path.with_name(f".{path.name}.part")
     small = image.quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(unfinished, format="png", optimize=True)
@@ -54,7 +54,7 @@ def write(image: Image.Image, path: Path) -> None:
 
 
 def main() -> int:
-    """Exit code: 0 done, 2 where a browser or a page is missing."""
+    """Exit code: 0 done, 2 if the browser or a page is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--site", default="site-1")
@@ -69,9 +69,9 @@ def main() -> int:
         ("report-site.png", report / "sites" / f"{options.site}.html"),
     ):
         if not page.is_file():
-            print(f"error: {page}: not there. Write it: python -m fl.reports RUN", file=sys.stderr)
+            print(f"error: {page} is missing. Write it: python -m fl.reports RUN", file=sys.stderr)
             return 2
-        write(photograph(browser, page), HERE / name)
+        write(screenshot(browser, page), HERE / name)
         print(HERE / name)
     return 0
 

@@ -1,32 +1,38 @@
-"""The ServerApp: one run's trainings from roll call to tables, whatever carries them."""
+"""The ServerApp: all trainings of one run, from finding the sites to writing the tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
+from fl.messages.payloads import SiteInfo
 from fl.models import build_network
+from fl.runs.history_tables import RoundRow
+from fl.runs.listener import Listener
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
-from server.aggregation.flower_internals import restore_memory
+from server.aggregation.flower_internals import (
+    check_resumable,
+    restore_memory,
+    warn_if_not_resumable,
+)
 from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
 from server.rounds.final_evaluation import (
-    across_sites,
     evaluate_server_groups,
     final_measures,
     site_predictions,
+    training_summary,
 )
-from server.rounds.round_loop import run_rounds
-from server.rounds.site_requests import Federation, Listener, discover_sites
+from server.rounds.round_loop import rounds_left, run_rounds
+from server.rounds.site_requests import Federation, discover_sites
 from server.rounds.training_results import TrainingResult, load_result, save_result, write_tables
 
 Finished = Callable[[TrainingResult], None]
@@ -35,13 +41,13 @@ Finished = Callable[[TrainingResult], None]
 class SilentListener:
     """A listener that shows nothing."""
 
-    def training(self, strategy: str, rounds: int, sites: object) -> None: ...
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None: ...
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
 
-    def round(self, row: Mapping[str, Any]) -> None: ...
+    def round(self, row: RoundRow) -> None: ...
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None: ...
 
 
 def server_app(listener: Listener, finished: Finished | None = None) -> ServerApp:
@@ -49,9 +55,9 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
 
     Its run configuration holds one key, `job`: a `Job` as JSON.
     """
-    made = ServerApp()
+    new_app = ServerApp()
 
-    @made.main()
+    @new_app.main()
     def main(grid: Grid, context: Context) -> None:
         if "job" not in context.run_config:
             raise ConfigError(
@@ -60,11 +66,11 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
             )
         job = Job.model_validate_json(str(context.run_config["job"]))
         federation = discover_sites(grid, job, listener)
-        for part in run_trainings(federation):
+        for result in run_trainings(federation):
             if finished is not None:
-                finished(part)
+                finished(result)
 
-    return made
+    return new_app
 
 
 app = server_app(SilentListener())
@@ -76,45 +82,40 @@ def initial_weights(job: Job) -> Weights:
     return get_weights(build_network(job.config.model, TASKS[job.config.task]))
 
 
-def first_control(job: Job) -> Weights:
-    """SCAFFOLD's control variate before the first round: zero for every parameter."""
-    if job.config.strategy != "scaffold":
+def initial_extra(job: Job) -> Weights:
+    """The arrays that the run's strategy sends beside the weights, before the first round."""
+    rule = STRATEGIES[job.config.strategy].extra
+    if rule is None:
         return {}
-    network = build_network(job.config.model, TASKS[job.config.task])
-    return {
-        name: np.zeros(parameter.shape, dtype=np.float32)
-        for name, parameter in network.named_parameters()
-    }
+    return rule.initial(build_network(job.config.model, TASKS[job.config.task]))
 
 
 def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
-    """Every training of the run, one after the other; those that are over are read again.
+    """Every training of the run, one after the other; those that are over are read from disk.
 
     In a comparison, first each site alone and all records pooled, then each strategy.
     """
-    config, folder = federation.job.config, federation.folder
-    done: list[TrainingResult] = []
+    config, folder, task = federation.job.config, federation.folder, federation.task
+    results: list[TrainingResult] = []
     if config.compare:
-        done += train_baselines(federation, initial_weights(federation.job))
-        yield from done
+        results += train_baselines(federation, initial_weights(federation.job))
+        yield from results
     for name in config.strategies:
         job = federation.job.model_copy(
             update={"config": config.for_strategy(name), "strategy": name}
         )
-        one = replace(federation, job=job, finished=tuple(done))
-        part = load_result(folder, name) or save_result(folder, summarise(one, train(one)))
-        done.append(part)
-        yield part
-    write_tables(folder, federation.task, done)
+        one = replace(federation, job=job, finished=tuple(results))
+        result = load_result(folder, task, name)
+        result = result or save_result(folder, task, summarise(one, train(one)))
+        results.append(result)
+        yield result
+    write_tables(folder, task, results)
 
 
 def train(federation: Federation) -> TrainingProgress:
     """All rounds, from the last checkpoint if there is one; writes both sets of weights."""
     job = federation.job
-    progress = load_progress(federation.folder / "checkpoint" / job.strategy)
-    if progress is None:
-        start = initial_weights(job)
-        progress = TrainingProgress(weights=start, best_weights=start, control=first_control(job))
+    progress = start_or_resume(federation)
     strategy = STRATEGIES[job.config.strategy].make(job.config)
     restore_memory(strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
@@ -122,23 +123,42 @@ def train(federation: Federation) -> TrainingProgress:
     return progress
 
 
-def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
-    """The best round on test: each site by itself, the central and the unseen records here."""
+def start_or_resume(federation: Federation) -> TrainingProgress:
+    """The last checkpoint of a training, or its beginning; `ConfigError` if it cannot go on."""
     job = federation.job
+    progress = load_progress(federation.folder / "checkpoint" / job.strategy)
+    if progress is None:
+        warn_if_not_resumable(job.config.strategy)
+        start = initial_weights(job)
+        return TrainingProgress(weights=start, best_weights=start, extra=initial_extra(job))
+    if progress.round < job.config.rounds and rounds_left(job.config, progress):
+        check_resumable(job.config.strategy, progress.memory_saved)
+    return progress
+
+
+def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
+    """The best round on test: each site on its own records, the server on those of no site."""
+    job, task = federation.job, federation.task
     sites = final_measures(federation, progress)
-    # A hospital keeps its predictions; in a simulation they are in the run directory already.
-    told = "" if job.deployed else site_predictions(federation.folder, job.strategy, sites)
-    groups, text = evaluate_server_groups(
+    # A hospital keeps its predictions; those of a simulated site are in the run directory.
+    in_run_directory = {} if job.deployed else sites
+    at_sites = site_predictions(federation.folder, task, job.strategy, in_run_directory)
+    measures, at_server = evaluate_server_groups(
         job, job.strategy, progress.best_weights, progress.thresholds
     )
     return TrainingResult(
         name=job.strategy,
-        summary=groups
-        | {"sites": sites, "thresholds": progress.thresholds, "best_round": progress.best_round}
-        | {"rounds": progress.round, "gradient_steps": progress.steps, "lr": job.config.lr}
-        | across_sites(sites),
-        rounds=progress.rounds,
-        sites=progress.sites,
+        summary=training_summary(
+            measures,
+            sites,
+            thresholds=progress.thresholds,
+            best_round=progress.best_round,
+            rounds=progress.round,
+            gradient_steps=progress.steps,
+            lr=job.config.lr,
+        ),
+        round_rows=progress.round_rows,
+        site_rows=progress.site_rows,
         failures=progress.failures,
-        predictions=text + told,
+        predictions=Predictions.joined([at_server, at_sites], task.classes),
     )

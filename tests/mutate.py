@@ -48,7 +48,10 @@ ROOMS = {
         tests=(*STRATEGIES, "tests/server/aggregation", "tests/server/rounds"),
     ),
     "local objectives": Room(
-        files=("clients/local_*.py", "clients/client_state.py", "clients/personalization.py"),
+        files=(
+            *("clients/local_*.py", "clients/local_objectives/*.py"),
+            *("clients/client_state.py", "clients/personalization.py"),
+        ),
         tests=(*STRATEGIES, "tests/clients", "tests/server/rounds"),
     ),
     "evaluation": Room(files=("fl/evaluation/*.py",), tests=("tests/fl/evaluation",)),

@@ -1,4 +1,4 @@
-"""Plots of the performance benchmarks."""
+"""Plots of the speed benchmarks."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 
 def svg(figure: Figure) -> bytes:
-    """The same figure gives the same bytes; text stays text."""
+    """The figure as SVG: the same figure gives the same bytes, and its texts stay texts."""
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "heartfed", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
@@ -17,21 +17,21 @@ def svg(figure: Figure) -> bytes:
 
 
 def tidy(axes: Axes, axis: str = "both") -> None:
-    """No frame at the top and the right, a faint grid."""
+    """Remove the frame at the top and the right, and add a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, axis=axis)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
 
 
 def bars(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> None:
-    """Horizontal bars in groups by name, from the top; what was not measured has none."""
-    thick = 0.8 / len(series)
+    """Horizontal bars in groups by name, from the top; None draws no bar."""
+    thickness = 0.8 / len(series)
     for place, (label, values) in enumerate(series.items()):
-        there = [(at, value) for at, value in enumerate(values) if value is not None]
+        known = [(row, value) for row, value in enumerate(values) if value is not None]
         drawn = axes.barh(
-            [at + (place - (len(series) - 1) / 2) * thick for at, _ in there],
-            [value for _, value in there],
-            height=0.92 * thick,
+            [row + (place - (len(series) - 1) / 2) * thickness for row, _ in known],
+            [value for _, value in known],
+            height=0.92 * thickness,
             label=label,
         )
         axes.bar_label(drawn, fmt=_short, padding=3, fontsize=8)
@@ -40,7 +40,7 @@ def bars(axes: Axes, names: Sequence[str], series: Mapping[str, Sequence[float |
     axes.margins(x=0.12)
     tidy(axes, "x")
     if len(series) > 1:
-        # Above the bars: with few names there is no room beside them.
+        # Above the bars, because with few names there is no room beside them.
         axes.legend(
             frameon=False, fontsize=8, ncols=len(series), loc="lower left", bbox_to_anchor=(0, 1)
         )

@@ -1,4 +1,4 @@
-"""Memory and processor time of a process and all that it started, read from outside."""
+"""Memory and processor time of a process and its descendants, read from another process."""
 
 import threading
 
@@ -24,15 +24,15 @@ def memory_of(pid: int) -> int:
         try:
             total += process.memory_full_info().pss
         except (psutil.Error, OSError):
-            continue  # it ended while we looked
+            continue  # the process has ended
     return total
 
 
-class Watch:
-    """The most memory of all processes together, and their processor seconds, while it is open.
+class ProcessWatch:
+    """Peak memory and processor seconds of all processes together, while the watch is open.
 
-    Reading memory takes each process some milliseconds, so a run that is timed is watched without.
-    What a process used between the last look and its end is missed.
+    Reading memory takes some milliseconds per process, so runs that are timed are watched with
+    `memory=False`. What a process uses after it is last read is missed.
     """
 
     def __init__(self, pid: int, every: float = 0.2, memory: bool = True) -> None:
@@ -44,7 +44,7 @@ class Watch:
         """User and system time of every process seen."""
         return sum(self._cpu.values())
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProcessWatch":
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: results kept on disk, the command that made them, tables in docs."""
+"""Results of benchmarks kept on disk, the command that made them, and their tables in docs."""
 
 import json
 import platform
@@ -12,25 +12,28 @@ import psutil
 
 from fl.util.atomic_io import write_atomically
 
-# Options that name places of one machine: left out when the command is written down.
-PLACES = ("--data-dir", "--cache-dir", "--json", "--results", "--work", "--out")
+# Options whose values are folders of one machine: left out of the command in the documents.
+FOLDER_OPTIONS = ("--data-dir", "--cache-dir", "--json", "--results", "--work", "--out")
 
 
 class StoredResults:
-    """Results on disk by name; a name that is there is not done again."""
+    """Results in a JSON file, by name; a result that is in the file is not measured again.
+
+    `stamp` is written beside the results. Results made with other `stamp["settings"]` are dropped.
+    """
 
     def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
         self.path = path
         self.content: dict[str, Any] = {**stamp, "results": {}}
         if path.exists():
-            found = json.loads(path.read_text())
-            if found["settings"] == stamp["settings"]:
-                self.content["results"] = found["results"]
+            stored = json.loads(path.read_text())
+            if stored["settings"] == stamp["settings"]:
+                self.content["results"] = stored["results"]
             else:
-                print(f"{path}: made with other settings; starting anew.")
+                print(f"{path}: made with other settings; starting again.")
 
-    def of(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of this name, made and written if it is not there."""
+    def get_or_make(self, name: str, make: Callable[[], Any]) -> Any:
+        """The result of this name; it is made and written if it is not in the file."""
         results = self.content["results"]
         if name not in results:
             began = time.monotonic()
@@ -40,22 +43,22 @@ class StoredResults:
         return results[name]
 
     def write(self) -> None:
-        """Write all results, whole or not at all."""
+        """Write all results; an interrupted write leaves the old file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, json.dumps(self.content).encode())
 
 
-def machine(device: str) -> str:
-    """Where results were made."""
+def machine_description(device: str) -> str:
+    """The machine that makes the results, e.g. `Linux x86_64, 2 cores, cpu`."""
     return f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores, {device}"
 
 
-def command(script: str, data: bool = True) -> str:
-    """The command that was given, without the folders of this machine."""
+def command(module: str, data: bool = True) -> str:
+    """The command that was given, e.g. of `speed.train`, without the folders of this machine."""
     words = iter(sys.argv[1:])
-    kept = [f"python benchmarks/{script}", *(["--data-dir DATA"] if data else [])]
+    kept = [f"python -m benchmarks.{module}", *(["--data-dir DATA"] if data else [])]
     for word in words:
-        if word in PLACES:
+        if word in FOLDER_OPTIONS:
             next(words, None)
         else:
             kept.append(word)
@@ -63,7 +66,7 @@ def command(script: str, data: bool = True) -> str:
 
 
 def put_between_marks(path: Path, name: str, text: str) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->`, or add it at the end."""
+    """Replace the text between `<!-- name -->` and `<!-- /name -->`, or add it at the end."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     old = path.read_text() if path.exists() else "# Results\n"
     if start not in old:

@@ -1,9 +1,10 @@
-"""One training by one engine, in a process of its own: what `overhead.py` and `scale.py` time.
+"""One training by one engine in its own process, timed for `overhead.py` and `scale.py`.
 
     python -m benchmarks.speed.engine_run CASE.json
 
-CASE holds an engine (one of ENGINES), a job and whether its sites work or only answer.
-Writes the moments at which things happened beside it, as seconds of the clock.
+CASE.json holds an engine (one of ENGINES), a job, and whether the sites are idle: an idle site
+replies without training. Writes CASE.moments beside it: when each round began and ended, in
+seconds since the epoch.
 """
 
 import json
@@ -21,6 +22,7 @@ from typing import Any
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow
 from fl.util.fast_import import without_garbage_collection
 
 ENGINES = ("pool", "local", "ray", "flower", "quickstart")
@@ -28,7 +30,7 @@ ENGINES = ("pool", "local", "ray", "flower", "quickstart")
 
 @dataclass
 class Moments:
-    """When a training began its first round, ended each, and had its results."""
+    """When a training began its first round, ended each round, and had all results."""
 
     began: float = 0.0
     rounds: list[float] = field(default_factory=list)
@@ -38,26 +40,26 @@ class Moments:
         """The first round begins."""
         self.began = time.time()
 
-    def round(self, row: Mapping[str, Any] | None = None) -> None:
-        """A round is over: now, or after the seconds that HeartFed says it took.
+    def round(self, row: RoundRow | None = None) -> None:
+        """A round is over: now, or after the seconds in HeartFed's row of the round.
 
-        It says so when the round is measured, which is in the visits of the next.
+        HeartFed reports a round once it is validated, which is during the next round.
         """
         last = self.rounds[-1] if self.rounds else self.began
-        self.rounds.append(time.time() if row is None else last + row["seconds"])
+        self.rounds.append(time.time() if row is None else last + row.seconds)
 
     def site(self, number: int, site: str, doing: str, note: str) -> None:
-        """No visit may fail: the benchmark would count less work."""
+        """Stop at a failed request, because the benchmark would count less work."""
         if note:
             raise RuntimeError(f"round {number}, {site}, {doing}: {note}")
 
     def finished(self, *_: object) -> None:
-        """All results are there."""
+        """All results are complete."""
         self.done = time.time()
 
 
-def train_alone(job: Job, site: str, weights: Any, number: int) -> Any:
-    """A site's training of a round without a federation: its weights afterwards."""
+def train_without_federation(job: Job, site: str, weights: Any, number: int) -> Any:
+    """A site's training in one round, without a federation: its weights afterwards."""
     from clients.local_training import network_for
     from clients.simulated_sites import sites_of
     from clients.training_plan import training_plan
@@ -71,8 +73,8 @@ def train_alone(job: Job, site: str, weights: Any, number: int) -> Any:
     return get_weights(network)
 
 
-def validate_alone(job: Job, site: str, weights: Any) -> float:
-    """Its validation of weights: the mean loss, nan without a record."""
+def validate_without_federation(job: Job, site: str, weights: Any) -> float:
+    """A site's validation of weights: the mean loss, nan if it has no validation record."""
     from clients.local_training import network_for
     from clients.simulated_sites import sites_of
     from fl.training.loop import predict
@@ -87,23 +89,23 @@ def validate_alone(job: Job, site: str, weights: Any) -> float:
 
 
 def timed(path: Path, doing: str, site: str, work: Callable[[], Any]) -> Any:
-    """What `work` gives; its seconds become a line of this process's file."""
+    """The result of `work`; its seconds are written as a line of this process's file."""
     began = time.perf_counter()
-    found = work()
-    with (path / f"visits-{os.getpid()}.csv").open("a") as file:
+    result = work()
+    with (path / f"requests-{os.getpid()}.csv").open("a") as file:
         file.write(f"{doing},{site},{time.perf_counter() - began:.6f}\n")
-    return found
+    return result
 
 
 class PoolWorker:
-    """What a process of the bare pool holds: the job and the first weights."""
+    """The state of a process of the bare pool: the job and the initial weights."""
 
     job: Job
     weights: Any
 
     @classmethod
     def begin(cls, text: str) -> None:
-        """Load all that the visits need."""
+        """Load everything that the requests need."""
         from clients.simulated_sites import sites_of
         from server.app import initial_weights
 
@@ -112,24 +114,24 @@ class PoolWorker:
         sites_of(cls.job)
 
     @classmethod
-    def visit(cls, doing: str, site: str, number: int) -> None:
-        """One visit. Nothing is merged: every round validates and trains the first weights."""
+    def work(cls, doing: str, site: str, number: int) -> None:
+        """Do one request. Nothing is merged: every round starts from the initial weights."""
 
         def work() -> None:
             if number > 1:
-                validate_alone(cls.job, site, cls.weights)
+                validate_without_federation(cls.job, site, cls.weights)
             if doing == "train":
-                train_alone(cls.job, site, cls.weights, number)
+                train_without_federation(cls.job, site, cls.weights, number)
 
         timed(Path(cls.job.workspace), doing, site, work)
 
     @classmethod
     def answer(cls, doing: str, site: str, number: int) -> None:
-        """A visit without work."""
+        """Answer a request without work."""
 
 
 def by_pool(job: Job, idle: bool, moments: Moments) -> None:
-    """A bare pool of processes: the same visits in the same order, and no federation."""
+    """A bare pool of processes: the same requests in the same order, without a federation."""
     from clients.simulated_sites import sites_of
     from partitions.splits import TRAIN
     from server.engines.ray_workers import n_workers
@@ -138,7 +140,7 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
         ((len(site.splits[TRAIN]), name) for name, site in sites_of(job).items()),
         key=lambda pair: (-pair[0], pair[1]),
     )
-    visit = PoolWorker.answer if idle else PoolWorker.visit
+    act = PoolWorker.answer if idle else PoolWorker.work
     with ProcessPoolExecutor(
         n_workers(job.config, len(order)),
         mp_context=get_context("spawn"),
@@ -148,22 +150,22 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
         for waiting in [pool.submit(PoolWorker.answer, "", "", 0) for _ in range(2)]:
             waiting.result()
 
-        def visits(doing: str, number: int) -> None:
-            for waiting in [pool.submit(visit, doing, name, number) for n, name in order if n]:
+        def request_all(doing: str, number: int) -> None:
+            for waiting in [pool.submit(act, doing, name, number) for n, name in order if n]:
                 waiting.result()
 
         moments.training()
         last = job.config.rounds
         for number in range(1, last + 1):
-            visits("train", number)
+            request_all("train", number)
             if number == last:
-                visits("val", last + 1)
+                request_all("val", last + 1)
             moments.round()
         moments.finished()
 
 
 def client_of(idle: bool) -> Any:
-    """HeartFed's client, its visits timed; or one that answers at once, without any work."""
+    """HeartFed's client with each request timed; if idle, one that replies without any work."""
     from clients.app import app
     from clients.local_training import empty_evaluation
     from clients.simulated_sites import open_site
@@ -209,20 +211,20 @@ def client_of(idle: bool) -> Any:
     return answering if idle else working
 
 
-def by_us(job: Job, idle: bool, moments: Moments) -> None:
-    """HeartFed: its own engines."""
+def by_heartfed(job: Job, idle: bool, moments: Moments) -> None:
+    """HeartFed's own engines."""
     from server.engines.ray_workers import WorkerPool
 
     if job.config.engine != "ray":
         _simulated(job, idle, moments, None)
         return
-    # As `run_sim.py` does it: Ray starts while the rest is loaded and read.
-    with closing(WorkerPool(job.config, ["clients.app"])) as crew:
-        _simulated(job, idle, moments, crew)
-        crew.leave()
+    # As in `run_sim.py`, Ray starts while the modules are loaded and the recordings are read.
+    with closing(WorkerPool(job.config, ["clients.app"])) as pool:
+        _simulated(job, idle, moments, pool)
+        pool.leave()
 
 
-def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
+def _simulated(job: Job, idle: bool, moments: Moments, pool: Any) -> None:
     with without_garbage_collection():
         from clients.simulated_sites import sites_of
         from server.app import server_app
@@ -230,20 +232,20 @@ def _simulated(job: Job, idle: bool, moments: Moments, crew: Any) -> None:
 
     listener: Any = moments
     n_sites = len(sites_of(job))
-    simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, crew)
+    simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, pool)
 
 
 def by_flower(job: Job, idle: bool, moments: Moments, plain: bool = False) -> None:
-    """Plain Flower, as its quickstart writes it."""
+    """Flower alone, as in its quickstart."""
     from benchmarks.speed.plain_flower import run
 
     run(job, idle, moments, plain)
 
 
-BY: Mapping[str, Callable[[Job, bool, Moments], None]] = {
+RUN_BY_ENGINE: Mapping[str, Callable[[Job, bool, Moments], None]] = {
     "pool": by_pool,
-    "local": by_us,
-    "ray": by_us,
+    "local": by_heartfed,
+    "ray": by_heartfed,
     "flower": by_flower,
     "quickstart": partial(by_flower, plain=True),
 }
@@ -254,7 +256,7 @@ def main(argv: Sequence[str]) -> None:
     path = Path(argv[0])
     case = json.loads(path.read_text())
     moments = Moments()
-    BY[case["engine"]](Job.model_validate(case["job"]), case["idle"], moments)
+    RUN_BY_ENGINE[case["engine"]](Job.model_validate(case["job"]), case["idle"], moments)
     path.with_suffix(".moments").write_text(json.dumps(vars(moments)))
 
 

@@ -1,12 +1,12 @@
-"""How fast networks train and federations go on a GPU, beside one CPU thread and the CPU's cores.
+"""Speed of networks and federations on a GPU, compared with one CPU thread and all CPU cores.
 
     python -m benchmarks.speed.gpu [--turns 3] [--rounds 5] [--json FILE]
 
-For each network records per second of whole training steps (`fl.training.loop.fit`) and of
-prediction: on one CPU thread, on the GPU in float32, on the GPU in bfloat16. Turns are interleaved,
-the first is not counted, the fastest of the others is taken. Then rounds per second of a
-federation of eight sites on Ray, with as many workers as cores, by `rounds.csv` without the first
-round. Data: synthetic twelve-lead recordings. Ends with code 2 where there is no GPU.
+For each network, the records per second of whole training steps (`fl.training.loop.fit`) and of
+prediction: on one CPU thread, on the GPU in float32, on the GPU in bfloat16. They take turns; the
+first turn is not counted, and the fastest of the others is used. Then the rounds per second of a
+federation of eight sites on Ray, with as many workers as cores, from `rounds.csv` without the
+first round. Data: synthetic twelve-lead recordings. Exit code 2 if there is no GPU.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.results_store import command, machine
+from benchmarks.common.results_store import command, machine_description
 from benchmarks.speed.train import one_pass
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
@@ -39,7 +39,7 @@ RUN_SIM = Path(__file__).parents[2] / "run_sim.py"
 
 
 def rate(n: int, work: Callable[[], Any]) -> float:
-    """So many per second. Both kinds of work end by reading a GPU's result, so all is done then."""
+    """Records per second. Both kinds of work end by reading the GPU's result, so all is counted."""
     began = time.perf_counter()
     work()
     return n / (time.perf_counter() - began)
@@ -58,12 +58,12 @@ def speeds(name: str, cohort: Cohort, device: str, bf16: bool) -> dict[str, floa
 
 
 def best(turns: list[dict[str, float]]) -> dict[str, float]:
-    """The fastest of each, without the first turn: libraries are loaded in it."""
+    """The fastest turn of each kind, without the first turn, which loads libraries."""
     return {key: max(turn[key] for turn in turns[1:]) for key in turns[0]}
 
 
 def rounds_per_second(device: str, rounds: int, folder: Path) -> float:
-    """Of a federation of eight sites on Ray."""
+    """Rounds per second of a federation of eight sites on Ray."""
     flags = ["--data", "synthetic", "--clients", "8", "--local-epochs", "1", "--no-pages"]
     more = ["--rounds", str(rounds), "--device", device, "--out", str(folder), "--name", device]
     words = [sys.executable, str(RUN_SIM), *flags, *more, "--quiet"]
@@ -74,18 +74,18 @@ def rounds_per_second(device: str, rounds: int, folder: Path) -> float:
 
 
 def table(networks: dict[str, Any], federation: dict[str, float]) -> str:
-    """Both tables for a page."""
+    """The table of networks as Markdown, and a line on the federation."""
     lines = [f"| network | work, records/s | {' | '.join(WAYS)} |", "| --- " * 5 + "|"]
     for name, found in networks.items():
         for work in ("training", "prediction"):
             cells = " | ".join(f"{found[way][work]:,.0f}" for way in WAYS)
             lines.append(f"| {name} | {work} | {cells} |")
-    told = ", ".join(f"{device} {value:.2f}" for device, value in federation.items())
-    return "\n".join([*lines, "", f"Rounds per second of eight sites on Ray: {told}."])
+    rates = ", ".join(f"{device} {value:.2f}" for device, value in federation.items())
+    return "\n".join([*lines, "", f"Rounds per second of eight sites on Ray: {rates}."])
 
 
 def main() -> int:
-    """Measure in turns, print a table."""
+    """Measure in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--records", type=int, default=256, help="of each pass that is timed")
     parser.add_argument("--turns", type=int, default=3)
@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("torch finds no GPU here: there is nothing to measure.", file=sys.stderr)
+        print("torch finds no GPU, so there is nothing to measure.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -105,9 +105,9 @@ def main() -> int:
         ]
         networks = {n: {way: best([t[n][way] for t in turns]) for way in WAYS} for n in NETWORKS}
         federation = {d: rounds_per_second(d, options.rounds, folder) for d in ("cpu", "cuda")}
-    where = machine(torch.cuda.get_device_name())
+    where = machine_description(torch.cuda.get_device_name())
     print(table(networks, federation))
-    print(f"\nMade by `{command('gpu.py', data=False)}` on {where}.")
+    print(f"\nMade by `{command('speed.gpu', data=False)}` on {where}.")
     if options.json:
         result = {"machine": where, "networks": networks, "federation": federation}
         options.json.write_text(json.dumps(result, indent=1))

@@ -1,9 +1,10 @@
-"""Memory of a long run: all processes together after each round, first rounds against last.
+"""Memory of a long run: all processes together after each round, the last compared with the fifth.
 
     python -m benchmarks.speed.memory [--rounds 50] [--model resnet1d_large] [flags of run_sim.py]
 
-Runs run_sim.py as a user would, on a small synthetic cohort, and reads the memory of its whole
-tree of processes whenever rounds.csv has grown. Shared pages are counted once (PSS).
+Runs run_sim.py as a user would, on a small synthetic cohort, and reads the memory of all its
+processes whenever rounds.csv has grown. Shared pages are counted once (PSS). Exit code 1 if the
+memory grew by more than the limit.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from benchmarks.common.process_watch import memory_of
 
 EARLY = 5  # the round that the last one is compared with
-MOST = 1.2  # times its memory
+LIMIT = 1.2  # times the memory of that round
 
 SMALL = ("--data", "synthetic", "--synthetic-records", "60", "--local-epochs", "1")
 
@@ -29,7 +30,7 @@ def rounds_done(path: Path) -> int:
 
 
 def watch(command: list[str], table: Path) -> dict[int, int]:
-    """Run the command; bytes of its processes after each round."""
+    """Run the command; returns the bytes of all its processes after each round."""
     after: dict[int, int] = {}
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
@@ -44,7 +45,7 @@ def watch(command: list[str], table: Path) -> dict[int, int]:
 
 
 def main() -> None:
-    """Run, print, exit 1 if memory grew."""
+    """Run, print the table, and exit with code 1 if the memory grew too much."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--clients", type=int, default=8)
@@ -61,13 +62,13 @@ def main() -> None:
     for number in sorted({1, 2, EARLY, *range(10, options.rounds + 1, 10), max(after)}):
         if number in after:
             print(f"| {number} | {after[number] / 2**20:.0f} |")
-    # A round that ended while the one before was being read has no figure of its own.
+    # A round that ended while the memory of the one before was read has no figure.
     early = after[min(n for n in after if n >= EARLY)]
     ratio = after[max(after)] / early
-    print(f"\nRound {max(after)} against round {EARLY}: {ratio:.2f} times (at most {MOST}).")
+    print(f"\nRound {max(after)} against round {EARLY}: {ratio:.2f} times (at most {LIMIT}).")
     if options.json:
         options.json.write_text(json.dumps({"bytes": after, "ratio": ratio}, indent=1))
-    sys.exit(ratio > MOST)
+    sys.exit(ratio > LIMIT)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""What a federation costs beyond its training: our engines, a bare pool and plain Flower.
+"""The cost of a federation beyond its training: our engines, a bare pool and plain Flower.
 
     python -m benchmarks.speed.overhead [--turns 3] [--busy] [--idle] [--engines pool,ray]
         [--json FILE]
 
-Every engine trains the same network on the same sites in a process of its own, one after the
-other, in turns: `pool`, a pool of processes that makes the same visits and merges nothing;
-`local` and `ray`, HeartFed's; `flower`, Flower's quickstart around HeartFed's training step; and,
-with the default network, `quickstart`, where that step is written plainly as well. For each:
-seconds of a round, to start and to stop beyond loading torch, processor time and memory of all
-processes. `--busy` adds a turn of each with one core kept busy by another programme, `--idle` one
-with sites that answer without training. What is in the JSON file already is not measured again.
+Every engine trains the same network on the same sites, each in its own process, in turns:
+`pool`, a pool of processes that does the same requests and merges nothing; `local` and `ray`,
+HeartFed's engines; `flower`, Flower's quickstart around HeartFed's training step; and, with the
+default network, `quickstart`, where that step is written plainly too. Measured are the seconds of
+a round, of start and of stop beyond loading torch, the processor time, and the memory of all
+processes. `--busy` also measures each engine while another program keeps one core busy, `--idle`
+with sites that reply without training. Results in the JSON file are not measured again.
 """
 
 import argparse
@@ -30,8 +30,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common.plots import bars, svg
-from benchmarks.common.process_watch import Watch
-from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
+from benchmarks.common.process_watch import ProcessWatch
+from benchmarks.common.results_store import (
+    StoredResults,
+    command,
+    machine_description,
+    put_between_marks,
+)
 from benchmarks.speed.engine_run import ENGINES
 from fl.config.run_config import RunConfig
 from fl.data.example_cache import default_cache_dir
@@ -44,12 +49,12 @@ from server.engines.ray_workers import available_cores
 from server.experiment.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 900  # seconds; no case takes so long
-STATES = {"": "quiet", "busy": "one core busy", "idle": "without training"}
+LIMIT = 900  # seconds until a case is ended
+STATES = {"": "quiet machine", "busy": "one core busy", "idle": "without training"}
 
 
-def dealt(config: RunConfig, cache: Path, folder: Path) -> Job:
-    """The job of these settings: records preprocessed, dealt to sites and written down."""
+def prepared_job(config: RunConfig, cache: Path, folder: Path) -> Job:
+    """The job of these settings: records preprocessed, and the partition written to `folder`."""
     prepared = prepare(config, select_sources(config), cache)
     prepared.write_partition(folder)
     return prepared.job(config, folder)
@@ -57,7 +62,7 @@ def dealt(config: RunConfig, cache: Path, folder: Path) -> Job:
 
 @contextmanager
 def one_core_busy() -> Iterator[None]:
-    """Another programme that would use one core all the time; it ends by itself in any case."""
+    """Keep one core busy by another program, which ends by itself after `LIMIT` at the latest."""
     code = f"import time\nend = time.time() + {LIMIT}\nwhile time.time() < end: pass"
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
@@ -68,7 +73,7 @@ def one_core_busy() -> Iterator[None]:
 
 
 def torch_seconds() -> float:
-    """What loading torch takes a fresh process, beyond starting Python."""
+    """Seconds that a new process takes to load torch, beyond starting Python."""
     seconds = []
     for code in ("import torch", "pass"):
         began = time.time()
@@ -80,7 +85,7 @@ def torch_seconds() -> float:
 def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str, Any]:
     """One training by one engine in a new process and a new folder.
 
-    `memory`: seconds between two looks at it, 0 for none.
+    `memory` is the seconds between two readings of the memory; 0 reads none.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -93,19 +98,19 @@ def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str
         case.write_text(json.dumps(text))
         words = [sys.executable, "-m", "benchmarks.speed.engine_run", str(case)]
         began = time.time()
-        with (folder / "said.txt").open("w+") as said:
-            process = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
-            with Watch(process.pid, memory or 0.5, bool(memory)) as watch:
+        with (folder / "output.txt").open("w+") as output:
+            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+            with ProcessWatch(process.pid, memory or 0.5, bool(memory)) as watch:
                 try:
                     code = process.wait(LIMIT)
                 finally:
                     process.kill()
             ended = time.time()
             if code != 0:
-                said.seek(0)
-                raise RuntimeError(f"{engine}: exit code {code}\n{said.read()[-3000:]}")
+                output.seek(0)
+                raise RuntimeError(f"{engine}: exit code {code}\n{output.read()[-3000:]}")
         moments = json.loads(case.with_suffix(".moments").read_text())
-        visits = [row for path in folder.glob("visits-*.csv") for row in _rows(path)]
+        requests = [row for path in folder.glob("requests-*.csv") for row in _rows(path)]
     ends = [moments["began"], *moments["rounds"]]
     return {
         "start": moments["began"] - began,
@@ -115,7 +120,7 @@ def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str
         "whole": ended - began,
         "cpu": watch.cpu_seconds,
         "peak_bytes": watch.peak,
-        "visits": visits,
+        "requests": requests,
     }
 
 
@@ -125,38 +130,42 @@ def _rows(path: Path) -> list[tuple[str, str, float]]:
 
 
 def best_packing(seconds: Sequence[float], workers: int) -> float:
-    """The least time in which `workers` can do jobs of these seconds, each job by one.
+    """The shortest time in which `workers` can do jobs of these seconds, each job on one worker.
 
-    Exact for two workers and at most 20 jobs, else the bound that no packing can beat.
+    Exact for two workers and at most 20 jobs, else a lower bound.
     """
     total = math.fsum(seconds)
     bound = max([total / workers, *seconds])
     if workers != 2 or not 0 < len(seconds) <= 20:
         return bound
-    first = np.zeros(1)  # what one worker can have been given, without the last job
+    first = np.zeros(1)  # every total that one worker can have, without the last job
     for job in seconds[:-1]:
         first = np.concatenate([first, first + job])
     return float(np.maximum(first, total - first).min())
 
 
 def packing(case: Mapping[str, Any], workers: int) -> float | None:
-    """All rounds over the best packing of their own visits: those that train, and the others."""
+    """Seconds of all rounds, divided by the best packing of the requests of their own.
+
+    None if the requests were not timed.
+    """
     best, rounds = 0.0, len(case["rounds"])
     for kind in ("train", "val"):
         by_site: dict[str, list[float]] = {}
-        for doing, site, seconds in case["visits"]:
+        for doing, site, seconds in case["requests"]:
             if doing == kind:
                 by_site.setdefault(site, []).append(seconds)
-        # HeartFed's sites validate when they train, and by itself what the last round gave.
+        # HeartFed's sites validate in their training requests; only the weights of the last round
+        # are validated in requests of their own.
         times = max(map(len, by_site.values()), default=0)
         if not 0 < times <= rounds:
-            return None  # visits that nobody timed
+            return None
         best += times * best_packing([float(np.mean(s)) for s in by_site.values()], workers)
     return math.fsum(case["rounds"]) / best
 
 
 def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, dict[str, Any]]:
-    """Each engine's figures over the turns: medians, and beside them what others took."""
+    """Each engine's medians over the turns, and how they compare with the other engines."""
     torch = float(np.median([r for name, r in results.items() if name.endswith("/torch")]))
     found: dict[str, dict[str, Any]] = {}
     for engine in ENGINES:
@@ -181,35 +190,35 @@ def figures(results: Mapping[str, Any], state: str, workers: int) -> dict[str, d
             "peak_bytes": memory["peak_bytes"] if memory and not state else None,
         }
     for engine, entry in found.items():
-        # By turns, in which the engines stood beside each other: a machine's speed changes.
+        # Engines are compared within a turn, because the machine's speed changes between turns.
         ratios = to_pool(results, state or "quiet", engine)
         entry["to_pool"] = float(np.median(ratios))
         entry["to_pool_low"], entry["to_pool_high"] = min(ratios), max(ratios)
         for other in ("flower", "quickstart"):
-            # Only HeartFed goes on to test the best round; the work that both do ends before.
-            theirs = found[other]["whole"] - found[other]["test"] if other in found else None
+            # Only HeartFed tests the best round in the end; without it, the work is the same.
+            baseline = found[other]["whole"] - found[other]["test"] if other in found else None
             own = entry["whole"] - entry["test"]
-            entry[f"faster_than_{other}"] = None if theirs is None else theirs / own
+            entry[f"faster_than_{other}"] = None if baseline is None else baseline / own
     return found
 
 
 def to_pool(results: Mapping[str, Any], state: str, engine: str) -> list[float]:
-    """Each turn's rounds after the first, over the pool's."""
-    taken: dict[str, dict[str, float]] = {"pool": {}, engine: {}}
+    """Seconds of each turn's rounds after the first, divided by the pool's in the same turn."""
+    seconds_of: dict[str, dict[str, float]] = {"pool": {}, engine: {}}
     for name, turn in results.items():
-        there, _, rest = name.partition("/")
-        who, _, number = rest.partition("/")
-        if there == state and who in taken:
-            taken[who][number] = math.fsum(turn["rounds"][1:])
-    return [seconds / taken["pool"][number] for number, seconds in taken[engine].items()]
+        case_state, _, rest = name.partition("/")
+        case_engine, _, number = rest.partition("/")
+        if case_state == state and case_engine in seconds_of:
+            seconds_of[case_engine][number] = math.fsum(turn["rounds"][1:])
+    return [seconds / seconds_of["pool"][number] for number, seconds in seconds_of[engine].items()]
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for each engine."""
     lines = [
-        "| engine | a round, s | times the pool | times the best packing | start, s "
-        "| final test, s | stop, s | start to finish, s | for the same work Flower takes "
-        "| and the quickstart | processor seconds | peak memory, MiB |",
+        "| engine | round, s | relative to pool | relative to best packing | start, s "
+        "| final test, s | stop, s | start to finish, s | Flower for the same work "
+        "| quickstart for the same work | processor seconds | peak memory, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for engine, entry in found.items():
@@ -240,13 +249,13 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
-    """SVG: a round and start to finish, by engine and state of the machine."""
+    """The plot as SVG: seconds per round and in all, by engine and state of the machine."""
     names = list(next(iter(by_state.values())))
     figure = Figure(figsize=(9.0, 0.9 + 0.5 * len(names)), layout="constrained")
     for axes, key, what in zip(
         figure.subplots(1, 2),
         ("round", "whole"),
-        ("a round (s)", "start to finish (s)"),
+        ("seconds per round", "seconds from start to finish"),
         strict=True,
     ):
         bars(
@@ -262,32 +271,32 @@ def draw(by_state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bytes:
 
 
 def engines_of(job: Job, state: str, asked: Sequence[str]) -> list[str]:
-    """The quickstart's own training step is that of the default network, and always trains."""
-    plain = job.config.model == TASKS[job.config.task].model and state != "idle"
-    return [engine for engine in asked if plain or engine != "quickstart"]
+    """The engines that can run a state: the quickstart needs the default network and training."""
+    quickstart = job.config.model == TASKS[job.config.task].model and state != "idle"
+    return [engine for engine in asked if quickstart or engine != "quickstart"]
 
 
 def measure(
     file: StoredResults, job: Job, turns: int, states: Sequence[str], asked: Sequence[str]
 ) -> None:
-    """All turns, engines beside each other in each; then one turn for memory."""
+    """All turns, each with every engine; then one turn for memory."""
     for turn in range(turns):
-        file.of(f"{turn}/torch", torch_seconds)
+        file.get_or_make(f"{turn}/torch", torch_seconds)
         for state in states:
             for engine in engines_of(job, state, asked)[:: -1 if turn % 2 else 1]:
                 name = f"{state or 'quiet'}/{engine}/{turn}"
                 if state == "busy":
                     with one_core_busy():
-                        file.of(name, lambda e=engine: run_case(job, e, False))
+                        file.get_or_make(name, lambda e=engine: run_case(job, e, False))
                 else:
                     idle = state == "idle"
-                    file.of(name, lambda e=engine, i=idle: run_case(job, e, i))
+                    file.get_or_make(name, lambda e=engine, i=idle: run_case(job, e, i))
     for engine in engines_of(job, "", asked):
-        file.of(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
+        file.get_or_make(f"memory/{engine}", lambda e=engine: run_case(job, e, False, memory=1.0))
 
 
 def main() -> None:
-    """Parse, measure what is not there yet, write the tables."""
+    """Measure what is not in the JSON file yet, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=4)
@@ -307,18 +316,19 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--name", default="overhead", help="of the table in the results")
     options = parser.parse_args()
-    handle_stop_signals()  # so that the processes it started end with it
+    handle_stop_signals()  # so that the processes started here end with this one
     keys = ("rounds", "clients", "partition", "alpha", "model", "local_epochs", "seed", "workers")
     settings = {key: getattr(options, key) for key in keys} | {"records": options.records}
     given = {k: v for k, v in settings.items() if k != "records"}
     config = RunConfig(data="synthetic", synthetic_records=options.records, **given)
     states = ["", *(["busy"] if options.busy else []), *(["idle"] if options.idle else [])]
-    asked = command("overhead.py", data=False)
+    asked = command("speed.overhead", data=False)
     file = StoredResults(
-        options.json, {"settings": settings, "machine": machine("cpu"), "command": asked}
+        options.json,
+        {"settings": settings, "machine": machine_description("cpu"), "command": asked},
     )
     with tempfile.TemporaryDirectory() as folder:
-        job = dealt(config, options.cache_dir, Path(folder))
+        job = prepared_job(config, options.cache_dir, Path(folder))
         measure(file, job, options.turns, states, options.engines.split(","))
     workers = config.workers or available_cores()
     text, by_state = [], {}
@@ -335,7 +345,7 @@ def main() -> None:
     write_atomically(
         plot, draw({state: found for state, found in by_state.items() if state != "idle"})
     )
-    picture = f"![A round and start to finish by engine]({plot.name})"
+    picture = f"![Seconds per round and from start to finish, by engine]({plot.name})"
     put_between_marks(options.results, options.name, "\n".join([*text, picture, "", note]))
 
 

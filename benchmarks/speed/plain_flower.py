@@ -1,9 +1,9 @@
-"""The same federation as Flower's quickstart writes it: its FedAvg, its simulation engine.
+"""The same federation as in Flower's quickstart: Flower's FedAvg and its simulation engine.
 
-A model is made for every visit, the optimizer begins afresh, and nothing is kept or checked.
-Network, records and splits are those of the other engines. Training and validation are either
-theirs too, so that only the federation differs, or written plainly as well (`plain.py`), which is
-all that a user who follows the quickstart has.
+A network is built for every request, the optimizer starts without state, and nothing is stored or
+validated. Network, records and splits are those of the other engines. Training and validation are
+either those of HeartFed, so that only the federation differs, or written plainly too
+(`plain_training.py`), as a user who follows the quickstart would write them.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ client_app = ClientApp()
 
 
 def _opened(message: Message, context: Context) -> tuple[Job, Site, Any]:
-    """The visit's job, site and network, with the weights it was sent."""
+    """The request's job, site and network, with the weights of the request."""
     job = Job.model_validate_json(str(message.content["config"]["job"]))
     site = open_site(job, int(context.node_config["partition-id"]))
     network = build_network(job.config.model, TASKS[job.config.task])
@@ -74,28 +74,28 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(content=RecordDict({"metrics": metrics}), reply_to=message)
 
 
-class Told(FedAvg):
-    """Flower's FedAvg; says when a round begins."""
+class TimedFedAvg(FedAvg):
+    """Flower's FedAvg; records when each round begins."""
 
     moments: Any
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The round's requests."""
+        """The training requests of a round."""
         (self.moments.training if server_round == 1 else self.moments.round)()
         return super().configure_train(server_round, arrays, config, grid)
 
 
 def run(job: Job, idle: bool, moments: Any, plain: bool) -> None:
-    """All rounds. `plain`: training and validation too are written plainly."""
+    """Run all rounds; with `plain`, training and validation are written plainly too."""
     server_app, n_sites = ServerApp(), len(sites_of(job))
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         network = build_network(job.config.model, TASKS[job.config.task])
         set_weights(network, initial_weights(job))
-        strategy = Told(fraction_train=1.0, fraction_evaluate=1.0)
+        strategy = TimedFedAvg(fraction_train=1.0, fraction_evaluate=1.0)
         strategy.moments = moments
         settings = {"job": job.model_dump_json(), "idle": idle, "plain": plain}
         result = strategy.start(
@@ -110,7 +110,7 @@ def run(job: Job, idle: bool, moments: Any, plain: bool) -> None:
             raise RuntimeError("a round has no result")
         moments.finished()
 
-    # One core for each client, as ours have; Flower's own default is two.
+    # One core for each client, as in HeartFed; Flower's default is two.
     backend: Any = {
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         "init_args": {"num_cpus": n_workers(job.config, n_sites)},

@@ -1,10 +1,9 @@
-"""The default model and its training step written plainly: what `fl` is measured against.
+"""The default model and its training step written plainly, as a baseline for `fl`.
 
-An independent implementation out of torch's own layers with their default settings: a data
-set that gives one record at a time, torch's DataLoader, `nn.Conv1d`, `nn.GroupNorm`,
-`nn.LSTM`, `nn.LayerNorm`, and `torch.optim.AdamW` as it comes. Nothing of `fl.models`
-or `fl.training` is used; the entries of the state dict have the same names, so that weights can
-be carried from one to the other.
+An independent implementation with torch's own layers and default settings: a data set that returns
+one record at a time, torch's DataLoader, `nn.Conv1d`, `nn.GroupNorm`, `nn.LSTM`, `nn.LayerNorm`
+and `torch.optim.AdamW`. Nothing of `fl.models` or `fl.training` is used. The entries of the state
+dict have the same names, so that weights can be copied from one to the other.
 """
 
 import math
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from fl.data.cohort import Cohort
-from fl.data.example_cache import Shard
+from fl.data.shards import Shard
 
 LEADS, CLASSES, SAMPLES, FS = 12, 9, 1000, 100.0
 WIDTH = 64
@@ -32,8 +31,8 @@ def conv_norm(channels: int, width: int, kernel: int, stride: int) -> nn.Sequent
     )
 
 
-class Leads(nn.Module):
-    """The first convolution, and a shift for each lead that is there."""
+class PlainLeads(nn.Module):
+    """The first convolution, and a learned shift for each lead that was recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,12 +42,12 @@ class Leads(nn.Module):
 
     def forward(self, signal: Tensor, mask: Tensor) -> Tensor:
         """(batch, lead, sample), (batch, lead) -> (batch, channel, time)."""
-        there = torch.where(mask[:, :, None] > 0, signal, torch.zeros_like(signal))
-        return self.norm(self.conv(there)) + self.lead_shift(mask)[:, :, None]
+        recorded = torch.where(mask[:, :, None] > 0, signal, torch.zeros_like(signal))
+        return self.norm(self.conv(recorded)) + self.lead_shift(mask)[:, :, None]
 
 
-class Residual(nn.Module):
-    """Two convolutions and a convolution beside them."""
+class PlainResidual(nn.Module):
+    """Two convolutions, and one convolution on the skip connection."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -62,15 +61,18 @@ class Residual(nn.Module):
         return torch.relu(self.skip(x) + self.convs(x))
 
 
-class Stem(nn.Module):
-    """Leads, then three residual blocks: one moment for 16 samples."""
+class PlainStem(nn.Module):
+    """Leads, then three residual blocks: one time step for 16 samples."""
 
     def __init__(self) -> None:
         super().__init__()
         half = WIDTH // 2
-        self.leads = Leads()
+        self.leads = PlainLeads()
         self.convs = nn.Sequential(
-            nn.ReLU(), Residual(half, half), Residual(half, half), Residual(half, WIDTH)
+            nn.ReLU(),
+            PlainResidual(half, half),
+            PlainResidual(half, half),
+            PlainResidual(half, WIDTH),
         )
 
     def forward(self, signal: Tensor, mask: Tensor) -> Tensor:
@@ -78,8 +80,8 @@ class Stem(nn.Module):
         return self.convs(self.leads(signal, mask))
 
 
-class TemporalSE(nn.Module):
-    """Squeeze by attention over time, excite channels, gate moments."""
+class PlainTemporalSE(nn.Module):
+    """Squeeze-and-excitation with attention over time, and a gate for each time step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,19 +100,19 @@ class TemporalSE(nn.Module):
         return h * self.excite(squeezed)[:, None, :] * self.gate(h)
 
 
-class Block(nn.Module):
-    """A BiLSTM weighed by TemporalSE, added to what came in."""
+class PlainBlock(nn.Module):
+    """A bidirectional LSTM weighted by TemporalSE, added to its input."""
 
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(WIDTH)
         self.lstm = nn.LSTM(WIDTH, WIDTH // 2, batch_first=True, bidirectional=True)
-        self.tse = TemporalSE()
+        self.tse = PlainTemporalSE()
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, time, channel) -> the same."""
-        read, _ = self.lstm(self.norm(h))
-        return h + self.tse(read)
+        output, _ = self.lstm(self.norm(h))
+        return h + self.tse(output)
 
 
 class PlainResLSTM(nn.Module):
@@ -118,8 +120,8 @@ class PlainResLSTM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Stem()
-        self.body = nn.Sequential(OrderedDict({"1": Block(), "2": Block()}))
+        self.stem = PlainStem()
+        self.body = nn.Sequential(OrderedDict({"1": PlainBlock(), "2": PlainBlock()}))
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(2 * WIDTH, CLASSES)
 
@@ -130,7 +132,7 @@ class PlainResLSTM(nn.Module):
         return self.head(self.dropout(pooled))
 
 
-class Records(Dataset[Item]):
+class PlainRecords(Dataset[Item]):
     """Recordings of a cache folder, one at a time: a random crop of ten seconds."""
 
     def __init__(self, shard: Shard) -> None:
@@ -169,7 +171,7 @@ def augment(signal: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy over the annotated classes, divided by all."""
+    """Binary cross-entropy, summed over the annotated classes and divided by all classes."""
     known = (labels >= 0).float()
     each = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
     return (each * known).sum() / labels.numel()
@@ -178,7 +180,7 @@ def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
 def records_of(cohort: Cohort) -> Dataset[Item]:
     """A site's recordings, one at a time."""
     parts = [
-        Subset(Records(shard), cohort.row[cohort.shard == number].tolist())
+        Subset(PlainRecords(shard), cohort.row[cohort.shard == number].tolist())
         for number, shard in enumerate(cohort.shards)
     ]
     return ConcatDataset([part for part in parts if len(part)])
@@ -196,7 +198,7 @@ def validate(network: PlainResLSTM, data: Dataset[Item], batch_size: int) -> flo
 
 
 def train(network: PlainResLSTM, data: Dataset[Item], batch_size: int, lr: float) -> float:
-    """One epoch; the sum of the losses."""
+    """Train one epoch; returns the sum of the losses over records."""
     network.train()
     loader = DataLoader(data, batch_size=batch_size, shuffle=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)

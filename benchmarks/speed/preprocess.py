@@ -1,13 +1,13 @@
-"""What preprocessing costs beyond reading the recordings and filtering them once.
+"""The cost of preprocessing beyond reading the recordings and filtering them once.
 
     python -m benchmarks.speed.preprocess --data-dir DATA [--workers 2] [--repeats 5]
 
-In turn, with the same number of worker processes, on the same records: the bare work (wfdb's
-rdrecord, rdann where beats are annotated, one band-pass by scipy over every lead), then
-everything that a run does before its first round, into an empty cache. The two take turns, so
-that what else the machine does falls on both; the ratio is the median over the turns, of seconds
-and of processor time, which a busy machine disturbs less. Then the same once more with the cache
-there: what a warm start spends in data.
+Two kinds of work take turns, with the same number of worker processes on the same records: the
+bare work (wfdb's rdrecord, rdann where beats are annotated, one band-pass by scipy over every
+lead), and everything that a run does before its first round, into an empty cache. Because they
+take turns, other work of the machine slows both. The ratio is the median over the turns, of
+seconds and of processor time, which other work disturbs less. Then the run's work is repeated with
+the full cache, which is a warm start.
 """
 
 import argparse
@@ -24,12 +24,13 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-# What the bare work does not need is imported where it is used: workers import this file too.
+# Worker processes import this file too, so modules that the bare work does not need are imported
+# inside functions.
 DEFAULT = "cpsc2018,cpsc2018-lead1,mitdb"
 
 
 def bare(stem: str) -> int:
-    """Reads one record and band-passes it once; returns its samples."""
+    """Read one record and band-pass it once; returns its number of samples."""
     from scipy.signal import butter, sosfiltfilt
 
     with warnings.catch_warnings():
@@ -44,7 +45,7 @@ def bare(stem: str) -> int:
 
 
 def time_bare(stems: list[str], workers: int) -> float:
-    """Seconds for all records, the start of the processes included."""
+    """Seconds for all records, including the start of the processes."""
     began = time.perf_counter()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         sum(pool.map(bare, stems, chunksize=8))
@@ -66,7 +67,7 @@ def time_data(root: Path, names: list[str], task: str, cache: Path, workers: int
 
 
 def processor_seconds() -> float:
-    """Processor time so far, of this process and of those it has waited for."""
+    """Processor seconds so far, of this process and of its child processes that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
@@ -109,7 +110,7 @@ def main() -> None:
             row["warm"] = data(cache, options.workers)
         row["ratio"] = row["preprocessing"] / row["bare"]
         row["processor_ratio"] = (used[2] - used[1]) / (used[1] - used[0])
-        # The first turn brings files and libraries into memory for all that follow.
+        # The first turn is not counted: it loads files and libraries into memory.
         label = f"{turn:>4}" if turn else "  --"
         print(
             f"{label}{row['bare']:>8.2f}{row['preprocessing']:>17.2f}{row['ratio']:>7.2f}"

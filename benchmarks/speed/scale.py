@@ -1,11 +1,11 @@
-"""How a federation grows: seconds and memory with 8 to 1,000 sites.
+"""Seconds and memory of a federation with 8 to 1,000 sites.
 
     python -m benchmarks.speed.scale [--sites 8,32,128,512,1000] [--records 32000] [--each 32]
 
-First with all records dealt to ever more sites: the work stays the same, so time and memory
-should. Then with `--each` records per site: the work grows with the sites. Every size is a process
-of its own under `--engine ray`, its memory read every two seconds. Writes a table, a plot and a
-JSON file; what is in the file already is not measured again.
+First the same records are divided among more and more sites: the work stays the same, and so
+should time and memory. Then every site has `--each` records: the work grows with the sites. Every
+size runs in its own process under `--engine ray`, and its memory is read every two seconds. Writes
+a table, a plot and a JSON file; results in the file are not measured again.
 """
 
 import argparse
@@ -18,8 +18,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common.plots import svg, tidy
-from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
-from benchmarks.speed.overhead import dealt, run_case
+from benchmarks.common.results_store import (
+    StoredResults,
+    command,
+    machine_description,
+    put_between_marks,
+)
+from benchmarks.speed.overhead import prepared_job, run_case
 from fl.config.run_config import RunConfig
 from fl.data.example_cache import default_cache_dir
 from fl.util.atomic_io import write_atomically
@@ -46,18 +51,19 @@ def config_of(sites: int, records: int, options: argparse.Namespace) -> RunConfi
 def one_size(sites: int, records: int, options: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of one size."""
     with tempfile.TemporaryDirectory() as folder:
-        job = dealt(config_of(sites, records, options), options.cache_dir, Path(folder))
-        return without_visits(run_case(job, "ray", idle=False, memory=2.0))
+        job = prepared_job(config_of(sites, records, options), options.cache_dir, Path(folder))
+        return summed(run_case(job, "ray", idle=False, memory=2.0))
 
 
-def without_visits(case: dict[str, Any]) -> dict[str, Any]:
-    """A case's figures; of its thousands of visits, only their number and sum."""
-    visits = case.pop("visits")
-    return case | {"visits": len(visits), "visit_seconds": sum(s for _, _, s in visits)}
+def summed(case: dict[str, Any]) -> dict[str, Any]:
+    """A case's figures, with the number and total seconds of its thousands of requests."""
+    requests = case.pop("requests")
+    total = sum(seconds for _, _, seconds in requests)
+    return case | {"requests": len(requests), "request_seconds": total}
 
 
 def rows(results: Mapping[str, Any], kind: str, sizes: Sequence[int]) -> list[dict[str, float]]:
-    """What is there for each size."""
+    """The figures of each size that has been measured."""
     cases = {n: results[f"{kind}/{n}"] for n in sizes if f"{kind}/{n}" in results}
     return [
         {
@@ -72,10 +78,10 @@ def rows(results: Mapping[str, Any], kind: str, sizes: Sequence[int]) -> list[di
 
 
 def table(found: Sequence[Mapping[str, float]]) -> list[str]:
-    """One line per size, and how it compares with the first."""
+    """One line per size, compared with the first size."""
     lines = [
-        "| sites | a round, s | start to finish, s | times the first | processor seconds "
-        "| times the first | peak memory, MiB | times the first |",
+        "| sites | round, s | start to finish, s | relative to first | processor seconds "
+        "| relative to first | peak memory, MiB | relative to first |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return lines + [
@@ -88,7 +94,7 @@ def table(found: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def draw(by_kind: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
-    """SVG: seconds from start to finish, and memory, by number of sites."""
+    """The plot as SVG: seconds from start to finish, and memory, by number of sites."""
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
     for (kind, found), marker in zip(by_kind.items(), "os", strict=True):
@@ -106,7 +112,7 @@ def draw(by_kind: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
 
 
 def main() -> None:
-    """Parse, measure what is not there yet, write table and plot."""
+    """Measure what is not in the JSON file yet, and write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--sites", default="8,32,128,512,1000")
     parser.add_argument("--records", type=int, default=32000, help="of all sites together")
@@ -120,13 +126,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--plot", type=Path, default=Path("docs/performance-scale.svg"))
     options = parser.parse_args()
-    handle_stop_signals()  # so that the processes it started end with it
+    handle_stop_signals()  # so that the processes started here end with this one
     sizes = [int(word) for word in options.sites.split(",")]
     keys = ("records", "each", "rounds", "model", "seed")
     settings = {key: getattr(options, key) for key in keys}
-    asked = command("scale.py", data=False)
+    asked = command("speed.scale", data=False)
     file = StoredResults(
-        options.json, {"settings": settings, "machine": machine("cpu"), "command": asked}
+        options.json,
+        {"settings": settings, "machine": machine_description("cpu"), "command": asked},
     )
     series = {
         TOTAL: dict.fromkeys(sizes, options.records),
@@ -134,7 +141,7 @@ def main() -> None:
     }
     for kind, records_of in series.items():
         for sites, records in records_of.items():
-            file.of(f"{kind}/{sites}", lambda n=sites, r=records: one_size(n, r, options))
+            file.get_or_make(f"{kind}/{sites}", lambda n=sites, r=records: one_size(n, r, options))
     by_kind = {kind: rows(file.content["results"], kind, sizes) for kind in series}
     text = []
     for kind, found in by_kind.items():

@@ -1,9 +1,9 @@
-"""Seconds to make a synthetic cohort of CPSC2018's size, and its size on disk.
+"""Seconds to generate a synthetic cohort of CPSC2018's size, and its size on disk.
 
     python -m benchmarks.speed.synthetic_cohort [--synthetic-records 6877] [--workers 2]
 
-Generates and preprocesses what `run_sim.py --data synthetic` trains on: the 12-lead cohort and
-the Holter cohort of half its number.
+Generates and preprocesses the records of `run_sim.py --data synthetic`: a 12-lead cohort, and a
+Holter cohort of half as many records.
 """
 
 import argparse

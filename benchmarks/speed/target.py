@@ -3,19 +3,20 @@
     python -m benchmarks.speed.target --data-dir DATA [--seeds 0,1,2] [--only NAMES]
         [flags of run_sim.py]
 
-`as shipped` is `run_sim.py --clients 8` as it is. `quickstart` is FedAvg with the settings of
-Flower's quickstart-pytorch (SGD with momentum 0.9 that begins afresh in each visit, one local
-epoch, batches of 32 over all of a site's examples, constant learning rate, plain averaging, no
-augmentation), with its learning rate of today, 0.1, and of its earlier versions, 0.01. What stays
-ours there: network, recordings and who holds them, the loss that leaves out what a source never
-annotated, random crops, workers, and that every site validates after every round (half do in the
-quickstart).
+`as shipped` is `run_sim.py --clients 8` with its default settings. `quickstart` is FedAvg with the
+settings of Flower's quickstart-pytorch (SGD with momentum 0.9 and no state kept between rounds, one
+local epoch, batches of 32 over all of a site's examples, constant learning rate, plain averaging,
+no augmentation), with the learning rate of today's quickstart, 0.1, and of its earlier versions,
+0.01. The same in all rows: network, recordings, partition, the loss that leaves out classes a
+source never annotated, random crops, workers, and validation at every site after every round
+(the quickstart validates at half of the sites).
 
-The target is 95% of what one model trained on all sites' training records reaches by `--compare`'s
-rule, on the validation records of all sites: macro-AUROC by source, and the mean of the sources, as
-in federated.py. Seconds count from the start of the command to the end of the round, recordings
-preprocessed before. Weights of each round are measured after the run has ended. No test record is
-looked at. Finished trainings are kept in --json, and a second call goes on from there.
+The target is 95% of the validation macro-AUROC of one model trained on all sites' training records
+as `--compare` trains it. The macro-AUROC is measured by source on the validation records of all
+sites and averaged over the sources, as in federated.py. Seconds are from the start of the command
+to the end of the round, with the recordings preprocessed before. The weights of each round are
+measured after the run has ended. Test records are not used. Finished trainings are stored in
+--json, and a second call continues from there.
 """
 
 import argparse
@@ -33,7 +34,12 @@ from matplotlib.figure import Figure
 
 import run_sim
 from benchmarks.common.plots import svg, tidy
-from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
+from benchmarks.common.results_store import (
+    StoredResults,
+    command,
+    machine_description,
+    put_between_marks,
+)
 from benchmarks.studies.federated import job_of, measured, train_pooled
 from fl.config.config_file import load_config
 from fl.data.example_cache import default_cache_dir
@@ -54,23 +60,23 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def start(flags: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """run_sim.py as a user would start it, in `folder`/run."""
+    """Start run_sim.py as a user would, with the run directory `folder`/run."""
     words = [*flags, "--quiet", "--no-pages", "--out", str(folder), "--name", "run"]
     script = [sys.executable, str(ROOT / "run_sim.py")]
     return subprocess.Popen([*script, *words], stdout=subprocess.DEVNULL)
 
 
-def finished(process: subprocess.Popen[bytes]) -> None:
-    """Wait for it; `RuntimeError` if it failed."""
+def wait_for(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the process to end; `RuntimeError` if it failed."""
     if process.wait() != 0:
         raise RuntimeError(f"run_sim.py ended with exit code {process.returncode}.")
 
 
 def pooled(flags: Sequence[str]) -> dict[str, Any]:
-    """Validation of one model trained on all sites' training records."""
+    """Validation results of one model trained on all sites' training records."""
     with tempfile.TemporaryDirectory() as name:
-        # Only the deal of the patients is wanted of this run.
-        finished(start([*flags, "--rounds", "1", "--local-epochs", "1"], Path(name)))
+        # This run is made for its partition only.
+        wait_for(start([*flags, "--rounds", "1", "--local-epochs", "1"], Path(name)))
         job = job_of(Path(name) / "run")
         wanted, _ = run_sim.settings(flags)
         budget = {"rounds": wanted.rounds, "local_epochs": wanted.local_epochs}
@@ -79,7 +85,7 @@ def pooled(flags: Sequence[str]) -> dict[str, Any]:
 
 
 def federation(flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Validation after every round of a run, each with its seconds from the start."""
+    """Validation results after every round of a run, each with its seconds from the start."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
@@ -92,7 +98,7 @@ def federation(flags: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def watch(process: subprocess.Popen[bytes], folder: Path, began: float) -> dict[int, float]:
-    """When each round was over; keeps its weights, of which a run keeps the last two rounds'."""
+    """Seconds at the end of each round; copies its weights, because a run deletes old ones."""
     seconds: dict[int, float] = {}
     over = False
     while not over:
@@ -103,9 +109,9 @@ def watch(process: subprocess.Popen[bytes], folder: Path, began: float) -> dict[
                 seconds[number] = time.monotonic() - began
                 shutil.copy(path, folder / f"{number}.safetensors")
         time.sleep(0.05)
-    finished(process)
+    wait_for(process)
     if sorted(seconds) != list(range(1, len(seconds) + 1)):
-        raise RuntimeError(f"Rounds were too short to be seen: only {sorted(seconds)}.")
+        raise RuntimeError(f"Some rounds were too short to be seen; seen: {sorted(seconds)}.")
     return seconds
 
 
@@ -115,7 +121,7 @@ def mean_of_sources(found: Mapping[str, Any]) -> float:
 
 
 def reached(curve: Sequence[Mapping[str, Any]], target: float) -> Mapping[str, Any] | None:
-    """The first round that is there."""
+    """The first round that reaches the target, or None."""
     return next((point for point in curve if mean_of_sources(point) >= target), None)
 
 
@@ -143,7 +149,7 @@ def table(results: Mapping[str, Any]) -> list[str]:
 
 
 def draw(results: Mapping[str, Any]) -> bytes:
-    """SVG: macro-AUROC of the first seed by seconds since the start, and the target."""
+    """The plot as SVG: macro-AUROC of the first seed by seconds, and the target."""
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     axes = figure.subplots()
     first = next(iter(results)).rpartition("/")[2]
@@ -161,7 +167,7 @@ def draw(results: Mapping[str, Any]) -> bytes:
 
 
 def main() -> None:
-    """Parse, run what is not there yet, print, write."""
+    """Run what is not in the JSON file yet; print and write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
@@ -178,15 +184,19 @@ def main() -> None:
     settings = {"flags": flags[2:-2], "most_rounds": options.most_rounds}
     file = StoredResults(
         options.json,
-        {"settings": settings, "machine": machine("cpu"), "command": command("target.py")},
+        {
+            "settings": settings,
+            "machine": machine_description("cpu"),
+            "command": command("speed.target"),
+        },
     )
     for seed in options.seeds.split(","):
         own = [*flags, "--seed", seed]
-        file.of(f"pooled/{seed}", lambda own=own: pooled(own))
+        file.get_or_make(f"pooled/{seed}", lambda own=own: pooled(own))
         for name in chosen:
             more = [*ROWS[name], *(("--rounds", options.most_rounds) if ROWS[name] else ())]
-            file.of(f"{name}/{seed}", lambda own=own, more=more: federation([*own, *more]))
-    note = f"Made by `{command('target.py')}` on {file.content['machine']}."
+            file.get_or_make(f"{name}/{seed}", lambda own=own, more=more: federation([*own, *more]))
+    note = f"Made by `{command('speed.target')}` on {file.content['machine']}."
     lines = table(file.content["results"])
     print("\n".join([*lines, "", note]))
     plot = options.results.with_name("performance-target.svg")

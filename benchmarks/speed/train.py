@@ -1,14 +1,14 @@
-"""How fast the networks train on one thread, beside what the machine can multiply.
+"""Training speed of the networks on one thread, and the machine's speed of multiplying matrices.
 
     python -m benchmarks.speed.train [--records 5500] [--json FILE] [--results FILE]
 
 For each network: records per second of whole training steps as `fl.training.loop.fit` does them
 (batches cut from the cache, augmentation, forward, backward, AdamW), of forward and backward
-alone, and of prediction; the floating-point operations of a step; and the share of the rate at
-which this thread multiplies matrices. `plain` is the default network with its training step
-written plainly in eager torch (`plain.py`), and the ratio between the two is printed. Turns are
-interleaved and the fastest of each is taken.
-Data: synthetic twelve-lead recordings, (12, 1000) samples at a time.
+only, and of prediction; the floating-point operations of a step; and their rate as a share of the
+rate at which this thread multiplies matrices. `plain` is the default network with its training step
+written plainly in eager torch (`plain_training.py`), and the ratio of the two is printed. The
+networks take turns, and the fastest turn of each counts. Data: synthetic twelve-lead recordings,
+(12, 1000) samples at a time.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common.plots import bars, svg
-from benchmarks.common.results_store import command, machine, put_between_marks
+from benchmarks.common.results_store import command, machine_description, put_between_marks
 from benchmarks.speed.plain_training import PlainResLSTM, loss_of, records_of
 from benchmarks.speed.plain_training import train as train_plainly
 from fl.data.cohort import Cohort
@@ -48,7 +48,7 @@ SIDE = 1024  # of the matrices that are multiplied
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
+    """Seconds that the work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -62,7 +62,7 @@ def multiply_rate() -> float:
 
 
 def steps(network: Network, batches: list[Any]) -> None:
-    """Forward and backward alone, over batches that are there already."""
+    """Forward and backward passes only, over batches that are cut already."""
     network.train()
     for batch in batches:
         logits = network(batch.signal, batch.lead_mask, batch.features)
@@ -74,8 +74,8 @@ def steps(network: Network, batches: list[Any]) -> None:
 def operations(network: Network, batch: Any) -> float:
     """Floating-point operations of forward and backward per record, as torch counts them.
 
-    LSTM layers are counted by hand, as torch does not: eight products of the hidden size per
-    step and direction, twice as many again in the backward pass.
+    torch does not count LSTM layers, so they are added here: the matrix products of the four gates
+    per time step and direction, and twice as many in the backward pass.
     """
     total = 0.0
 
@@ -83,10 +83,10 @@ def operations(network: Network, batch: Any) -> float:
         nonlocal total
         n, length, _ = given[0].shape
         for layer in range(module.num_layers):
-            ways = 2 if module.bidirectional else 1
-            size = module.input_size if layer == 0 else module.hidden_size * ways
+            directions = 2 if module.bidirectional else 1
+            size = module.input_size if layer == 0 else module.hidden_size * directions
             gates = 4 * module.hidden_size * (size + module.hidden_size)
-            total += 3 * 2 * n * length * ways * gates
+            total += 3 * 2 * n * length * directions * gates
 
     handles = [
         m.register_forward_hook(lstm) for m in network.modules() if isinstance(m, torch.nn.LSTM)
@@ -99,7 +99,7 @@ def operations(network: Network, batch: Any) -> float:
 
 
 def one_pass(device: str = "cpu", bf16: bool | None = None) -> TrainingPlan:
-    """One epoch with the settings of rhythm training."""
+    """A plan of one epoch with the settings of rhythm training."""
     return TrainingPlan(
         seed=0,
         site="all",
@@ -131,7 +131,7 @@ def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
 def measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
     """One turn of the plain default network: records per second.
 
-    In a process of its own, because ours also changes how a process keeps its memory.
+    In a process of its own, because `fl` changes how a process allocates memory.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure_plain, cohort, batches).result()
@@ -155,7 +155,7 @@ def _measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
         for batch in batches:
             network(batch.signal, batch.lead_mask)
 
-    train_plainly(network, data, BATCH, 2e-3)  # what is loaded and chosen once is not counted
+    train_plainly(network, data, BATCH, 2e-3)  # not counted: it loads what later epochs reuse
     return {
         "training": n / timed(lambda: train_plainly(network, data, BATCH, 2e-3)),
         "forward and backward": seen / timed(steps),
@@ -164,17 +164,17 @@ def _measure_plain(cohort: Cohort, batches: list[Any]) -> dict[str, float]:
 
 
 def draw(found: Mapping[str, Mapping[str, float]]) -> bytes:
-    """SVG: records per second of each network."""
+    """The plot as SVG: records per second of each network."""
     figure = Figure(figsize=(9.0, 0.9 + 0.55 * len(found)), layout="constrained")
     axes = figure.subplots()
-    doing = ("training", "forward and backward", "prediction")
-    bars(axes, list(found), {what: [row[what] for row in found.values()] for what in doing})
+    work = ("training", "forward and backward", "prediction")
+    bars(axes, list(found), {kind: [row[kind] for row in found.values()] for kind in work})
     axes.set_xlabel("records per second on one thread")
     return svg(figure)
 
 
 def main() -> None:
-    """Measure in turns, print a table, draw it."""
+    """Measure in turns; print and write the table and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--records", type=int, default=5500, help="of the pass that is timed")
     parser.add_argument("--turns", type=int, default=3)
@@ -194,7 +194,11 @@ def main() -> None:
             for _ in range(options.turns)
         ]
     rate = multiply_rate()
-    result: dict[str, Any] = {"machine": machine("cpu"), "multiply": rate, "networks": {}}
+    result: dict[str, Any] = {
+        "machine": machine_description("cpu"),
+        "multiply": rate,
+        "networks": {},
+    }
     text = [
         f"One thread; batches of {BATCH}; {rate / 1e9:.0f} GFLOP/s multiplying matrices.",
         "",
@@ -221,7 +225,9 @@ def main() -> None:
     options.json.write_text(json.dumps(result, indent=1))
     plot = options.results.with_name("performance-train.svg")
     write_atomically(plot, draw(found))
-    note = f"Made by `{command('train.py', data=False)}` on {result['machine']}, synthetic, seed 0."
+    note = (
+        f"Made by `{command('speed.train', data=False)}` on {result['machine']}, synthetic, seed 0."
+    )
     picture = f"![Records per second by network]({plot.name})"
     put_between_marks(options.results, "train", "\n".join([*text, "", picture, "", note]))
 

@@ -1,9 +1,9 @@
-"""What each part of ResLSTM-TemporalSE is worth: switched off one at a time, on the same folds.
+"""The worth of each part of ResLSTM-TemporalSE: switched off one at a time, on the same folds.
 
     python -m benchmarks.studies.ablation --data-dir DATA
 
-Judged on the validation patients of the folds of benchmarks/studies/rhythm.py, each switch
-against the whole network on the same patients. Finished folds are kept in --work.
+Measured on the validation patients of the folds of benchmarks/studies/rhythm.py; each variant is
+compared with the whole network on the same patients. Finished folds are stored in --work.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from benchmarks.studies.rhythm import (
     study_of,
     validation_row,
 )
-from benchmarks.studies.rhythm_cv import Recipe
+from benchmarks.studies.rhythm_cv import RhythmRecipe
 from benchmarks.studies.rhythm_tables import MAIN, choice_table, named
 
 WHOLE = "whole"
@@ -38,7 +38,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "linear stem": {"stem": "linear"},
     "plain stem at 125 steps and three blocks": {"stem": "conv", "stride": 8, "depth": 3},
 }
-RECIPES: dict[str, Recipe] = {
+RECIPES: dict[str, RhythmRecipe] = {
     name: replace(
         PROPOSED,
         model="reslstm_temporalse",
@@ -50,7 +50,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def difference_table(rows: Mapping[str, Any]) -> list[str]:
-    """Each switch minus the whole network, fold by fold: mean and range over folds."""
+    """Each variant minus the whole network on the same fold: mean and range over the folds."""
     if WHOLE not in rows:
         return []
     lines = [
@@ -84,13 +84,13 @@ def _change(row: Mapping[str, Any], whole: Mapping[str, Any], source: str) -> st
 
 
 def main() -> None:
-    """Parse, train what is not there yet, write the tables."""
+    """Train the folds that are not stored yet, and write the tables."""
     options = arguments(__doc__, "results-ablation").parse_args()
     study, cohort = study_of(options)
     folds = [int(k) for k in options.folds.split(",")]
     recipes = chosen_of(RECIPES, options.only)
     study.train(recipes, folds)
-    file = StoredResults(options.json, stamp(study, cohort, "ablation.py"))
+    file = StoredResults(options.json, stamp(study, cohort, "studies.ablation"))
     rows_of(
         file.content["results"],
         "ablation",

@@ -1,4 +1,4 @@
-"""The beat benchmark's results as Markdown, between two marks of a shared file."""
+"""The results of the beat study as Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from fl.ecg.labels import BEAT_CLASSES
 from fl.evaluation.ec57 import by_record, intervals, table
 
 Results = Mapping[str, Any]
-LOUD = "232"  # three quarters of the S beats of DS2
-LOUD_CV = "209"  # four tenths of those of DS1
+MOST_S = "232"  # the record with three quarters of the S beats of DS2
+MOST_S_CV = "209"  # the record with four tenths of the S beats of DS1
 RICH = " rich in S"  # after a record's name: its bursts of S beats, each cut as a recording
 
 TITLES = {
@@ -24,32 +24,32 @@ TITLES = {
 
 
 def runs_of(content: Results, prefix: str) -> dict[str, list[dict[str, Any]]]:
-    """Results `prefix/name/seed` by name, seeds in order."""
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    """Results `prefix/name/seed` by name, in the order of the seeds."""
+    by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for key, value in content["results"].items():
         kind, name, *seed = key.split("/")
         if kind == prefix and seed:
-            found.setdefault(name, {})[int(seed[0])] = value
+            by_name.setdefault(name, {})[int(seed[0])] = value
         elif kind == prefix:
-            found.setdefault(name, {})[0] = value
-    return {name: [seeds[s] for s in sorted(seeds)] for name, seeds in found.items()}
+            by_name.setdefault(name, {})[0] = value
+    return {name: [seeds[s] for s in sorted(seeds)] for name, seeds in by_name.items()}
 
 
 def stacked(run: Mapping[str, Any], without: str = "") -> np.ndarray[Any, Any]:
-    """(record, true class, said class) in the order of record names."""
+    """Counts (record, true class, predicted class) in the order of record names."""
     return np.array(
         [run[name] for name in sorted(run) if name != without and not name.endswith(RICH)]
     )
 
 
 def rich(run: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """(true class, said class) over the stretches rich in S; zeros where there is none."""
+    """Counts (true class, predicted class) over the bursts rich in S; zeros if there are none."""
     counts = [np.array(run[name]) for name in run if name.endswith(RICH)]
     return np.sum([np.zeros((len(BEAT_CLASSES),) * 2, dtype=np.int64), *counts], axis=0)
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of what is known."""
+    """Mean of the values that are not None; None if there are none."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
@@ -60,7 +60,7 @@ def number(value: float | None) -> str:
 
 
 def ranged(value: float | None, spread: Sequence[float] | None) -> str:
-    """A number with its interval."""
+    """A number with its interval, e.g. `0.812 (0.774 to 0.846)`."""
     if value is None or spread is None:
         return number(value)
     return f"{value:.3f} ({spread[0]:.3f} to {spread[1]:.3f})"
@@ -77,7 +77,7 @@ def ds2_tables(content: Results) -> list[str]:
         "",
         f"Mean over {seeds} trainings (seeds). Intervals: the middle 95% of 2,000 draws of "
         "records. Settings were compared by cross-validation over DS1 alone; this is the second "
-        "look at DS2, and what the first one prompted is told above. Features and the median beat "
+        "look at DS2; what the first look led to is described above. Features and the median beat "
         "use the whole recording (offline use) unless the table says causal. F and Q are not "
         "trained on: F is one patient in DS1 and another in DS2, Q has 8 beats; macro-F1 is over "
         "N, S and V, accuracy over all five.",
@@ -92,24 +92,24 @@ def ds2_tables(content: Results) -> list[str]:
             gap -= mean([macro(r) for r in protocols["standard"]]) or 0
             lines += ["", f"The gap in macro-F1 to the standard protocol: {gap:.3f}."]
     for name, (quality, *_) in runs_of(content, "detector").items():
-        annotated, found, both = np.array(list(quality.values())).sum(axis=0).tolist()
+        annotated, detected, both = np.array(list(quality.values())).sum(axis=0).tolist()
         lines += [
             "",
             f"The {name} detector on DS2, within 150 ms: sensitivity {both / annotated:.4f}, "
-            f"+P {both / found:.4f} ({annotated} annotated, {found} found). A beat it missed is "
-            "in no table above.",
+            f"+P {both / detected:.4f} ({annotated} annotated, {detected} found). A beat that it "
+            "missed is in no table above.",
         ]
     return lines
 
 
 def macro(run: Mapping[str, Any]) -> float | None:
     """Gross macro-F1 (N, S, V)."""
-    found: float | None = table(stacked(run).sum(axis=0))["macro_f1"]
-    return found
+    value: float | None = table(stacked(run).sum(axis=0))["macro_f1"]
+    return value
 
 
 def protocol(runs: list[dict[str, Any]]) -> list[str]:
-    """One table: gross and by record, per class, with intervals."""
+    """One table: measures per class over all beats, with intervals, and as means over records."""
     counts = [stacked(run) for run in runs]
     gross = [table(c.sum(axis=0)) for c in counts]
     records = [by_record(c) for c in counts]
@@ -133,11 +133,11 @@ def protocol(runs: list[dict[str, Any]]) -> list[str]:
         return f"| {' | '.join(cells)} |"
 
     lines += [row(name, name, gross, spread, records) for name in BEAT_CLASSES]
-    if any(LOUD in run for run in runs):
-        fewer = [stacked(run, without=LOUD) for run in runs]
+    if any(MOST_S in run for run in runs):
+        fewer = [stacked(run, without=MOST_S) for run in runs]
         tables = [table(c.sum(axis=0)) for c in fewer]
         wide, each = intervals(fewer, seed=0), [by_record(c) for c in fewer]
-        lines.append(row("S", f"S without {LOUD}", tables, wide, each))
+        lines.append(row("S", f"S without {MOST_S}", tables, wide, each))
     accuracy = ranged(mean([t["accuracy"] for t in gross]), spread["accuracy"])
     f1 = ranged(mean([t["macro_f1"] for t in gross]), spread["macro_f1"])
     mean_accuracy = number(mean([r["accuracy"] for r in records]))
@@ -151,7 +151,7 @@ def protocol(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def cv_tables(content: Results) -> list[str]:
-    """The cross-validation over DS1."""
+    """The table of the cross-validation over DS1."""
     rows = runs_of(content, "cv")
     if not rows:
         return []
@@ -159,25 +159,26 @@ def cv_tables(content: Results) -> list[str]:
         "",
         "### Cross-validation over the records of DS1",
         "",
-        "Five folds of patients; every record is judged by a network that did not see it. Each "
-        f"line changes one thing. Beats pooled; record {LOUD_CV} has four tenths of the S beats. "
-        "Rich in S: each burst of S beats with five beats on either side, where at least half are "
-        "S, as if it were a whole recording, so that its median beat, intervals and neighbours "
-        "are an S beat's; n/a where a recipe was trained before this was measured.",
+        "Five folds of patients; every record is tested by a network that was not trained on it. "
+        f"Each line changes one setting. Beats pooled; record {MOST_S_CV} has four tenths of the S "
+        "beats. Rich in S: each burst of S beats with five beats on either side, if at least half "
+        "of them are S, tested as if it were a whole recording, so that its median beat, intervals "
+        "and neighbours are those of S beats; n/a where a recipe was trained before this was "
+        "measured.",
         "",
         "| recipe | macro-F1 | S F1 (Se, +P) | V F1 (Se, +P) | "
-        f"S F1 without {LOUD_CV} | accuracy | rich in S: S F1 (Se, +P) | seeds |",
+        f"S F1 without {MOST_S_CV} | accuracy | rich in S: S F1 (Se, +P) | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, runs in rows.items():
         tables = [table(stacked(run).sum(axis=0)) for run in runs]
-        fewer = [table(stacked(run, without=LOUD_CV).sum(axis=0)) for run in runs]
-        riches = [table(rich(run)) for run in runs]
+        fewer = [table(stacked(run, without=MOST_S_CV).sum(axis=0)) for run in runs]
+        bursts = [table(rich(run)) for run in runs]
         cells = [name, number(mean([t["macro_f1"] for t in tables]))]
         cells += [_measures(tables, "S"), _measures(tables, "V")]
         cells.append(number(mean([t["classes"]["S"]["f1"] for t in fewer])))
         cells.append(number(mean([t["accuracy"] for t in tables])))
-        cells.append(_measures(riches, "S"))
+        cells.append(_measures(bursts, "S"))
         lines.append(f"| {' | '.join([*cells, str(len(runs))])} |")
     return lines
 

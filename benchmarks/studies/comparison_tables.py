@@ -10,46 +10,45 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.common.results_store import put_between_marks
+from fl.evaluation.seed_summary import figures_of
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.number_format import number
+from fl.runs.results import RunSummary, read_seeds, read_summary
 
-Summary = Mapping[str, Any]
 METRICS = {"macro_auroc": "macro-AUROC", "macro_f1": "macro-F1"}
-SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # what is aimed for
+SHARE_OF_POOLED, LARGEST_FALL, SHARE_AT_SITES = 0.97, 0.04, 0.93  # targets
 
 
 def cell(values: Sequence[float | None]) -> str:
-    """Mean over seeds and their range."""
+    """Mean over the seeds, and their range."""
     known = [v for v in values if v is not None]
     if not known:
         return "n/a"
     return f"{number(np.mean(known))} ({number(min(known))} to {number(max(known))})"
 
 
-def at(summary: Summary, strategy: str, where: str, metric: str) -> float | None:
-    """One figure of one seed; `where` is a group or a source of the central records."""
-    found = summary["strategies"][strategy]
-    if where == "mean_site":
-        return found["site_mean"][metric] if found["site_mean"] else None
-    if where == "worst_site":
-        values = [r[metric]["value"] for r in found["sites"].values() if r]
-        return min((v for v in values if v is not None), default=None)
-    group = found.get(where) or (found.get("central_by_source") or {}).get(where)
-    return group[metric]["value"] if group else None
+def at(summary: RunSummary, strategy: str, where: str, metric: str) -> float | None:
+    """One value of one seed; `where` is a group, or a source of the central records."""
+    result = summary.strategies[strategy]
+    figures = figures_of(result)
+    if (where, metric) in figures:
+        return figures[where, metric]
+    group = result.central_by_source.get(where)
+    return group.estimate(metric).value if group else None
 
 
-def side_by_side(summaries: Sequence[Summary], wheres: Sequence[str]) -> list[str]:
+def side_by_side(summaries: Sequence[RunSummary], wheres: Sequence[str]) -> list[str]:
     """One line per training and metric."""
     lines = [
         f"| training | measure | {' | '.join(w.replace('_', ' ') for w in wheres)} | steps |",
         f"| --- | --- | {'--- | ' * len(wheres)}--- |",
     ]
-    for strategy in summaries[0]["strategies"]:
-        steps = [s["strategies"][strategy]["gradient_steps"] for s in summaries]
+    for strategy in summaries[0].strategies:
+        steps = [s.strategies[strategy].gradient_steps for s in summaries]
         for metric, title in METRICS.items():
             cells = [cell([at(s, strategy, w, metric) for s in summaries]) for w in wheres]
             lines.append(
@@ -58,9 +57,9 @@ def side_by_side(summaries: Sequence[Summary], wheres: Sequence[str]) -> list[st
     return lines
 
 
-def against_pooled(summaries: Sequence[Summary], strategy: str, sources: Sequence[str]) -> str:
-    """How near a strategy comes to pooling, against what was aimed for."""
-    whole = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
+def against_pooled(summaries: Sequence[RunSummary], strategy: str, sources: Sequence[str]) -> str:
+    """How close a strategy comes to pooled training, compared with the targets."""
+    central = [_share(s, strategy, "central", "macro_auroc") for s in summaries]
     at_sites = [_share(s, strategy, "mean_site", "macro_f1") for s in summaries]
     falls = {
         source: np.mean(
@@ -77,17 +76,17 @@ def against_pooled(summaries: Sequence[Summary], strategy: str, sources: Sequenc
         for source in sources
     }
     worst = max(falls, key=lambda source: falls[source])
-    better = [_sites_above_alone(s, strategy) for s in summaries]
+    better = [_sites_above_local(s, strategy) for s in summaries]
     return (
-        f"- **{strategy}**: {_percent(whole)} of pooled macro-AUROC on the central test (aimed "
-        f"for: {SHARE_OF_POOLED:.0%}); the source that falls most below pooled is {worst}, by "
-        f"{falls[worst]:+.3f} (aimed for: at most {LARGEST_FALL}); {_percent(at_sites)} of pooled "
-        f"macro-F1 over the sites (expected: {SHARE_AT_SITES:.0%}); above training alone at "
-        f"{', '.join(f'{a} of {n}' for a, n in better)} sites."
+        f"- **{strategy}**: {_percent(central)} of pooled training's macro-AUROC on the central "
+        f"test (target: {SHARE_OF_POOLED:.0%}); the source furthest below pooled training is "
+        f"{worst}, by {falls[worst]:+.3f} (target: at most {LARGEST_FALL}); {_percent(at_sites)} "
+        f"of pooled training's macro-F1 over the sites (expected: {SHARE_AT_SITES:.0%}); above "
+        f"local training at {', '.join(f'{a} of {n}' for a, n in better)} sites."
     )
 
 
-def _share(summary: Summary, strategy: str, where: str, metric: str) -> float:
+def _share(summary: RunSummary, strategy: str, where: str, metric: str) -> float:
     own, pooled = (at(summary, name, where, metric) for name in (strategy, "pooled"))
     return own / pooled if own is not None and pooled else float("nan")
 
@@ -96,26 +95,25 @@ def _percent(shares: Sequence[float]) -> str:
     return f"{np.mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
-def _sites_above_alone(summary: Summary, strategy: str) -> tuple[int, int]:
-    """Sites whose macro-F1 is higher than when they train alone, and sites measured."""
-    own, alone = (summary["strategies"][name]["sites"] for name in (strategy, "local"))
+def _sites_above_local(summary: RunSummary, strategy: str) -> tuple[int, int]:
+    """Number of sites with a higher macro-F1 than by local training, and of sites measured."""
+    own, local = (summary.strategies[name].sites for name in (strategy, "local"))
     pairs = [
-        (own[site]["macro_f1"]["value"], alone[site]["macro_f1"]["value"])
-        for site in own
-        if own[site] and alone.get(site)
+        (measures.macro_f1.value, other.macro_f1.value)
+        for site, measures in own.items()
+        if measures and (other := local.get(site))
     ]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return sum(a > b for a, b in known), len(known)
 
 
-def intervals(summaries: Mapping[str, Summary], strategies: Sequence[str]) -> list[str]:
-    """Paired differences on the central and unseen records, seed by seed."""
+def intervals(summaries: Mapping[str, RunSummary], strategies: Sequence[str]) -> list[str]:
+    """Paired differences on every group except single sites, for each seed."""
     lines = ["| difference | where | measure | each seed |", "| --- | --- | --- | --- |"]
-    first = next(iter(summaries.values()))["comparison"]["differences"]
     wanted = [
-        (d["strategy"], d["against"], d["where"], d["metric"])
-        for d in first
-        if d["strategy"] in strategies and not d["where"].startswith("site:")
+        (d.strategy, d.against, d.where, d.metric)
+        for d in differences_of(next(iter(summaries.values())))
+        if d.strategy in strategies and d.site is None
     ]
     for key in wanted:
         cells = [_interval(summary, key) for summary in summaries.values()]
@@ -127,39 +125,44 @@ def intervals(summaries: Mapping[str, Summary], strategies: Sequence[str]) -> li
     return lines
 
 
-def _interval(summary: Summary, key: tuple[str, ...]) -> str:
-    for d in summary["comparison"]["differences"]:
-        if (d["strategy"], d["against"], d["where"], d["metric"]) == key:
-            if d["value"] is None:
+def _interval(summary: RunSummary, key: tuple[str, ...]) -> str:
+    for d in differences_of(summary):
+        if (d.strategy, d.against, d.where, d.metric) == key:
+            if d.value is None:
                 return "n/a"
-            if d["low"] is None:
-                return f"{d['value']:+.3f}"
-            return f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+            if d.low is None:
+                return f"{d.value:+.3f}"
+            return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
     return "n/a"
 
 
+def differences_of(summary: RunSummary) -> Sequence[ComparisonRow]:
+    """Every difference of a run; none without --compare."""
+    return summary.comparison.differences if summary.comparison else ()
+
+
 def report(folder: Path) -> list[str]:
-    """All tables of a parent of seed-*/ run directories."""
-    seeds = json.loads((folder / "seeds.json").read_text())["seeds"]
+    """All tables of a folder of seed-*/ run directories."""
+    seeds = read_seeds(folder).seeds
     runs = {f"seed-{s}": json.loads((folder / f"seed-{s}" / "run.json").read_text()) for s in seeds}
-    summaries = {name: json.loads((folder / name / "summary.json").read_text()) for name in runs}
+    summaries = {name: read_summary(folder / name) for name in runs}
     every = list(summaries.values())
-    first = every[0]["strategies"]
-    sources = sorted(first["pooled"]["central_by_source"])
-    unseen = ["unseen"] if first["pooled"]["unseen"] else []
+    first = every[0].strategies
+    sources = sorted(first["pooled"].central_by_source)
+    unseen = ["unseen"] if first["pooled"].unseen else []
     federated = [name for name in first if name not in ("local", "pooled")]
     wheres = ["central", *sources, *unseen, "mean_site", "worst_site"]
     record = next(iter(runs.values()))
-    # A run that was resumed says how long its last part took, which tells nothing.
+    # The seconds of a resumed run are those of its last part only.
     seconds = [run["seconds"]["training"] for run in runs.values() if not run["resumed"]]
     return [
         f"`{' '.join(['python', 'run_sim.py', *_flags(folder)])}`",
         "",
-        f"Seeds {', '.join(map(str, seeds))}: another seed is another deal of the patients, other "
-        "first weights and another order. Mean (lowest to highest seed). "
-        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; training all of "
-        f"one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds that "
-        "were not resumed).",
+        f"Seeds {', '.join(map(str, seeds))}; the seed decides the partition, the initial weights "
+        "and the order of training. Mean (lowest to highest seed). "
+        f"{record['machine']['cores']} cores, torch {record['versions']['torch']}; all trainings "
+        f"of one seed took {', '.join(f'{s:.0f} s' for s in seconds)} (of {len(seconds)} seeds "
+        "that were not resumed).",
         "",
         *side_by_side(every, wheres),
         "",
@@ -172,7 +175,7 @@ def report(folder: Path) -> list[str]:
 
 
 def _flags(folder: Path) -> list[str]:
-    """The flags of the command that made the run, without the places of one machine."""
+    """The flags of the command that made the run, without the folders of one machine."""
     words = iter(json.loads((folder / "run.json").read_text())["command"][1:])
     kept = []
     for word in words:
@@ -184,7 +187,7 @@ def _flags(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Parse, print, write."""
+    """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="parent of seed-*/")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))

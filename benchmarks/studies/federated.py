@@ -1,11 +1,11 @@
-"""What makes a federation learn: settings of run_sim.py, one changed at a time, on validation.
+"""Settings that make a federation learn: one changed at a time, measured on validation records.
 
     python -m benchmarks.studies.federated --data-dir DATA [--seeds 0,1] [--only NAMES]
 
-Every row is one run of 8 sites over the same partition with the same passes over the records
-(rounds x local epochs), measured on the sites' validation records of its best round, beside one
-model trained on all sites' training records for as many passes. No test record is looked at.
-Finished runs are kept in --json, and a second call goes on from there.
+Every row is one run of run_sim.py with 8 sites, the same partition and the same number of passes
+over the records (rounds x local epochs), measured on the sites' validation records at its best
+round. One row is a model trained on all sites' training records for as many passes. Test records
+are not used. Finished runs are stored in --json, and a second call continues from there.
 """
 
 import argparse
@@ -26,7 +26,12 @@ import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
+from benchmarks.common.results_store import (
+    StoredResults,
+    command,
+    machine_description,
+    put_between_marks,
+)
 from clients.app import app as client_app
 from fl.config.config_file import load_config
 from fl.config.run_config import POOLED
@@ -46,12 +51,12 @@ from server.baselines.baseline_summary import train_baselines
 from server.engines.simulation import simulate
 from server.rounds.site_requests import discover_sites
 
-ALL_AS_ONE = "pooled (no federation)"
+POOLED_ROW = "pooled (no federation)"
 ONE_EPOCH = "one local epoch, more rounds"
 TWICE_THE_EPOCHS = "twice the local epochs, half the rounds"
-# Passes over the records are the same in every row: rounds x local epochs.
+# Rounds x local epochs, the passes over the records, are the same in every row.
 STUDY: dict[str, dict[str, Any]] = {
-    ALL_AS_ONE: {},
+    POOLED_ROW: {},
     "as shipped": {},
     ONE_EPOCH: {},
     TWICE_THE_EPOCHS: {},
@@ -61,9 +66,9 @@ STUDY: dict[str, dict[str, Any]] = {
     "learning rate .004": {"lr": 4e-3},
     "schedule over each round": {"schedule": "round"},
     "constant learning rate": {"schedule": "constant"},
-    "optimizer begins afresh": {"optimizer_state": "fresh"},
-    "sites by root of records": {"weighting": "root"},
-    "sites evenly": {"weighting": "even"},
+    "optimizer state reset each round": {"optimizer_state": "fresh"},
+    "sites weighted by the root of records": {"weighting": "root"},
+    "sites weighted equally": {"weighting": "even"},
     "plain averaging of heads and leads": {"averaging": "plain"},
     "server momentum (fedavgm)": {"strategy": "fedavgm", "server_momentum": 0.5},
     "server Adam (fedadam)": {"strategy": "fedadam", "server_lr": 0.003},
@@ -86,7 +91,7 @@ class Case:
 
 
 def settings_of(name: str, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a row: the base with one thing changed, at as many passes."""
+    """Settings of a row: the base with one setting changed and the same number of passes."""
     rounds, epochs = base["rounds"], base["local_epochs"]
     if name == ONE_EPOCH:
         return {**base, "rounds": rounds * epochs, "local_epochs": 1}
@@ -96,12 +101,12 @@ def settings_of(name: str, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(case: Case) -> dict[str, Any]:
-    """Make the run in a folder of its own and measure its best round on validation."""
+    """Make the run in a folder of its own, and measure its best round on validation records."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        pooled = case.name == ALL_AS_ONE
+        pooled = case.name == POOLED_ROW
         settings = dict(case.settings) | {"seed": case.seed}
-        # A pooled training needs the deal of the patients and nothing of the rounds.
+        # Pooled training needs the run's partition only, so one round is enough.
         flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if pooled else {}))
         _quietly(case, flags, folder)
         job = job_of(Path(folder) / "run")
@@ -114,35 +119,35 @@ def run(case: Case) -> dict[str, Any]:
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as the words of a command line."""
+    """Settings as flags of a command line."""
     return [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", str(v))]
 
 
 def _quietly(case: Case, flags: Sequence[str], folder: str) -> None:
-    """One run of run_sim.py in this process; `RuntimeError` holds what it said if it failed."""
+    """One run of run_sim.py in this process; `RuntimeError` with its output if it fails."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import run_sim
 
-    out, words = io.StringIO(), ["--engine", "local", "--quiet", "--workers", "1"]
+    output, words = io.StringIO(), ["--engine", "local", "--quiet", "--workers", "1"]
     words += ["--data-dir", case.data, "--cache-dir", case.cache, "--out", folder, "--name", "run"]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = run_sim.main([*flags, *words])
     if code != 0:
-        raise RuntimeError(f"{case.name}: {out.getvalue()[-500:]}")
+        raise RuntimeError(f"{case.name}: {output.getvalue()[-500:]}")
 
 
 def job_of(folder: Path) -> Job:
     """The job of a finished run."""
-    found = json.loads((folder / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text())
     return Job(
-        config=found["config"],
-        strategy=found["config"]["strategy"],
+        config=run["config"],
+        strategy=run["config"]["strategy"],
         workspace=str(folder),
-        shards=tuple(entry["cache"] for entry in found["data"]),
+        shards=tuple(entry["cache"] for entry in run["data"]),
     )
 
 
-def of_sites(job: Job, split: str) -> Cohort:
+def all_sites(job: Job, split: str) -> Cohort:
     """One split of all sites together."""
     path = Path(job.workspace) / "partition.csv"
     cohort, partition = open_partition(path, RHYTHM, job.shards)
@@ -151,34 +156,37 @@ def of_sites(job: Job, split: str) -> Cohort:
 
 
 def train_pooled(job: Job) -> Path:
-    """Train one model on all sites' training records as `--compare` does; its best weights."""
-    made = ServerApp()
+    """Train one model on all sites' training records as `--compare` does; returns its weights.
 
-    @made.main()
+    They are those of its best round, as a file in the run directory.
+    """
+    app = ServerApp()
+
+    @app.main()
     def main(grid: Grid, context: Context) -> None:
         federation = discover_sites(grid, job, SilentListener())
         train_baselines(federation, initial_weights(job), names=(POOLED,))
 
-    simulate(made, client_app, job, job.expected)
+    simulate(app, client_app, job, job.expected_sites)
     return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
 
 
 def measured(job: Job, weights: Path) -> dict[str, Any]:
-    """Validation of all sites together: loss, and macro-AUROC by source."""
+    """Results on the validation records of all sites: loss, and macro-AUROC by source."""
     network = build_network(job.config.model, RHYTHM)
     set_weights(network, load_weights(weights))
-    cohort = of_sites(job, VAL)
+    cohort = all_sites(job, VAL)
     p = predict(network, cohort)
     by_source = {}
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
         found = scores(cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes)
-        by_source[str(source)] = found["macro_auroc"]
+        by_source[str(source)] = found.macro_auroc
     return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
 
 
 def table(content: Mapping[str, Any]) -> list[str]:
-    """One line per row of the study: mean over seeds, and the range of two or more."""
+    """One line per row of the study: mean over the seeds, with the range if there are several."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for key, value in content["results"].items():
         by_name.setdefault(key.rsplit("/", 1)[0], []).append(value)
@@ -202,7 +210,7 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Parse, run what is not there yet, write the table."""
+    """Make the runs that are not stored yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
@@ -219,7 +227,11 @@ def main() -> None:
     base = {k: getattr(options, k) for k in ("model", "rounds", "local_epochs")}
     file = StoredResults(
         options.json,
-        {"settings": base, "machine": machine("cpu"), "command": command("federated.py")},
+        {
+            "settings": base,
+            "machine": machine_description("cpu"),
+            "command": command("studies.federated"),
+        },
     )
     wanted = {f"{n}/{s}": (n, int(s)) for s in options.seeds.split(",") for n in chosen}
     cases = {
@@ -237,7 +249,7 @@ def main() -> None:
             print(f"{waiting[done]}: {done.result()}", flush=True)
     text = table(file.content)
     print("\n".join(text))
-    note = f"Made by `{command('federated.py')}` on {file.content['machine']}."
+    note = f"Made by `{command('studies.federated')}` on {file.content['machine']}."
     put_between_marks(options.results, "federated", "\n".join([*text, "", note]))
 
 

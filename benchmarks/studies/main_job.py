@@ -1,10 +1,10 @@
-"""The main job and what it must beat: its own first round, and every site training alone.
+"""The main job compared with its own first round and with local training at every site.
 
     python -m benchmarks.studies.main_job --data-dir DATA [--seeds 0,1,2] [flags of run_sim.py]
 
-Runs `run_sim.py` with the given flags, then trains each site alone as `--compare` does, and
-measures everything on the same central test records with the same rule for thresholds. The time
-is that of `run_sim.py` alone. Prints a table and writes it, with machine and data, to --json.
+Runs `run_sim.py` with the given flags, then local training at each site as `--compare` does, and
+measures all models on the same central test records with the same rule for thresholds. The time
+is that of `run_sim.py` only. Prints a table, and writes the results and the machine to --json.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,18 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 import run_sim
-from benchmarks.common.process_watch import Watch
+from benchmarks.common.process_watch import ProcessWatch
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.thresholds import Thresholds, choose_thresholds
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow
+from fl.runs.results import read_summary
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, load_weights, set_weights
 from partitions.partition import CENTRAL
@@ -47,8 +48,8 @@ from server.rounds.final_evaluation import server_cohorts
 from server.rounds.site_requests import discover_sites
 
 
-def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> dict[str, Any]:
-    """Central test scores of weights, by thresholds from the given validation counts."""
+def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> GroupMeasures:
+    """Central test results of weights, with thresholds from the given validation histograms."""
     task = TASKS[job.config.task]
     network = network_for(job.config.model, job.config.task)
     set_weights(network, weights)
@@ -59,54 +60,55 @@ def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> dict
 
 
 def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:
-    """Validation counts by source, over the given sites."""
+    """Validation histograms by source, over the given sites."""
     opened = open_sites(job.workspace, job.shards, job.config.task)
     by_source: dict[str, ScoreHistograms] = {}
-    none: dict[str, Thresholds] | None = None
+    thresholds: dict[str, Thresholds] | None = None
     for name in sites:
-        found = evaluate_site(opened[name], job, weights, VAL, none, job.config.rounds)
-        known = by_source.get(found.source, empty_histograms(found.tally.positive.shape[0]))
-        by_source[found.source] = known + found.tally
+        result = evaluate_site(opened[name], job, weights, VAL, thresholds, job.config.rounds)
+        for source, validation in result.by_source.items():
+            total = by_source.get(source, empty_histograms(len(validation.scores.positive)))
+            by_source[source] = total + validation.scores
     return by_source
 
 
-def elsewhere(job: Job, folder: Path) -> Job:
-    """The same job on the same partition in another, new folder."""
+def in_new_folder(job: Job, folder: Path) -> Job:
+    """The same job on the same partition in a new folder."""
     folder.mkdir()
     shutil.copy(Path(job.workspace) / "partition.csv", folder)
     return job.model_copy(update={"workspace": str(folder.resolve())})
 
 
-def alone(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
-    """Every site's own training, measured centrally by thresholds from its own validation."""
-    made, found = ServerApp(), {}
-    job = elsewhere(job, folder)
+def local_training(job: Job, n_sites: int, folder: Path) -> dict[str, Any]:
+    """Central test results of each site's own model, with thresholds from its own validation."""
+    app, results = ServerApp(), {}
+    job = in_new_folder(job, folder)
 
-    @made.main()
+    @app.main()
     def main(grid: Grid, context: Context) -> None:
         federation = discover_sites(grid, job, SilentListener())
-        (part,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
-        found.update(part.summary["central_by_site"])
+        (training,) = train_baselines(federation, initial_weights(job), names=(LOCAL,))
+        results.update(training.summary.central_by_site)
 
-    simulate(made, client_app, job, n_sites)
-    return found
+    simulate(app, client_app, job, n_sites)
+    return results
 
 
-class Enough(Exception):
-    """The first round is over."""
+class FirstRoundOver(Exception):
+    """Ends a training after its first round."""
 
 
 class OneRound(SilentListener):
-    """Ends a training after its first round, under the learning rates of all of them."""
+    """Ends a training after its first round; the learning rates are those of the whole run."""
 
-    def round(self, row: Mapping[str, Any]) -> None:
-        raise Enough
+    def round(self, row: RoundRow) -> None:
+        raise FirstRoundOver
 
 
-def first_round(job: Job, sites: list[str], folder: Path) -> dict[str, Any]:
-    """The federation's weights after one round, trained anew in another folder."""
-    job = elsewhere(job, folder)
-    with contextlib.suppress(Enough):
+def first_round(job: Job, sites: list[str], folder: Path) -> GroupMeasures:
+    """Central test results after one round, which is trained again in another folder."""
+    job = in_new_folder(job, folder)
+    with contextlib.suppress(FirstRoundOver):
         simulate(server_app(OneRound()), client_app, job, len(sites))
     weights = load_weights(folder / "checkpoint" / job.strategy / "000001" / "last.safetensors")
     return central(job, weights, validation(job, weights, sites))
@@ -124,43 +126,45 @@ def job_of(folder: Path, strategy: str) -> Job:
 
 
 def one_seed(seed: int, flags: list[str], out: Path) -> dict[str, Any]:
-    """Everything for one seed."""
+    """The results of one seed."""
     flags = [*flags, "--seed", str(seed), "--out", str(out)]
     began = time.monotonic()
-    with Watch(os.getpid()) as memory:
+    with ProcessWatch(os.getpid()) as memory:
         if run_sim.main([*flags, "--name", f"main-{seed}"]) != 0:
             sys.exit(1)
     seconds = time.monotonic() - began
     folder = out / f"main-{seed}"
-    summary = json.loads((folder / "summary.json").read_text())
-    (strategy, result), *_ = summary["strategies"].items()
+    (strategy, result), *_ = read_summary(folder).strategies.items()
     job = job_of(folder, strategy)
-    sites = sorted(result["sites"])
+    sites = sorted(result.sites)
     first = first_round(job, sites, out / f"first-{seed}")
     return {
         "seed": seed,
         "seconds": seconds,
         "peak_bytes": memory.peak,
-        "federated": result["central"],
-        "by_source": result["central_by_source"],
+        "federated": result.central,
+        "by_source": result.central_by_source,
         "first_round": first,
-        "alone": alone(job, len(sites), out / f"alone-{seed}"),
+        "local": local_training(job, len(sites), out / f"local-{seed}"),
     }
 
 
-def figures(scores: dict[str, Any]) -> tuple[float, float]:
-    """macro-F1 and macro-AUROC."""
-    return scores["macro_f1"]["value"], scores["macro_auroc"]["value"]
+def figures(measures: GroupMeasures) -> tuple[float, ...]:
+    """Macro-F1 and macro-AUROC of a group; nan where no class can be measured."""
+    values = (measures.macro_f1.value, measures.macro_auroc.value)
+    return tuple(float("nan") if value is None else value for value in values)
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One line per training, the mean over seeds and the range."""
+    """One line per training: the mean over the seeds, and the range."""
     rows = {
         "after round 1": [figures(r["first_round"]) for r in results],
-        "mean of sites alone": [
-            tuple(np.mean([figures(s) for s in r["alone"].values()], axis=0)) for r in results
+        "local training, mean of sites": [
+            tuple(np.mean([figures(s) for s in r["local"].values()], axis=0)) for r in results
         ],
-        "best site alone": [max(figures(s) for s in r["alone"].values()) for r in results],
+        "local training, best site": [
+            max(figures(s) for s in r["local"].values()) for r in results
+        ],
         "federated": [figures(r["federated"]) for r in results],
     }
     for source in results[0]["by_source"]:
@@ -178,7 +182,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Parse, run, print."""
+    """Run all seeds; print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--json", type=Path)
@@ -190,7 +194,7 @@ def main() -> None:
     if options.json:
         machine = {"system": platform.platform(), "cores": psutil.cpu_count()}
         content = {"command": sys.argv, "machine": machine, "results": results}
-        options.json.write_text(json.dumps(content, indent=1))
+        options.json.write_text(json.dumps(content, indent=1, default=GroupMeasures.to_json))
 
 
 if __name__ == "__main__":

@@ -3,32 +3,37 @@
     python -m benchmarks.studies.rhythm --data-dir DATA --choose [--only NAMES]
     python -m benchmarks.studies.rhythm --data-dir DATA
 
-`--choose` trains the candidates and prints what they reach on validation, by which settings are
-chosen; it never opens the tested patients. Without it the five networks are trained by the
-settings that won and each fold's patients are tested. Finished folds are kept in --work, and a
-second call goes on from there. The full CPSC2018 in DATA/cpsc2018 is used by the same command.
+`--choose` trains the candidates and prints their validation results, by which settings are chosen;
+it never reads the tested patients. Without it the five networks are trained with the best settings,
+and each fold's patients are tested. Finished folds are stored in --work, and a second call
+continues from there. The full CPSC2018 in DATA/cpsc2018 takes the same command.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.common.results_store import StoredResults, command, machine, put_between_marks
+from benchmarks.common.results_store import (
+    StoredResults,
+    command,
+    machine_description,
+    put_between_marks,
+)
 from benchmarks.studies.rhythm_cv import (
     N_FOLDS,
-    Job,
-    Recipe,
+    FoldJob,
+    RhythmRecipe,
     fold_rows,
-    kept,
     opened,
     prepared,
     real_sources,
     run_missing,
+    stored_fold,
 )
 from benchmarks.studies.rhythm_tables import (
     choice_table,
@@ -41,25 +46,25 @@ from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.cpsc2018_score import official_score
 from fl.evaluation.group_evaluation import evaluate_predicted
-from fl.evaluation.metrics import scores
+from fl.evaluation.metrics import Scores, scores
 from fl.evaluation.score_histograms import count_scores
 from fl.evaluation.thresholds import Thresholds, choose_thresholds, decide
 from fl.training.losses import mean_loss
 
 NETWORKS = ("reslstm_temporalse", "resnet1d", "cnn1d", "cnn_lstm", "lstm")
-PROPOSED = Recipe()
+PROPOSED = RhythmRecipe()
 
 
 def without(change: str) -> tuple[str, ...]:
-    """The proposed changes to training batches but one."""
+    """The proposed augmentations without one of them."""
     return tuple(name for name in PROPOSED.augment if name != change)
 
 
-# Tried with the network that trains fastest, in half the passes that won; each row changes one
-# thing of the first.
+# The candidates use the network that trains fastest, and half as many epochs as are proposed; each
+# row changes one setting of the first.
 TRIAL_EPOCHS = 20
 FAST = replace(PROPOSED, model="resnet1d", epochs=TRIAL_EPOCHS)
-CANDIDATES: dict[str, Recipe] = {
+CANDIDATES: dict[str, RhythmRecipe] = {
     "20 epochs": FAST,
     "imbalance: weighted": replace(FAST, imbalance="weighted"),
     "imbalance: focal": replace(FAST, imbalance="focal"),
@@ -79,7 +84,7 @@ CANDIDATES: dict[str, Recipe] = {
 
 @dataclass(frozen=True)
 class Study:
-    """Where the trainings are, and how they are made."""
+    """The data, the folder of finished trainings, and how trainings are run."""
 
     shards: tuple[Path, ...]
     work: Path
@@ -87,10 +92,10 @@ class Study:
     device: str
     seed: int
 
-    def jobs(self, recipe: Recipe, numbers: Sequence[int]) -> list[Job]:
+    def jobs(self, recipe: RhythmRecipe, numbers: Sequence[int]) -> list[FoldJob]:
         """One job per fold."""
         return [
-            Job(
+            FoldJob(
                 recipe=recipe,
                 fold=k,
                 seed=self.seed,
@@ -101,26 +106,26 @@ class Study:
             for k in numbers
         ]
 
-    def train(self, recipes: dict[str, Recipe], numbers: Sequence[int]) -> None:
-        """All folds of all recipes that are not there yet."""
+    def train(self, recipes: dict[str, RhythmRecipe], numbers: Sequence[int]) -> None:
+        """Train all folds of all recipes that are not stored yet."""
         named = [(n, job) for n, recipe in recipes.items() for job in self.jobs(recipe, numbers)]
         for job, seconds in run_missing([job for _, job in named], self.workers):
             name = next(n for n, other in named if other == job)
             print(f"{name}, fold {job.fold}: {seconds:.0f} s of training", flush=True)
 
 
-def validation_row(study: Study, cohort: Cohort, recipe: Recipe, folds: Sequence[int]) -> Any:
-    """What a recipe reaches on the validation patients of each fold."""
+def validation_row(study: Study, cohort: Cohort, recipe: RhythmRecipe, folds: Sequence[int]) -> Any:
+    """The results of a recipe on the validation patients of each fold."""
     rows = []
     for job in study.jobs(recipe, folds):
-        found = kept(job)
-        part, p = cohort.take(found["val_rows"]), found["val_p"]
+        stored = stored_fold(job)
+        part, p = cohort.take(stored["val_rows"]), stored["val_p"]
         row: dict[str, Any] = {"loss": mean_loss(part.task, part.labels, p)}
-        row |= {"seconds": float(found["seconds"]), "fold": job.fold}
+        row |= {"seconds": float(stored["seconds"]), "fold": job.fold}
         row["sources"] = {
             source: {
-                "macro_auroc": measured["macro_auroc"],
-                "macro_auprc": measured["macro_auprc"],
+                "macro_auroc": measured.macro_auroc,
+                "macro_auprc": measured.macro_auprc,
             }
             for source, measured in _each_source(part, p).items()
         }
@@ -128,29 +133,32 @@ def validation_row(study: Study, cohort: Cohort, recipe: Recipe, folds: Sequence
     return {"size": recipe.size, "folds": rows}
 
 
-def _each_source(part: Cohort, p: Any) -> dict[str, Any]:
+def _each_source(part: Cohort, p: Any) -> dict[str, Scores]:
     """Measures that need no thresholds, by source."""
     classes = part.task.classes
-    found = {}
+    measures = {}
     for source in np.unique(part.sources):
         rows = np.flatnonzero(part.sources == source)
-        found[str(source)] = scores(part.labels[rows], p[rows], p[rows] >= 0.5, classes)
-    return found
+        measures[str(source)] = scores(part.labels[rows], p[rows], p[rows] >= 0.5, classes)
+    return measures
 
 
-def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
-    """Every patient as judged by the networks that did not see them (their mean), by source."""
+def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, Any]:
+    """Test results by source; every patient is tested by networks that were not trained on them.
+
+    With several recipes, the networks' probabilities are averaged.
+    """
     p = np.full(cohort.labels.shape, np.nan)
     predicted = np.zeros(cohort.labels.shape, dtype=bool)
     seconds, by_fold = 0.0, []
     for jobs in zip(*(study.jobs(recipe, range(N_FOLDS)) for recipe in recipes), strict=True):
-        found = [kept(job) for job in jobs]
-        rows, val_rows = found[0]["test_rows"], found[0]["val_rows"]
-        p[rows] = np.mean([one["test_p"] for one in found], axis=0)
-        val_p = np.mean([one["val_p"] for one in found], axis=0)
+        stored = [stored_fold(job) for job in jobs]
+        rows, val_rows = stored[0]["test_rows"], stored[0]["val_rows"]
+        p[rows] = np.mean([fold["test_p"] for fold in stored], axis=0)
+        val_p = np.mean([fold["val_p"] for fold in stored], axis=0)
         thresholds = fold_thresholds(cohort.take(val_rows), val_p)
         predicted[rows] = decide(p[rows], cohort.sources[rows], thresholds, RHYTHM.classes)
-        seconds += sum(float(one["seconds"]) for one in found)
+        seconds += sum(float(fold["seconds"]) for fold in stored)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
     size = sum(recipe.size for recipe in recipes)
     result: dict[str, Any] = {"size": size, "seconds": seconds, "folds": by_fold}
@@ -158,9 +166,8 @@ def tested(study: Study, cohort: Cohort, *recipes: Recipe) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
         part = cohort.take(rows)
-        result["sources"][str(source)] = evaluate_predicted(
-            part, p[rows], predicted[rows], study.seed
-        )
+        measures = evaluate_predicted(part, p[rows], predicted[rows], study.seed)
+        result["sources"][str(source)] = measures.to_json()
     result["official"] = official(cohort, p)
     result["reliability"] = reliability_of(cohort, p)
     return result
@@ -177,7 +184,7 @@ def fold_thresholds(part: Cohort, p: Any) -> dict[str, Thresholds]:
 
 
 def _auroc_by_source(part: Cohort, p: Any) -> dict[str, float | None]:
-    return {source: m["macro_auroc"] for source, m in _each_source(part, p).items()}
+    return {source: m.macro_auroc for source, m in _each_source(part, p).items()}
 
 
 def official(cohort: Cohort, p: Any) -> dict[str, Any]:
@@ -196,7 +203,8 @@ def reliability_of(cohort: Cohort, p: Any) -> dict[str, Any]:
     for source in np.unique(cohort.sources):
         rows = cohort.sources == source
         known = cohort.labels[rows] >= 0
-        curves[str(source)] = reliability(cohort.labels[rows][known] == 1, p[rows][known])
+        curve = reliability(cohort.labels[rows][known] == 1, p[rows][known])
+        curves[str(source)] = [asdict(point) for point in curve]
     return curves
 
 
@@ -226,41 +234,44 @@ def arguments(doc: str, json_name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def stamp(study: Study, cohort: Cohort, script: str) -> dict[str, Any]:
-    """What results depend on, and where they were made."""
+def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
+    """The settings that results depend on, and the machine and command that made them."""
     return {
         "settings": {
             "data": {s.source: s.digest for s in cohort.shards},
-            "task": RHYTHM.settings,
+            "task": RHYTHM.preprocessing,
             "seed": study.seed,
         },
-        "machine": machine(study.device),
+        "machine": machine_description(study.device),
         "torch": torch.__version__,
-        "command": command(script),
+        "command": command(module),
     }
 
 
-def chosen_of(table: dict[str, Recipe], only: str) -> dict[str, Recipe]:
+def chosen_of(table: dict[str, RhythmRecipe], only: str) -> dict[str, RhythmRecipe]:
     """The rows that --only names, or all."""
     names = [n.strip() for n in only.split(",") if n.strip()]
     return {n: table[n] for n in names} if names else table
 
 
 def rows_of(
-    results: dict[str, Any], prefix: str, make: Callable[[Recipe], Any], recipes: dict[str, Recipe]
+    results: dict[str, Any],
+    prefix: str,
+    make: Callable[[RhythmRecipe], Any],
+    recipes: dict[str, RhythmRecipe],
 ) -> None:
-    """Write one result per recipe, always anew: folds may have been added."""
+    """Make one result per recipe, also if there is one already: folds may have been added."""
     for name, recipe in recipes.items():
         results[f"{prefix}/{name}"] = make(recipe)
 
 
 def main() -> None:
-    """Parse, train what is not there yet, write the tables."""
+    """Train the folds that are not stored yet, and write the tables."""
     parser = arguments(__doc__, "results-rhythm")
     parser.add_argument("--choose", action="store_true", help="candidates on validation")
     options = parser.parse_args()
     study, cohort = study_of(options)
-    file = StoredResults(options.json, stamp(study, cohort, "rhythm.py"))
+    file = StoredResults(options.json, stamp(study, cohort, "studies.rhythm"))
     results = file.content["results"]
     if options.choose:
         folds = [int(k) for k in options.folds.split(",")]
@@ -274,7 +285,7 @@ def main() -> None:
         everything = range(N_FOLDS)
         rows_of(results, "val", lambda r: validation_row(study, cohort, r, everything), recipes)
         rows_of(results, "test", lambda r: tested(study, cohort, r), recipes)
-        if len(recipes) > 1:  # how far these records go, with several networks
+        if len(recipes) > 1:  # the mean of several networks
             results[f"test/mean of {' and '.join(recipes)}"] = tested(
                 study, cohort, *recipes.values()
             )
@@ -292,7 +303,7 @@ def main() -> None:
 
 
 def counts(cohort: Cohort, seed: int) -> list[dict[str, dict[str, int]]]:
-    """Patients of each source that each fold trains, validates and tests."""
+    """Number of patients of each source that train, validate and are tested in each fold."""
     return [
         {
             split: {

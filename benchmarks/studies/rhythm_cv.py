@@ -1,8 +1,8 @@
 """Five-fold cross-validation of pooled rhythm training: every patient is tested once.
 
-A fold's patients are split again: most train, some validate (thresholds, and every choice), and
-the fold's own are tested. Results of one fold are files in a work folder, so that a command that
-was stopped goes on, and so that choices can be made from validation without opening the rest.
+In each fold, most of the other patients train, some validate (for thresholds and every choice),
+and the fold's own patients are tested. The results of each fold are a file in a work folder, so
+that a stopped command can continue, and choices can be made without reading the test results.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ VAL_SHARE = 0.15  # of the patients that are not tested
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One way to train; the defaults are what is proposed."""
+class RhythmRecipe:
+    """The settings of one training; the defaults are the proposed ones."""
 
     model: str = RHYTHM.model
     switches: tuple[tuple[str, Any], ...] = ()  # options of the model that are not its defaults
@@ -48,7 +48,7 @@ class Recipe:
     augment: tuple[str, ...] = RHYTHM.augment
     imbalance: str = RHYTHM.imbalance
     ema: float = 0.0
-    sources: tuple[str, ...] = field(default=())  # only these train; () for all
+    sources: tuple[str, ...] = field(default=())  # the sources that train; () for all
 
     def build(self) -> torch.nn.Module:
         """The network with fresh weights."""
@@ -68,10 +68,10 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One training: a recipe on one fold of one deal of the patients."""
+class FoldJob:
+    """One training: a recipe on one fold, with the folds drawn by one seed."""
 
-    recipe: Recipe
+    recipe: RhythmRecipe
     fold: int
     seed: int
     shards: tuple[Path, ...]
@@ -80,15 +80,15 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """Where its predictions are."""
+        """The file of its predictions."""
         made = repr((self.recipe, MODELS[self.recipe.model], [p.name for p in self.shards]))
         digest = hashlib.sha256(made.encode()).hexdigest()[:16]
         return self.work / f"{digest}-{self.fold}-{self.seed}.npz"
 
 
 def real_sources(root: Path) -> list[str]:
-    """Names of all data sets of real recordings that are there, in the table's order."""
-    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.found(root)]
+    """Names of all data sets of real recordings in a folder, in the table's order."""
+    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.exists(root)]
 
 
 def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tuple[Path, ...]:
@@ -100,39 +100,40 @@ def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tup
 
 
 def opened(shards: Sequence[Path]) -> Cohort:
-    """All examples, each signal once."""
+    """All examples, without duplicate signals."""
     return Cohort.open(RHYTHM, list(shards)).without_duplicates()[0]
 
 
 def folds(cohort: Cohort, seed: int) -> NDArray[np.int64]:
-    """Fold of each example; a patient is in one, and every source and class in each if it can."""
-    return _dealt(cohort, [1 / N_FOLDS] * N_FOLDS, stream(seed, "folds"))
+    """Fold of each example. A patient is in one fold; sources and classes are spread evenly."""
+    return _stratified(cohort, [1 / N_FOLDS] * N_FOLDS, stream(seed, "folds"))
 
 
 def fold_rows(cohort: Cohort, fold: int, seed: int) -> dict[str, Rows]:
-    """Rows that train, validate and are tested when this fold is."""
-    of = folds(cohort, seed)
-    rest = np.flatnonzero(of != fold)
+    """Rows that train, validate and are tested in one fold."""
+    fold_of = folds(cohort, seed)
+    rest = np.flatnonzero(fold_of != fold)
     shares = [1 - VAL_SHARE, VAL_SHARE]
-    part = _dealt(cohort.take(rest), shares, stream(seed, "fold", fold))
-    return {"train": rest[part == 0], "val": rest[part == 1], "test": np.flatnonzero(of == fold)}
+    part = _stratified(cohort.take(rest), shares, stream(seed, "fold", fold))
+    test = np.flatnonzero(fold_of == fold)
+    return {"train": rest[part == 0], "val": rest[part == 1], "test": test}
 
 
-def _dealt(cohort: Cohort, shares: Sequence[float], rng: np.random.Generator) -> Rows:
-    """Subset of each example, patient by patient, by source and by class within source."""
-    patients, of = np.unique(cohort.patients, return_inverse=True)
+def _stratified(cohort: Cohort, shares: Sequence[float], rng: np.random.Generator) -> Rows:
+    """Subset of each example: whole patients, stratified by source and class within source."""
+    patients, patient = np.unique(cohort.patients, return_inverse=True)
     sources, source = np.unique(cohort.sources, return_inverse=True)
     n_classes = cohort.labels.shape[1]
     present = np.zeros((len(patients), len(sources), n_classes + 1), dtype=bool)
     example, label = np.nonzero(cohort.labels == 1)
-    present[of[example], source[example], label] = True
-    present[of, source, n_classes] = True
+    present[patient[example], source[example], label] = True
+    present[patient, source, n_classes] = True
     flat = present.reshape(len(patients), -1)
-    return np.asarray(stratify(flat, shares, rng)[of])
+    return np.asarray(stratify(flat, shares, rng)[patient])
 
 
-def run_fold(job: Job) -> float:
-    """Train on a fold and keep what is said of its validation and test; seconds of training."""
+def run_fold(job: FoldJob) -> float:
+    """Train on a fold and store its validation and test predictions; returns the seconds."""
     cohort, recipe = opened(job.shards), job.recipe
     rows = fold_rows(cohort, job.fold, job.seed)
     train = cohort.take(rows["train"])
@@ -162,7 +163,7 @@ def run_fold(job: Job) -> float:
         s: predict(network, cohort.take(rows[s]), device=job.device) for s in ("val", "test")
     }
     job.work.mkdir(parents=True, exist_ok=True)
-    # A name that np.savez leaves as it is, so that the file is there whole or not at all.
+    # np.savez adds no suffix to this name, so that it can be renamed once it is complete.
     part = job.path.with_suffix(".part.npz")
     np.savez(
         part,
@@ -176,7 +177,7 @@ def run_fold(job: Job) -> float:
     return seconds
 
 
-def run_missing(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, float]]:
+def run_missing(jobs: Sequence[FoldJob], workers: int) -> Iterator[tuple[FoldJob, float]]:
     """Run every job that has no file yet, `workers` at a time."""
     missing = [job for job in jobs if not job.path.exists()]
     if workers == 1 or len(missing) < 2:
@@ -188,7 +189,7 @@ def run_missing(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, float]
             yield waiting[done], done.result()
 
 
-def kept(job: Job) -> Mapping[str, NDArray[Any]]:
-    """What `run_fold` kept."""
-    with np.load(job.path) as found:
-        return dict(found)
+def stored_fold(job: FoldJob) -> Mapping[str, NDArray[Any]]:
+    """The predictions that `run_fold` stored."""
+    with np.load(job.path) as file:
+        return dict(file)

@@ -1,11 +1,14 @@
-"""The rhythm benchmark's results as Markdown and as a picture."""
+"""The results of the rhythm study as Markdown tables and as a figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from benchmarks.common.plots import svg
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.util.atomic_io import write_atomically
 
@@ -14,7 +17,7 @@ MAIN = ("cpsc2018-lead1", "cpsc2018", "mitdb")  # the sources that a default run
 
 
 def named(content: Content, prefix: str) -> dict[str, Any]:
-    """Results `prefix/name` by name, in the order they were made."""
+    """Results `prefix/name` by name, in the order in which they were made."""
     return {
         key.removeprefix(f"{prefix}/"): value
         for key, value in content["results"].items()
@@ -23,7 +26,7 @@ def named(content: Content, prefix: str) -> dict[str, Any]:
 
 
 def heading(content: Content) -> list[str]:
-    """What was done, by which command, and who is in the folds."""
+    """A description of the study, the command, and the number of patients in each fold."""
     lines = [
         "## Rhythm, pooled: five-fold cross-validation over every source found",
         "",
@@ -46,7 +49,7 @@ def heading(content: Content) -> list[str]:
 
 
 def choice_table(content: Content, prefix: str = "choice", title: str = "") -> list[str]:
-    """What the candidates reach on validation: mean over folds, standard deviation in brackets."""
+    """Validation results of the candidates: mean over folds, standard deviation in brackets."""
     rows = named(content, prefix)
     if not rows:
         return []
@@ -81,17 +84,17 @@ def _mean_sd(values: Sequence[float | None], digits: int = 3) -> str:
 
 
 def result_tables(content: Content) -> list[str]:
-    """The tested patients: every network, then the default network class by class."""
+    """Test results: every network, then the default network class by class."""
     rows = named(content, "test")
     if not rows:
         return []
     first = next(iter(rows))
     lines = [
-        "### Five folds: every patient tested once by a network that did not see them",
+        "### Five folds: every patient tested once, by a network that was not trained on them",
         "",
         "Thresholds per class and source from each fold's validation patients. [low, high]: 95% "
-        "by bootstrap over patients, of all folds' answers together; in brackets the mean and "
-        "standard deviation of the folds' own AUROCs.",
+        "by bootstrap over patients, of all folds' predictions together; the column folds has the "
+        "mean and the standard deviation of the folds' own AUROCs.",
         "",
         "| network | weights | source | macro-AUROC | folds | macro-AUPRC | macro-F1 "
         "| mean accuracy | Brier | ECE |",
@@ -102,24 +105,29 @@ def result_tables(content: Content) -> list[str]:
         lines += [_network_row(name, row, s) for s in order if s in row["sources"]]
     lines += ["", *official_table(rows)]
     for source in (s for s in rows[first]["sources"] if s in MAIN):
-        lines += class_table(first, source, rows[first]["sources"][source])
-    lines += part_table(first, rows[first]["sources"])
+        lines += class_table(first, source, measures_of(rows[first], source))
+    lines += part_table(first, {s: measures_of(rows[first], s) for s in rows[first]["sources"]})
     return [*lines, "![Reliability of the default network](rhythm-reliability.svg)", ""]
 
 
+def measures_of(row: Mapping[str, Any], source: str) -> GroupMeasures:
+    """A network's measures on the patients of one source."""
+    return GroupMeasures.from_json(row["sources"][source], f"the results on {source}")
+
+
 def _network_row(name: str, row: Mapping[str, Any], source: str) -> str:
-    found = row["sources"][source]
+    found = measures_of(row, source)
     cells = [
         name,
         f"{row['size']:,}",
-        f"{source} ({found['n_patients']} patients)",
-        estimate(found["macro_auroc"]),
+        f"{source} ({found.n_patients} patients)",
+        estimate(found.macro_auroc),
         _mean_sd([fold.get(source) for fold in row["folds"]]),
-        number(found["macro_auprc"]),
-        estimate(found["macro_f1"]),
-        number(found["accuracy"]),
-        number(found["macro_brier"]),
-        number(found["macro_ece"]),
+        number(found.macro_auprc),
+        estimate(found.macro_f1),
+        number(found.accuracy),
+        number(found.macro_brier),
+        number(found.macro_ece),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -135,25 +143,25 @@ def official_table(rows: Mapping[str, Any]) -> list[str]:
     return [lines[0] + ", ".join(scores) + ".", ""]
 
 
-def class_table(name: str, source: str, found: Mapping[str, Any]) -> list[str]:
-    """One source, class by class."""
+def class_table(name: str, source: str, found: GroupMeasures) -> list[str]:
+    """The results of one source, class by class."""
     lines = [
         f"#### {name} on {source}, class by class",
         "",
         "| class | positives of | prevalence | AUROC | AUPRC | F1 | accuracy | Brier | ECE |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for label, entry in found["classes"].items():
+    for label, entry in found.classes.items():
         cells = [
-            number(entry[key])
+            number(getattr(entry, key))
             for key in ("prevalence", "auroc", "auprc", "f1", "accuracy", "brier", "ece")
         ]
-        lines.append(f"| {label} | {entry['positive']} of {entry['n']} | {' | '.join(cells)} |")
+        lines.append(f"| {label} | {entry.positive} of {entry.n} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def part_table(name: str, sources: Mapping[str, Any]) -> list[str]:
-    """By sex and age band, where they are known."""
+def part_table(name: str, sources: Mapping[str, GroupMeasures]) -> list[str]:
+    """Results by sex and age band, where they are known."""
     lines = [
         f"#### {name} by sex and age, where known",
         "",
@@ -162,38 +170,29 @@ def part_table(name: str, sources: Mapping[str, Any]) -> list[str]:
     ]
     for source, found in sources.items():
         for kind in ("sex", "age"):
-            for part, entry in found["subgroups"][kind].items():
+            for part, entry in (found.subgroups or {}).get(kind, {}).items():
                 if entry is None:
                     continue
-                cells = [number(entry["macro_auroc"]), number(entry["macro_f1"])]
+                cells = [number(entry.macro_auroc), number(entry.macro_f1)]
                 lines.append(
-                    f"| {source} | {part} | {entry['n_patients']} | {entry['n_records']} | "
-                    f"{' | '.join(cells)} | {len(entry['macro_classes'])} |"
+                    f"| {source} | {part} | {entry.n_patients} | {entry.n_records} | "
+                    f"{' | '.join(cells)} | {len(entry.macro_classes)} |"
                 )
     return [*lines, ""]
 
 
 def reliability_figure(results: Mapping[str, Any], path: Path) -> None:
-    """What was said against what was so, for the first network, one curve per source."""
-    import io
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    """Write the reliability diagram of the first network, one curve per source."""
     curves = next(v["reliability"] for k, v in results.items() if k.startswith("test/"))
-    figure, axes = plt.subplots(figsize=(4.5, 4.2))
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="as said")
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect calibration")
     for source, marker in zip(MAIN, "osD", strict=True):
         if source in curves:
             predicted = [point["mean_p"] for point in curves[source]]
-            so = [point["observed"] for point in curves[source]]
-            axes.plot(predicted, so, marker=marker, markersize=4, label=source)
-    axes.set(xlabel="mean probability given", ylabel="share that was so", xlim=(0, 1), ylim=(0, 1))
+            observed = [point["observed"] for point in curves[source]]
+            axes.plot(predicted, observed, marker=marker, markersize=4, label=source)
+    axes.set(xlabel="mean predicted probability", ylabel="observed share of positives")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, svg(figure))

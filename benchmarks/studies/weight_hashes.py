@@ -1,9 +1,9 @@
 """SHA-256 of the final weights of short runs, to compare two versions of the code.
 
-`python benchmarks/studies/weight_hashes.py` prints one line per run. Two versions that print the
-same lines train the same weights to the bit: same data, partition, batches, updates and averages.
-The recordings are synthetic, so that every machine has the same ones. One of the runs is killed
-in the middle and resumed.
+`python -m benchmarks.studies.weight_hashes` prints one line per weights file. Two versions of the
+code that print the same lines train the same weights to the bit: data, partition, batches, updates
+and averages are the same. The recordings are synthetic, so every machine can make them. One of the
+runs is killed in the middle and resumed.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def run(root: Path, name: str, out: Path) -> None:
-    """One run; `resumed` is killed once its first round is on disk, and gone on with."""
+    """One run; `resumed` is killed when its first round is on disk, and then resumed."""
     command = [sys.executable, "run_sim.py", "--quiet", "--no-pages", "--workers", "2"]
     command += ["--out", str(out), "--name", "run", *COMMON.split(), *RUNS[name].split()]
     environment = os.environ | {"PYTHONPATH": str(root)}

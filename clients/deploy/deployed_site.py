@@ -4,7 +4,6 @@ The coordinator sends the run's settings. Folders, the smallest count that may l
 are the hospital's own settings, and come from its SuperNode's configuration.
 """
 
-import csv
 import json
 import logging
 import platform
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fl
 from clients.deploy.site_settings import SiteSettings
@@ -25,12 +23,14 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import evaluate_group
-from fl.evaluation.predictions import predictions_header, write_predictions
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
+from fl.evaluation.predictions import read_predictions, write_predictions
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_report
+from fl.runs.history_tables import write_history_tables
+from fl.runs.results import RunSummary, TrainingSummary, write_summary
 from fl.runs.run_record import shard_facts
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
@@ -38,11 +38,6 @@ from fl.util.random_streams import stream
 from partitions.partition import Partition, write_partition
 from partitions.splits import TEST, TRAIN, VAL, split_site
 from partitions.summary import site_rows
-
-ROUNDS = (
-    "strategy,round,seconds,participants,failures,train_loss,val_loss,val_macro_f1,val_macro_auroc"
-)
-SITES = "strategy,round,site,split,n_records,loss,macro_f1,macro_auroc"
 
 
 def open_site(job: Job, settings: SiteSettings) -> Site:
@@ -121,8 +116,11 @@ def write_site_partition(path: Path, settings: SiteSettings, seed: int) -> None:
 
 
 def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
-    """A site's evaluation without the measures that may not leave."""
-    return replace(evaluated, report=permitted_report(evaluated.report))
+    """A site's measures without what may not leave."""
+    if evaluated.report is None:
+        return evaluated
+    permitted = permitted_report(evaluated.report.to_json())
+    return replace(evaluated, report=GroupMeasures.from_json(permitted, "the site's measures"))
 
 
 def write_site_report(
@@ -135,30 +133,28 @@ def write_site_report(
     """The site's own results, all classes, as a run directory that never leaves it."""
     cohort, task = site.splits[TEST], TASKS[job.config.task]
     folder = site.folder.parents[2]
-    lines = (site.folder / f"predictions-{job.strategy}.csv").read_text()
-    header = predictions_header(task)
-    write_predictions(folder / "predictions.csv", ",".join(header) + "\n" + lines)
-    report = evaluate_group(cohort, _read(lines, header), thresholds, job.config.seed)
-    result = {
-        "central": None,
-        "unseen": None,
-        "sites": {site.name: report},
-        "thresholds": thresholds,
-        "best_round": number,
-        "worst_site": None,
-        "site_mean": None,
-        "spread": None,
-    }
-    summary = {
-        "task": job.config.task,
-        "synthetic": False,
-        "classes": list(task.classes),
-        "strategies": {job.strategy: result},
-    }
+    predictions = read_predictions(site.folder / f"predictions-{job.strategy}.csv", task.classes)
+    write_predictions(folder / "predictions.csv", predictions)
+    measures = evaluate_group(cohort, predictions.probabilities, thresholds, job.config.seed)
+    result = TrainingSummary(
+        central=None,
+        unseen=None,
+        sites={site.name: measures},
+        thresholds=None if thresholds is None else dict(thresholds),
+        best_round=number,
+        worst_site=None,
+        site_mean=None,
+        spread=None,
+    )
+    summary = RunSummary(
+        task=job.config.task,
+        synthetic=False,
+        classes=task.classes,
+        strategies={job.strategy: result},
+    )
     write_atomically(folder / "run.json", json.dumps(_facts(job, settings), indent=1).encode())
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
-    for name, columns in (("rounds.csv", ROUNDS), ("sites.csv", SITES)):
-        write_atomically(folder / name, f"{columns}\n".encode())  # the history is the coordinator's
+    write_summary(folder, summary)
+    write_history_tables(folder, (), ())  # the coordinator has the history
     _write_pages(folder)
 
 
@@ -191,9 +187,3 @@ def _write_pages(folder: Path) -> None:
         write_report(folder)
     except Exception as error:
         logging.getLogger("heartfed").error("the pages could not be written", exc_info=error)
-
-
-def _read(lines: str, header: list[str]) -> NDArray[np.float64]:
-    """Probabilities of predictions.csv: (record, class)."""
-    columns = [i for i, name in enumerate(header) if name.startswith("p_")]
-    return np.array([[float(row[i]) for i in columns] for row in csv.reader(lines.splitlines())])

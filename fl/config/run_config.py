@@ -15,11 +15,14 @@ from fl.config.sections import (
     RoundSettings,
     TrainingSettings,
 )
+from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, did_you_mean
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
 LOCAL, POOLED = "local", "pooled"
+# Names of groups of records and of trainings, beside which no source may have the same name.
+RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 
 
 # The last section first: pydantic takes the fields of the last base first, so that the keys of
@@ -47,7 +50,7 @@ class RunConfig(
         }
         # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
         if self.lr == 0 and not self.compare:
-            sgd = self.optimizer == "sgd" or self.strategy == "scaffold"
+            sgd = self.optimizer == "sgd" or strategy_traits(self.strategy).plain_sgd
             filled["lr"] = 0.05 if sgd else 2e-3
         if self.augment == "auto":
             filled["augment"] = ",".join(task.augment) or "none"

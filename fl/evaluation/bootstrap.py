@@ -11,18 +11,18 @@ from fl.util.random_streams import stream
 
 @dataclass(frozen=True)
 class Draws:
-    """Bootstrap draws of one group: each row is how often each patient was drawn."""
+    """Bootstrap draws of one group of examples: how often each patient was drawn."""
 
     weights: NDArray[np.float64]  # (draw, patient)
-    patient: NDArray[np.int64]  # (example,) its patient
+    patient: NDArray[np.int64]  # (example,) its patient, as a column of `weights`
 
 
 def draw_patients(
     patients: NDArray[np.str_], seed: int, draws: int = 1000, *, group: str = ""
 ) -> Draws:
-    """Draw patients with replacement: records of one patient are not independent.
+    """Draw patients with replacement, as often as there are patients.
 
-    Groups of other names are drawn independently of each other, even if they are of one size.
+    Groups of different names are drawn independently, even if they are of one size.
     """
     names, patient = np.unique(patients, return_inverse=True)
     rng = stream(seed, "bootstrap", len(names), *([group] if group else []))
@@ -60,7 +60,7 @@ def bootstrap_macro(
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """The middle 95% of the draws."""
+    """The middle 95% of the draws; (None, None) where fewer than 20 have a value."""
     known = values[np.isfinite(values)]
     if len(known) < 20:
         return None, None
@@ -75,17 +75,17 @@ def _weighted_aurocs(
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """AUROC of one class under each draw's weights: (draw,)."""
-    # How often a patient's positives score above another's negatives does not depend on the draw,
-    # so a draw is two products. Counts and halves: the sums are exact in any order.
+    # How often one patient's positives score above another's negatives is the same in every draw,
+    # so a draw takes two products. All terms are whole or half numbers: sums are exact.
     with_positive, of_positive = np.unique(who[truth], return_inverse=True)
     with_negative, of_negative = np.unique(who[~truth], return_inverse=True)
     by_patient = np.split(
         p[~truth][np.lexsort((p[~truth], of_negative))], np.bincount(of_negative).cumsum()[:-1]
     )
     wins = np.empty((len(with_positive), len(with_negative)))
-    for one, theirs in enumerate(by_patient[: len(with_negative)]):
-        beaten = [np.searchsorted(theirs, p[truth], side) for side in ("left", "right")]
-        wins[:, one] = np.bincount(of_positive, sum(beaten) / 2, minlength=len(with_positive))
+    for column, negatives in enumerate(by_patient[: len(with_negative)]):
+        beaten = [np.searchsorted(negatives, p[truth], side) for side in ("left", "right")]
+        wins[:, column] = np.bincount(of_positive, sum(beaten) / 2, minlength=len(with_positive))
     positive, negative = weights[:, with_positive], weights[:, with_negative]
     won = ((positive @ wins) * negative).sum(axis=1)
     pairs = (positive @ np.bincount(of_positive)) * (negative @ np.bincount(of_negative))
@@ -94,7 +94,7 @@ def _weighted_aurocs(
 
 
 def _nanmean(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the first axis of what is not nan; nan where all are."""
+    """Mean over the first axis, without nan; nan where all values are nan."""
     known = np.isfinite(rows)
     counts = known.sum(axis=0)
     sums = np.where(known, rows, 0).sum(axis=0)

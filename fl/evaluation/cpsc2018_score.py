@@ -1,4 +1,4 @@
-"""CPSC2018's official score: one answer per recording, although some have two or three labels."""
+"""CPSC2018's official score: one answer for each recording, although some have several labels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 def official_score(
     first: NDArray[np.int64], labels: NDArray[np.int8], answers: NDArray[np.int64]
 ) -> dict[str, object]:
-    """Mean F1 of the nine classes as the challenge counted them.
+    """Mean F1 of the nine classes as the challenge counted it.
 
     `first` (record,) is the class of the reference's first label, `labels` (record, class) are
-    all of them, `answers` (record,) the one class that is answered. An answer that is any of the
-    reference's labels is right; a wrong one is counted against the first label. Each class has
-    `2 N_ii / (N_i. + N_.i)`; one that no record has and nobody answers is None. Source: Liu et
-    al. 2018, 10.1166/jmihi.2018.2442.
+    all of its labels, `answers` (record,) the one class that the model answers. An answer that is
+    any of the reference's labels is right; a wrong one is counted against the first label. The F1
+    of a class is `2 N_ii / (N_i. + N_.i)`, and None for a class that no record has and no answer
+    names. Source: Liu et al. 2018, 10.1166/jmihi.2018.2442.
     """
     rows = np.arange(len(answers))
     truth = np.where(labels[rows, answers] == 1, answers, first)

@@ -1,34 +1,63 @@
 """A difference between two trainings as a sentence that follows from its interval."""
 
-from collections.abc import Mapping
-from typing import Any
+import statistics
+from collections.abc import Sequence
 
 from fl.evaluation.paired_bootstrap import METRICS, Difference, is_significant
+from fl.evaluation.strategy_names import strategy_name
+
+_PLACES = {
+    "central": "On the central test records",
+    "unseen": "On the unseen records",
+    "mean_site": "Averaged over the sites",
+    "worst_site": "At the worst site",
+}
 
 
 def difference_sentence(
     strategy: str, against: str, where: str, metric: str, found: Difference
 ) -> str:
     """The difference in plain words, which follow from its interval."""
-    place, other = _place(where), _NAMES[against]
+    one, other = strategy_name(strategy), strategy_name(against)
+    place, measure = _place(where), METRICS[metric]
     if found.value is None:
         return (
-            f"{strategy} and {other} cannot be compared {place} in {METRICS[metric]}: no class "
-            "there has both a positive and a negative record."
+            f"{place}, {one} and {other} cannot be compared in {measure}: no class has both a "
+            "positive and a negative record."
         )
-    size = f"{signed(found.value)} {METRICS[metric]}"
+    compared = f"{one}'s {measure} is {_size(found.value)} than {other}"
     if found.low is None or found.high is None:
         return (
-            f"Too few test patients {place} ({found.n_patients}) for an interval: {strategy} "
-            f"against {other} {size}."
+            f"{place}, too few test patients ({found.n_patients}) for a confidence interval: "
+            f"{compared}."
         )
-    size += f" [{signed(found.low, plus='')}, {signed(found.high, plus='')}]"
     if not is_significant(found):
-        return f"No evidence of a difference between {strategy} and {other} {place}: {size}."
-    verb = "gains" if found.value > 0 else "loses"
-    if where.startswith("site:"):
-        return f"{strategy} {verb} {where.removeprefix('site:')} {size} against {other}."
-    return f"{strategy} {verb} {size} {place} against {other}."
+        return (
+            f"{place}, there is no evidence of a difference between {one} and {other}: {measure} "
+            f"{signed(found.value)} (95% CI {signed(found.low)} to {signed(found.high)})."
+        )
+    return f"{place}, {compared} (95% CI {_range(found.low, found.high)})."
+
+
+def seeds_sentence(
+    strategy: str, against: str, where: str, metric: str, values: Sequence[float | None]
+) -> str:
+    """The difference of each of several seeds in plain words, which follow from their signs."""
+    one, other = strategy_name(strategy), strategy_name(against)
+    place, measure = _place(where), METRICS[metric]
+    known = [value for value in values if value is not None]
+    if not known:
+        return f"{place}, {one} and {other} cannot be compared in {measure}."
+    mean, low, high = statistics.fmean(known), min(known), max(known)
+    seeds = f"mean of {len(known)} seed{'' if len(known) == 1 else 's'}"
+    if low <= 0 <= high:
+        return (
+            f"{place}, the seeds do not agree on a difference between {one} and {other}: {measure} "
+            f"{signed(mean)} ({seeds}, {signed(low)} to {signed(high)})."
+        )
+    return (
+        f"{place}, {one}'s {measure} is {_size(mean)} than {other} ({seeds}, {_range(low, high)})."
+    )
 
 
 def signed(value: float, plus: str = "+") -> str:
@@ -40,33 +69,16 @@ def signed(value: float, plus: str = "+") -> str:
     return f"{'-' if value < 0 else plus}{text}"
 
 
-_NAMES = {"local": "training alone", "pooled": "pooled training"}
-_PLACES = {
-    "central": "on the central test records",
-    "unseen": "on the unseen records",
-    "mean_site": "in the mean over the sites",
-    "worst_site": "at the worst site",
-}
+def _size(value: float) -> str:
+    """`.081 higher`, `.010 lower`."""
+    return f"{signed(abs(value), plus='')} {'higher' if value >= 0 else 'lower'}"
+
+
+def _range(low: float, high: float) -> str:
+    """`.030 to .131 higher`, `.011 to .090 lower`, of an interval on one side of zero."""
+    near, far = sorted((abs(low), abs(high)))
+    return f"{signed(near, plus='')} to {_size(far if low >= 0 else -far)}"
 
 
 def _place(where: str) -> str:
-    return _PLACES.get(where) or f"at {where.removeprefix('site:')}"
-
-
-def seeds_sentence(
-    strategy: str, against: str, where: str, metric: str, facts: Mapping[str, Any]
-) -> str:
-    """The difference over several seeds in plain words, which follow from whether they agree."""
-    place, other = _place(where), _NAMES[against]
-    values = [value for value in facts["values"] if value is not None]
-    if not values:
-        return f"{strategy} and {other} cannot be compared {place} in {METRICS[metric]}."
-    size = (
-        f"{signed(facts['mean'])} {METRICS[metric]} ({signed(facts['low_seed'])} to "
-        f"{signed(facts['high_seed'])}, seeds: {len(values)})"
-    )
-    if facts["low_seed"] <= 0 <= facts["high_seed"]:
-        both = f"{strategy} and {other}"
-        return f"No difference in which all seeds agree between {both} {place}: {size}."
-    verb = "gains" if facts["mean"] > 0 else "loses"
-    return f"{strategy} {verb} {size} {place} against {other}."
+    return _PLACES.get(where) or f"At {where.removeprefix('site:')}"

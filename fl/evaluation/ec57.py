@@ -1,7 +1,7 @@
-"""Heartbeats by ANSI/AAMI EC57: sensitivity, +P and F1 per class, gross and by record.
+"""Heartbeats by ANSI/AAMI EC57: sensitivity, +P and F1 of each class, gross and by record.
 
-The gross figures pool all beats, so records with many weigh most; the mean over records does
-not. Intervals draw records, because one record's beats are far from independent.
+The gross figures pool all beats, so records with many beats weigh most; in the mean over records
+all weigh alike. Intervals draw records, because the beats of one record are not independent.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from fl.ecg.labels import BEAT_CLASSES
 from fl.util.random_streams import stream
 
 Indices = NDArray[np.int64]
-Counts = NDArray[np.int64]  # (record, true class, said class)
+Counts = NDArray[np.int64]  # (record, true class, predicted class)
 
-MACRO = ("N", "S", "V")  # F and Q cannot be learnt between patients; they are reported only
+MACRO = ("N", "S", "V")  # F and Q cannot be learnt between patients and are only reported
 
 
 def confusion(truth: Indices, predicted: Indices, record: Indices, records: int) -> Counts:
-    """Beats by record, true class and said class: (record, class, class)."""
+    """Count beats by record, true class and predicted class: (record, class, class)."""
     n = len(BEAT_CLASSES)
     flat = (record * n + truth) * n + predicted
     return np.bincount(flat, minlength=records * n * n).reshape(records, n, n)
@@ -29,7 +29,7 @@ def confusion(truth: Indices, predicted: Indices, record: Indices, records: int)
 def table(counts: NDArray[np.float64] | Counts) -> dict[str, Any]:
     """Se, +P and F1 of each class, accuracy and macro-F1 (N, S, V) of one confusion matrix.
 
-    None where a class has no beat (Se), is never said (+P) or neither (F1).
+    None where a class has no beat (Se), is never predicted (+P), or has neither (F1).
     """
     right, true, predicted = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
     classes = {
@@ -51,8 +51,8 @@ def table(counts: NDArray[np.float64] | Counts) -> dict[str, Any]:
 
 
 def by_record(counts: Counts) -> dict[str, Any]:
-    """Mean over records of accuracy and of each class's measures, where a record has them."""
-    tables = [table(one) for one in counts]
+    """Mean over records of accuracy and of each class's measures, of the records that have them."""
+    tables = [table(record) for record in counts]
     mean: dict[str, Any] = {"accuracy": _mean([t["accuracy"] for t in tables]), "classes": {}}
     for name in BEAT_CLASSES:
         mean["classes"][name] = {
@@ -63,7 +63,7 @@ def by_record(counts: Counts) -> dict[str, Any]:
 
 
 def intervals(counts: Sequence[Counts], seed: int, draws: int = 2000) -> dict[str, Any]:
-    """Middle 95% over draws of records, of figures averaged over trainings (seeds).
+    """The middle 95% over draws of records, of figures averaged over trainings (seeds).
 
     `counts`: one (record, class, class) for each training, of the same records.
     """

@@ -1,7 +1,7 @@
-"""Is one way to train better than another, and how sure is that? Paired, by patient.
+"""Is one training better than another, and how sure is that? A paired bootstrap by patient.
 
 Both models are measured on the same records, and every bootstrap draw takes the same patients
-for both, so that what makes a patient hard for both of them cancels out.
+for both. A patient who is hard for both models then does not widen the interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.metrics import Labels, Probs, scores
 
 METRICS = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
-MIN_PATIENTS = 10  # fewer in a group: no interval, a handful of people stands for nobody else
+MIN_PATIENTS = 10  # of a group with an interval: a handful of people represents nobody else
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BootstrapEstimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one is than the other, with the middle 95% of the draws."""
+    """One training's measure minus another's, with the middle 95% of the draws."""
 
     value: float | None
     low: float | None
@@ -50,27 +50,27 @@ def bootstrap_estimates(
 ) -> dict[str, BootstrapEstimate]:
     """A model's measures on a group, by metric.
 
-    Draws depend on the seed, the group's name and its patients alone, and are thereby the same
+    The draws depend only on the seed, the group's name and its patients, so they are the same
     for every model. Macro averages are over the classes that the group, or the draw, can measure.
     """
     classes = [str(c) for c in range(labels.shape[1])]
     found = scores(labels, p, predicted, classes)
     drawn = bootstrap_macro(labels, p, predicted, draw_patients(patients, seed, draws, group=group))
-    return {name: BootstrapEstimate(found[name], drawn[name]) for name in METRICS}
+    return {name: BootstrapEstimate(getattr(found, name), drawn[name]) for name in METRICS}
 
 
 def mean_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
-    """The mean over several models of the same records, or over sites drawn independently."""
+    """The mean of several models on the same records, or of sites that are drawn independently."""
     return _over(parts, np.nanmean)
 
 
 def worst_estimate(parts: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
-    """The lowest of several sites; in each draw it may be another site."""
+    """The lowest of several sites; it may be a different site in each draw."""
     return _over(parts, np.nanmin)
 
 
 def _over(parts: Sequence[BootstrapEstimate], reduce: Callable[..., Any]) -> BootstrapEstimate:
-    """One figure of several: of their values, and of each draw, those that could be measured."""
+    """Reduce several figures to one: their values, and each draw, where they are measured."""
     known = [part.value for part in parts if part.value is not None]
     stacked = np.stack([part.draws for part in parts])
     none = np.isnan(stacked).all(axis=0)
@@ -88,7 +88,7 @@ def difference(one: BootstrapEstimate, other: BootstrapEstimate, n_patients: int
 
 
 def is_significant(found: Difference) -> bool:
-    """Whether the interval lies on one side of zero, that of the value."""
+    """Whether the whole interval lies on the same side of zero as the value."""
     if found.value is None or found.low is None or found.high is None:
         return False
     return found.low > 0 < found.value or found.high < 0 > found.value

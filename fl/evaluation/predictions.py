@@ -1,45 +1,174 @@
-"""predictions.csv: written and read in one place."""
+"""What models predicted for test records: one record, and the one writer and reader of its CSV."""
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
-from fl.ecg.tasks import Task
+from fl.evaluation.metrics import Labels, Probs
+from fl.evaluation.thresholds import Thresholds, decide
 from fl.util.atomic_io import write_atomically
+from fl.util.errors import DataError
 
 KEYS = ("strategy", "source", "record", "patient", "site", "split")
+DECIMALS = 7  # of a probability, as networks' predictions are rounded
+LABEL_OF_CELL = {"1": 1, "0": 0, "": -1}
+CELL_OF_LABEL = {label: cell for cell, label in LABEL_OF_CELL.items()}
 
 
-def predictions_header(task: Task) -> list[str]:
-    """Columns of predictions.csv."""
-    return [*KEYS, *(f"y_{c}" for c in task.classes), *(f"p_{c}" for c in task.classes)]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What models predicted for test records: predictions.csv, column by column."""
+
+    classes: tuple[str, ...]
+    strategy: NDArray[np.str_]  # (line,) of the model: `fedavg`, `pooled`, `local-site-3`
+    source: NDArray[np.str_]
+    record: NDArray[np.str_]
+    patient: NDArray[np.str_]
+    site: NDArray[np.str_]  # its name, or `central`, or `unseen`
+    split: NDArray[np.str_]
+    labels: Labels  # (line, class): 1 yes, 0 no, -1 not annotated
+    probabilities: Probs  # (line, class), of seven decimals
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    @classmethod
+    def of_cohort(
+        cls, cohort: Cohort, p: Probs, *, strategy: str, site: str, split: str
+    ) -> "Predictions":
+        """The probabilities p (example, class) that one model gave the examples of a cohort."""
+        same = {"strategy": strategy, "site": site, "split": split}
+        return cls(
+            classes=cohort.task.classes,
+            source=np.asarray(cohort.sources, dtype=np.str_),
+            record=np.asarray(cohort.names, dtype=np.str_),
+            patient=np.asarray(cohort.patients, dtype=np.str_),
+            labels=np.asarray(cohort.labels, dtype=np.int8),
+            probabilities=np.asarray(np.round(p, DECIMALS), dtype=np.float64),
+            **{name: np.full(len(cohort), value) for name, value in same.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Predictions"], classes: Sequence[str]) -> "Predictions":
+        """The lines of several predictions of the same classes, one after the other."""
+        whole = [_from_columns([()] * len(KEYS), (), (), classes), *parts]
+        if any(part.classes != whole[0].classes for part in parts):
+            raise ValueError("predictions of different classes cannot be joined")
+        columns = (*KEYS, "labels", "probabilities")
+        found: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in whole]) for name in columns
+        }
+        return cls(classes=whole[0].classes, **found)
+
+    def take(self, rows: NDArray[Any]) -> "Predictions":
+        """Only these lines."""
+        columns = (*KEYS, "labels", "probabilities")
+        found: dict[str, Any] = {name: getattr(self, name)[rows] for name in columns}
+        return Predictions(classes=self.classes, **found)
+
+    def of(self, strategy: str, site: str) -> "Predictions":
+        """What one model predicted for the test records of one site (or of `central`)."""
+        return self.take((self.strategy == strategy) & (self.site == site))
+
+    def by_model_and_site(self) -> dict[tuple[str, str], "Predictions"]:
+        """The lines of each (strategy, site), in the order in which they first appear."""
+        rows: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(zip(self.strategy.tolist(), self.site.tolist(), strict=True)):
+            rows.setdefault(key, []).append(row)
+        return {key: self.take(np.array(chosen)) for key, chosen in rows.items()}
+
+    def predicted(self, thresholds: Mapping[str, Thresholds] | None) -> NDArray[np.bool_]:
+        """(line, class) which classes the model predicts to be present."""
+        return decide(self.probabilities, self.source, thresholds, self.classes)
+
+    def to_csv(self) -> str:
+        """The text of predictions.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_header(self.classes))
+        keys = zip(*(getattr(self, name).tolist() for name in KEYS), strict=True)
+        for texts, labels, row in zip(
+            keys, self.labels.tolist(), self.probabilities.tolist(), strict=True
+        ):
+            cells = [CELL_OF_LABEL[label] for label in labels]
+            writer.writerow([*texts, *cells, *(f"{value:.{DECIMALS}f}" for value in row)])
+        return text.getvalue()
 
 
-def predictions_text(
-    cohort: Cohort, p: NDArray[np.float64], strategy: str, site: str, split: str
-) -> str:
-    """Lines of predictions.csv for one group; y is empty where it is not annotated."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for source, name, patient, labels, row in zip(
-        cohort.sources.tolist(),
-        cohort.names.tolist(),
-        cohort.patients.tolist(),
-        cohort.labels.tolist(),
-        p.tolist(),
-        strict=True,
-    ):
-        y = ["" if value < 0 else value for value in labels]
-        keys = [strategy, source, name, patient, site, split]
-        writer.writerow([*keys, *y, *(f"{v:.7f}" for v in row)])
-    return text.getvalue()
-
-
-def write_predictions(path: Path, text: str) -> None:
-    """Write predictions whole or not at all."""
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions as CSV, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode())
+    write_atomically(path, predictions.to_csv().encode())
+
+
+def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
+    """The predictions in a CSV file; `DataError` names the file and what is wrong with it."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _parsed(csv.reader(file), classes)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}). The run is incomplete.") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}. Run it again with this version.") from None
+
+
+def _header(classes: Sequence[str]) -> list[str]:
+    return [*KEYS, *(f"y_{c}" for c in classes), *(f"p_{c}" for c in classes)]
+
+
+def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
+    """The predictions in the lines of a `csv.reader`; `ValueError` names a line that is wrong."""
+    header, first, second = _header(classes), len(KEYS), len(KEYS) + len(classes)
+    found: list[str] = next(lines, [])
+    if found != header:
+        odd = next((name for name in header if name not in found), ", ".join(found))
+        raise ValueError(
+            f"its columns are not those of the classes {', '.join(classes)}: see {odd}"
+        )
+    # Flat lists: of a million lines, a list for each would take as long as reading them.
+    texts: list[list[str]] = [[] for _ in KEYS]
+    labels: list[int] = []
+    probabilities: list[float] = []
+    for row in lines:
+        if len(row) != len(header):
+            raise ValueError(f"line {lines.line_num}: {len(row)} cells, not {len(header)}")
+        for column, text in zip(texts, row, strict=False):
+            column.append(text)
+        try:
+            labels += [LABEL_OF_CELL[cell] for cell in row[first:second]]
+            values = [float(cell) for cell in row[second:]]
+        except KeyError as error:
+            problem = f"a label is {error}; accepted are 0, 1 and an empty cell"
+            raise ValueError(f"line {lines.line_num}: {problem}") from None
+        except ValueError as error:
+            raise ValueError(
+                f"line {lines.line_num}: a probability is no number ({error})"
+            ) from None
+        if not 0 <= sum(values) <= len(values) or min(values) < 0 or max(values) > 1:  # nan, too
+            raise ValueError(f"line {lines.line_num}: a probability is not from 0 to 1")
+        probabilities += values
+    return _from_columns(texts, labels, probabilities, classes)
+
+
+def _from_columns(
+    texts: Sequence[Sequence[str]],
+    labels: Sequence[int],
+    probabilities: Sequence[float],
+    classes: Sequence[str],
+) -> Predictions:
+    """`texts` are columns; labels and probabilities are flat, line after line."""
+    shape = (len(texts[0]), len(classes))
+    return Predictions(
+        classes=tuple(classes),
+        labels=np.array(labels, dtype=np.int8).reshape(shape),
+        probabilities=np.array(probabilities, dtype=np.float64).reshape(shape),
+        **{name: np.array(c, dtype=np.str_) for name, c in zip(KEYS, texts, strict=True)},
+    )

@@ -1,4 +1,4 @@
-"""Scores of many sites as histograms that add, and what can be measured from them alone."""
+"""Histograms of scores, which sites can send and the server can add, and their measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from fl.evaluation.metrics import Labels, Probs
 
-# Histogram edges, even in log-odds, so that rare classes (small probabilities) are resolved as
-# finely as common ones. Rounded like probabilities, so that both decide alike at an edge.
+# The edges are even in log-odds, so that small probabilities (rare classes) are resolved as finely
+# as large ones. They are rounded like probabilities, so that both decide alike at an edge.
 BIN_EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
 BINS = len(BIN_EDGES) + 1
 
 
 @dataclass(frozen=True)
 class ScoreHistograms:
-    """Scores of one split at one site, as counts that add."""
+    """The scores of one split of one site, as counts that can be added."""
 
     positive: NDArray[np.int64]  # (class, BINS) examples of the class, by score
     negative: NDArray[np.int64]  # (class, BINS) annotated examples not of it, by score
-    argmax: NDArray[np.int64]  # (class, 2) most probable class: how often right, how often said
+    argmax: NDArray[np.int64]  # (class, 2) as the most probable class: how often right, in all
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         return ScoreHistograms(
@@ -31,7 +31,7 @@ class ScoreHistograms:
 
 
 def count_scores(labels: Labels, p: Probs) -> ScoreHistograms:
-    """Histogram the scores of annotated examples, per class."""
+    """Count the scores of the annotated examples of each class."""
     bins = np.searchsorted(BIN_EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
     counts = [
         np.stack(
@@ -61,9 +61,9 @@ def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
 def confusion_counts(
     scores: ScoreHistograms, thresholds: Sequence[float] | None = None
 ) -> NDArray[np.int64]:
-    """Counts that add, by thresholds (each one of EDGES) or by the most probable class.
+    """Counts of decisions by thresholds (each one of BIN_EDGES) or by the most probable class.
 
-    (class, 4): said rightly, said, positive, negative.
+    (class, 4): true positives, predicted positives, positives, negatives; they can be added.
     """
     positive, negative = scores.positive.sum(axis=1), scores.negative.sum(axis=1)
     if thresholds is None:
@@ -83,6 +83,6 @@ def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
 
 
 def empty_histograms(classes: int) -> ScoreHistograms:
-    """A tally of nothing."""
+    """The histograms of no example."""
     none = np.zeros((classes, BINS), dtype=np.int64)
     return ScoreHistograms(none, none, np.zeros((classes, 2), dtype=np.int64))

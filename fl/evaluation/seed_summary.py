@@ -6,79 +6,152 @@ spread over seeds is that of the whole experiment, which no interval by patients
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from fl.evaluation.difference_sentences import seeds_sentence
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
+from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
+from fl.util.json_record import JsonRecord
 
-Row = dict[str, Any]
-SAME = ("strategy", "against", "where", "metric")  # what tells differences apart
+
+class Spread(JsonRecord):
+    """One figure over several seeds; None where no seed, or for `sd` only one, has a value."""
+
+    mean: float | None
+    low_seed: float | None
+    high_seed: float | None
+    sd: float | None  # n - 1
+    values: tuple[float | None, ...]  # of each seed
 
 
-def over_seeds(summaries: Mapping[int, Mapping[str, Any]]) -> Row:
-    """seeds.json from each seed's summary.json."""
-    first = next(iter(summaries.values()))
-    return {
-        "seeds": list(summaries),
-        "task": first["task"],
-        "synthetic": first["synthetic"],
-        "strategies": {
-            name: _strategy([summary["strategies"][name] for summary in summaries.values()])
-            for name in first["strategies"]
+class SeedDifference(JsonRecord):
+    """One training minus another, with the figures of a `Spread`."""
+
+    strategy: str
+    against: str
+    where: str
+    metric: str
+    mean: float | None
+    low_seed: float | None
+    high_seed: float | None
+    sd: float | None
+    values: tuple[float | None, ...]
+    sentence: str
+
+
+class SeedSummary(JsonRecord):
+    """What several seeds of one run have in common: seeds.json."""
+
+    seeds: tuple[int, ...]
+    task: str
+    synthetic: bool
+    strategies: dict[str, dict[str, dict[str, Spread]]]  # by name, where, metric
+    differences: tuple[SeedDifference, ...]
+
+
+class MeasuredTraining(Protocol):
+    """What is read of one training of one seed."""
+
+    @property
+    def central(self) -> GroupMeasures | None: ...
+
+    @property
+    def unseen(self) -> GroupMeasures | None: ...
+
+    @property
+    def sites(self) -> Mapping[str, GroupMeasures | None]: ...
+
+
+class MeasuredRun(Protocol):
+    """What is read of the run of one seed."""
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def synthetic(self) -> bool: ...
+
+    @property
+    def strategies(self) -> Mapping[str, MeasuredTraining]: ...
+
+    @property
+    def comparison(self) -> Comparison | None: ...
+
+
+def over_seeds(runs: Mapping[int, MeasuredRun]) -> SeedSummary:
+    """The summary of all seeds, from the summary of each."""
+    first = next(iter(runs.values()))
+    return SeedSummary(
+        seeds=tuple(runs),
+        task=first.task,
+        synthetic=first.synthetic,
+        strategies={
+            name: _spreads([run.strategies[name] for run in runs.values()])
+            for name in first.strategies
         },
-        "differences": list(_differences(list(summaries.values()))),
-    }
+        differences=tuple(_differences([run.comparison for run in runs.values()])),
+    )
 
 
-def spread(values: Sequence[float | None]) -> Row:
+def spread(values: Sequence[float | None]) -> Spread:
     """Mean, lowest, highest and standard deviation (n - 1) over the seeds that have a value."""
     known = [value for value in values if value is not None]
-    return {
-        "mean": statistics.fmean(known) if known else None,
-        "low_seed": min(known, default=None),
-        "high_seed": max(known, default=None),
-        "sd": statistics.stdev(known) if len(known) > 1 else None,
-        "values": list(values),
-    }
+    return Spread(
+        mean=statistics.fmean(known) if known else None,
+        low_seed=min(known, default=None),
+        high_seed=max(known, default=None),
+        sd=statistics.stdev(known) if len(known) > 1 else None,
+        values=tuple(values),
+    )
 
 
-def figures_of_summary(summary: Mapping[str, Any]) -> dict[tuple[str, str], float | None]:
-    """(where, metric) -> value, of one strategy's summary."""
-    found: dict[tuple[str, str], float | None] = {}
-    sites = {name: report for name, report in summary["sites"].items() if report}
-    groups = {"central": summary["central"], "unseen": summary["unseen"]}
-    groups |= {f"site:{name}": report for name, report in sites.items()}
-    for where, report in groups.items():
-        if report:
-            found |= {(where, metric): report[metric]["value"] for metric in METRICS}
+def figures_of(training: MeasuredTraining) -> dict[tuple[str, str], float | None]:
+    """(where, metric) -> value, of one training of one seed."""
+    figures: dict[tuple[str, str], float | None] = {}
+    sites = {name: measures for name, measures in training.sites.items() if measures}
+    groups = {"central": training.central, "unseen": training.unseen}
+    groups |= {f"site:{name}": measures for name, measures in sites.items()}
+    for where, measures in groups.items():
+        if measures:
+            figures |= {(where, m): measures.estimate(m).value for m in METRICS}
     for metric in METRICS:
-        known = [report[metric]["value"] for report in sites.values()]
-        known = [value for value in known if value is not None]
-        found["mean_site", metric] = statistics.fmean(known) if known else None
-        found["worst_site", metric] = min(known, default=None)
-        found["spread", metric] = statistics.pstdev(known) if known else None
-    return found
+        values = [measures.estimate(metric).value for measures in sites.values()]
+        known = [value for value in values if value is not None]
+        figures["mean_site", metric] = statistics.fmean(known) if known else None
+        figures["worst_site", metric] = min(known, default=None)
+        figures["spread", metric] = statistics.pstdev(known) if known else None
+    return figures
 
 
-def _strategy(summaries: Sequence[Mapping[str, Any]]) -> Row:
+def _spreads(trainings: Sequence[MeasuredTraining]) -> dict[str, dict[str, Spread]]:
     """{where: {metric: spread}}, wherever any seed was measured."""
-    each = [figures_of_summary(summary) for summary in summaries]
-    made: Row = {}
-    for where, metric in dict.fromkeys(key for found in each for key in found):
-        values = [found.get((where, metric)) for found in each]
-        made.setdefault(where, {})[metric] = spread(values)
-    return made
+    by_seed = [figures_of(training) for training in trainings]
+    spreads: dict[str, dict[str, Spread]] = {}
+    for where, metric in dict.fromkeys(key for figures in by_seed for key in figures):
+        values = [figures.get((where, metric)) for figures in by_seed]
+        spreads.setdefault(where, {})[metric] = spread(values)
+    return spreads
 
 
-def _differences(summaries: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+def _differences(comparisons: Sequence[Comparison | None]) -> Iterator[SeedDifference]:
     """Each difference once, over the seeds; none without a comparison."""
-    each = [
-        {tuple(row[key] for key in SAME): row for row in summary["comparison"]["differences"]}
-        for summary in summaries
-        if "comparison" in summary
+    by_seed = [
+        {_key(row): row.value for row in found.differences} for found in comparisons if found
     ]
-    for key in dict.fromkeys(key for found in each for key in found):
-        values = [found[key]["value"] if key in found else None for found in each]
-        facts = spread(values)
-        named = {name: str(part) for name, part in zip(SAME, key, strict=True)}
-        yield {**named, **facts, "sentence": seeds_sentence(**named, facts=facts)}
+    for key in dict.fromkeys(key for values in by_seed for key in values):
+        strategy, against, where, metric = key
+        over = spread([values.get(key) for values in by_seed])
+        yield SeedDifference(
+            strategy=strategy,
+            against=against,
+            where=where,
+            metric=metric,
+            **dict(over),
+            sentence=seeds_sentence(strategy, against, where, metric, over.values),
+        )
+
+
+def _key(row: ComparisonRow) -> tuple[str, str, str, str]:
+    """What tells differences apart."""
+    return row.strategy, row.against, row.where, row.metric

@@ -1,65 +1,79 @@
-"""A comparison's part of summary.json, from the predictions and thresholds of every training."""
+"""Trainings of one comparison measured on the same records: what each is better or worse by."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.ecg.tasks import Task
 from fl.evaluation.difference_sentences import difference_sentence
-from fl.evaluation.metrics import Labels, Probs
 from fl.evaluation.paired_bootstrap import (
     METRICS,
     BootstrapEstimate,
+    Difference,
     Estimates,
     bootstrap_estimates,
     difference,
     mean_estimate,
     worst_estimate,
 )
-from fl.evaluation.thresholds import Thresholds, decide
+from fl.evaluation.predictions import Predictions
+from fl.evaluation.thresholds import Thresholds
+from fl.util.json_record import JsonRecord
 
 SERVER_GROUPS = ("central", "unseen")  # groups that no site holds
-Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Group:
-    """One model's lines of predictions.csv on one group of test records."""
+class ComparisonRow(JsonRecord):
+    """One training minus another, on one group of test records or over the sites."""
 
-    rows: list[list[str]]  # source, record, patient, then labels, then probabilities
-    classes: tuple[str, ...]
+    strategy: str
+    against: str
+    where: str  # `central`, `unseen`, `mean_site`, `worst_site` or `site:` and its name
+    metric: str  # a name of METRICS
+    value: float | None
+    low: float | None  # 95% interval; None where there are too few patients
+    high: float | None
+    n_patients: int
+    sentence: str
 
-    @cached_property
-    def sources(self) -> NDArray[np.str_]:
-        return np.array([row[0] for row in self.rows])
+    @property
+    def difference(self) -> Difference:
+        return Difference(self.value, self.low, self.high, self.n_patients)
 
-    @cached_property
-    def patients(self) -> NDArray[np.str_]:
-        return np.array([row[2] for row in self.rows])
-
-    @cached_property
-    def labels(self) -> Labels:
-        """(record, class): 1 yes, 0 no, -1 not annotated."""
-        cells = [row[3 : 3 + len(self.classes)] for row in self.rows]
-        return np.array([[int(v) if v else -1 for v in row] for row in cells], dtype=np.int8)
-
-    @cached_property
-    def p(self) -> Probs:
-        return np.array([[float(v) for v in row[3 + len(self.classes) :]] for row in self.rows])
+    @property
+    def site(self) -> str | None:
+        """Name of the site it was measured at; None for every other group."""
+        kind, colon, name = self.where.partition(":")
+        return name if colon and kind == "site" else None
 
 
-def read_groups(predictions: str, classes: tuple[str, ...]) -> dict[tuple[str, str], Group]:
-    """Lines of predictions.csv by (strategy, site)."""
-    found: dict[tuple[str, str], list[list[str]]] = {}
-    for strategy, source, record, patient, site, _, *rest in csv.reader(predictions.splitlines()):
-        found.setdefault((strategy, site), []).append([source, record, patient, *rest])
-    return {key: Group(rows, classes) for key, rows in found.items()}
+class Budget(JsonRecord):
+    """What every training of a comparison was given, and the gradient steps each took."""
+
+    rounds: int
+    local_epochs: int
+    steps: dict[str, int | None]
+
+
+class Comparison(JsonRecord):
+    """The part of summary.json that --compare adds."""
+
+    budget: Budget
+    differences: tuple[ComparisonRow, ...]
+
+
+class ComparedTraining(Protocol):
+    """What a comparison reads of a training's summary."""
+
+    @property
+    def gradient_steps(self) -> int | None: ...
+
+    @property
+    def thresholds(self) -> Mapping[str, Thresholds] | None: ...
+
+    @property
+    def thresholds_by_site(self) -> Mapping[str, Mapping[str, Thresholds] | None]: ...
 
 
 class MeasuredTrainings:
@@ -67,15 +81,14 @@ class MeasuredTrainings:
 
     def __init__(
         self,
-        task: Task,
-        summaries: Mapping[str, Mapping[str, Any]],
-        predictions: Sequence[str],
+        summaries: Mapping[str, ComparedTraining],
+        predictions: Sequence[Predictions],
         seed: int,
     ) -> None:
-        self._task, self._summaries, self._seed = task, summaries, seed
-        self._groups: dict[tuple[str, str], Group] = {}
-        for text in predictions:
-            self._groups |= read_groups(text, task.classes)
+        self._summaries, self._seed = summaries, seed
+        self._groups: dict[tuple[str, str], Predictions] = {}
+        for part in predictions:
+            self._groups |= part.by_model_and_site()
         self._figures: dict[tuple[str, str], Estimates] = {}
 
     @property
@@ -85,7 +98,7 @@ class MeasuredTrainings:
 
     def n_patients(self, where: str) -> int:
         """Test patients of a group."""
-        people = (g.patients for (_, site), g in self._groups.items() if site == where)
+        people = (g.patient for (_, site), g in self._groups.items() if site == where)
         return len(set(next(people, np.array([])).tolist()))
 
     def at(self, strategy: str, where: str) -> Estimates | None:
@@ -94,10 +107,10 @@ class MeasuredTrainings:
         if key not in self._figures:
             if strategy == LOCAL and where in SERVER_GROUPS:
                 names = [name for name, site in self._groups if site == where]
-                each = [self._one(n, where) for n in names if n.startswith(f"{LOCAL}-")]
-                if not each:
+                models = [self._one(n, where) for n in names if n.startswith(f"{LOCAL}-")]
+                if not models:
                     return None
-                self._figures[key] = {m: mean_estimate([f[m] for f in each]) for m in METRICS}
+                self._figures[key] = {m: mean_estimate([f[m] for f in models]) for m in METRICS}
             elif key in self._groups:
                 self._figures[key] = self._one(strategy, where)
             else:
@@ -106,46 +119,48 @@ class MeasuredTrainings:
 
     def _one(self, name: str, where: str) -> Estimates:
         group = self._groups[name, where]
-        predicted = decide(
-            group.p, group.sources, self._thresholds(name, where), self._task.classes
-        )
         return bootstrap_estimates(
-            group.labels, group.p, predicted, group.patients, where, self._seed
+            group.labels,
+            group.probabilities,
+            group.predicted(self._thresholds(name, where)),
+            group.patient,
+            where,
+            self._seed,
         )
 
     def _thresholds(self, name: str, where: str) -> Mapping[str, Thresholds] | None:
         if name != LOCAL and not name.startswith(f"{LOCAL}-"):
-            chosen: Mapping[str, Thresholds] | None = self._summaries[name]["thresholds"]
-            return chosen
+            return self._summaries[name].thresholds
         # Every site that trains alone has thresholds of its own.
-        by_site: Mapping[str, Mapping[str, Thresholds] | None]
-        by_site = self._summaries[LOCAL]["thresholds_by_site"]
-        return by_site[where if name == LOCAL else name.removeprefix(f"{LOCAL}-")]
+        site = where if name == LOCAL else name.removeprefix(f"{LOCAL}-")
+        return self._summaries[LOCAL].thresholds_by_site[site]
 
 
 def comparison(
-    task: Task,
-    summaries: Mapping[str, Mapping[str, Any]],
-    predictions: Sequence[str],
+    summaries: Mapping[str, ComparedTraining],
+    predictions: Sequence[Predictions],
     seed: int,
-    budget: Mapping[str, int],
-) -> dict[str, Any]:
+    rounds: int,
+    local_epochs: int,
+) -> Comparison:
     """Budget and differences of trainings on the same records; `summaries` by name, in order."""
-    steps = {name: summary["gradient_steps"] for name, summary in summaries.items()}
-    measured = MeasuredTrainings(task, summaries, predictions, seed)
-    return {
-        "budget": {**budget, "steps": steps},
-        "differences": [
+    steps = {name: summary.gradient_steps for name, summary in summaries.items()}
+    measured = MeasuredTrainings(summaries, predictions, seed)
+    return Comparison(
+        budget=Budget(rounds=rounds, local_epochs=local_epochs, steps=steps),
+        differences=tuple(
             row
             for strategy in summaries
             for against in (LOCAL, POOLED)
             if strategy not in (LOCAL, against)
             for row in differences(measured, strategy, against)
-        ],
-    }
+        ),
+    )
 
 
-def differences(measured: MeasuredTrainings, strategy: str, against: str) -> Iterator[Row]:
+def differences(
+    measured: MeasuredTrainings, strategy: str, against: str
+) -> Iterator[ComparisonRow]:
     """One training minus another, wherever both were measured."""
     pairs = {
         where: (one, other)
@@ -165,28 +180,20 @@ def differences(measured: MeasuredTrainings, strategy: str, against: str) -> Ite
         }
         for where, pair in {**both, **merged}.items():
             n = sum(people[s] for s in sites) if where in merged else people[where]
-            yield _row(strategy, against, where, metric, pair, n)
+            yield _row(strategy, against, where, metric, difference(*pair, n))
 
 
 def _values(pair: tuple[BootstrapEstimate, BootstrapEstimate]) -> list[float | None]:
     return [figure.value for figure in pair]
 
 
-def _row(
-    strategy: str,
-    against: str,
-    where: str,
-    metric: str,
-    pair: tuple[BootstrapEstimate, BootstrapEstimate],
-    n: int,
-) -> Row:
-    found = difference(*pair, n)
+def _row(strategy: str, against: str, where: str, metric: str, found: Difference) -> ComparisonRow:
     place = where if where in (*SERVER_GROUPS, "mean_site", "worst_site") else f"site:{where}"
-    return {
-        "strategy": strategy,
-        "against": against,
-        "where": place,
-        "metric": metric,
+    return ComparisonRow(
+        strategy=strategy,
+        against=against,
+        where=place,
+        metric=metric,
         **vars(found),
-        "sentence": difference_sentence(strategy, against, place, metric, found),
-    }
+        sentence=difference_sentence(strategy, against, place, metric, found),
+    )

@@ -1,4 +1,4 @@
-"""Thresholds per class and source, chosen from validation histograms, and decisions by them."""
+"""Thresholds of each class and source, chosen on validation, and decisions by them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from fl.evaluation.metrics import Probs
 from fl.evaluation.score_histograms import BIN_EDGES, ScoreHistograms, empty_histograms
 
 Thresholds = dict[str, float]
-MIN_POSITIVES = 5  # fewer in validation: a source takes the pooled threshold
+MIN_POSITIVES = 5  # in validation; a source with fewer takes the pooled threshold
 
 
 def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> float | None:
-    """The edge with the highest F1 on a histogram; the middle one of several equal."""
+    """The edge of a histogram with the highest F1; the middle one if several have it."""
     if positive.sum() == 0 or negative.sum() == 0:
         return None
     true = positive[::-1].cumsum()[::-1][1:]  # at or above EDGES[k]
@@ -26,11 +26,11 @@ def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> 
 def choose_thresholds(
     by_source: Mapping[str, ScoreHistograms], classes: Sequence[str]
 ) -> dict[str, Thresholds]:
-    """Thresholds per source, and `pooled` for a source nobody trained on.
+    """Thresholds of each source, and `pooled` for a source that no site trained on.
 
-    A source with fewer than MIN_POSITIVES of a class takes the pooled one; a class with no
-    positive anywhere takes 0.5. Thresholds do not travel between sources: a source differs
-    from the next in prevalence and in what its readers call normal.
+    A source with fewer than MIN_POSITIVES of a class takes the pooled threshold; a class without
+    any positive takes 0.5. Each source has its own thresholds, because sources differ in
+    prevalence and in what their readers call normal.
     """
     whole = sum(by_source.values(), start=empty_histograms(len(classes)))
     pooled = {
@@ -53,10 +53,10 @@ def decide(
     thresholds: Mapping[str, Thresholds] | None,
     classes: Sequence[str],
 ) -> NDArray[np.bool_]:
-    """Which classes are said to be present: (example, class).
+    """Which classes are predicted to be present: (example, class).
 
-    Without thresholds the most probable class, exactly one; with them every class at or above
-    the threshold of the example's source, or the pooled one where that source has none.
+    Without thresholds it is the most probable class, exactly one. With them it is every class at
+    or above the threshold of the example's source, or the pooled one if that source has none.
     """
     if thresholds is None:
         return np.asarray(np.eye(len(classes), dtype=bool)[p.argmax(axis=1)])

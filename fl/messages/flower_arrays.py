@@ -14,7 +14,7 @@ from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
 
 PACKED = "packed"  # the one array of a record that holds all of them
-CONTROL = "control/"  # prefix of the entries of SCAFFOLD's control variate
+EXTRA = "extra/"  # prefix of the arrays that a strategy sends beside the weights
 
 
 def without_copies() -> bool:
@@ -82,12 +82,12 @@ def _array_records(message: Message) -> dict[str, ArrayRecord]:
     return dict(message.content.array_records) if message.has_content() else {}
 
 
-def with_control(weights: Weights, control: Weights) -> Weights:
-    """Weights and control variate in one record, the form in which strategies merge both."""
-    return weights | {f"{CONTROL}{name}": value for name, value in control.items()}
+def with_extra(weights: Weights, extra: Weights) -> Weights:
+    """Weights and a strategy's extra arrays in one record, the form in which both are merged."""
+    return weights | {f"{EXTRA}{name}": value for name, value in extra.items()}
 
 
-def split_control(both: Weights) -> tuple[Weights, Weights]:
-    """Weights and control variate from the record that `with_control` made of both."""
-    control = {k.removeprefix(CONTROL): v for k, v in both.items() if k.startswith(CONTROL)}
-    return {k: v for k, v in both.items() if not k.startswith(CONTROL)}, control
+def split_extra(both: Weights) -> tuple[Weights, Weights]:
+    """Weights and extra arrays from the record that `with_extra` made of both."""
+    extra = {k.removeprefix(EXTRA): v for k, v in both.items() if k.startswith(EXTRA)}
+    return {k: v for k, v in both.items() if not k.startswith(EXTRA)}, extra

@@ -20,21 +20,24 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.common.constant import ErrorCode
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 from fl.evaluation.thresholds import Thresholds
-from fl.messages.flower_arrays import CONTROL, from_array_record, split_control, to_array_record
+from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
+from fl.util.errors import DataError
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of each kind
-VALIDATION_PREFIX = (
-    "measured-"  # before the names of a training reply's records of what it was sent
-)
+# Before the names of a training reply's records that hold validation of the incoming weights.
+VALIDATION_PREFIX = "validation-"
+VALIDATE_FIRST = "validate-first"  # key of a training request's settings
+HISTOGRAMS = ("positive", "negative", "argmax")  # fields of ScoreHistograms
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
+SITE_FAILED = 2  # code of the error that a site answers; Flower uses it for an app that raises
 
 
 def run_settings(job: Job) -> ConfigRecord:
@@ -47,15 +50,15 @@ def site_info_request(job: Job, node: int) -> Message:
     return Message(RecordDict({CONFIG: run_settings(job)}), node, MessageType.QUERY)
 
 
-def training_settings(job: Job, measure: bool = False) -> ConfigRecord:
-    """The settings of a training visit. `measure`: validation of what is sent comes first."""
+def training_settings(job: Job, validate_first: bool = False) -> ConfigRecord:
+    """The settings of a request to train; the site may be asked to validate the weights first."""
     config = run_settings(job)
-    config["measure"] = measure
+    config[VALIDATE_FIRST] = validate_first
     return config
 
 
 def training_request(job: Job, weights: ArrayRecord, node: int, round_number: int) -> Message:
-    """Ask a node to train weights that will be merged with nobody's."""
+    """Ask a node to train weights that are not merged with those of other sites."""
     config = training_settings(job)
     config["server-round"] = round_number
     return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.TRAIN)
@@ -99,8 +102,8 @@ def read_mu(message: Message) -> float:
 
 
 def read_validate_first(message: Message) -> bool:
-    """Whether a training visit is to begin with the validation of what it is sent."""
-    return bool(message.content.config_records[CONFIG].get("measure", False))
+    """Whether a site is to validate the weights it is sent before it trains them."""
+    return bool(message.content.config_records[CONFIG].get(VALIDATE_FIRST, False))
 
 
 def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
@@ -114,10 +117,10 @@ def read_weights(message: Message) -> Weights:
     return from_array_record(message.content.array_records[ARRAYS])
 
 
-def site_info_reply(hello: SiteInfo, request: Message) -> Message:
+def site_info_reply(info: SiteInfo, request: Message) -> Message:
     """A node's answer to `site_info_request`."""
-    counts = {"n-train": hello.n_train, "n-val": hello.n_val, "n-test": hello.n_test}
-    return _reply(request, {"site": hello.site}, counts)
+    counts = {"n-train": info.n_train, "n-val": info.n_val, "n-test": info.n_test}
+    return _reply(request, {"site": info.site}, counts)
 
 
 def read_site_info(message: Message) -> SiteInfo:
@@ -132,11 +135,11 @@ def read_site_info(message: Message) -> SiteInfo:
 
 
 def training_reply(
-    trained: TrainingReply, request: Message, measured: EvaluationReply | None = None
+    trained: TrainingReply, request: Message, validation: EvaluationReply | None = None
 ) -> Message:
-    """A node's answer to a training visit, in the form that Flower's strategies merge.
+    """A node's answer to a request to train, in the form that Flower's strategies merge.
 
-    `measured`: of the weights that were sent, before they were trained; in records of its own.
+    `validation` is of the weights that were sent, before training; it has records of its own.
     """
     metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: trained.n_records,
@@ -147,23 +150,23 @@ def training_reply(
         "steps": trained.steps,
     }
     arrays = to_array_record(trained.weights)
-    for name, array in to_array_record(trained.control).items():
-        arrays[f"{CONTROL}{name}"] = array
+    for name, array in to_array_record(trained.extra).items():
+        arrays[f"{EXTRA}{name}"] = array
     reply = _reply(request, {"site": trained.site}, metrics, arrays)
-    if measured is not None:
-        for name, record in evaluation_reply(measured, request).content.items():
+    if validation is not None:
+        for name, record in evaluation_reply(validation, request).content.items():
             reply.content[f"{VALIDATION_PREFIX}{name}"] = record
     return reply
 
 
 def read_training_reply(message: Message) -> TrainingReply:
-    """A node's answer to a training visit."""
+    """A node's answer to a request to train."""
     site, metrics = _site_and_metrics(message)
-    weights, control = split_control(read_weights(message))
+    weights, extra = split_extra(read_weights(message))
     return TrainingReply(
         site=site,
         weights=weights,
-        control=control,
+        extra=extra,
         n_records=int(metrics[WEIGHTED_BY]),
         annotated=tuple(int(n) for n in metrics["annotated"]),
         recorded=tuple(int(n) for n in metrics["recorded"]),
@@ -174,81 +177,101 @@ def read_training_reply(message: Message) -> TrainingReply:
 
 
 def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
-    """A node's answer to an evaluation visit."""
-    config = {
+    """A node's answer to a request to evaluate; its histograms are stacked, one per source."""
+    by_source = evaluated.by_source
+    config: dict[str, str | list[str]] = {
         "site": evaluated.site,
-        "source": evaluated.source,
-        "report": json.dumps(evaluated.report),
+        "sources": list(by_source),
+        "report": json.dumps(evaluated.report.to_json() if evaluated.report else {}),
     }
-    metrics = {
+    metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: evaluated.n_records,
-        "n-patients": evaluated.n_patients,
+        "n-patients": [source.n_patients for source in by_source.values()],
         "loss-sum": evaluated.loss_sum,
         "steps": evaluated.steps,
     }
-    counts: Weights = {
-        "positive": evaluated.tally.positive,
-        "negative": evaluated.tally.negative,
-        "argmax": evaluated.tally.argmax,
-    }
-    return _reply(request, config, metrics, to_array_record(counts))
+    stacked: Weights = {}
+    if by_source:
+        for name in HISTOGRAMS:
+            stacked[name] = np.stack([getattr(s.scores, name) for s in by_source.values()])
+    return _reply(request, config, metrics, to_array_record(stacked))
 
 
 def read_evaluation_reply(message: Message) -> EvaluationReply:
-    """A node's answer to an evaluation visit."""
-    return _evaluation_of(message.content)
+    """A node's answer to a request to evaluate."""
+    return _read_evaluation(message.content)
 
 
 def read_incoming_validation(message: Message) -> EvaluationReply:
-    """What a node's answer to a training visit says of the weights it was sent."""
-    return _evaluation_of(_split_validation(message.content)[1])
+    """The validation of the incoming weights in a node's answer to a request to train."""
+    return _read_evaluation(_split_validation(message.content)[1])
 
 
 def _split_validation(content: RecordDict) -> tuple[RecordDict, RecordDict]:
-    """The records of an update, and those that tell of the weights it began from."""
-    told = {
+    """The records of an update, and those of the validation of the incoming weights."""
+    validation = {
         k.removeprefix(VALIDATION_PREFIX): v
         for k, v in content.items()
         if k.startswith(VALIDATION_PREFIX)
     }
-    rest = {k: v for k, v in content.items() if not k.startswith(VALIDATION_PREFIX)}
-    return RecordDict(rest), RecordDict(told)
+    update = {k: v for k, v in content.items() if not k.startswith(VALIDATION_PREFIX)}
+    return RecordDict(update), RecordDict(validation)
 
 
-def _evaluation_of(content: RecordDict) -> EvaluationReply:
-    config, metrics = content.config_records[CONFIG], content.metric_records[METRICS]
-    counts = {
-        k: v.astype(np.int64) for k, v in from_array_record(content.array_records[ARRAYS]).items()
-    }
-    found: dict[str, Any] = dict(metrics)
+def _read_evaluation(content: RecordDict) -> EvaluationReply:
+    config = content.config_records[CONFIG]
+    numbers: dict[str, Any] = dict(content.metric_records[METRICS])
     return EvaluationReply(
         site=str(config["site"]),
-        source=str(config["source"]),
-        n_records=int(found[WEIGHTED_BY]),
-        n_patients=int(found["n-patients"]),
-        loss_sum=float(found["loss-sum"]),
-        tally=ScoreHistograms(counts["positive"], counts["negative"], counts["argmax"]),
-        report=json.loads(str(config["report"])),
-        steps=int(found["steps"]),
+        n_records=int(numbers[WEIGHTED_BY]),
+        loss_sum=float(numbers["loss-sum"]),
+        by_source=_read_sources(
+            config["sources"], numbers["n-patients"], content.array_records[ARRAYS]
+        ),
+        report=_read_measures(str(config["report"])),
+        steps=int(numbers["steps"]),
     )
 
 
+def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str, SourceValidation]:
+    """Validation by source; `ValueError` unless every source has one entry everywhere."""
+    if not names:
+        return {}
+    arrays = {k: v.astype(np.int64) for k, v in from_array_record(stacked).items()}
+    histograms = [arrays[name] for name in HISTOGRAMS]
+    counts = {len(set(names)), len(n_patients), *(len(array) for array in histograms)}
+    if counts != {len(names)}:
+        raise ValueError(f"sources {names} do not fit their patients and histograms")
+    return {
+        str(name): SourceValidation(n_patients=int(n), scores=ScoreHistograms(*scores))
+        for name, n, *scores in zip(names, n_patients, *histograms, strict=True)
+    }
+
+
+def _read_measures(text: str) -> GroupMeasures | None:
+    """A site's own measures; `ValueError` if they are not such measures."""
+    content = json.loads(text)
+    try:
+        return GroupMeasures.from_json(content, "its report") if content else None
+    except DataError as error:
+        raise ValueError(str(error)) from None
+
+
 def failure_reply(error: BaseException, request: Message) -> Message:
-    """What a hospital tells of an error: one of a few general reasons."""
-    reason = egress_policy.reason_for(error)
-    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=request)
+    """What a hospital answers after an error: one of a few general reasons."""
+    return Message(Error(SITE_FAILED, egress_policy.reason_for(error)), reply_to=request)
 
 
 def check_egress(reply: Message, request: Message) -> None:
-    """`Withheld` unless the reply holds what may leave a hospital and nothing else."""
+    """`EgressError` unless the reply holds what may leave a hospital and nothing else."""
     if reply.has_error():
         if reply.error.reason not in egress_policy.REASONS.values():
             raise egress_policy.EgressError("an error's own words")
         return
     content, kind = reply.content, request.metadata.message_type
     if kind == MessageType.TRAIN and read_validate_first(request):
-        content, told = _split_validation(content)
-        _check_records(told, MessageType.EVALUATE, request)
+        content, validation = _split_validation(content)
+        _check_records(validation, MessageType.EVALUATE, request)
     _check_records(content, kind, request)
 
 
@@ -256,20 +279,20 @@ def _check_records(content: RecordDict, kind: str, request: Message) -> None:
     if set(content) - {ARRAYS, CONFIG, METRICS}:
         raise egress_policy.EgressError(f"records that are not on the list: {sorted(content)}")
     words = dict(content.config_records.get(CONFIG, {}))
-    asked = request.content.array_records.get(ARRAYS, ArrayRecord())
+    sent = request.content.array_records.get(ARRAYS, ArrayRecord())
     egress_policy.check_content(
         kind,
         words,
         dict(content.metric_records.get(METRICS, {})),
         from_array_record(content.array_records.get(ARRAYS, ArrayRecord())),
-        {name: tuple(array.shape) for name, array in asked.items()},
+        {name: tuple(array.shape) for name, array in sent.items()},
     )
     egress_policy.check_report(json.loads(str(words.get("report", "{}"))))
 
 
 def _reply(
     request: Message,
-    config: Mapping[str, str],
+    config: Mapping[str, str | list[str]],
     metrics: Mapping[str, float | int | list[int]],
     arrays: ArrayRecord | None = None,
 ) -> Message:

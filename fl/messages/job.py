@@ -19,7 +19,7 @@ class Job(BaseModel):
     shards: tuple[str, ...] = ()  # cache folders
     n_sites: int = 0  # sites that train; 0: as many as the settings say, none is held out
     run: str = ""  # deployed: the run's name, under which a site keeps what stays there
-    version: str = ""  # deployed: of the coordinator's programme
+    version: str = ""  # deployed: of the coordinator's program
     nodes: dict[str, int] = {}  # deployed: site -> the node whose key was approved for it
 
     @property
@@ -33,7 +33,7 @@ class Job(BaseModel):
         return bool(self.run)
 
     def for_sites(self) -> "Job":
-        """What a site is told: a hospital has no use for the coordinator's folders."""
+        """The part that a site is sent: a hospital has no use for the coordinator's folders."""
         if not self.deployed:
             return self
         config = self.config.model_copy(update={"data_dir": "", "sources": ""})

@@ -6,12 +6,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteInfo:
-    """A site's first words: who it is and how much it holds."""
+    """Who a site is and how many records it holds: its answer to the server's first question."""
 
     site: str
     n_train: int
@@ -21,7 +22,7 @@ class SiteInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReply:
-    """What a training visit sends back."""
+    """A site's answer to a request to train."""
 
     site: str
     weights: Mapping[str, NDArray[Any]]
@@ -31,19 +32,25 @@ class TrainingReply:
     loss_sum: float
     n_seen: int
     steps: int
-    # SCAFFOLD: the server's control variate and the site's change.
-    control: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    # What the strategy sends beside the weights; merged by the strategy's own rule.
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceValidation:
+    """Validation of one source's records at one site, as counts that add."""
+
+    n_patients: int
+    scores: ScoreHistograms
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationReply:
-    """What an evaluation visit sends back: counts by score, and on test its final measures."""
+    """A site's answer to a request to evaluate: counts on validation, its measures on test."""
 
     site: str
-    source: str
     n_records: int
-    n_patients: int
     loss_sum: float
-    tally: ScoreHistograms
-    report: dict[str, Any]  # evaluate_group's result on test, empty on validation
-    steps: int = 0  # gradient steps taken before measuring (finetune)
+    by_source: Mapping[str, SourceValidation]  # validation of each source; empty on test
+    report: GroupMeasures | None  # on test; None on validation
+    steps: int = 0  # gradient steps taken before the test (finetune)

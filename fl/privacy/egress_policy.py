@@ -22,15 +22,16 @@ NAME = re.compile(r"[A-Za-z0-9_+.-]{1,64}")  # a site's or a source's
 TEXTS = {
     "query": frozenset({"site"}),
     "train": frozenset({"site"}),
-    "evaluate": frozenset({"site", "source", "report"}),
+    "evaluate": frozenset({"site", "sources", "report"}),
 }
 NUMBERS = {
     "query": frozenset({"n-train", "n-val", "n-test"}),
     "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
     "evaluate": frozenset({"num-examples", "n-patients", "loss-sum", "steps"}),
 }
-LISTS = frozenset({"annotated", "recorded"})  # one number per class, one per lead; others are one
-# Columns of an evaluation's arrays, which have a row per class.
+# One number per class, per lead or per source; the others are one number.
+LISTS = frozenset({"annotated", "recorded", "n-patients"})
+# Bins of an evaluation's arrays, which are (source, class, bin).
 HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2}
 CLASSES = frozenset(name for task in TASKS.values() for name in task.classes)
 
@@ -101,7 +102,9 @@ def check_content(
     _require_listed(texts, TEXTS[kind], "texts")
     _require_listed(numbers, NUMBERS[kind], "numbers")
     for name in texts.keys() - {"report"}:
-        if not NAME.fullmatch(str(texts[name])):
+        value = texts[name]
+        names = value if name == "sources" and isinstance(value, list) else [value]
+        if not all(NAME.fullmatch(str(one)) for one in names):
             raise EgressError(f"{name} is not a name")
     for name, value in numbers.items():
         if isinstance(value, list) and name not in LISTS:
@@ -109,6 +112,8 @@ def check_content(
         for part in value if isinstance(value, list) else [value]:
             _require_number(part, name)
     _check_arrays(kind, arrays, shapes)
+    if kind == "evaluate":
+        _check_sources(texts.get("sources", []), numbers.get("n-patients", []), arrays)
 
 
 def check_report(report: Mapping[str, Any]) -> None:
@@ -143,12 +148,25 @@ def _check_arrays(
     elif kind == "evaluate":
         _require_listed(arrays, HISTOGRAMS, "histograms")
         for name, array in arrays.items():
-            if array.ndim != 2 or array.shape[1] != HISTOGRAMS[name]:
-                raise EgressError(f"{name} of shape {array.shape} is no histogram per class")
+            if array.ndim != 3 or array.shape[2] != HISTOGRAMS[name]:
+                raise EgressError(f"{name} of shape {array.shape} is no histogram of each source")
             if not np.issubdtype(array.dtype, np.integer):
                 raise EgressError(f"{name} does not hold counts")
     elif arrays:
         raise EgressError("arrays in a reply that has none")
+
+
+def _check_sources(
+    sources: object, n_patients: object, histograms: Mapping[str, NDArray[Any]]
+) -> None:
+    """`EgressError` unless each source has one number of patients and one of each histogram."""
+    if not isinstance(sources, list) or not isinstance(n_patients, list):
+        raise EgressError("sources and their patients are not lists")
+    if len(set(sources)) != len(sources) or len(n_patients) != len(sources):
+        raise EgressError(f"{len(n_patients)} numbers of patients for {len(sources)} sources")
+    for name, counts in histograms.items():
+        if len(counts) != len(sources):
+            raise EgressError(f"{name} of shape {counts.shape} is not one of each source")
 
 
 def _require_listed(found: Mapping[str, object], listed: Container[str], what: str) -> None:

@@ -1,4 +1,4 @@
-"""Write the pages and model cards of a completed run, from its files and from nothing else."""
+"""Writes the pages and model cards of a completed run, only from its files."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from fl.reports.pages.federation_page import federation_page
 from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.pages.site_page import site_page
 from fl.reports.pages.site_view import view_of_site
-from fl.reports.run_files import is_repeated, read_run, read_seeds
+from fl.reports.run_files import is_repeated, read_run
+from fl.runs.results import read_seeds
 from fl.util.atomic_io import write_atomically
 
 INDEX = Path("report") / "index.html"
@@ -38,7 +39,7 @@ def write_report(folder: Path) -> None:
 
 def seed_folders(folder: Path) -> list[Path]:
     """The run directories of a repeated run, in the order of its seeds."""
-    return [folder / f"seed-{seed}" for seed in read_seeds(folder)["seeds"]]
+    return [folder / f"seed-{seed}" for seed in read_seeds(folder).seeds]
 
 
 def _write_repeated(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model card beside the weights, and the small file that prediction reads with them."""
+"""The model card beside the weights, and the JSON file that prediction reads with them."""
 
 import hashlib
 import json
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.thresholds import Thresholds
 from fl.reports.pages.provenance import provenance
-from fl.reports.run_files import NOT_FEDERATED, Row, Run
+from fl.reports.run_files import NOT_FEDERATED, Run
 from fl.reports.templates import render
+from fl.runs.results import TrainingSummary
 from fl.util.atomic_io import write_atomically
 
 FORMAT = 1
@@ -25,14 +28,13 @@ class ModelFile:
     path: Path
     strategy: str
     site: str  # whose own model it is; "" for a model of all
-    result: dict[str, Any]
+    result: TrainingSummary
 
     @property
-    def thresholds(self) -> dict[str, dict[str, float]] | None:
-        """Thresholds by source; None where the task decides by the most probable class."""
-        own = self.result.get("thresholds_by_site") or {}
-        found = own.get(self.site) if self.site else self.result.get("thresholds")
-        return dict(found) if found else None
+    def thresholds(self) -> dict[str, Thresholds] | None:
+        """Thresholds by source; None if the task predicts the most probable class."""
+        own = self.result.thresholds_by_site
+        return (own.get(self.site) if self.site else self.result.thresholds) or None
 
 
 def model_files(run: Run) -> Iterator[ModelFile]:
@@ -57,7 +59,7 @@ def write_cards(run: Run) -> None:
 
 
 def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
-    """What prediction needs beside the weights, in the order a reader wants it."""
+    """The content of the JSON file: what prediction needs besides the weights."""
     task = TASKS[run.task]
     return {
         "format": FORMAT,
@@ -71,9 +73,9 @@ def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
         "leads": task.leads,
         "samples": task.samples,
         "fs": task.fs,
-        "best_round": model.result.get("best_round"),
+        "best_round": model.result.best_round,
         "synthetic": bool(run.synthetic),
-        "heartfed": run.facts.get("heartfed"),
+        "heartfed": run.facts.heartfed,
         "licence": "Apache-2.0; the recordings it was trained on have licences of their own",
     }
 
@@ -82,33 +84,29 @@ def _content(run: Run, model: ModelFile) -> dict[str, Any]:
     return {
         "task": TASKS[run.task],
         "sources": provenance(run),
-        "groups": list(_groups(run, model)),
+        "groups": list(_groups(model)),
         "federated": model.strategy not in NOT_FEDERATED,
         "trained_on": _trained_on(run, model),
     }
 
 
-def _groups(run: Run, model: ModelFile) -> Iterator[tuple[str, Row]]:
-    """Groups that the model was measured on, by name."""
+def _groups(model: ModelFile) -> Iterator[tuple[str, GroupMeasures]]:
+    """The groups of test records that the model was measured on, by name."""
     result = model.result
-    sites = result.get("sites") or {}
     if model.site:
-        if sites.get(model.site):
-            yield f"{model.site} (its own test records)", sites[model.site]
+        own = result.sites.get(model.site)
+        if own:
+            yield f"{model.site} (its own test records)", own
         return
-    for name, key in (("central", "central"), ("unseen source", "unseen")):
-        if result.get(key):
-            yield name, result[key]
-    for source, report in (result.get("central_by_source") or {}).items():
-        yield f"central, {source}", report
-    for site, report in sites.items():
-        if report:
-            yield site, report
+    groups = {"central": result.central, "unseen source": result.unseen}
+    groups |= {f"central, {source}": one for source, one in result.central_by_source.items()}
+    groups |= result.sites
+    yield from ((name, measures) for name, measures in groups.items() if measures)
 
 
-def _trained_on(run: Run, model: ModelFile) -> list[Row]:
+def _trained_on(run: Run, model: ModelFile) -> list[dict[str, Any]]:
     """Rows of run.json for the sites that trained it."""
-    rows = [row for row in run.facts["sites"] if row["train"]]
+    rows = [row for row in run.facts.sites if row["train"]]
     return [row for row in rows if not model.site or row["site"] == model.site]
 
 

@@ -1,9 +1,6 @@
-"""Figures as all tables write them."""
+"""Numbers as all tables write them."""
 
-from collections.abc import Mapping
-from typing import Any
-
-Row = Mapping[str, Any]
+from fl.evaluation.group_evaluation import Estimate
 
 
 def number(value: float | None) -> str:
@@ -14,10 +11,10 @@ def number(value: float | None) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
-def estimate(value: Row | None) -> str:
+def estimate(value: Estimate | None) -> str:
     """`.812 [.774, .846]`"""
-    if value is None or value["value"] is None:
+    if value is None or value.value is None:
         return "n/a"
-    if value["low"] is None:
-        return number(value["value"])
-    return f"{number(value['value'])} [{number(value['low'])}, {number(value['high'])}]"
+    if value.low is None:
+        return number(value.value)
+    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"

@@ -1,16 +1,19 @@
 """Curves for TensorBoard while a run trains; needs the package `tensorboard`, an optional extra.
 
-`TensorBoard(folder, view)` is a listener that passes everything on to another one: give it to
-`server_app` in the view's place and close it at the end.
+`TensorBoard(folder, listener)` is a listener that passes every call on to `listener`: give it to
+`server_app` in the place of the other, and close it at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from fl.messages.payloads import SiteInfo
+from fl.runs.history_tables import RoundRow
+from fl.runs.listener import Listener
 from fl.util.errors import ConfigError
 
-# Column of rounds.csv -> name of the curve. The two scores are of validation: see its docs.
+# Column of rounds.csv -> name of the curve.
 CURVES = {
     "train_loss": "loss/train",
     "val_loss": "loss/validation",
@@ -22,57 +25,42 @@ CURVES = {
 }
 
 
-class View(Protocol):
-    """Whoever else shows how the run is going."""
-
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None: ...
-
-    def site(self, round_number: int, site: str, doing: str, note: str) -> None: ...
-
-    def round(self, row: Mapping[str, Any]) -> None: ...
-
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class TensorBoard:
-    """Writes `folder/<strategy>/`, one run of TensorBoard per strategy, and passes all on."""
+    """Writes `folder/<strategy>/`, one TensorBoard run per strategy."""
 
-    def __init__(self, folder: Path, view: View) -> None:
-        self.folder, self.view = folder, view
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        self.folder, self.listener = folder, listener
         self._make = _summary_writer()
         self._writers: dict[str, Any] = {}
 
-    def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
-        self.view.training(strategy, rounds, sites)
+    def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
+        self.listener.training(strategy, rounds, sites)
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
-        self.view.site(round_number, site, doing, note)
+        self.listener.site(round_number, site, doing, note)
 
-    def round(self, row: Mapping[str, Any]) -> None:
-        """The round's line of rounds.csv, as one point of each curve."""
-        strategy = str(row["strategy"])
-        if strategy not in self._writers:
-            self._writers[strategy] = self._make(str(self.folder / strategy))
+    def round(self, row: RoundRow) -> None:
+        """Add one point to each curve, from the round's row of rounds.csv."""
+        if row.strategy not in self._writers:
+            self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
-            if row.get(column) is not None:
-                self._writers[strategy].add_scalar(name, row[column], row["round"])
-        self.view.round(row)
+            value = getattr(row, column)
+            if value is not None:
+                self._writers[row.strategy].add_scalar(name, value, row.round)
+        self.listener.round(row)
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
-        """One site's own training is told on the terminal alone: its curves are in rounds.csv."""
-        self.view.baseline_round(site, row, last)
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
+        """Passed on only: rounds.csv holds the curves of local training."""
+        self.listener.baseline_round(site, row, last)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write the points that are still in memory; whoever made the other listener closes it."""
         for writer in self._writers.values():
             writer.close()
-        self.view.close()
 
 
 def check_tensorboard() -> None:
-    """`ConfigError` that says what to install where the package is missing."""
+    """Raise `ConfigError` with the command to install the package, if it is missing."""
     _summary_writer()
 
 

@@ -1,13 +1,14 @@
 """What each run directory holds, in a few words: for lists of runs, also of those that failed."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.util.errors import ConfigError, did_you_mean
+from fl.evaluation.seed_summary import Spread
+from fl.runs.results import TrainingSummary, read_json, read_seeds, read_summary
+from fl.util.errors import ConfigError, DataError, did_you_mean
 
 PLACES = ("central", "unseen", "mean of sites", "worst site")  # where a run's macro-F1 is taken
 
@@ -79,8 +80,8 @@ def find_run(name: str, parent: Path) -> Path:
 
 
 def read_overview(folder: Path) -> RunOverview:
-    """A run directory in a few words; `ConfigError` if its run.json cannot be read."""
-    facts = _read(folder / "run.json")
+    """A run directory in a few words; `DataError` if its files cannot be read."""
+    facts = read_json(folder / "run.json")
     status = str(facts.get("status", "unknown"))
     seeds = tuple(facts.get("seeds", ()))
     return RunOverview(
@@ -107,7 +108,7 @@ def _overview_or_unreadable(folder: Path) -> RunOverview:
     """A damaged run does not hide the others."""
     try:
         return read_overview(folder)
-    except ConfigError as error:
+    except DataError as error:
         return RunOverview(
             folder=folder,
             status="unreadable",
@@ -119,35 +120,26 @@ def _overview_or_unreadable(folder: Path) -> RunOverview:
 
 
 def _scores(folder: Path, repeated: bool) -> dict[str, dict[str, Score]]:
-    file = folder / ("seeds.json" if repeated else "summary.json")
-    read = _scores_over_seeds if repeated else _scores_of_run
-    return {name: dict(read(r)) for name, r in _read(file).get("strategies", {}).items()}
+    if repeated:
+        spreads = read_seeds(folder).strategies
+        return {name: dict(_scores_over_seeds(places)) for name, places in spreads.items()}
+    trainings = read_summary(folder).strategies
+    return {name: dict(_scores_of_run(training)) for name, training in trainings.items()}
 
 
-def _scores_of_run(result: Mapping[str, Any]) -> Iterable[tuple[str, Score]]:
-    for place in ("central", "unseen"):
-        measured = (result.get(place) or {}).get("macro_f1", {})
-        if measured.get("value") is not None:
-            yield place, Score(**{key: measured.get(key) for key in ("value", "low", "high")})
-    for place, key in (("mean of sites", "site_mean"), ("worst site", "worst_site")):
-        if result.get(key):
-            yield place, Score(value=result[key]["macro_f1"])
+def _scores_of_run(training: TrainingSummary) -> Iterable[tuple[str, Score]]:
+    for place, measures in (("central", training.central), ("unseen", training.unseen)):
+        if measures and measures.macro_f1.value is not None:
+            yield place, Score(**dict(measures.macro_f1))
+    if training.site_mean:
+        yield "mean of sites", Score(value=training.site_mean.macro_f1)
+    if training.worst_site:
+        yield "worst site", Score(value=training.worst_site.macro_f1)
 
 
-def _scores_over_seeds(result: Mapping[str, Any]) -> Iterable[tuple[str, Score]]:
+def _scores_over_seeds(places: Mapping[str, Mapping[str, Spread]]) -> Iterable[tuple[str, Score]]:
     for place in PLACES:
         key = {"mean of sites": "mean_site", "worst site": "worst_site"}.get(place, place)
-        measured = result.get(key, {}).get("macro_f1", {})
-        if measured.get("mean") is not None:
-            low, high = measured["low_seed"], measured["high_seed"]
-            yield place, Score(value=measured["mean"], low=low, high=high)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Is this a run directory?") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no JSON object. Is this a run directory?")
-    return content
+        spread = places.get(key, {}).get("macro_f1")
+        if spread and spread.mean is not None:
+            yield place, Score(value=spread.mean, low=spread.low_seed, high=spread.high_seed)

@@ -1,4 +1,4 @@
-"""The run directory: made new or found again, and run.json in it."""
+"""The run directory and its run.json: made for a new run, found again for a resumed one."""
 
 import json
 import os
@@ -14,13 +14,13 @@ import numpy as np
 
 import fl
 from fl.config.run_config import RunConfig, checked
-from fl.data.example_cache import Shard
+from fl.data.shards import Shard
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "scipy", "scikit-learn", "wfdb")
 
-# What may differ between a run and its resumption: it changes where and how fast, not what.
+# A resumed run may change these: they decide where and how fast it runs, not its results.
 CHANGEABLE_ON_RESUME = frozenset({"data_dir", "engine", "ray_address", "workers", "timeout"})
 
 
@@ -44,7 +44,7 @@ def make_run_folder(out: Path, name: str) -> Path:
 
 
 class RunRecord:
-    """run.json, rewritten whole at every step of the run."""
+    """run.json, written again as a whole at every step of the run."""
 
     def __init__(self, folder: Path, content: dict[str, Any]) -> None:
         self.folder, self.content = folder, content
@@ -92,12 +92,12 @@ class RunRecord:
         write_atomically(self.folder / "run.json", json.dumps(self.content, indent=1).encode())
 
     def record_resumption(self) -> None:
-        """Remember that, and when, the run was gone on with."""
+        """Note that the run was resumed, and when."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.content.setdefault("resumed", []).append(now)
 
     def config_with(self, flags: Mapping[str, Any]) -> RunConfig:
-        """The run's configuration; flags may repeat it, and change only where it runs.
+        """The run's configuration; flags may repeat it, and may change only where it runs.
 
         `ConfigError` names every setting that differs.
         """
@@ -131,7 +131,7 @@ class RunRecord:
 
 
 def shard_facts(shard: Shard, copies: Mapping[str, list[str]]) -> dict[str, Any]:
-    """What run.json says of one source: content, counts, and every record left out and why."""
+    """run.json's facts of one source: content, counts, and every record left out and why."""
     excluded = dict(shard.excluded)
     repeated = copies.get(shard.source, [])
     if repeated:

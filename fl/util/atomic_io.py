@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Writes a file completely or not at all."""
 
 import os
 import tempfile
@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: a reader sees the old one or the new one.
+    """Write a file so that a reader sees the old content or the new one, never a part.
 
-    Until it is whole, the file is readable by its owner alone; afterwards as `mode` says.
+    Until it is whole, the file is readable by its owner alone; afterwards as `mode` says. If
+    there is no room, the OSError names the file.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -20,6 +21,6 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say what it had no room for
+            error.filename = str(path)  # the error of a full disk does not name the file
         Path(temporary).unlink(missing_ok=True)
         raise

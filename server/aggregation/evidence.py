@@ -8,40 +8,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.messages.payloads import TrainingReply
-from fl.training.state_dict import HEAD, LEAD_ENTRIES, Weights
+from fl.models import NetworkParts
+from fl.training.state_dict import Weights
 from server.aggregation.update_store import with_entries
 
 
 def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[TrainingReply]:
-    """The replies with the say each site is to have: by records, by their root, or the same.
+    """The replies, each site weighted by its records, by their square root, or as one of many.
 
     By records every recording counts alike, and a large hospital decides; evenly every hospital
     counts alike. Counts are whole numbers, so roots are taken in thousandths.
     """
     if weighting == "records":
         return list(replies)
-    given = []
+    weighted = []
     for reply in replies:
-        say = 1000 * (math.sqrt(reply.n_records) if weighting == "root" else 1.0)
-        factor = say / reply.n_records
-        given.append(
+        weight = 1000 * (math.sqrt(reply.n_records) if weighting == "root" else 1.0)
+        factor = weight / reply.n_records
+        weighted.append(
             replace(
                 reply,
-                n_records=round(say),
+                n_records=round(weight),
                 annotated=tuple(round(n * factor) for n in reply.annotated),
                 recorded=tuple(round(n * factor) for n in reply.recorded),
             )
         )
-    return given
+    return weighted
 
 
-def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> list[TrainingReply]:
+def average_by_evidence(
+    replies: Sequence[TrainingReply], start: Weights, parts: NetworkParts
+) -> list[TrainingReply]:
     """Let weights that only some sites can train be averaged over those sites alone.
 
     A row of the head learns only where its class is annotated, and a column of the first
     convolution only where its lead was recorded. Every other site sends them back unchanged,
     and plain averaging by records would let it hold them back: two hospitals with twelve leads
-    among many with one would never teach the other eleven. Scaling an entry's change by
+    among many with one would hardly train the other eleven. Scaling an entry's change by
     (share of the records that train it) / (share of records) makes the plain average that
     follows the average by those records, whatever rule builds on that average.
     """
@@ -53,17 +56,17 @@ def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> lis
     for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
         changed: Weights = {}
         for name in reply.weights:
-            if name in HEAD:
+            if name in parts.head:
                 value = reply.weights[name]
                 factor = classes.reshape(-1, *[1] * (value.ndim - 1))
-            elif name.endswith(LEAD_ENTRIES):
+            elif name in parts.lead_columns:
                 value = reply.weights[name]
                 factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
             else:
                 continue
             if (factor != 1).any():
-                begun = start[name].astype(np.float32)
-                changed[name] = begun + factor * (value.astype(np.float32) - begun)
+                before = start[name].astype(np.float32)
+                changed[name] = before + factor * (value.astype(np.float32) - before)
         scaled.append(replace(reply, weights=with_entries(reply.weights, changed)))
     return scaled
 
@@ -71,9 +74,9 @@ def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> lis
 def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
     """(share of the records that train an entry) / (share of records): (site, entry).
 
-    An entry that nobody trains is averaged plainly.
+    An entry that no site trains is averaged plainly.
     """
-    each = np.array(counts, dtype=np.float64)
-    total = each.sum(axis=0)
-    share = np.where(total > 0, each / np.maximum(total, 1), plain[:, None])
+    by_site = np.array(counts, dtype=np.float64)
+    total = by_site.sum(axis=0)
+    share = np.where(total > 0, by_site / np.maximum(total, 1), plain[:, None])
     return np.asarray(share / plain[:, None], dtype=np.float32)

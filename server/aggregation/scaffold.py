@@ -1,16 +1,28 @@
-"""The server's half of SCAFFOLD: its control variate after a round."""
+"""SCAFFOLD at the server: its control variate, which goes out with the weights.
+
+Source: Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1. The sites' half is
+`clients/local_objectives/scaffold.py`.
+"""
 
 import numpy as np
+from torch import nn
 
 from fl.training.state_dict import Weights
 
 
-def merge_control(control: Weights, average: Weights, share: float) -> Weights:
-    """SCAFFOLD's control variate after a round: c + share * (average of what sites sent - c).
+def initial_control(network: nn.Module) -> Weights:
+    """The control variate before the first round: zero for every parameter."""
+    return {
+        name: np.zeros(parameter.shape, dtype=np.float32)
+        for name, parameter in network.named_parameters()
+    }
 
-    `share`: how many of all sites took part; the others count as unchanged. Source: Karimireddy
-    et al. 2020, arXiv:1910.06378, algorithm 1, line 17. We weigh sites by records, as weights
-    are; with equal sites it is the paper's plain mean.
+
+def merge_control(control: Weights, average: Weights, share: float) -> Weights:
+    """The control variate after a round: c + share * (average of what sites sent - c).
+
+    `share`: how many of all sites took part; the others count as unchanged (line 17). We weigh
+    sites by records, as weights are; with equal sites it is the paper's plain mean.
     """
     return {
         name: np.asarray(c + share * (average[name] - c), dtype=np.float32)

@@ -1,4 +1,7 @@
-"""How the server merges: Flower's own strategy objects, and what we add before they merge."""
+"""How the server merges: Flower's own strategy objects, and what we add to them.
+
+A new strategy is one line here and one in `clients/local_objectives/__init__.py`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +19,16 @@ from flwr.serverapp.strategy import (
     Krum,
     Strategy,
 )
+from torch import nn
 
 from fl.config.run_config import RunConfig
 from fl.messages.flower_codec import WEIGHTED_BY
+from fl.training.state_dict import Weights
+from server.aggregation.scaffold import initial_control, merge_control
 
-# We choose the sites ourselves (see `Chosen`), so a strategy asks every node it sees, and
-# never waits for more.
-_ALL: dict[str, Any] = {
+# The round loop chooses the sites itself (`server/aggregation/selected_nodes.py`), so a strategy
+# asks every node it sees, and never waits for more.
+ASK_ALL: dict[str, Any] = {
     "fraction_train": 1.0,
     "min_train_nodes": 1,
     "min_available_nodes": 1,
@@ -31,35 +37,58 @@ _ALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class AggregationRule:
-    """One way to merge. `averages`: it builds on the average of the sites' weights.
+class ExtraRule:
+    """Arrays that a strategy sends beside the weights.
 
-    Rules that compare sites with each other (median, Krum) must see what the sites sent, so
-    `by_evidence` is for the others only.
+    `initial`: before the first round, from the network. `merge`: after a round, from what was
+    sent, the average of what the sites answered, and the share of all sites that answered.
+    """
+
+    initial: Callable[[nn.Module], Weights]
+    merge: Callable[[Weights, Weights, float], Weights]
+
+
+@dataclass(frozen=True)
+class AggregationRule:
+    """The server's half of a strategy.
+
+    `averages`: it builds on the average of the sites' weights. Rules that compare sites with
+    each other (median, Krum) must see what the sites sent, so `average_by_evidence` is for the
+    others only. `remembers`: Flower's object keeps arrays from round to round.
     """
 
     make: Callable[[RunConfig], Strategy]
     averages: bool = True
+    remembers: bool = False
+    extra: ExtraRule | None = None
 
 
 STRATEGIES: dict[str, AggregationRule] = {
-    "fedavg": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "fedprox": AggregationRule(lambda config: FedProx(proximal_mu=config.mu, **_ALL)),
+    "fedavg": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "fedprox": AggregationRule(lambda config: FedProx(proximal_mu=config.mu, **ASK_ALL)),
     "fedavgm": AggregationRule(
         lambda config: FedAvgM(
             server_learning_rate=config.server_lr or 1.0,
             server_momentum=config.server_momentum,
-            **_ALL,
-        )
+            **ASK_ALL,
+        ),
+        remembers=True,
     ),
-    "fedadagrad": AggregationRule(lambda config: FedAdagrad(eta=config.server_lr or 0.01, **_ALL)),
-    "fedadam": AggregationRule(lambda config: FedAdam(eta=config.server_lr or 0.01, **_ALL)),
-    "fedyogi": AggregationRule(lambda config: FedYogi(eta=config.server_lr or 0.01, **_ALL)),
-    "fedmedian": AggregationRule(lambda config: FedMedian(**_ALL), averages=False),
-    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**_ALL), averages=False),
-    # What these three do more is done at the sites (`clients/`) and around the merging.
-    "fedbn": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "scaffold": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "finetune": AggregationRule(lambda config: FedAvg(**_ALL)),
-    "krum": AggregationRule(lambda config: Krum(**_ALL), averages=False),
+    "fedadagrad": AggregationRule(
+        lambda config: FedAdagrad(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
+    ),
+    "fedadam": AggregationRule(
+        lambda config: FedAdam(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
+    ),
+    "fedyogi": AggregationRule(
+        lambda config: FedYogi(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
+    ),
+    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False),
+    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**ASK_ALL), averages=False),
+    "fedbn": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "scaffold": AggregationRule(
+        lambda config: FedAvg(**ASK_ALL), extra=ExtraRule(initial_control, merge_control)
+    ),
+    "finetune": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False),
 }

@@ -1,4 +1,4 @@
-"""A comparison's `local` and `pooled`: all their trainings at once, and what comes of them."""
+"""A comparison's `local` and `pooled`: all their trainings at once, and their results."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,183 +7,204 @@ from typing import Any
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.evaluation.metrics import mean_of
+from fl.evaluation.predictions import Predictions
 from fl.messages.payloads import SiteInfo
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST
 from server.baselines.baselines import BaselineTraining
 from server.baselines.concurrent_trainings import run_concurrently
 from server.engines.ray_workers import n_workers
-from server.rounds.checkpoints import Row, TrainingProgress, load_progress
-from server.rounds.final_evaluation import across_sites, mean_group, site_predictions
-from server.rounds.history import write_history
+from server.rounds.checkpoints import TrainingProgress, load_progress
+from server.rounds.final_evaluation import (
+    ServerMeasures,
+    mean_of_servers,
+    site_predictions,
+    training_summary,
+)
+from server.rounds.history import History, write_history
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
 from server.rounds.training_results import TrainingResult, load_result, save_result
+
+PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 
 
 @dataclass(frozen=True)
 class TrainingHistory:
     """The history of several trainings under one name."""
 
-    rounds: list[Row]
-    sites: list[Row]
+    round_rows: list[RoundRow]
+    site_rows: list[SiteRow]
 
 
 def train_baselines(
     federation: Federation, start: Weights, names: Sequence[str] = (LOCAL, POOLED)
 ) -> list[TrainingResult]:
-    """The trainings `local` and `pooled`, from the first weights on or from where they stopped."""
-    folder, config = federation.folder, federation.job.config
-    parts = {name: load_result(folder, name) for name in names}
-    courses: dict[str, list[BaselineTraining]] = {}
+    """The trainings `local` and `pooled`, from the first weights or from where they stopped."""
+    folder, config, task = federation.folder, federation.job.config, federation.task
+    results = {name: load_result(folder, task, name) for name in names}
+    trainings: dict[str, list[BaselineTraining]] = {}
 
-    def history() -> None:
-        told = [part or merged_history(name, courses[name]) for name, part in parts.items()]
-        write_history(folder, told)
+    def rewrite_history() -> None:
+        histories: list[History] = [
+            result or merged_history(name, trainings[name]) for name, result in results.items()
+        ]
+        write_history(folder, histories)
 
-    for name, part in parts.items():
-        courses[name] = [] if part else prepare_baselines(federation, name, start, history)
-        if not part:
-            trained = [c.hello for c in courses[name]]
-            federation.listener.training(name, config.rounds, trained)
-    every = [course for some in courses.values() for course in some]
+    for name, result in results.items():
+        trainings[name] = (
+            [] if result else prepare_baselines(federation, name, start, rewrite_history)
+        )
+        if not result:
+            trainees = [training.trainee for training in trainings[name]]
+            federation.listener.training(name, config.rounds, trainees)
+    everything = [training for same_name in trainings.values() for training in same_name]
     width = n_workers(federation.job.config, len(federation.nodes))
-    failed = run_concurrently(federation.grid, every, width, config.timeout)
+    failed = run_concurrently(federation.grid, everything, width, config.timeout)
     return [
-        part or save_result(folder, baseline_result(name, courses[name], failed, federation))
-        for name, part in parts.items()
+        result
+        or save_result(folder, task, baseline_result(name, trainings[name], failed, federation))
+        for name, result in results.items()
     ]
 
 
 def prepare_baselines(
-    federation: Federation, name: str, start: Weights, history: Callable[[], None]
+    federation: Federation, name: str, start: Weights, write_history: Callable[[], None]
 ) -> list[BaselineTraining]:
     """The trainings of one name: of every site that has training records, or of all as one."""
-    # Plain training: what a strategy has its sites do beside it belongs to the strategy.
-    settings = federation.job.config.for_strategy("fedavg")
-    job = federation.job.model_copy(update={"config": settings, "strategy": name})
-    one = replace(federation, job=job)
-    able = [hello for hello in federation.sites.values() if hello.n_train > 0]
+    job = federation.job.model_copy(
+        update={"config": federation.job.config.for_strategy(PLAIN), "strategy": name}
+    )
+    own = replace(federation, job=job)
+    able = [info for info in federation.sites.values() if info.n_train > 0]
     if name == POOLED:
-        total = sum(hello.n_train for hello in able)
+        total = sum(info.n_train for info in able)
         everyone = SiteInfo(site=POOLED, n_train=total, n_val=0, n_test=0)
-        return [_baseline(one, POOLED, everyone, federation.nodes, start, history)]
+        return [_baseline(own, POOLED, everyone, federation.nodes, start, write_history)]
     return [
         _baseline(
-            one,
-            f"{LOCAL}-{hello.site}",
-            hello,
-            {hello.site: federation.nodes[hello.site]},
+            own,
+            f"{LOCAL}-{info.site}",
+            info,
+            {info.site: federation.nodes[info.site]},
             start,
-            history,
+            write_history,
         )
-        for hello in able
+        for info in able
     ]
 
 
 def _baseline(
     federation: Federation,
     name: str,
-    hello: SiteInfo,
+    trainee: SiteInfo,
     nodes: Mapping[str, int],
     start: Weights,
-    history: Callable[[], None],
+    write_history: Callable[[], None],
 ) -> BaselineTraining:
     progress = load_progress(federation.folder / "checkpoint" / name)
     return BaselineTraining(
         name=name,
         federation=federation,
-        hello=hello,
+        trainee=trainee,
         nodes=nodes,
         progress=progress or TrainingProgress(weights=start, best_weights=start),
-        history=history,
-        load=hello.n_train,
+        write_history=write_history,
+        load=trainee.n_train,
     )
 
 
 def baseline_result(
     name: str,
-    courses: Sequence[BaselineTraining],
+    trainings: Sequence[BaselineTraining],
     failed: Mapping[str, str],
     federation: Federation,
 ) -> TrainingResult:
     """What a comparison keeps of `local` or of `pooled`, once all its trainings are over."""
-    done = [course for course in courses if course.name not in failed]
+    done = [training for training in trainings if training.name not in failed]
     quorum = 1.0 if name == POOLED else federation.job.config.quorum
-    if len(done) < math.ceil(quorum * len(courses)):
-        raise FederationError(" ".join(failed[c.name] for c in courses if c.name in failed))
-    job, told = courses[0].job, merged_history(name, courses)
-    reports = {site: report for course in done for site, report in course.reports.items()}
-    sites = {site: reports.get(site, {}) for site in sorted(federation.sites)}
-    groups = done[0].held[0] if name == POOLED else mean_group([course.held[0] for course in done])
+    if len(done) < math.ceil(quorum * len(trainings)):
+        raise FederationError(" ".join(failed[t.name] for t in trainings if t.name in failed))
+    history = merged_history(name, trainings)
+    reports = {site: report for training in done for site, report in training.reports.items()}
+    sites = {site: reports.get(site) for site in sorted(federation.sites)}
+    at_server = [training.at_server[1] for training in done]
+    at_sites = site_predictions(federation.folder, federation.task, name, sites)
+    predictions = [*at_server, at_sites] if name == POOLED else [at_sites, *at_server]
     return TrainingResult(
         name=name,
-        summary=groups
-        | {"sites": sites}
-        | (_of_one(done[0]) if name == POOLED else _of_each(done))
-        | {"rounds": max(course.progress.round for course in done)}
-        | {"gradient_steps": sum(course.progress.steps for course in courses)}
-        | {"lr": job.config.lr}
-        | across_sites(sites),
-        rounds=told.rounds,
-        sites=told.sites,
-        failures=[failure for course in courses for failure in course.progress.failures],
-        predictions=(done[0].held[1] if name == POOLED else "")
-        + site_predictions(federation.folder, name, sites)
-        + ("" if name == POOLED else "".join(course.held[1] for course in done)),
+        summary=training_summary(
+            _server_measures(name, done),
+            sites,
+            **(_of_pooled(done[0]) if name == POOLED else _of_local(done)),
+            rounds=max(training.progress.round for training in done),
+            gradient_steps=sum(training.progress.steps for training in trainings),
+            lr=trainings[0].job.config.lr,
+        ),
+        round_rows=history.round_rows,
+        site_rows=history.site_rows,
+        failures=[failure for training in trainings for failure in training.progress.failures],
+        predictions=Predictions.joined(predictions, federation.task.classes),
     )
 
 
-def _of_one(course: BaselineTraining) -> dict[str, Any]:
-    return {"thresholds": course.progress.thresholds, "best_round": course.progress.best_round}
+def _server_measures(name: str, done: Sequence[BaselineTraining]) -> ServerMeasures:
+    """Measures on records of no site; of `local` the mean over its models."""
+    measures = [training.at_server[0] for training in done]
+    return measures[0] if name == POOLED else mean_of_servers(measures)
 
 
-def _of_each(courses: Sequence[BaselineTraining]) -> dict[str, Any]:
-    """What every site's own model has of its own, by site."""
+def _of_pooled(training: BaselineTraining) -> dict[str, Any]:
+    return {"thresholds": training.progress.thresholds, "best_round": training.progress.best_round}
+
+
+def _of_local(trainings: Sequence[BaselineTraining]) -> dict[str, Any]:
+    """What each site's own model chose and reached, by site."""
     return {
         "thresholds": None,
         "best_round": None,
-        "thresholds_by_site": {c.trains: c.progress.thresholds for c in courses},
-        "best_round_by_site": {c.trains: c.progress.best_round for c in courses},
-        "central_by_site": {course.trains: course.held[0]["central"] for course in courses},
-        "unseen_by_site": {course.trains: course.held[0]["unseen"] for course in courses},
+        "thresholds_by_site": {t.trains: t.progress.thresholds for t in trainings},
+        "best_round_by_site": {t.trains: t.progress.best_round for t in trainings},
+        "central_by_site": {t.trains: t.at_server[0].central for t in trainings},
+        "unseen_by_site": {t.trains: t.at_server[0].unseen for t in trainings},
     }
 
 
-def merged_history(name: str, courses: Sequence[BaselineTraining]) -> TrainingHistory:
-    """The history of trainings that go on side by side, as one training's."""
-    rows = [row for course in courses for row in course.progress.rounds]
-    sites = [row for course in courses for row in course.progress.sites]
+def merged_history(name: str, trainings: Sequence[BaselineTraining]) -> TrainingHistory:
+    """The history of trainings that go on at the same time, as one training's."""
+    rows = [row for training in trainings for row in training.progress.round_rows]
+    site_rows = [row for training in trainings for row in training.progress.site_rows]
     if name == POOLED:
-        return TrainingHistory(rows, sites)
-    last = max((row["round"] for row in rows), default=0)
-    rounds = [[row for row in rows if row["round"] == number] for number in range(1, last + 1)]
+        return TrainingHistory(rows, site_rows)
+    last = max((row.round for row in rows), default=0)
+    rounds = [[row for row in rows if row.round == number] for number in range(1, last + 1)]
     return TrainingHistory(
-        [_one_row(same) for same in rounds],
-        sorted(sites, key=lambda row: (row["split"] == TEST, row["site"], row["round"])),
+        [_mean_row(same_round) for same_round in rounds],
+        sorted(site_rows, key=lambda row: (row.split == TEST, row.site, row.round)),
     )
 
 
-def _one_row(rows: Sequence[Row]) -> Row:
+def _mean_row(rows: Sequence[RoundRow]) -> RoundRow:
     """One line of rounds.csv for a round of several sites that each have a model of their own.
 
     Losses are means over records, as a federation's are; macro-F1 and macro-AUROC, which cannot
     be pooled over different models, are means over the sites.
     """
-    first = rows[0]
-    added = {key: sum(row[key] for row in rows) for key in ("seconds", "participants", "failures")}
-    losses = {
-        f"{split}_loss": mean_loss(
-            [
-                (row[f"{split}_loss"] * row[f"n_{split}"], row[f"n_{split}"])
-                for row in rows
-                if row[f"{split}_loss"] is not None
-            ]
-        )
-        for split in ("train", "val")
-    }
-    means = {
-        key: mean_of([row[key] for row in rows]) for key in ("val_macro_f1", "val_macro_auroc")
-    }
-    return {"strategy": first["strategy"], "round": first["round"], **added, **losses, **means}
+    return RoundRow(
+        strategy=rows[0].strategy,
+        round=rows[0].round,
+        seconds=sum(row.seconds for row in rows),
+        participants=sum(row.participants for row in rows),
+        failures=sum(row.failures for row in rows),
+        train_loss=_mean_loss([(row.train_loss, row.n_train) for row in rows]),
+        val_loss=_mean_loss([(row.val_loss, row.n_val) for row in rows]),
+        val_macro_f1=mean_of([row.val_macro_f1 for row in rows]),
+        val_macro_auroc=mean_of([row.val_macro_auroc for row in rows]),
+    )
+
+
+def _mean_loss(parts: Sequence[tuple[float | None, int | None]]) -> float | None:
+    """Mean over records of the sites' own mean losses, each with its number of records."""
+    return mean_loss([(loss * n, n) for loss, n in parts if loss is not None and n is not None])

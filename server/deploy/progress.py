@@ -6,7 +6,7 @@ progress.jsonl of the run directory; `run` and `status` read them.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from server.deploy.superlink_client import run_state
 if TYPE_CHECKING:
     from fl.messages.payloads import SiteInfo
     from fl.reports.terminal.progress import PlainView
+    from fl.runs.history_tables import RoundRow
     from fl.runs.run_record import RunRecord
 
 PROGRESS = "progress.jsonl"
@@ -45,10 +46,10 @@ class ProgressWriter:
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         self._write("site", round_number, site, doing, note)
 
-    def round(self, row: Mapping[str, Any]) -> None:
-        self._write("round", dict(row))
+    def round(self, row: "RoundRow") -> None:
+        self._write("round", asdict(row))
 
-    def baseline_round(self, site: str, row: Mapping[str, Any], last: bool) -> None:
+    def baseline_round(self, site: str, row: "RoundRow", last: bool) -> None:
         """Hospitals do not train alone here: a comparison needs their records in one place."""
 
     def _write(self, step: str, *details: object) -> None:
@@ -87,6 +88,10 @@ def _show(view: "PlainView", step: str, details: list[Any]) -> None:
         from fl.messages.payloads import SiteInfo
 
         details[2] = [SiteInfo(**site) for site in details[2]]
+    elif step == "round":
+        from fl.runs.history_tables import RoundRow
+
+        details = [RoundRow(**details[0])]
     getattr(view, step)(*details)
 
 

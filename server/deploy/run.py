@@ -24,6 +24,7 @@ from fl.messages.job import Job
 from fl.models import MODELS
 from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.runs.results import read_summary
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError, require_known
@@ -120,9 +121,8 @@ def show_results(console: Console, record: RunRecord) -> None:
     """Write the pages and print the results of a run that is completed."""
     from fl.reports.build import write_report  # loaded only now: a run takes long enough
 
-    summary = json.loads((record.folder / "summary.json").read_text())
     write_report(record.folder)
-    print_results(console, summary, ())
+    print_results(console, read_summary(record.folder), ())
     console.print(f"Results: {record.folder}")
 
 

@@ -4,7 +4,6 @@ Flower sends a run's configuration to every site, so it holds only the name of a
 coordinator, which holds the rest.
 """
 
-import json
 import os
 import re
 import time
@@ -15,8 +14,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
+from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError
 from server.app import server_app
 from server.deploy.federation_store import FEDERATION
@@ -39,13 +38,13 @@ def main(grid: Grid, context: Context) -> None:
     def finished(result: TrainingResult) -> None:
         record.content["failures"] = result.failures
         record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
-        results = {
-            "task": job.config.task,
-            "synthetic": False,
-            "classes": list(classes),
-            "strategies": {job.strategy: result.summary},
-        }
-        write_atomically(folder / "summary.json", json.dumps(results, indent=1).encode())
+        summary = RunSummary(
+            task=job.config.task,
+            synthetic=False,
+            classes=classes,
+            strategies={job.strategy: result.summary},
+        )
+        write_summary(folder, summary)
 
     try:
         server_app(progress, finished)(PackedGrid(grid), context_for(job, context))

@@ -1,15 +1,13 @@
 """The same run with several seeds, each in its own directory, and the spread of the results."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from fl.config.run_config import RunConfig
 from fl.evaluation.seed_summary import over_seeds
 from fl.reports.build import write_report
 from fl.reports.terminal.comparison_tables import print_seeds
+from fl.runs.results import read_summary, write_seeds
 from fl.runs.run_record import RunRecord
-from fl.util.atomic_io import write_atomically
 from server.experiment.run import Session, run_once
 
 
@@ -24,9 +22,9 @@ def run_repeats(session: Session, config: RunConfig, record: RunRecord) -> None:
                 session.console.rule(f"seed {seed}")
             last = seed == config.each_seed[-1]
             _run_seed(session, config.for_seed(seed), folder, last)
-        summaries = {seed: _summary(record.folder / f"seed-{seed}") for seed in config.each_seed}
-        spread = over_seeds(summaries)
-        write_atomically(record.folder / "seeds.json", json.dumps(spread, indent=1).encode())
+        folders = {seed: record.folder / f"seed-{seed}" for seed in config.each_seed}
+        spread = over_seeds({seed: read_summary(folder) for seed, folder in folders.items()})
+        write_seeds(record.folder, spread)
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -48,8 +46,3 @@ def _run_seed(session: Session, config: RunConfig, folder: Path, last: bool) -> 
         folder.mkdir(exist_ok=True)
         record = RunRecord.new(folder, config, session.selection.synthetic)
     run_once(session, config, record, last)
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary

@@ -1,9 +1,8 @@
 """One run, from recordings to results: prepare, train, write, show."""
 
-import json
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
 
 from flwr.clientapp import ClientApp
 from rich.console import Console
@@ -15,7 +14,7 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
 from fl.reports.build import write_report
 from fl.reports.figures.label_mix import label_mix_svg
-from fl.reports.tensorboard import TensorBoard, View
+from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.partition_tables import (
     device_line,
     left_out,
@@ -24,6 +23,8 @@ from fl.reports.terminal.partition_tables import (
 )
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.runs.listener import Listener
+from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord
 from fl.util.atomic_io import write_atomically
 from server.app import server_app
@@ -54,7 +55,7 @@ def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool 
         if last and session.pool is not None:
             session.pool.leave()
         summary = summarise(config, bool(synthetic), results)
-        write_atomically(record.folder / "summary.json", json.dumps(summary, indent=1).encode())
+        write_summary(record.folder, summary)
         record.update(status="completed")
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
@@ -115,9 +116,6 @@ def train(
 ) -> list[TrainingResult]:
     """Every training of the run; each is added to run.json when it ends."""
     job = prepared.job(config, record.folder)
-    view: View = make_view(session.console, session.options.quiet)
-    if session.options.tensorboard:
-        view = TensorBoard(record.folder / "tensorboard", view)
     results: list[TrainingResult] = []
 
     def finished(result: TrainingResult) -> None:
@@ -125,32 +123,38 @@ def train(
         keys = ("rounds", "best_round", "gradient_steps", "lr")
         record.update(
             failures=[{"strategy": r.name, **failure} for r in results for failure in r.failures],
-            trainings={r.name: {key: r.summary[key] for key in keys} for r in results},
+            trainings={r.name: {key: getattr(r.summary, key) for key in keys} for r in results},
         )
 
     began = time.monotonic()
-    try:
-        app = server_app(view, finished)
+    with ExitStack() as stack:
+        view = make_view(session.console, session.options.quiet)
+        listener: Listener = stack.enter_context(closing(view))
+        if session.options.tensorboard:
+            curves = TensorBoard(record.folder / "tensorboard", listener)
+            listener = stack.enter_context(closing(curves))
+        app = server_app(listener, finished)
         simulate(app, session.client_app, job, job.n_sites, session.pool)
-    finally:
-        view.close()
     record.content["seconds"]["training"] = round(time.monotonic() - began, 3)
     return results
 
 
-def summarise(config: RunConfig, synthetic: bool, results: list[TrainingResult]) -> dict[str, Any]:
-    """summary.json."""
-    task = TASKS[config.task]
-    summary: dict[str, Any] = {
-        "task": config.task,
-        "synthetic": synthetic,
-        "classes": list(task.classes),
-        "strategies": {result.name: result.summary for result in results},
-    }
-    if config.compare:
-        budget = {"rounds": config.rounds, "local_epochs": config.local_epochs}
-        predictions = [result.predictions for result in results]
-        summary["comparison"] = comparison(
-            task, summary["strategies"], predictions, config.seed, budget
-        )
-    return summary
+def summarise(config: RunConfig, synthetic: bool, results: list[TrainingResult]) -> RunSummary:
+    """The content of summary.json."""
+    strategies = {result.name: result.summary for result in results}
+    summary = RunSummary(
+        task=config.task,
+        synthetic=synthetic,
+        classes=TASKS[config.task].classes,
+        strategies=strategies,
+    )
+    if not config.compare:
+        return summary
+    compared = comparison(
+        strategies,
+        [result.predictions for result in results],
+        config.seed,
+        rounds=config.rounds,
+        local_epochs=config.local_epochs,
+    )
+    return summary.model_copy(update={"comparison": compared})

@@ -4,17 +4,22 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
+from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights, load_weights, save_weights
 
-KEPT = 2
-_ARRAYS = ("weights", "best_weights", "memory", "control")
-Row = dict[str, Any]
+KEPT = 2  # checkpoints of a training
+_ARRAYS = {  # fields of TrainingProgress that hold arrays, and the file of each
+    "weights": "last.safetensors",
+    "best_weights": "best.safetensors",
+    "memory": "memory.safetensors",
+    "extra": "extra.safetensors",
+}
 
 
 @dataclass(kw_only=True)
@@ -23,37 +28,39 @@ class TrainingProgress:
 
     weights: Weights
     best_weights: Weights
-    memory: Weights = field(default_factory=dict)  # what the strategy remembers
-    control: Weights = field(default_factory=dict)  # SCAFFOLD's control variate
+    memory: Weights = field(default_factory=dict)  # what Flower's strategy object remembers
+    memory_saved: bool = True  # `memory` holds all of it: see flower_internals
+    extra: Weights = field(default_factory=dict)  # what the strategy sends beside the weights
     round: int = 0  # merged rounds
-    unvalidated: Row = field(default_factory=dict)  # of the last, until its weights are measured
+    # Of the last merged round, until its weights are validated: that part of its row.
+    unvalidated: dict[str, Any] = field(default_factory=dict)
     best_round: int = 0
-    best_score: float = -1.0  # see `validation.score`
+    best_score: float = -1.0  # see `model_selection.selection_score`
     thresholds: dict[str, Thresholds] | None = None  # of the best round
     steps: int = 0  # gradient steps of all sites so far
-    seen: dict[str, int] = field(default_factory=dict)  # site -> examples its last visit trained on
-    rounds: list[Row] = field(default_factory=list)  # lines of rounds.csv
-    sites: list[Row] = field(default_factory=list)  # lines of sites.csv
-    failures: list[Row] = field(default_factory=list)  # round, site, reason
+    n_seen: dict[str, int] = field(default_factory=dict)  # site -> examples of its last training
+    round_rows: list[RoundRow] = field(default_factory=list)
+    site_rows: list[SiteRow] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)  # round, site, reason
 
     @property
     def validated_rounds(self) -> int:
-        """Rounds that are merged and measured."""
+        """Rounds that are merged and validated."""
         return self.round - bool(self.unvalidated)
 
 
 def save_progress(folder: Path, progress: TrainingProgress) -> None:
-    """Write `folder/000007/` for round 7 as it is merged, or `000007-measured/`; keep two."""
+    """Write `folder/000007/` once round 7 is merged, `000007-validated/` once it is validated."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
     try:
-        save_weights(temporary / "last.safetensors", progress.weights)
-        save_weights(temporary / "best.safetensors", progress.best_weights)
-        save_weights(temporary / "memory.safetensors", progress.memory)
-        save_weights(temporary / "control.safetensors", progress.control)
+        for name, file in _ARRAYS.items():
+            save_weights(temporary / file, getattr(progress, name))
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
-        (temporary / "state.json").write_text(json.dumps(state))
-        stage = "" if progress.unvalidated else "-measured"
+        order = {name: list(getattr(progress, name)) for name in _ARRAYS}
+        text = json.dumps({"state": state, "order": order}, default=asdict)
+        (temporary / "state.json").write_text(text)
+        stage = "" if progress.unvalidated else "-validated"
         temporary.rename(folder / f"{progress.round:06d}{stage}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -62,18 +69,21 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
 
 
 def load_progress(folder: Path) -> TrainingProgress | None:
-    """The last round that was kept, or None if there is none."""
-    found = sorted(folder.glob("[0-9]*"))
-    if not found:
+    """The last checkpoint, or None if there is none."""
+    checkpoints = sorted(folder.glob("[0-9]*"))
+    if not checkpoints:
         return None
-    state = json.loads((found[-1] / "state.json").read_text())
-    return TrainingProgress(
-        weights=load_weights(found[-1] / "last.safetensors"),
-        best_weights=load_weights(found[-1] / "best.safetensors"),
-        memory=load_weights(found[-1] / "memory.safetensors"),
-        control=load_weights(found[-1] / "control.safetensors"),
-        **state,
-    )
+    last = checkpoints[-1]
+    saved = json.loads((last / "state.json").read_text())
+    state = saved["state"]
+    state["round_rows"] = [RoundRow(**row) for row in state["round_rows"]]
+    state["site_rows"] = [SiteRow(**row) for row in state["site_rows"]]
+    arrays: dict[str, Any] = {}
+    for name, file in _ARRAYS.items():
+        unordered = load_weights(last / file)
+        # A file has its own order, but FedAvgM matches what was sent and merged by position.
+        arrays[name] = {entry: unordered[entry] for entry in saved["order"][name]}
+    return TrainingProgress(**arrays, **state)
 
 
 def save_trained(
@@ -85,6 +95,6 @@ def save_trained(
 ) -> None:
     """Write the weights that a training ends with: `weights/<name>-<kind>.safetensors`."""
     facts = {"model": job.config.model, "task": job.config.task, "strategy": job.strategy}
-    found = {"best": progress.best_weights, "last": progress.weights}
+    trained = {"best": progress.best_weights, "last": progress.weights}
     for kind in kinds:
-        save_weights(folder / "weights" / f"{name}-{kind}.safetensors", found[kind], facts)
+        save_weights(folder / "weights" / f"{name}-{kind}.safetensors", trained[kind], facts)

@@ -1,31 +1,43 @@
-"""Test results of a training: what the server measures itself, and averages over sites."""
+"""Test results of a training: the sites', the server's own, and averages over sites."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fl.data.cohort import Cohort
-from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.ecg.tasks import TASKS, Task
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group, mean_over_models
 from fl.evaluation.metrics import mean_of
-from fl.evaluation.predictions import predictions_text
+from fl.evaluation.predictions import Predictions, read_predictions
 from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
+from fl.runs.history_tables import SiteRow
+from fl.runs.results import SiteMean, SiteSpread, TrainingSummary, WorstSite
 from fl.training.device import one_thread
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, set_weights
 from partitions.partition import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
-from server.rounds.checkpoints import Row, TrainingProgress
+from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss
-from server.rounds.round_loop import evaluate_sites
+from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
-Groups = dict[str, Any]
+SiteMeasures = Mapping[str, GroupMeasures | None]  # None: the site sent none
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerMeasures:
+    """The server's own measures, on test records that no site holds."""
+
+    central: GroupMeasures | None  # None: there are no such records
+    unseen: GroupMeasures | None
+    central_by_source: dict[str, GroupMeasures]
 
 
 def server_cohorts(job: Job) -> dict[str, Cohort]:
@@ -40,18 +52,20 @@ def server_cohorts(job: Job) -> dict[str, Cohort]:
 
 def evaluate_server_groups(
     job: Job, strategy: str, weights: Weights, thresholds: Mapping[str, Thresholds] | None
-) -> tuple[Groups, str]:
-    """Weights on the central and the unseen records: measures, and lines of predictions.csv."""
+) -> tuple[ServerMeasures, Predictions]:
+    """Measures of weights on the central and the unseen records, and what they predict there."""
     one_thread()
-    network = build_network(job.config.model, TASKS[job.config.task])
+    task = TASKS[job.config.task]
+    network = build_network(job.config.model, task)
     set_weights(network, weights)
-    groups: Groups = {CENTRAL: None, UNSEEN: None, "central_by_source": {}}
-    text = ""
+    groups: dict[str, GroupMeasures] = {}
+    by_source: dict[str, GroupMeasures] = {}
+    parts = []
     for name, cohort in server_cohorts(job).items():
         p = predict(network, cohort, device=job.config.device)
         groups[name] = evaluate_group(cohort, p, thresholds, job.config.seed)
         if name == CENTRAL:
-            groups["central_by_source"] = {
+            by_source = {
                 str(source): evaluate_group(
                     cohort.take(rows := np.flatnonzero(cohort.sources == source)),
                     p[rows],
@@ -60,76 +74,82 @@ def evaluate_server_groups(
                 )
                 for source in np.unique(cohort.sources)
             }
-        text += predictions_text(cohort, p, strategy, name, TEST)
-    return groups, text
-
-
-def site_predictions(folder: Path, strategy: str, sites: Mapping[str, object]) -> str:
-    """Lines of predictions.csv that sites wrote where they run, in order of site name."""
-    parts = folder / "checkpoint" / "sites"
-    return "".join(
-        (parts / site / f"predictions-{strategy}.csv").read_text()
-        for site, report in sorted(sites.items())
-        if report
+        parts.append(Predictions.of_cohort(cohort, p, strategy=strategy, site=name, split=TEST))
+    measures = ServerMeasures(
+        central=groups.get(CENTRAL), unseen=groups.get(UNSEEN), central_by_source=by_source
     )
+    return measures, Predictions.joined(parts, task.classes)
 
 
-def across_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def site_predictions(folder: Path, task: Task, strategy: str, sites: SiteMeasures) -> Predictions:
+    """The predictions that simulated sites wrote, in order of site name."""
+    site_folders = folder / "checkpoint" / "sites"
+    paths = [
+        site_folders / site / f"predictions-{strategy}.csv"
+        for site, measures in sorted(sites.items())
+        if measures
+    ]
+    return Predictions.joined([read_predictions(p, task.classes) for p in paths], task.classes)
+
+
+def training_summary(
+    server: ServerMeasures, sites: SiteMeasures, **training: Any
+) -> TrainingSummary:
+    """A training's place in summary.json; `training` holds the fields that are not measures."""
+    return TrainingSummary(**vars(server), sites=dict(sites), **training, **across_sites(sites))
+
+
+def across_sites(sites: SiteMeasures) -> dict[str, Any]:
     """Worst site, mean and spread of the sites whose macro-F1 can be measured."""
-    f1 = {s: r["macro_f1"]["value"] for s, r in sites.items() if r}
-    known = {s: v for s, v in f1.items() if v is not None}
-    if not known:
+    measured = {site: measures for site, measures in sites.items() if measures}
+    f1 = {site: measures.macro_f1.value for site, measures in measured.items()}
+    f1_known = {site: value for site, value in f1.items() if value is not None}
+    if not f1_known:
         return {"worst_site": None, "site_mean": None, "spread": None}
-    worst = min(known, key=lambda site: (known[site], site))
-    values = np.array(list(known.values()))
-    aurocs = [r["macro_auroc"]["value"] for r in sites.values() if r]
+    worst = min(f1_known, key=lambda site: (f1_known[site], site))
+    values = np.array(list(f1_known.values()))
+    auroc = mean_of([measures.macro_auroc.value for measures in measured.values()])
     return {
-        "worst_site": {"site": worst, "macro_f1": known[worst]},
-        "site_mean": {"macro_f1": float(values.mean()), "macro_auroc": mean_of(aurocs)},
-        "spread": {
-            "macro_f1_sd": float(values.std()),
-            "macro_f1_range": float(values.max() - values.min()),
-        },
+        "worst_site": WorstSite(site=worst, macro_f1=f1_known[worst]),
+        "site_mean": SiteMean(macro_f1=float(values.mean()), macro_auroc=auroc),
+        "spread": SiteSpread(
+            macro_f1_sd=float(values.std()), macro_f1_range=float(values.max() - values.min())
+        ),
     }
 
 
-def mean_group(groups: Sequence[Any]) -> Any:
-    """Several models' measures of the same records as one: each figure is the models' mean.
-
-    A mean of models has no interval here (`low` and `high` are None), and lists of bins, which
-    cannot be averaged, are empty. Counts, being of the same records, stay as they are.
-    """
-    first = groups[0]
-    if isinstance(first, dict):
-        means = {key: mean_group([group[key] for group in groups]) for key in first}
-        return means | {key: None for key in ("low", "high") if key in first}
-    if isinstance(first, list):
-        return first if all(isinstance(item, str) for item in first) else []
-    if all(group == first for group in groups):
-        return first
-    return mean_of(groups)
+def mean_of_servers(models: Sequence[ServerMeasures]) -> ServerMeasures:
+    """Several models' measures of the same records as one: each figure is the models' mean."""
+    return ServerMeasures(
+        central=mean_over_models([model.central for model in models]),
+        unseen=mean_over_models([model.unseen for model in models]),
+        central_by_source=mean_over_models([model.central_by_source for model in models]),
+    )
 
 
-def final_measures(federation: Federation, progress: TrainingProgress) -> dict[str, dict[str, Any]]:
+def final_measures(
+    federation: Federation, progress: TrainingProgress
+) -> dict[str, GroupMeasures | None]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
         federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
     )
-    progress.sites += [test_row(federation.job.strategy, progress.best_round, e) for e in evaluated]
-    progress.steps += sum(e.steps for e in evaluated)
-    return {e.site: e.report for e in evaluated}
+    label, best = federation.job.strategy, progress.best_round
+    progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
+    progress.steps += sum(reply.steps for reply in evaluated)
+    return {reply.site: reply.report for reply in evaluated}
 
 
-def test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> Row:
+def site_test_row(strategy: str, best_round: int, evaluated: EvaluationReply) -> SiteRow:
     """A site's line of sites.csv for its test records."""
-    report = evaluated.report
-    return {
-        "strategy": strategy,
-        "round": best_round,
-        "site": evaluated.site,
-        "split": TEST,
-        "n_records": evaluated.n_records,
-        "loss": mean_loss([(evaluated.loss_sum, evaluated.n_records)]),
-        "macro_f1": report["macro_f1"]["value"] if report else None,
-        "macro_auroc": report["macro_auroc"]["value"] if report else None,
-    }
+    measures = evaluated.report
+    return SiteRow(
+        strategy=strategy,
+        round=best_round,
+        site=evaluated.site,
+        split=TEST,
+        n_records=evaluated.n_records,
+        loss=mean_loss([(evaluated.loss_sum, evaluated.n_records)]),
+        macro_f1=measures.macro_f1.value if measures else None,
+        macro_auroc=measures.macro_auroc.value if measures else None,
+    )

@@ -1,44 +1,24 @@
-"""rounds.csv and sites.csv: the run's history as other tools read it."""
+"""rounds.csv and sites.csv of all trainings of a run, as far as they are."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from fl.util.atomic_io import write_atomically
-from server.rounds.checkpoints import Row
-from server.rounds.site_requests import History
-
-ROUNDS = (
-    "strategy",
-    "round",
-    "seconds",
-    "participants",
-    "failures",
-    "train_loss",
-    "val_loss",
-    "val_macro_f1",
-    "val_macro_auroc",
-)
-SITES = ("strategy", "round", "site", "split", "n_records", "loss", "macro_f1", "macro_auroc")
+from fl.runs.history_tables import RoundRow, SiteRow, write_history_tables
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a table whole or not at all; what could not be measured is "n/a"."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row[c]) for c in columns] for row in rows])
-    write_atomically(path, text.getvalue().encode())
+class History(Protocol):
+    """A training with its lines of both tables so far."""
 
+    @property
+    def round_rows(self) -> list[RoundRow]: ...
 
-def _cell(value: object) -> object:
-    if value is None:
-        return "n/a"
-    return f"{value:.6f}" if isinstance(value, float) else value
+    @property
+    def site_rows(self) -> list[SiteRow]: ...
 
 
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
-    """Write rounds.csv and sites.csv."""
-    write_table(folder / "rounds.csv", ROUNDS, [row for p in trainings for row in p.rounds])
-    write_table(folder / "sites.csv", SITES, [row for p in trainings for row in p.sites])
+    """Write rounds.csv and sites.csv of these trainings, one after the other."""
+    rounds = [row for training in trainings for row in training.round_rows]
+    sites = [row for training in trainings for row in training.site_rows]
+    write_history_tables(folder, rounds, sites)

@@ -3,76 +3,95 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
-from fl.messages.flower_arrays import from_array_record, split_control
-from fl.messages.flower_codec import (
-    training_reply,
-)
+from fl.ecg.tasks import TASKS
+from fl.messages.flower_arrays import from_array_record, split_extra
+from fl.messages.flower_codec import training_reply
 from fl.messages.payloads import EvaluationReply, TrainingReply
+from fl.models import parts_of
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from server.aggregation.evidence import average_by_evidence, weight_sites
-from server.aggregation.scaffold import merge_control
 from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
-from server.rounds.checkpoints import Row, TrainingProgress
+from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundUpdates:
-    """What the visits of a round brought, by site; none of it is merged."""
+    """What the sites answered in a round, by site; none of it is merged."""
 
     number: int  # of the round
-    requests: Mapping[str, Message]  # of the sites that were to train
+    requests: Mapping[str, Message]  # of the sites that were asked to train
     shared: Weights  # entries that are merged, as they were sent
     trained: dict[str, TrainingReply] = field(default_factory=dict)
-    evaluated: dict[str, EvaluationReply] = field(default_factory=dict)  # of what was sent
-    failures: list[Row] = field(default_factory=list)  # of this round and of the one measured
+    validated: dict[str, EvaluationReply] = field(default_factory=dict)  # the weights as sent
+    failures: list[dict[str, Any]] = field(default_factory=list)  # of both
 
 
 def merge(
-    federation: Federation, strategy: Strategy, progress: TrainingProgress, update: RoundUpdates
+    federation: Federation, strategy: Strategy, progress: TrainingProgress, updates: RoundUpdates
 ) -> None:
     """Merge what the sites trained into `progress`; `FederationError` below the quorum."""
-    config, number = federation.job.config, update.number
-    trained = [update.trained[site] for site in sorted(update.trained)]
-    failures = [f for f in update.failures if f["round"] == number]
-    asked, needed = len(update.requests), math.ceil(config.quorum * len(update.requests))
-    if len(trained) < needed:
-        reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in failures)
-        raise FederationError(
-            f"Round {number}: {len(trained)} of {asked} sites gave a usable update, "
-            f"the quorum is {needed} (--quorum {config.quorum:g}). {reasons}"
-        )
-    weighted = weight_sites(trained, config.weighting)
-    if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
-        weighted = average_by_evidence(weighted, progress.weights)
-    # Written anew: Flower's strategies stop at a reply that holds more than the others do.
-    merged = [training_reply(t, update.requests[t.site]) for t in weighted]
-    result, _ = strategy.aggregate_train(number, merged)
+    number = updates.number
+    trained = [updates.trained[site] for site in sorted(updates.trained)]
+    failures = [f for f in updates.failures if f["round"] == number]
+    require_quorum(updates, failures, federation.job.config.quorum)
+    weighted = _weighted(federation, progress, trained)
+    # Written again: Flower's strategies stop at a reply that holds more than the others do.
+    replies = [training_reply(reply, updates.requests[reply.site]) for reply in weighted]
+    result, _ = strategy.aggregate_train(number, replies)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
-    found, control = split_control(from_array_record(result))
-    progress.weights |= {k: found[k].astype(v.dtype) for k, v in update.shared.items()}
-    share = len(trained) / len(federation.sites)
-    progress.control = merge_control(progress.control, control, share)
-    progress.steps += sum(t.steps for t in trained)
-    progress.seen |= {t.site: t.n_seen for t in trained}
+    merged, extra = split_extra(from_array_record(result))
+    progress.weights |= {k: merged[k].astype(v.dtype) for k, v in updates.shared.items()}
+    rule = STRATEGIES[federation.job.config.strategy].extra
+    if rule is not None:
+        progress.extra = rule.merge(progress.extra, extra, len(trained) / len(federation.sites))
+    progress.steps += sum(reply.steps for reply in trained)
+    progress.n_seen |= {reply.site: reply.n_seen for reply in trained}
     progress.failures += failures
     progress.round = number
     progress.unvalidated = {
         "participants": len(trained),
-        "train_loss": mean_loss([(t.loss_sum, t.n_seen) for t in trained]),
+        "train_loss": mean_loss([(reply.loss_sum, reply.n_seen) for reply in trained]),
     }
 
 
-def store_update(trained: TrainingReply, shelf: UpdateStore) -> TrainingReply:
-    """The same update, out of memory."""
-    weights, control = shelf.put(trained.weights), shelf.put(trained.control)
-    return replace(trained, weights=weights, control=control)
+def require_quorum(updates: RoundUpdates, failures: list[dict[str, Any]], quorum: float) -> None:
+    """`FederationError` unless enough of the round's sites sent a usable update.
+
+    The share is rounded up: of three sites and a quorum of a half, two must answer.
+    """
+    asked, needed = len(updates.requests), math.ceil(quorum * len(updates.requests))
+    if len(updates.trained) < needed:
+        reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in failures)
+        raise FederationError(
+            f"Round {updates.number}: {len(updates.trained)} of {asked} sites gave a usable "
+            f"update, the quorum is {needed} (--quorum {quorum:g}). {reasons}"
+        )
+
+
+def _weighted(
+    federation: Federation, progress: TrainingProgress, trained: list[TrainingReply]
+) -> list[TrainingReply]:
+    """The updates as the run's settings let them count."""
+    config = federation.job.config
+    weighted = weight_sites(trained, config.weighting)
+    if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
+        parts = parts_of(config.model, TASKS[config.task])
+        weighted = average_by_evidence(weighted, progress.weights, parts)
+    return weighted
+
+
+def store_update(trained: TrainingReply, store: UpdateStore) -> TrainingReply:
+    """The same update, in a file instead of in memory."""
+    weights, extra = store.put(trained.weights), store.put(trained.extra)
+    return replace(trained, weights=weights, extra=extra)

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import Task
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.score_histograms import empty_histograms
-from fl.messages.payloads import EvaluationReply, TrainingReply
+from fl.messages.payloads import EvaluationReply, SourceValidation, TrainingReply
+from fl.privacy.egress_policy import NAME
 from fl.training.state_dict import Weights
 
 
@@ -39,23 +43,32 @@ def validate_counts(trained: TrainingReply, site: str, task: Task) -> None:
         raise ValueError("its loss is NaN or infinite")
 
 
-def validate_histograms(evaluated: EvaluationReply, classes: int) -> None:
-    """`ValueError` unless the counts can be added to the others'."""
-    like = empty_histograms(classes)
-    for name, counts in vars(evaluated.tally).items():
-        if counts.shape != getattr(like, name).shape or (counts < 0).any():
-            raise ValueError(f"its counts are not those of {classes} classes ({name})")
+def validate_evaluation(evaluated: EvaluationReply, site: str, classes: int) -> EvaluationReply:
+    """The same evaluation; `ValueError` unless it can be added to those of other sites."""
+    if evaluated.site != site:
+        raise ValueError(f"it calls itself {evaluated.site!r}")
+    for source, validation in evaluated.by_source.items():
+        _validate_source(source, validation, classes)
     if not math.isfinite(evaluated.loss_sum):
         raise ValueError("its loss is NaN or infinite")
+    _validate_report(evaluated.report)
+    return evaluated
 
 
-def validate_report(report: dict[str, Any]) -> None:
-    """`ValueError` unless a site's own measures are empty or hold what the summary reads."""
-    if not report:
-        return
-    for name in ("macro_f1", "macro_auroc"):
-        value = report[name]["value"]
+def _validate_source(source: str, validation: SourceValidation, classes: int) -> None:
+    if not NAME.fullmatch(source) or source in RESERVED_NAMES:
+        raise ValueError(f"{source!r} is no name of a source")
+    if validation.n_patients < 0:
+        raise ValueError(f"{source} has {validation.n_patients} patients")
+    like = empty_histograms(classes)
+    for name, counts in vars(validation.scores).items():
+        if counts.shape != getattr(like, name).shape or (counts < 0).any():
+            raise ValueError(f"its counts are not those of {classes} classes ({name})")
+
+
+def _validate_report(report: GroupMeasures | None) -> None:
+    """`ValueError` unless a site's own measures are shares."""
+    values = {name: report.estimate(name).value for name in METRICS} if report else {}
+    for name, value in values.items():
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"its {name} is {value}")
-    if not isinstance(report["classes"], dict) or not isinstance(report["macro_classes"], list):
-        raise ValueError("its report does not name its classes")

@@ -1,11 +1,11 @@
-"""The round loop: ask Flower's strategy, send, check every reply, merge, measure, keep.
+"""The round loop: ask Flower's strategy, send, check every reply, merge, validate, save.
 
-A site measures the weights it is sent before it trains them, so that a round is one visit: what
-validation says of a round is known when the next one's visits are over.
+A site validates the weights it is sent before it trains them, so that a round needs one request
+to each site: the validation of a round is known when the requests of the next one are answered.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,21 +13,23 @@ from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
 from fl.config.run_config import RunConfig
-from fl.evaluation.thresholds import Thresholds
-from fl.messages.flower_arrays import to_array_record, with_control
+from fl.messages.flower_arrays import to_array_record, with_extra
 from fl.messages.flower_codec import (
-    evaluation_request,
-    read_evaluation_reply,
     read_incoming_validation,
     read_training_reply,
     training_settings,
 )
 from fl.messages.payloads import EvaluationReply
-from fl.training.state_dict import Weights, local_entries
+from fl.runs.history_tables import RoundRow
+from fl.training.state_dict import local_entries
 from fl.util.errors import FederationError
-from fl.util.random_streams import stream
 from partitions.splits import VAL
-from server.aggregation.flower_internals import SelectedNodes, configure, strategy_memory
+from server.aggregation.flower_internals import (
+    forget_merged_arrays,
+    memory_is_saved,
+    strategy_memory,
+)
+from server.aggregation.selected_nodes import configure_round
 from server.aggregation.update_store import update_store_for
 from server.rounds.checkpoints import TrainingProgress, save_progress
 from server.rounds.history import write_history
@@ -35,11 +37,12 @@ from server.rounds.merging import RoundUpdates, merge, store_update
 from server.rounds.model_selection import validate_round
 from server.rounds.reply_validation import (
     validate_counts,
-    validate_histograms,
-    validate_report,
+    validate_evaluation,
     validate_weights,
 )
-from server.rounds.site_requests import Federation, SiteRequest, send_requests
+from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
+from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
+from server.rounds.site_sampling import sample_sites
 
 
 def run_rounds(
@@ -49,7 +52,7 @@ def run_rounds(
     config, name = federation.job.config, federation.job.strategy
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
     clock = Clock()
-    while progress.validated_rounds < config.rounds and not out_of_patience(config, progress):
+    while rounds_left(config, progress):
         if progress.unvalidated and may_be_last_round(config, progress):
             evaluated = evaluate_sites(federation, progress, progress.weights, progress.round, VAL)
             progress.unvalidated["seconds"] += clock.seconds()
@@ -77,15 +80,20 @@ class Clock:
         return self.read - before
 
 
+def rounds_left(config: RunConfig, progress: TrainingProgress) -> bool:
+    """Whether the training goes on."""
+    return progress.validated_rounds < config.rounds and not out_of_patience(config, progress)
+
+
 def out_of_patience(config: RunConfig, progress: TrainingProgress) -> bool:
     """Whether validation has not been better for `--patience` rounds."""
     return 0 < config.patience <= progress.validated_rounds - progress.best_round
 
 
 def may_be_last_round(config: RunConfig, progress: TrainingProgress) -> bool:
-    """Whether the training ends with its last merged round, for all that is known yet.
+    """Whether the training may end with its last merged round, which is not validated yet.
 
-    Then the sites are not asked to train on while they measure it.
+    The sites are then asked to validate it without training a next round.
     """
     waited = progress.round - progress.best_round
     return progress.round == config.rounds or 0 < config.patience <= waited
@@ -94,165 +102,107 @@ def may_be_last_round(config: RunConfig, progress: TrainingProgress) -> bool:
 def next_round(
     federation: Federation, strategy: Strategy, progress: TrainingProgress, clock: Clock
 ) -> None:
-    """One more round. The visits that train it measure the one before, if nobody has yet."""
-    update = train_sites(federation, strategy, progress)
+    """One more round. Its requests also validate the round before, if that is still to be done."""
+    updates = train_sites(federation, strategy, progress)
     finishes = bool(progress.unvalidated)
     if finishes:
-        finish_round(federation, progress, collect_validation(federation, progress, update))
+        finish_round(federation, progress, collect_validation(federation, progress, updates))
     try:
-        merge(federation, strategy, progress, update)
+        merge(federation, strategy, progress, updates)
     except FederationError:
-        if finishes:  # else a run that goes on would measure it again
+        if finishes:  # otherwise a resumed run would validate that round again
             write_checkpoint(federation, progress)
         raise
     progress.memory = strategy_memory(strategy)
+    progress.memory_saved = memory_is_saved(federation.job.config.strategy)
     progress.unvalidated["seconds"] = clock.seconds()
 
 
 def finish_round(
     federation: Federation, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
 ) -> None:
-    """The last merged round is measured: its lines, and whether it is the best so far."""
-    known, progress.unvalidated = progress.unvalidated, {}
-    row = validate_round(federation.task, federation.job.strategy, progress, evaluated) | known
-    row["seconds"] = round(known["seconds"], 3)
-    row["failures"] = sum(f["round"] == progress.round for f in progress.failures)
-    progress.rounds.append(row)
+    """The last merged round is validated: write its lines, and see if it is the best so far."""
+    training, progress.unvalidated = progress.unvalidated, {}
+    training["seconds"] = round(training["seconds"], 3)
+    validation = validate_round(federation.task, federation.job.strategy, progress, evaluated)
+    failures = sum(f["round"] == progress.round for f in progress.failures)
+    row = RoundRow(**validation, **training, failures=failures)
+    progress.round_rows.append(row)
     write_history(federation.folder, [*federation.finished, progress])
     federation.listener.round(row)
-
-
-def sample_sites(federation: Federation, number: int, seen: Mapping[str, int]) -> list[str]:
-    """The round's sites, drawn by name from our own stream; the longest visits come first.
-
-    A worker that gets the longest visit last keeps all the others waiting. How long one takes
-    is known by what the site's last visit saw (`seen`): of a Holter's windows an epoch takes a few.
-    """
-    config = federation.job.config
-    able = [site for site, hello in federation.sites.items() if hello.n_train > 0]
-    count = max(1, round(config.fraction * len(able)))
-    rng = stream(config.seed, "sites", number)
-    chosen = [able[i] for i in sorted(rng.permutation(len(able))[:count])]
-    return longest_first(chosen, {s: h.n_train for s, h in federation.sites.items()} | dict(seen))
-
-
-def longest_first(sites: Iterable[str], load: Mapping[str, int]) -> list[str]:
-    """Sites by how many examples a visit takes, those of the most first."""
-    return sorted(sites, key=lambda site: (-load[site], site))
 
 
 def train_sites(
     federation: Federation, strategy: Strategy, progress: TrainingProgress
 ) -> RoundUpdates:
-    """Let the next round's sites train, and all sites measure the last round if nobody has yet."""
+    """Let the next round's sites train, and all sites validate the last round if needed."""
+    updates = _prepare_round(federation, strategy, progress)
+    requests = _training_requests(federation, progress, updates)
+    if progress.unvalidated:
+        others = federation.sites.keys() - requests.keys()
+        requests |= evaluation_requests(
+            federation, progress.weights, progress.round, VAL, others, updates.validated
+        )
+    updates.failures.extend(send_requests(federation, requests))
+    return updates
+
+
+def _prepare_round(
+    federation: Federation, strategy: Strategy, progress: TrainingProgress
+) -> RoundUpdates:
+    """The next round before anything is sent: its sites, and their requests by the strategy."""
     job, config, number = federation.job, federation.job.config, progress.round + 1
-    chosen = sample_sites(federation, number, progress.seen)
-    arrays = to_array_record(with_control(progress.weights, progress.control))
-    settings = training_settings(job, measure=bool(progress.unvalidated))
-    order = SelectedNodes([federation.nodes[site] for site in chosen])
-    asked = {
-        m.metadata.dst_node_id: m for m in configure(strategy, number, arrays, settings, order)
-    }
+    sites = sample_sites(federation, number, progress.n_seen)
+    arrays = to_array_record(with_extra(progress.weights, progress.extra))
+    settings = training_settings(job, validate_first=bool(progress.unvalidated))
+    forget_merged_arrays(strategy)
+    nodes = [federation.nodes[site] for site in sites]
+    by_node = configure_round(strategy, number, arrays, settings, nodes)
     local = local_entries(config.strategy, config.model, config.task)
-    update = RoundUpdates(
+    return RoundUpdates(
         number=number,
-        requests={site: asked[federation.nodes[site]] for site in chosen},
+        requests={site: by_node[federation.nodes[site]] for site in sites},
         shared={k: v for k, v in progress.weights.items() if k not in local},
     )
-    shelf = update_store_for(len(chosen), update.shared, federation.folder)
+
+
+def _training_requests(
+    federation: Federation, progress: TrainingProgress, updates: RoundUpdates
+) -> dict[str, SiteRequest]:
+    """The round's requests to train; their answers go into `updates` once they are checked."""
+    store = update_store_for(len(updates.requests), updates.shared, federation.folder)
 
     def read(site: str, reply: Message) -> None:
         if progress.unvalidated:
-            # What is wrong with it is said of an evaluation that is asked for by itself.
+            # If this is refused, the site is asked again for it alone, and then with the reason.
             with suppress(KeyError, ValueError, TypeError):
-                update.evaluated[site] = validated_evaluation(
-                    federation, read_incoming_validation(reply)
+                updates.validated[site] = validate_evaluation(
+                    read_incoming_validation(reply), site, len(federation.task.classes)
                 )
         trained = read_training_reply(reply)
-        validate_weights(trained.weights, update.shared)
-        validate_weights(trained.control, progress.control)
+        validate_weights(trained.weights, updates.shared)
+        validate_weights(trained.extra, progress.extra)
         validate_counts(trained, site, federation.task)
-        update.trained[site] = trained if shelf is None else store_update(trained, shelf)
+        updates.trained[site] = trained if store is None else store_update(trained, store)
 
-    visits = {
-        site: SiteRequest(request=request, number=number, doing="train", read=read)
-        for site, request in update.requests.items()
+    return {
+        site: SiteRequest(request=request, round_number=updates.number, doing=TRAINING, read=read)
+        for site, request in updates.requests.items()
     }
-    if progress.unvalidated:
-        others = federation.sites.keys() - visits.keys()
-        visits |= evaluation_requests(
-            federation, progress.weights, progress.round, VAL, others, update.evaluated
-        )
-    update.failures.extend(send_requests(federation, visits))
-    return update
 
 
 def collect_validation(
-    federation: Federation, progress: TrainingProgress, update: RoundUpdates
+    federation: Federation, progress: TrainingProgress, updates: RoundUpdates
 ) -> list[EvaluationReply]:
-    """What all sites say of the weights they were sent, in order of site name.
+    """Every site's validation of the weights it was sent, in order of site name.
 
-    A site from which they did not come with its training is asked once more, for them alone.
+    A site whose validation did not come with its training is asked once more, for that alone.
     """
-    progress.failures += [f for f in update.failures if f["round"] == progress.round]
-    missing = update.requests.keys() - update.evaluated.keys()
+    progress.failures += [f for f in updates.failures if f["round"] == progress.round]
+    missing = updates.requests.keys() - updates.validated.keys()
     again: list[EvaluationReply] = []
     if missing:
         again = evaluate_sites(
             federation, progress, progress.weights, progress.round, VAL, sites=missing
         )
-    return sorted([*update.evaluated.values(), *again], key=lambda e: e.site)
-
-
-def validated_evaluation(federation: Federation, evaluated: EvaluationReply) -> EvaluationReply:
-    """The same measures; `ValueError` if they cannot be added to the others'."""
-    validate_histograms(evaluated, len(federation.task.classes))
-    validate_report(evaluated.report)
-    return evaluated
-
-
-def evaluation_requests(
-    federation: Federation,
-    weights: Weights,
-    number: int,
-    split: str,
-    sites: Iterable[str],
-    found: dict[str, EvaluationReply],
-    thresholds: Mapping[str, Thresholds] | None = None,
-) -> dict[str, SiteRequest]:
-    """Visits that measure weights, the longest first; what they bring goes into `found`."""
-    job, arrays = federation.job, to_array_record(weights)
-
-    def read(site: str, reply: Message) -> None:
-        found[site] = validated_evaluation(federation, read_evaluation_reply(reply))
-
-    hellos = federation.sites
-    held = {s: hellos[s].n_val if split == VAL else hellos[s].n_test for s in sites}
-    return {
-        site: SiteRequest(
-            request=evaluation_request(
-                job, arrays, federation.nodes[site], number, split, thresholds
-            ),
-            number=number,
-            doing=split,
-            read=read,
-        )
-        for site in longest_first(held, held)
-    }
-
-
-def evaluate_sites(
-    federation: Federation,
-    progress: TrainingProgress,
-    weights: Weights,
-    number: int,
-    split: str,
-    thresholds: Mapping[str, Thresholds] | None = None,
-    sites: Iterable[str] | None = None,
-) -> list[EvaluationReply]:
-    """Measure weights at these sites, by default at all, in order of site name."""
-    found: dict[str, EvaluationReply] = {}
-    asked = federation.sites if sites is None else sites
-    visits = evaluation_requests(federation, weights, number, split, asked, found, thresholds)
-    progress.failures += send_requests(federation, visits)
-    return [found[site] for site in sorted(found)]
+    return sorted([*updates.validated.values(), *again], key=lambda reply: reply.site)

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fl.ecg.tasks import Task
-from fl.evaluation.predictions import predictions_header, write_predictions
+from fl.evaluation.predictions import Predictions, read_predictions, write_predictions
+from fl.runs.history_tables import RoundRow, SiteRow
+from fl.runs.results import REMEDY, TrainingSummary, read_json
 from fl.util.atomic_io import write_atomically
-from server.rounds.checkpoints import Row
 from server.rounds.history import write_history
 
 
@@ -18,41 +19,54 @@ class TrainingResult:
     """One finished training: its place in summary.json and its lines of the tables."""
 
     name: str
-    summary: dict[str, Any]
-    rounds: list[Row]
-    sites: list[Row]
-    failures: list[Row]
-    predictions: str  # lines of predictions.csv, without the header
+    summary: TrainingSummary
+    round_rows: list[RoundRow]
+    site_rows: list[SiteRow]
+    failures: list[dict[str, Any]]  # round, site, reason
+    predictions: Predictions
 
 
-def save_result(folder: Path, part: TrainingResult) -> TrainingResult:
-    """Keep a finished training, so that a resumed run does not measure it again.
+def save_result(folder: Path, task: Task, result: TrainingResult) -> TrainingResult:
+    """Keep a finished training, so that a resumed run does not evaluate it again.
 
     Returns what a resumed run would read, so that both go on from the same.
     """
-    write_predictions(_path(folder, part.name, "csv"), part.predictions)
-    facts = {k: v for k, v in vars(part).items() if k != "predictions"}
-    # Last, and whole or not at all: where it is, the training is over.
-    write_atomically(_path(folder, part.name, "json"), json.dumps(facts).encode())
-    return TrainingResult(**json.loads(json.dumps(facts)), predictions=part.predictions)
+    write_predictions(_path(folder, result.name, "csv"), result.predictions)
+    facts = {
+        "name": result.name,
+        "summary": result.summary.to_json(),
+        "round_rows": [asdict(row) for row in result.round_rows],
+        "site_rows": [asdict(row) for row in result.site_rows],
+        "failures": result.failures,
+    }
+    # Last, and whole or not at all: if this file exists, the training is over.
+    write_atomically(_path(folder, result.name, "json"), json.dumps(facts).encode())
+    return _load(folder, task, result.name)
 
 
-def load_result(folder: Path, name: str) -> TrainingResult | None:
-    """A training that is over, or None."""
+def load_result(folder: Path, task: Task, name: str) -> TrainingResult | None:
+    """A finished training, or None; `DataError` if its files are not as they were written."""
+    return _load(folder, task, name) if _path(folder, name, "json").exists() else None
+
+
+def _load(folder: Path, task: Task, name: str) -> TrainingResult:
     path = _path(folder, name, "json")
-    if not path.exists():
-        return None
+    facts = read_json(path)
     return TrainingResult(
-        **json.loads(path.read_text()), predictions=_path(folder, name, "csv").read_text()
+        name=name,
+        summary=TrainingSummary.from_json(facts["summary"], str(path), REMEDY),
+        round_rows=[RoundRow(**row) for row in facts["round_rows"]],
+        site_rows=[SiteRow(**row) for row in facts["site_rows"]],
+        failures=facts["failures"],
+        predictions=read_predictions(_path(folder, name, "csv"), task.classes),
     )
 
 
-def write_tables(folder: Path, task: Task, parts: Sequence[TrainingResult]) -> None:
+def write_tables(folder: Path, task: Task, results: Sequence[TrainingResult]) -> None:
     """rounds.csv, sites.csv and predictions.csv, each whole or not at all."""
-    write_history(folder, parts)
-    header = ",".join(predictions_header(task)) + "\n"
-    text = "".join(part.predictions for part in parts)
-    write_predictions(folder / "predictions.csv", header + text)
+    write_history(folder, results)
+    predictions = Predictions.joined([result.predictions for result in results], task.classes)
+    write_predictions(folder / "predictions.csv", predictions)
 
 
 def _path(folder: Path, name: str, kind: str) -> Path:

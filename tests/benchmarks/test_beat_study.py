@@ -1,4 +1,4 @@
-"""The heartbeat benchmark: who is on which side, what is kept, and where tables go."""
+"""The beat study: splits without shared patients, stored results, and tables."""
 
 import json
 from pathlib import Path
@@ -37,8 +37,8 @@ def content(**results):
 
 
 def test_the_folds_hold_every_record_of_ds1_once_and_none_of_ds2():
-    held = [name for fold in beat.FOLDS for name in fold]
-    assert sorted(held) == sorted(DS1)
+    records = [name for fold in beat.FOLDS for name in fold]
+    assert sorted(records) == sorted(DS1)
 
 
 def test_the_tables_go_between_their_marks_and_leave_the_rest(tmp_path):
@@ -52,20 +52,20 @@ def test_the_tables_go_between_their_marks_and_leave_the_rest(tmp_path):
     assert "one" not in text
 
 
-def test_s_is_given_with_and_without_record_232():
+def test_s_is_reported_with_and_without_record_232():
     lines = ds2_tables(content(**{"ds2/standard/0": run(), "ds2/standard/1": run(70, 30)}))
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| S")}
     assert "| 0.727" in rows["S"]  # (90 + 70) / 2 of 110
     assert "| 10 | 0.000" in rows["S without 232"]
 
 
-def test_the_leaking_figure_is_called_so_and_its_gap_is_told():
+def test_the_leaking_protocol_is_marked_and_its_gap_is_reported():
     lines = ds2_tables(content(**{"ds2/standard/0": run(50, 50), "ds2/intra/0": run()}))
     assert any("LEAKS" in line for line in lines)
     assert any(line.startswith("The gap in macro-F1") for line in lines)
 
 
-def test_a_detectors_own_sensitivity_is_told():
+def test_a_detectors_own_sensitivity_is_reported():
     results = {"ds2/standard/0": run(), "detector/xqrs": {"100": [100, 95, 90]}}
     assert any("sensitivity 0.9000, +P 0.9474" in line for line in ds2_tables(content(**results)))
 
@@ -76,7 +76,7 @@ def test_cross_validation_counts_each_recipes_trainings():
     assert lines[-1].endswith("| 2 |")
 
 
-def test_stretches_rich_in_s_have_their_own_column_and_are_in_no_other():
+def test_bursts_rich_in_s_have_their_own_column_and_are_in_no_other():
     plain, rich = run(), run() | {f"209{RICH}": np.diag([0, 30, 0, 0, 0]).tolist()}
     rich[f"209{RICH}"][1][0] = 10
     rows = [
@@ -88,8 +88,8 @@ def test_stretches_rich_in_s_have_their_own_column_and_are_in_no_other():
     assert rows[1][6].strip() == "0.857 (0.750, 1.000)"
 
 
-def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
-    """Of beats 15 to 38 most are S; the others have no part in their features."""
+def test_a_burst_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
+    """Of beats 15 to 38 most are S; their features do not depend on the other beats."""
     symbols = np.array(["N"] * 60)
     symbols[20:34] = "A"
     places = 360 + 300 * np.arange(60) - 100 * (symbols == "A")
@@ -105,36 +105,36 @@ def test_a_stretch_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
     )
     monkeypatch.setattr(beat, "DS1", ("100",))
     monkeypatch.setattr(beat, "MITDB", SimpleNamespace(read=lambda data, name: record))
-    found = beat.stretches_of_s(Path())
-    of_the_whole = BEAT.cut(record).features[15:39]
-    assert found.labels.argmax(axis=1).tolist() == [0] * 5 + [1] * 14 + [0] * 5
-    assert found.column("recordings").tolist() == ["100"] * 24
-    assert not np.allclose(found.column("features"), of_the_whole, atol=0.1)
+    burst = beat.stretches_of_s(Path())
+    in_the_recording = BEAT.make_examples(record).features[15:39]
+    assert burst.labels.argmax(axis=1).tolist() == [0] * 5 + [1] * 14 + [0] * 5
+    assert burst.column("recordings").tolist() == ["100"] * 24
+    assert not np.allclose(burst.column("features"), in_the_recording, atol=0.1)
 
 
-def test_what_is_done_is_not_done_again_unless_settings_change(tmp_path):
-    path, asked = tmp_path / "results.json", []
+def test_stored_results_are_not_made_again_unless_settings_change(tmp_path):
+    path, calls = tmp_path / "results.json", []
 
     def make():
-        asked.append(1)
+        calls.append(1)
         return {"a": 1}
 
     for settings, times in (("one", 1), ("one", 1), ("two", 2)):
-        assert StoredResults(path, {"settings": settings}).of("x", make) == {"a": 1}
-        assert len(asked) == times
+        assert StoredResults(path, {"settings": settings}).get_or_make("x", make) == {"a": 1}
+        assert len(calls) == times
     assert json.loads(path.read_text())["results"] == {"x": {"a": 1}}
 
 
-def test_a_recipe_without_signal_says_the_same_whatever_the_signal(beats):
-    some = beat.as_in(beat.Recipe(signal=False, epochs=1), beats.take(np.arange(60)))
-    network = beat.train(some, np.arange(60), beat.Recipe(signal=False, epochs=1), 0, "cpu")
+def test_a_recipe_without_signal_has_no_weights_for_the_signal(beats):
+    some = beat.as_in(beat.BeatRecipe(signal=False, epochs=1), beats.take(np.arange(60)))
+    network = beat.train(some, np.arange(60), beat.BeatRecipe(signal=False, epochs=1), 0, "cpu")
     width = network.rr.width
     assert not network.head.weight[:, :-width].any()
     assert network.head.weight[:, -width:].any()
 
 
 def test_a_recipe_shows_only_its_features(beats):
-    shown = beat.as_in(beat.Recipe(features=beat.RATIOS), beats.take(np.arange(60)))
+    shown = beat.as_in(beat.BeatRecipe(features=beat.RATIOS), beats.take(np.arange(60)))
     kept = np.isin(beat.FEATURES, beat.RATIOS)
     features = shown.column("features")
     assert not features[:, ~kept].any()
@@ -142,7 +142,7 @@ def test_a_recipe_shows_only_its_features(beats):
 
 
 @pytest.mark.real
-def test_nobody_is_on_both_sides_but_where_it_is_said(real_data, cache_dir):
+def test_only_the_splits_that_say_so_share_patients(real_data, cache_dir):
     cohort = Cohort.open(BEAT, [prepare(MITDB, real_data, BEAT, cache_dir, workers=2)])
     records, patients = cohort.column("recordings"), cohort.patients
     shared = {}

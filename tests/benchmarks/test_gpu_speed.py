@@ -1,4 +1,4 @@
-"""The GPU benchmark says in one line that there is no GPU, and measures what it says it does."""
+"""The GPU benchmark: a clear message without a GPU, and correct measurements."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def test_without_a_gpu_it_ends_with_one_line():
         text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "torch finds no GPU here: there is nothing to measure.\n"
+    assert done.stderr == "torch finds no GPU, so there is nothing to measure.\n"
 
 
 def test_its_table_has_every_way_of_every_network(few):

@@ -1,4 +1,4 @@
-"""The rhythm benchmarks: patients tested once, choices from validation, tables that say so."""
+"""The rhythm studies: every patient is tested once, and choices are made on validation."""
 
 import os
 from dataclasses import replace
@@ -10,7 +10,14 @@ from benchmarks.speed import memory
 from benchmarks.studies import federated, rhythm
 from benchmarks.studies.ablation import RECIPES, difference_table
 from benchmarks.studies.rhythm import CANDIDATES, PROPOSED, Study, validation_row
-from benchmarks.studies.rhythm_cv import N_FOLDS, Recipe, fold_rows, folds, opened, run_missing
+from benchmarks.studies.rhythm_cv import (
+    N_FOLDS,
+    RhythmRecipe,
+    fold_rows,
+    folds,
+    opened,
+    run_missing,
+)
 from benchmarks.studies.rhythm_tables import choice_table, named, result_tables
 from fl.config.config_file import load_config
 from fl.models import MODELS
@@ -20,33 +27,33 @@ from fl.models import MODELS
 def study(few, tmp_path_factory):
     """Five folds of the few recordings, trained for one epoch."""
     shards = tuple(shard.path for shard in few.shards)
-    made = Study(shards, tmp_path_factory.mktemp("work"), 1, "cpu", 0)
-    made.train({"tiny": TINY}, range(N_FOLDS))
-    return made
+    small = Study(shards, tmp_path_factory.mktemp("work"), 1, "cpu", 0)
+    small.train({"tiny": TINY}, range(N_FOLDS))
+    return small
 
 
-TINY = Recipe(model="resnet1d", epochs=1, batch_size=8)
+TINY = RhythmRecipe(model="resnet1d", epochs=1, batch_size=8)
 
 
 def test_every_patient_is_tested_once_and_never_trained_on_when_tested(cohort):
-    of = folds(cohort, 0)
+    fold_of = folds(cohort, 0)
     tested_rows = []
     for fold in range(N_FOLDS):
         rows = fold_rows(cohort, fold, 0)
         assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(len(cohort)))
         sets = [set(cohort.patients[rows[s]].tolist()) for s in ("train", "val", "test")]
         assert sum(len(s) for s in sets) == len(set().union(*sets))
-        assert (of[rows["test"]] == fold).all()
+        assert (fold_of[rows["test"]] == fold).all()
         tested_rows += rows["test"].tolist()
     assert sorted(tested_rows) == list(range(len(cohort)))
 
 
 def test_a_class_that_enough_patients_have_is_in_every_fold(cohort):
-    of = folds(cohort, 0)
+    fold_of = folds(cohort, 0)
     for c in range(cohort.labels.shape[1]):
         patients = set(cohort.patients[cohort.labels[:, c] == 1].tolist())
         if len(patients) >= 4 * N_FOLDS:
-            assert set(of[cohort.labels[:, c] == 1].tolist()) == set(range(N_FOLDS))
+            assert set(fold_of[cohort.labels[:, c] == 1].tolist()) == set(range(N_FOLDS))
 
 
 def test_finished_folds_are_not_trained_again(study):
@@ -55,49 +62,48 @@ def test_finished_folds_are_not_trained_again(study):
     assert not other[0].path.exists()
 
 
-def test_the_tables_hold_what_was_measured(study):
+def test_the_tables_hold_the_results(study):
     cohort = opened(study.shards)
     row = validation_row(study, cohort, TINY, range(N_FOLDS))
-    found = rhythm.tested(study, cohort, TINY)
-    content = {"results": {"choice/tiny": row, "test/tiny": found}}
-    (source,) = found["sources"]
-    assert found["sources"][source]["n_records"] == len(cohort)
+    result = rhythm.tested(study, cohort, TINY)
+    content = {"results": {"choice/tiny": row, "test/tiny": result}}
+    (source,) = result["sources"]
+    assert result["sources"][source]["n_records"] == len(cohort)
     text = "\n".join([*choice_table(content), *result_tables(content)])
     assert f"{row['size']:,}" in text
     assert source in text
-    assert found["official"]["n"] == (cohort.column("first_labels") != "").sum()
+    assert result["official"]["n"] == (cohort.column("first_labels") != "").sum()
 
 
-def test_several_networks_are_judged_by_the_mean_of_their_probabilities(study, monkeypatch):
+def test_several_networks_are_tested_by_the_mean_of_their_probabilities(study, monkeypatch):
     cohort = opened(study.shards)
-    alone = rhythm.tested(study, cohort, TINY)
+    once = rhythm.tested(study, cohort, TINY)
     twice = rhythm.tested(study, cohort, TINY, TINY)
-    assert (twice["sources"], twice["official"]) == (alone["sources"], alone["official"])
-    assert twice["size"] == 2 * alone["size"]
-    honest, turns = rhythm.kept, iter(range(100))
+    assert (twice["sources"], twice["official"]) == (once["sources"], once["official"])
+    assert twice["size"] == 2 * once["size"]
+    original, turns = rhythm.stored_fold, iter(range(100))
 
-    def one_or_sure(job):
-        """Every second network says 1 of everything: half of that, half of the first's."""
-        found = honest(job)
-        return found | {"test_p": np.ones_like(found["test_p"])} if next(turns) % 2 else found
+    def every_second_is_certain(job):
+        """Every second network predicts 1 for every class, so the mean is half of that."""
+        fold = original(job)
+        return fold | {"test_p": np.ones_like(fold["test_p"])} if next(turns) % 2 else fold
 
-    monkeypatch.setattr(rhythm, "kept", one_or_sure)
-    half = rhythm.tested(study, cohort, TINY, TINY)
-    (source,) = alone["sources"]
-    found, other = alone["sources"][source], half["sources"][source]
-    assert other["macro_auroc"] == found["macro_auroc"]
-    assert other["macro_brier"] != found["macro_brier"]
+    monkeypatch.setattr(rhythm, "stored_fold", every_second_is_certain)
+    mixed = rhythm.tested(study, cohort, TINY, TINY)
+    (source,) = once["sources"]
+    assert mixed["sources"][source]["macro_auroc"] == once["sources"][source]["macro_auroc"]
+    assert mixed["sources"][source]["macro_brier"] != once["sources"][source]["macro_brier"]
 
 
 def test_a_choice_never_reads_the_tested_patients(study, monkeypatch):
-    """The validation row is the same whatever was said of the tested."""
-    cohort, honest = opened(study.shards), rhythm.kept
+    """The validation row does not change if the test predictions are missing."""
+    cohort, original = opened(study.shards), rhythm.stored_fold
 
-    def spoiled(job):
-        return dict(honest(job)) | {"test_p": None, "test_rows": None}
+    def without_test(job):
+        return dict(original(job)) | {"test_p": None, "test_rows": None}
 
     row = validation_row(study, cohort, TINY, [0])
-    monkeypatch.setattr(rhythm, "kept", spoiled)
+    monkeypatch.setattr(rhythm, "stored_fold", without_test)
     assert validation_row(study, cohort, TINY, [0]) == row
 
 
@@ -135,7 +141,7 @@ def test_rounds_are_counted_as_they_are_written(tmp_path):
     assert memory.memory_of(os.getpid()) > 2**20
 
 
-def test_names_are_found_by_prefix():
+def test_results_are_selected_by_prefix():
     assert named({"results": {"val/a": 1, "test/a": 2}}, "test") == {"a": 2}
 
 

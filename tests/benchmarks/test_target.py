@@ -1,4 +1,4 @@
-"""The time to a target: what is read from the curves, and what the quickstart's row is."""
+"""The time to a target: the reading of the curves, and the settings of the quickstart's row."""
 
 import run_sim
 from benchmarks.speed import target
@@ -14,7 +14,7 @@ RESULTS = {
 }
 
 
-def test_the_first_round_whose_mean_of_sources_is_there_counts():
+def test_the_first_round_that_reaches_the_target_counts():
     _, _, shipped, quick = target.table(RESULTS)
     assert shipped == (
         "| as shipped | 0 | 0.800 | 0.760 | round 2 of 3 | 21 | 0.760 after round 2 |"
@@ -24,10 +24,10 @@ def test_the_first_round_whose_mean_of_sources_is_there_counts():
     )
 
 
-def test_the_quickstarts_row_is_a_run_that_can_be_asked_for():
+def test_the_quickstarts_row_has_valid_settings():
     config, _ = run_sim.settings([*target.ROWS["quickstart, learning rate 0.1"], "--data", "real"])
-    told = (config.optimizer, config.momentum, config.lr, config.batch_size, config.local_epochs)
-    assert told == ("sgd", 0.9, 0.1, 32, 1)
+    training = (config.optimizer, config.momentum, config.lr, config.batch_size)
+    assert (*training, config.local_epochs) == ("sgd", 0.9, 0.1, 32, 1)
     assert (config.optimizer_state, config.averaging, config.schedule) == (
         *("fresh", "plain", "constant"),
     )

@@ -2,84 +2,24 @@
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
+from support.two_sources import two_source_site
 
-from clients import local_objectives, local_training
-from clients.local_objectives import proximal_penalty
+from clients import local_training
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
+from fl.evaluation.predictions import read_predictions
+from fl.training.state_dict import local_entries
 from fl.util.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL
 from server.app import initial_weights
-
-
-@pytest.mark.parametrize("start", [-2.0, 3.0])  # either side of the global weight
-def test_proximal_penalty_pulls_towards_the_global_weight(start):
-    local, anchor = torch.tensor([start], requires_grad=True), torch.tensor([0.5])
-    proximal_penalty([local], [anchor], mu=0.4).backward()
-    assert local.grad.item() == pytest.approx(0.4 * (start - 0.5))
-
-
-def test_proximal_penalty_is_half_mu_times_the_squared_distance_over_all_layers():
-    local = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])]
-    anchor = [torch.zeros(2), torch.zeros(1, 1)]
-    assert proximal_penalty(local, anchor, mu=0.5).item() == pytest.approx(0.25 * 14)
-    assert proximal_penalty(local, local, mu=0.5).item() == 0
-
-
-def test_proximal_penalty_refuses_networks_of_different_size():
-    with pytest.raises(ValueError, match="shorter"):
-        proximal_penalty([torch.ones(1)] * 2, [torch.ones(1)], mu=1)
-
-
-def distance(one, other):
-    return sum(float(((one[k] - other[k]) ** 2).sum()) for k in one) ** 0.5
-
-
-def visit(make_job, name, mu, **settings):
-    job = make_job(2, name=name, **settings)
-    start = initial_weights(job)
-    return start, train_site(open_site(job, 0), job, start, 1, mu, {})
-
-
-def test_a_large_mu_keeps_a_site_near_the_global_weights(make_job):
-    moved = []
-    for mu in (0.0, 1.0, 100.0):
-        start, trained = visit(make_job, f"mu-{mu:g}", mu, batch_size=4, local_epochs=3)
-        moved.append(distance(trained.weights, start))
-    assert moved[0] > moved[1] > moved[2]
-    assert moved[2] < moved[0] / 2
-
-
-def test_the_penalty_is_there_on_every_batch(make_job, monkeypatch):
-    seen = []
-
-    def counted(local, anchor, mu):
-        term = proximal_penalty(local, anchor, mu)
-        seen.append(term.item())
-        return term
-
-    monkeypatch.setattr(local_objectives, "proximal_penalty", counted)
-    _, trained = visit(make_job, "counted", 1.0, batch_size=2, local_epochs=2)
-    assert len(seen) == trained.steps > 4
-    assert seen[0] == 0  # at the global weights themselves
-    assert min(seen[1:]) > 0
-
-
-def test_mu_of_zero_is_no_penalty(make_job, monkeypatch):
-    _, plain = visit(make_job, "plain", 0.0)
-    nothing = lambda net: 0 * sum(p.sum() for p in net.parameters())  # noqa: E731
-    monkeypatch.setattr(local_training, "objective_penalty", lambda *given: nothing)
-    _, zero = visit(make_job, "zero", 0.0)
-    assert all(np.array_equal(plain.weights[k], zero.weights[k]) for k in plain.weights)
 
 
 def test_training_changes_nothing_in_the_weights_it_was_sent(make_job):
     job = make_job(2)
     start = initial_weights(job)
     before = {k: v.copy() for k, v in start.items()}
-    train_site(open_site(job, 0), job, start, 1, 0.0, {})
+    train_site(open_site(job, 0), job, start, 1)
     assert all(np.array_equal(start[k], before[k]) for k in before)
 
 
@@ -91,61 +31,145 @@ def test_sites_are_numbered_in_order_of_name_and_hold_their_own_records(make_job
     assert len(set(names)) == len(names) > 15
 
 
-def test_a_visit_counts_the_records_that_an_epoch_takes(make_job):
+def test_a_site_counts_the_records_that_an_epoch_takes(make_job):
     job = make_job(2)
     site = open_site(job, 1)
-    output = site_info(site)
-    assert (output.n_train, output.n_val, output.n_test) == tuple(
+    info = site_info(site)
+    assert (info.n_train, info.n_val, info.n_test) == tuple(
         len(site.splits[s]) for s in (TRAIN, VAL, TEST)
     )
-    trained = train_site(site, job, initial_weights(job), 1, 0.0, {})
-    assert trained.n_records == output.n_train
-    assert trained.n_seen == output.n_train * job.config.local_epochs
-    assert trained.annotated == (output.n_train,) * 9
+    trained = train_site(site, job, initial_weights(job), 1)
+    assert trained.n_records == info.n_train
+    assert trained.n_seen == info.n_train * job.config.local_epochs
+    assert trained.annotated == (info.n_train,) * 9
 
 
-def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_takes_up_the_last(make_job):
+def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_goes_on_from_the_last(make_job):
     job = make_job(2, rounds=9)
     site, weights = open_site(job, 0), initial_weights(job)
     for number in (1, 2, 5):
-        weights = train_site(site, job, weights, number, 0.0, {}).weights
+        weights = train_site(site, job, weights, number).weights
     kept = sorted(site.folder.rglob("*.safetensors"))
     assert [path.stem for path in kept] == ["000002", "000005"]
     steps = [load_file(path)["0/step"].item() for path in kept]
-    assert steps[1] / steps[0] == 1.5  # three visits of as many steps against two
+    assert steps[1] / steps[0] == 1.5  # three rounds of as many steps against two
 
 
 @pytest.mark.parametrize(
     ("settings", "kept"),
     [({"rounds": 3}, ["000001", "000002"]), ({"rounds": 3, "optimizer_state": "fresh"}, [])],
 )
-def test_no_optimizer_is_kept_for_nobody(make_job, settings, kept):
+def test_no_optimizer_is_kept_that_no_round_will_read(make_job, settings, kept):
     job = make_job(2, **settings)
     site, weights = open_site(job, 0), initial_weights(job)
     for number in (1, 2, 3):
-        train_site(site, job, weights, number, 0.0, {})
+        train_site(site, job, weights, number)
     assert sorted(path.stem for path in site.folder.rglob("*.safetensors")) == kept
 
 
 def test_a_round_done_again_takes_the_state_from_before_it(make_job):
     job = make_job(2)
     site, start = open_site(job, 0), initial_weights(job)
-    one = train_site(site, job, start, 1, 0.0, {})
-    first, again = (train_site(site, job, one.weights, 2, 0.0, {}).weights for _ in range(2))
+    one = train_site(site, job, start, 1)
+    first, again = (train_site(site, job, one.weights, 2).weights for _ in range(2))
     assert all(np.array_equal(first[k], again[k]) for k in first)
+
+
+def test_fedbn_keeps_the_normalisation_layers_at_the_site(make_job):
+    job = make_job(strategy="fedbn")
+    site, start = open_site(job, 0), initial_weights(job)
+    local = local_entries("fedbn", job.config.model, job.config.task)
+    assert local
+    assert all("norm" in name or name.rsplit(".", 2)[-2].isdigit() for name in local)
+    trained = train_site(site, job, start, 1)
+    assert trained.weights.keys() == start.keys() - local
+    # What comes back from the server cannot undo them: the next round begins from the site's own.
+    spoiled = start | {name: np.full_like(start[name], 1e6) for name in local}
+    again = train_site(site, job, spoiled | trained.weights, 2)
+    assert all(np.isfinite(v).all() and abs(v).max() < 1e3 for v in again.weights.values())
+
+
+@pytest.mark.parametrize("split", [VAL, TEST])
+def test_fedbn_evaluates_with_the_sites_own_layers_of_that_round(make_job, monkeypatch, split):
+    job = make_job(strategy="fedbn")
+    site, start = open_site(job, 0), initial_weights(job)
+    local = sorted(local_entries("fedbn", job.config.model, job.config.task))
+    first = start | train_site(site, job, start, 1).weights
+    own = local_training.site_entries_before(site, job, 2)
+    train_site(site, job, first, 2)  # a later round, whose layers must not be used
+    loaded = {}
+    monkeypatch.setattr(
+        local_training, "set_weights", lambda network, weights: loaded.update(weights)
+    )
+    evaluate_site(site, job, first, split, None, 1)
+    assert all(np.array_equal(loaded[name], own[name]) for name in local)
+    assert not all(np.array_equal(loaded[name], first[name]) for name in local)
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedprox", "scaffold"])
+def test_other_strategies_share_every_entry(strategy):
+    assert local_entries(strategy, "resnet1d", "rhythm") == frozenset()
 
 
 def test_only_test_is_reported_and_written(make_job):
     job = make_job(2)
     site, weights = open_site(job, 0), initial_weights(job)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
-    assert evaluate_site(site, job, weights, VAL, thresholds, 1).report == {}
+    validation = evaluate_site(site, job, weights, VAL, thresholds, 1)
+    assert validation.report is None
     assert not list(site.folder.glob("predictions*"))
-    found = evaluate_site(site, job, weights, TEST, thresholds, 1)
-    assert found.report["n_records"] == found.n_records == len(site.splits[TEST])
-    written = (site.folder / "predictions-fedavg.csv").read_text().splitlines()
-    assert len(written) == found.n_records
-    assert {line.split(",")[4] for line in written} == {"site-1"}
+    tested = evaluate_site(site, job, weights, TEST, thresholds, 1)
+    assert tested.report.n_records == tested.n_records == len(site.splits[TEST])
+    assert tested.by_source == {}
+    classes = site.splits[TEST].task.classes
+    written = read_predictions(site.folder / "predictions-fedavg.csv", classes)
+    assert len(written) == tested.n_records
+    assert set(written.site.tolist()) == {"site-1"}
+
+
+def test_validation_is_counted_for_each_source_of_a_site(shards, tmp_path):
+    job, site = two_source_site(shards, tmp_path)
+    validation = evaluate_site(site, job, initial_weights(job), VAL, None, 1)
+    cohort = site.splits[VAL]
+    assert list(validation.by_source) == sorted(set(cohort.sources.tolist()))
+    assert len(validation.by_source) == 2
+    for source, counted in validation.by_source.items():
+        rows = cohort.sources == source
+        assert counted.n_patients == len(set(cohort.patients[rows].tolist()))
+        assert counted.scores.positive.sum() == (cohort.labels[rows] == 1).sum() > 0
+    assert validation.n_records == len(cohort)
+
+
+def test_a_source_with_too_few_records_counts_as_one_without_any(shards, tmp_path):
+    job, site = two_source_site(shards, tmp_path)
+    sizes = {
+        source: int((site.splits[VAL].sources == source).sum())
+        for source in set(site.splits[VAL].sources.tolist())
+    }
+    (few, n_few), (many, n_many) = sorted(sizes.items(), key=lambda item: item[1])
+    assert n_few < n_many
+    job, site = two_source_site(shards, tmp_path, min_count=n_few + 1)
+    validation = evaluate_site(site, job, initial_weights(job), VAL, None, 1)
+    assert validation.n_records == n_many
+    assert validation.by_source[few].n_patients == 0
+    assert not any(counts.any() for counts in vars(validation.by_source[few].scores).values())
+    assert validation.by_source[many].n_patients > 0
+
+
+@pytest.mark.parametrize("min_count", [0, 3])
+def test_a_class_that_is_rare_in_a_source_is_not_counted_there(shards, tmp_path, min_count):
+    job, site = two_source_site(shards, tmp_path, min_count)
+    validation = evaluate_site(site, job, initial_weights(job), VAL, None, 1)
+    hidden = 0
+    for source, counted in validation.by_source.items():
+        labels = site.splits[VAL].labels[site.splits[VAL].sources == source]
+        for c in range(labels.shape[1]):
+            expected = [int((labels[:, c] == value).sum()) for value in (1, 0)]
+            rare = min(expected) < min_count
+            hidden += rare and max(expected) > 0
+            sent = [int(counted.scores.positive[c].sum()), int(counted.scores.negative[c].sum())]
+            assert sent == ([0, 0] if rare else expected)
+    assert bool(hidden) is (min_count > 0)
 
 
 def test_a_partition_of_other_data_is_refused(make_job, shards):

@@ -1,23 +1,28 @@
-"""What every entry of STRATEGIES keeps to, whatever its rule."""
+"""Every strategy has two halves, and its merging keeps to what is common to all."""
 
 import copy
 
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
+from support.rounds import digest, run
 
+from clients.app import app as client_app
+from clients.local_objectives import LOCAL_OBJECTIVES
+from clients.local_objectives.base import ExtraUpdate, LocalObjective
 from fl.config.run_config import RunConfig
+from fl.config.strategy_traits import STRATEGY_TRAITS
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_codec import CONFIG, training_reply
 from fl.messages.payloads import TrainingReply
 from server.aggregation.flower_internals import (
-    SelectedNodes,
-    configure,
+    forget_merged_arrays,
     restore_memory,
     strategy_memory,
 )
-from server.aggregation.strategies import STRATEGIES
+from server.aggregation.selected_nodes import configure_round
+from server.aggregation.strategies import STRATEGIES, AggregationRule, ExtraRule
+from server.engines.in_process import LocalGrid
 
 START = {"body": np.zeros(3, dtype=np.float32), "head.bias": np.ones(2, dtype=np.float32)}
 ADAPTIVE = {"fedadagrad", "fedadam", "fedyogi"}  # take a step of their own size
@@ -25,9 +30,46 @@ AVERAGING = sorted(name for name, rule in STRATEGIES.items() if rule.averages)
 
 
 @pytest.fixture(autouse=True)
-def _a_server(monkeypatch):
-    for field in ("_task_id", "_run_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, field, 1)
+def _in_a_run():
+    """Flower makes messages only within a run, which a grid begins."""
+    LocalGrid(client_app, 1)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_has_a_half_at_the_sites(name):
+    assert isinstance(LOCAL_OBJECTIVES[name], LocalObjective)
+
+
+def test_no_half_and_no_trait_is_without_its_strategy():
+    assert LOCAL_OBJECTIVES.keys() == STRATEGIES.keys()
+    assert STRATEGY_TRAITS.keys() <= STRATEGIES.keys()
+
+
+def test_a_strategy_from_outside_is_one_line_on_each_side(make_job, monkeypatch):
+    """A toy strategy that counts the answers of its sites in an extra array."""
+    one = np.ones(1, dtype=np.float32)
+    counting = ExtraRule(
+        initial=lambda network: {"count": 0 * one},
+        merge=lambda before, average, share: {"count": before["count"] + average["count"]},
+    )
+    received = []
+
+    def count(begin, end, lr_sum):
+        received.append(begin.sent["count"].item())
+        return ExtraUpdate(kept={"seen": begin.kept.get("seen", 0 * one) + 1}, sent={"count": one})
+
+    monkeypatch.setitem(
+        STRATEGIES,
+        "toy",
+        AggregationRule(lambda config: STRATEGIES["fedavg"].make(config), extra=counting),
+    )
+    monkeypatch.setitem(LOCAL_OBJECTIVES, "toy", LocalObjective(extra=count))
+    toy, plain = make_job(2, name="toy", strategy="toy"), make_job(2, name="plain")
+    watching, _ = run(toy)
+    run(plain)
+    assert watching.failed == []
+    assert received == [0.0, 0.0, 1.0, 1.0]
+    assert digest(toy) == digest(plain)
 
 
 def reply(site, value, n=10):
@@ -48,8 +90,9 @@ def reply(site, value, n=10):
 
 def merge(strategy, replies, start=None):
     """One round: the weights after it."""
-    begun = START if start is None else start
-    list(configure(strategy, 1, to_array_record(begun), ConfigRecord(), SelectedNodes([1, 2, 3])))
+    sent = to_array_record(START if start is None else start)
+    forget_merged_arrays(strategy)
+    configure_round(strategy, 1, sent, ConfigRecord(), [1, 2, 3])
     # Copies, because some of Flower's strategies take the arrays out of the replies.
     result, _ = strategy.aggregate_train(1, copy.deepcopy(replies))
     return from_array_record(result)
@@ -91,7 +134,7 @@ def test_a_site_of_weight_zero_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_strategy_goes_on_as_if_it_had_not_stopped(name):
+def test_a_resumed_strategy_goes_on_as_if_it_had_not_stopped(name):
     first, second = [reply("a", 0.1), reply("b", 0.2)], [reply("a", 0.4), reply("b", 0.1)]
     whole = new(name)
     middle = merge(whole, first)

@@ -193,16 +193,16 @@ def test_what_crosses_the_wire_is_of_the_listed_kinds(walked):
     messages, raw = taken(walked)
     kinds = [message.metadata.message_type for message in messages]
     assert set(kinds) == {"query", "train", "evaluate"}
-    records, words = {"arrays", "config", "metrics"}, {"site", "source", "report"}
-    measured = {f"measured-{name}" for name in records}
+    records, words = {"arrays", "config", "metrics"}, {"site", "sources", "report"}
+    validation = {f"validation-{name}" for name in records}
     for message in messages:
         content = unpacked(message).content
         trained = message.metadata.message_type == "train"
-        assert set(content) <= (records | measured if trained else records)
-        for name in {"config", "measured-config"} & set(content):
+        assert set(content) <= (records | validation if trained else records)
+        for name in {"config", "validation-config"} & set(content):
             assert set(content[name]) <= words
             assert content[name]["site"] == "hospital-a"
-    assert any(measured <= set(message.content) for message in messages)
+    assert any(validation <= set(message.content) for message in messages)
     own = walked.home("hospital-a").glob("runs/first-*/partition.csv")
     rows = table(next(own))
     names = {row["record"] for row in rows} | {"data-a", "predictions", "partition.csv"}

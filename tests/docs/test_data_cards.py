@@ -1,4 +1,4 @@
-"""docs/data.md says what the sources say of themselves."""
+"""docs/data.md holds the data cards of the table of data sets."""
 
 import importlib.util
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_every_card_states_licence_and_citation(maker, name):
     assert "| cite | " in text
 
 
-def test_the_counts_are_those_found(maker):
+def test_the_counts_of_the_recordings_are_on_the_page(maker):
     page = (DOCS / "data.md").read_text()
     for known in (
         "4 bad-header (E00009 E00015 E00018 E00793)",

@@ -73,7 +73,7 @@ def link_source(root, data_dir, source, records):
     for name in records:
         for file in (root / source).rglob(f"{name}.*"):
             (folder / file.name).symlink_to(file)
-    assert DATASETS[source].records(data_dir)
+    assert DATASETS[source].record_names(data_dir)
 
 
 class Federation:

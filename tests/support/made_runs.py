@@ -77,8 +77,9 @@ def compare(folder: Path) -> None:
 
 
 def mean_only(report: dict) -> dict:
-    """Means over several models: values without intervals and without classes."""
-    return {m: {"value": report[m]["value"], "low": None, "high": None} for m in METRICS}
+    """Means over several models: values without intervals."""
+    without = {"low": None, "high": None}
+    return report | {m: {"value": report[m]["value"]} | without for m in METRICS}
 
 
 # What the intervals say at each site, so that every kind of recommendation is written.
@@ -123,12 +124,14 @@ def repeat(folder: Path, run: Path) -> None:
     gap = {"mean": 0.0321, "sd": 0.01, "low_seed": 0.0211, "high_seed": 0.0431}
     content = {
         "seeds": [0, 1],
+        "task": "rhythm",
+        "synthetic": True,
         "strategies": {
             name: {where: dict.fromkeys(METRICS, entry) for where in places} for name in strategies
         },
         "differences": [
             {"strategy": "fedavg", "against": "local", "where": "mean_site"}
-            | {"metric": "macro_f1", "values": [0.0211, 0.0431]}
+            | {"metric": "macro_f1", "values": [0.0211, 0.0431], "sentence": "Both seeds agree."}
             | gap
         ],
     }

@@ -1,5 +1,6 @@
 """A training in this process, watched."""
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Watching(SilentListener):
 
 
 def digest(job):
+    """SHA-256 over the names and values of a training's last weights."""
     weights = load_weights(Path(job.workspace) / "weights" / f"{job.strategy}-last.safetensors")
     total = hashlib.sha256()
     for name in sorted(weights):
@@ -37,10 +39,22 @@ def digest(job):
 def run(job, client=client_app, grid=LocalGrid):
     """One training in this process: what the listener saw, and the summary."""
     watching, summaries = Watching(), []
-    app = server_app(watching, lambda part: summaries.append(part.summary))
+    app = server_app(watching, lambda result: summaries.append(result.summary))
     settings = UserConfig({"job": job.model_dump_json()})
     context = Context(
         run_id=1, node_id=1, node_config=UserConfig(), state=RecordDict(), run_config=settings
     )
     app(grid(client, job.config.clients), context)
     return watching, summaries[0]
+
+
+def read_table(job, name):
+    """Lines of a table of the run directory."""
+    with (Path(job.workspace) / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def history(job):
+    """Both tables, without the seconds, which differ from run to run."""
+    tables = ("rounds.csv", "sites.csv")
+    return [[row | {"seconds": ""} for row in read_table(job, name)] for name in tables]

@@ -1,4 +1,4 @@
-"""A recording on ECG paper: 25 mm/s and 10 mm/mV, to scale when printed at its own size."""
+"""Draws a recording on ECG paper: 25 mm/s and 10 mm/mV, to scale when printed at its own size."""
 
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -15,7 +15,7 @@ from fl.util.errors import ConfigError
 SPEED = 25.0  # mm per s
 GAIN = 10.0  # mm per mV
 INCH = 25.4  # mm
-DPI = 150  # of a PNG, which carries it: printed at its own size it is to scale
+DPI = 150  # of a PNG file, which states it, so that programs can print it to scale
 
 # One hue for the paper and a near-black trace: they differ in lightness, not in hue alone.
 FINE, COARSE, TRACE = "#f7e0da", "#e5aea3", "#101418"
@@ -26,12 +26,12 @@ RHYTHM_LEAD = "II"
 
 LEFT, RIGHT, TOP, BOTTOM = 12.0, 3.0, 10.0, 7.0  # mm around the traces
 ROW = 25.0  # mm from one row to the next
-FLAT = 0.001  # mV from lowest to highest: below it, no electrode was on
+FLAT = 0.001  # mV from lowest to highest: with less, the electrode was not connected
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """A stretch of one lead and where on the sheet it is drawn."""
+    """A piece of one lead and its place on the sheet."""
 
     lead: str
     start: float  # s
@@ -48,11 +48,11 @@ def draw(
     synthetic: bool = False,
     unit: str = "mV",
 ) -> Figure:
-    """The first seconds of a recording on ECG paper, as large as the paper would be.
+    """The first seconds of a recording on ECG paper, in the size of the paper.
 
-    All twelve leads of 10 s or more take the standard sheet: three rows of 2.5 s per lead and
-    10 s of lead II below. Anything else is one row per lead. `leads` asks for leads that the
-    recording may not have; they, and flat ones, are empty and say "not recorded".
+    A recording of all twelve leads and 10 s or more takes the standard sheet: three rows of 2.5 s
+    per lead and 10 s of lead II below. Any other recording takes one row per lead. A lead that
+    is asked for in `leads` and missing, or flat, gets an empty row marked "not recorded".
     """
     strips = layout(leads or record.leads, min(seconds, record.signal.shape[1] / record.fs))
     width, height = size(strips)
@@ -71,9 +71,12 @@ def save(
     synthetic: bool = False,
     unit: str = "mV",
 ) -> None:
-    """Write `draw`'s sheet as .png or .svg; `ConfigError` for any other suffix."""
+    """Write the sheet of `draw` as .png or .svg; `ConfigError` for any other suffix."""
     if path.suffix not in (".png", ".svg"):
-        raise ConfigError(f"{path.name}: a recording is drawn as .png or .svg")
+        raise ConfigError(
+            f"{path.name}: the suffix is {path.suffix!r}. Accepted: .png or .svg. Name the file "
+            "with one of them."
+        )
     figure = draw(record, seconds, leads=leads, synthetic=synthetic, unit=unit)
     unfinished = path.with_name(f".{path.name}.part")
     figure.savefig(unfinished, format=path.suffix[1:], dpi=DPI)
@@ -81,7 +84,7 @@ def save(
 
 
 def layout(leads: tuple[str, ...], seconds: float) -> list[Strip]:
-    """Where each lead goes: the standard sheet for twelve leads of 10 s, else rows."""
+    """The place of each lead: the standard sheet for twelve leads of 10 s, else one row each."""
     if set(leads) != set(LEADS) or seconds < len(COLUMNS) * COLUMN_SECONDS:
         return [
             Strip(lead=lead, start=0.0, seconds=seconds, column=0.0, row=row)
@@ -89,11 +92,13 @@ def layout(leads: tuple[str, ...], seconds: float) -> list[Strip]:
         ]
     strips = []
     for i, column in enumerate(COLUMNS):
-        at = i * COLUMN_SECONDS  # the columns follow one another in time, as on a recorder
+        start = i * COLUMN_SECONDS  # the columns follow each other in time, as on a recorder
         for row, lead in enumerate(column):
-            strips.append(Strip(lead=lead, start=at, seconds=COLUMN_SECONDS, column=at, row=row))
-    whole = len(COLUMNS) * COLUMN_SECONDS
-    return [*strips, Strip(lead=RHYTHM_LEAD, start=0.0, seconds=whole, column=0.0, row=3)]
+            strips.append(
+                Strip(lead=lead, start=start, seconds=COLUMN_SECONDS, column=start, row=row)
+            )
+    total = len(COLUMNS) * COLUMN_SECONDS
+    return [*strips, Strip(lead=RHYTHM_LEAD, start=0.0, seconds=total, column=0.0, row=3)]
 
 
 def size(strips: list[Strip]) -> tuple[float, float]:
@@ -128,25 +133,25 @@ def _middle(height: float, row: int) -> float:
 
 
 def _grid(axes: Axes, width: float, height: float) -> None:
-    """Lines at every millimetre and heavier ones at every fifth, each kind as one shape."""
-    for step, colour, thick in ((1, FINE, 0.3), (5, COARSE, 0.5)):
-        upright = [[(x, 0.0), (x, height)] for x in np.arange(LEFT % 5, width, step)]
-        level = [[(0.0, y), (width, y)] for y in np.arange(0, height, step)]
-        path = Path.make_compound_path(*(Path(line) for line in upright + level))
+    """A line at every millimetre and a heavier one at every fifth, each kind as one shape."""
+    for step, colour, line_width in ((1, FINE, 0.3), (5, COARSE, 0.5)):
+        vertical = [[(x, 0.0), (x, height)] for x in np.arange(LEFT % 5, width, step)]
+        horizontal = [[(0.0, y), (width, y)] for y in np.arange(0, height, step)]
+        path = Path.make_compound_path(*(Path(line) for line in vertical + horizontal))
         axes.add_patch(
-            PathPatch(path, edgecolor=colour, facecolor="none", linewidth=thick, zorder=0)
+            PathPatch(path, edgecolor=colour, facecolor="none", linewidth=line_width, zorder=0)
         )
 
 
 def _calibration(axes: Axes, middle: float) -> None:
-    """The pulse of 1 mV and 0.2 s at the head of a row."""
+    """The calibration pulse of 1 mV and 0.2 s at the start of a row."""
     x = np.array([0.0, 1.0, 1.0, 6.0, 6.0, 7.0]) + LEFT - 10
     y = np.array([0.0, 0.0, GAIN, GAIN, 0.0, 0.0]) + middle
     axes.plot(x, y, color=TRACE, linewidth=0.7)
 
 
 def _trace(axes: Axes, record: Record, strip: Strip, middle: float) -> None:
-    """One strip about the lead's median, its name above the start."""
+    """One strip around the lead's median, with the lead's name above its start."""
     left = LEFT + SPEED * strip.column
     axes.text(left + 1, middle + 8.5, strip.lead, size=8, weight="bold", zorder=1)
     signal = record.signal[record.leads.index(strip.lead)] if strip.lead in record.leads else None

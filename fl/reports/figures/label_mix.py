@@ -13,38 +13,40 @@ from fl.reports.figures.svg import LIGHT, PALETTE, Drawing, canvas, inline, lege
 from fl.reports.number_format import number
 
 SPLITS = ("train", "val", "test")
-NAMED_IN_PAGE, NAMED_IN_FILE = 12.0, 7.0  # percent; a narrower bar has no room for its class
+NAMED_IN_PAGE, NAMED_IN_FILE = 12.0, 7.0  # percent; a narrower piece has no room for a name
 PAGE_ROW, FILE_ROW = 0.3, 0.32  # inches per site
-MOST_ROWS = 100  # in the file; beyond that, rows become narrower instead
-
-Row = Mapping[str, Any]
+MOST_ROWS = 100  # of the usual height in the file; with more sites, rows are narrower
 
 
 @styled
 def label_mix_drawing(
-    rows: Sequence[Row], classes: Sequence[str], unit: str, non_iid: float | None
+    rows: Sequence[Mapping[str, Any]], classes: Sequence[str], unit: str, non_iid: float | None
 ) -> Drawing:
-    """The figure for a page: one bar per site, parted by each class's share of positive labels.
+    """The figure for a page: one bar per site, divided by each class's share of positive labels.
 
     `rows` are those of `partitions.summary.site_rows`.
     """
     figure, axes = canvas(1.3 + PAGE_ROW * len(rows))
     _bars(axes, rows, classes, NAMED_IN_PAGE, 6.5)
     axes.set_yticks(range(len(rows)), _site_names(rows))
-    axes.set(xlabel="share of positive labels (%)", ylabel=f"site ({unit})")
+    axes.set(xlabel="share of positive labels (%)", ylabel=f"hospital ({unit})")
     legend_above(figure, axes)
     return inline(
         figure,
         "mix",
-        f"Label mix of each site. In brackets its {unit}; the mean Jensen-Shannon distance between "
-        f"sites is {number(non_iid)} (0: alike, 1: no class in common).",
+        f"Label mix of each hospital. A bar shows each class's share of the hospital's positive "
+        f"labels; the number in brackets counts its {unit}. The mean Jensen-Shannon distance "
+        f"between hospitals is {number(non_iid)} (0: the same mix, 1: no class in common).",
     )
 
 
 def label_mix_svg(
-    rows: Sequence[Row], classes: Sequence[str], non_iid: float | None, synthetic: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    non_iid: float | None,
+    synthetic: bool = False,
 ) -> bytes:
-    """The same figure as a file; the same partition gives the same bytes."""
+    """The same figure as an SVG file; the same partition gives the same bytes."""
     row = FILE_ROW * min(1.0, MOST_ROWS / len(rows))
     figure = Figure(figsize=(9.0, 1.7 + row * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -57,20 +59,24 @@ def label_mix_svg(
     axes.legend(ncols=1, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.supxlabel(
         "A record may show several classes. Mean Jensen-Shannon distance between sites: "
-        f"{number(non_iid)} (0: alike, 1: no class in common).",
+        f"{number(non_iid)} (0: the same mix, 1: no class in common).",
         fontsize=8,
     )
     out = io.BytesIO()
-    # No date and no random ids: the same partition gives the same file.
+    # Without the date and with fixed ids, the same partition gives the same file.
     with matplotlib.rc_context({"svg.hashsalt": "heartfed", "svg.fonttype": "none"}):
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
 def _bars(
-    axes: Axes, rows: Sequence[Row], classes: Sequence[str], named: float, fontsize: float
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    named: float,
+    fontsize: float,
 ) -> None:
-    """One horizontal bar per site; a class is named inside it from `named` percent upwards."""
+    """One horizontal bar per site; a class is named inside its piece from `named` percent on."""
     counts = np.array([[row["labels"][c] for c in classes] for row in rows], dtype=float)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     places, left = np.arange(len(rows)), np.zeros(len(rows))
@@ -83,6 +89,6 @@ def _bars(
     axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
 
 
-def _site_names(rows: Sequence[Row]) -> list[str]:
+def _site_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """`site-1 (120)`, with the number of its records in all splits."""
     return [f"{row['site']} ({sum(row[split] for split in SPLITS)})" for row in rows]

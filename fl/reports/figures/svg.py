@@ -1,4 +1,4 @@
-"""Pictures inside a page: matplotlib figures as inline SVG, told apart by every kind of eye."""
+"""Figures inside a page: matplotlib figures as inline SVG, readable with any colour vision."""
 
 import io
 import re
@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Okabe & Ito 2008, told apart with every kind of colour vision; grey makes nine. The order puts
-# light beside dark, so that neighbours differ in grey print too.
+# Okabe & Ito 2008, colours that differ for every kind of colour vision; grey is the ninth. Light
+# and dark colours alternate, so that neighbours differ in grey print too.
 PALETTE = (
     "#E69F00",
     "#0072B2",
@@ -29,7 +29,8 @@ PALETTE = (
     "#999999",
 )
 LIGHT = {"#E69F00", "#F0E442", "#56B4E9", "#CC79A7", "#999999"}
-# For lines and points on white, where yellow cannot be seen; the second pass has other dashes.
+# For lines and points on white, where yellow is hard to see. After the last colour they start
+# again with other dashes.
 INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", ":")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -50,14 +51,17 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture and the sentence below it."""
+    """A figure as SVG, and its caption."""
 
     svg: Markup
     caption: str
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """The function, drawing in the pages' style: matplotlib makes ticks and texts late."""
+    """Decorator: all of the function, saving included, runs in the pages' matplotlib style.
+
+    Matplotlib reads some of the style when it saves a figure, not when it makes it.
+    """
 
     @wraps(draw)
     def within(*args: P.args, **options: P.kwargs) -> R:
@@ -79,21 +83,21 @@ def ink(number: int) -> str:
 
 
 def dash(number: int) -> str:
-    """Dashes of the n-th line: those that share a colour differ in these."""
+    """Dash pattern of the n-th line: lines that share a colour differ in it."""
     return DASHES[number // len(INKS) % len(DASHES)]
 
 
 def inline(figure: Figure, name: str, caption: str) -> Drawing:
-    """The figure as SVG to be put into HTML; `name` is its own within the page."""
+    """The figure as SVG for an HTML page; no other figure of the page may have this `name`."""
     out = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(out, format="svg", metadata=nothing)
+    no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(out, format="svg", metadata=no_metadata)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r" d=\"[^\"]*\"", _rounded, text)
     text = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", text)
-    text = _own_ids(text, name)
+    text = _unique_ids(text, name)
     label = escape(caption.split(". ")[0])
     return Drawing(
         Markup(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)), caption
@@ -101,12 +105,12 @@ def inline(figure: Figure, name: str, caption: str) -> Drawing:
 
 
 def _rounded(path: re.Match[str]) -> str:
-    """A hundredth of a point is finer than any screen or printer."""
+    """Coordinates rounded to a hundredth of a point, finer than any screen or printer."""
     return re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", path[0])
 
 
-def _own_ids(text: str, name: str) -> str:
-    """Ids that something refers to get the picture's name before them, the others go."""
+def _unique_ids(text: str, name: str) -> str:
+    """Ids that something refers to get the figure's name as a prefix; the others are removed."""
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
     text = re.sub(
         r" id=\"([^\"]*)\"", lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
@@ -115,7 +119,7 @@ def _own_ids(text: str, name: str) -> str:
 
 
 def legend_above(figure: Figure, axes: Axes) -> None:
-    """The names of lines or pieces above the axes, where they cover nothing."""
+    """A legend above the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         longest = max(map(len, labels))

@@ -1,1 +1,1 @@
-"""What each page says: the federation's, a hospital's, and several runs side by side."""
+"""The content of each page: the federation's, a hospital's, and several runs side by side."""

@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
 from fl.reports.figures.class_curves import reliability
@@ -12,14 +13,13 @@ from fl.reports.figures.svg import Drawing
 from fl.reports.pages.provenance import provenance
 from fl.reports.pages.sentences import answer, question, share_of_pooled, table_of, unit_of
 from fl.reports.pages.tripod_checklist import checklist
-from fl.reports.run_files import CENTRAL, Row, Run
+from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
 
 
 def federation_page(run: Run) -> str:
     """report/index.html."""
     results = run.strategies[run.main]
-    shown = results.get("central") or {}
     return render(
         "index.html",
         run=run,
@@ -35,14 +35,14 @@ def federation_page(run: Run) -> str:
         by_site=federation_charts.by_site(run),
         overview=overview(run),
         forests=forests(run),
-        differences=table_of((run.comparison or {}).get("differences", [])),
-        budget=(run.comparison or {}).get("budget"),
+        differences=table_of(run.differences),
+        budget=run.comparison.budget if run.comparison else None,
         main=run.main,
         results=results,
-        shown=shown,
+        shown=results.central,
         reliability=reliability(run.predictions.of(run.main, CENTRAL)),
-        unseen=[(name, r["unseen"]) for name, r in run.strategies.items() if r.get("unseen")],
-        failures=run.facts.get("failures", []),
+        unseen=[(name, r.unseen) for name, r in run.strategies.items() if r.unseen],
+        failures=run.facts.failures,
         weights=checksums(run),
         items=checklist(run),
         cards=[model.name for model in model_files(run) if _card(run, model.name)],
@@ -52,7 +52,7 @@ def federation_page(run: Run) -> str:
 def label_mix(run: Run) -> Drawing:
     """The label mix of the run's sites."""
     facts = run.facts
-    return label_mix_drawing(facts["sites"], run.classes, unit_of(run.task), facts.get("non_iid"))
+    return label_mix_drawing(facts.sites, run.classes, unit_of(run.task), facts.non_iid)
 
 
 def _card(run: Run, name: str) -> bool:
@@ -64,29 +64,27 @@ def overview(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "central": _f1(result.get("central")),
-            "central_auroc": (result.get("central") or {}).get("macro_auroc"),
-            "mean": result.get("site_mean"),
-            "worst": result.get("worst_site"),
-            "spread": result.get("spread"),
-            "unseen": _f1(result.get("unseen")),
-            "sites": {site: _f1((result.get("sites") or {}).get(site)) for site in run.sites},
+            "central": _f1(result.central),
+            "central_auroc": result.central.macro_auroc if result.central else None,
+            "mean": result.site_mean,
+            "worst": result.worst_site,
+            "spread": result.spread,
+            "unseen": _f1(result.unseen),
+            "sites": {site: _f1(result.sites.get(site)) for site in run.sites},
             "share": share_of_pooled(run, name) if "pooled" in run.strategies else None,
         }
         for name, result in run.strategies.items()
     ]
 
 
-def _f1(report: Row | None) -> Row | None:
-    found: Row | None = report["macro_f1"] if report else None
-    return found
+def _f1(measures: GroupMeasures | None) -> Estimate | None:
+    return measures.macro_f1 if measures else None
 
 
 def forests(run: Run) -> list[Drawing]:
     """The forest plots: against each baseline, by each measure."""
-    rows = (run.comparison or {}).get("differences", [])
     drawn = [
-        federation_charts.forest(rows, against, metric)
+        federation_charts.forest(run.differences, against, metric, tuple(run.strategies))
         for metric in ("macro_f1", "macro_auroc")
         for against in ("local", "pooled")
     ]

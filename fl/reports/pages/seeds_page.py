@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fl.evaluation.paired_bootstrap import METRICS
+from fl.evaluation.seed_summary import SeedSummary
+from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures import federation_charts
 from fl.reports.figures.svg import Drawing
-from fl.reports.pages.sentences import NAMES, place
-from fl.reports.run_files import Row, Run
+from fl.reports.pages.sentences import place
+from fl.reports.run_files import Run
 from fl.reports.templates import render
 
 ORDER = ("central", "mean_site", "worst_site", "unseen")
 
 
-def seeds_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
+def seeds_page(folder: Path, seeds: SeedSummary, runs: Sequence[Run]) -> str:
     """report/index.html of a run that was repeated over seeds."""
     first = runs[0]
     return render(
@@ -22,22 +25,22 @@ def seeds_page(folder: Path, seeds: Row, runs: Sequence[Run]) -> str:
         title=f"HeartFed: {folder.resolve().name}, {len(runs)} seeds",
         name=folder.resolve().name,
         synthetic=first.synthetic,
-        seeds=seeds["seeds"],
+        seeds=seeds.seeds,
         rows=spread_rows(seeds),
         differences=difference_rows(seeds),
         pictures=_pictures(seeds),
-        runs=[(f"seed-{seed}", run) for seed, run in zip(seeds["seeds"], runs, strict=True)],
+        runs=[(f"seed-{seed}", run) for seed, run in zip(seeds.seeds, runs, strict=True)],
         first=first,
     )
 
 
-def spread_rows(seeds: Row) -> list[dict[str, Any]]:
+def spread_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
     """Mean and spread of each strategy, place and measure."""
     return [
-        dict(entry)
+        entry.to_json()
         | {"strategy": name, "where": where, "place": place(where)}
-        | {"metric": metric, "name": NAMES.get(metric, metric)}
-        for name, places in seeds["strategies"].items()
+        | {"metric": metric, "name": METRICS.get(metric, metric)}
+        for name, places in seeds.strategies.items()
         for where in sorted(places, key=_rank)
         for metric, entry in places[where].items()
     ]
@@ -47,24 +50,23 @@ def _rank(where: str) -> tuple[int, str]:
     return (ORDER.index(where) if where in ORDER else len(ORDER), where)
 
 
-def difference_rows(seeds: Row) -> list[dict[str, Any]]:
-    """Differences over the seeds; how many of them have the same sign as the mean."""
+def difference_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
+    """Differences over the seeds, and how many seeds have the same sign as the mean."""
     rows = []
-    for row in seeds.get("differences", []):
-        values = [v for v in row.get("values", []) if v is not None]
-        mean = row.get("mean")
-        agree = sum(v * mean > 0 for v in values) if mean is not None else 0
-        texts = {"name": NAMES.get(row["metric"], row["metric"]), "place": place(row["where"])}
-        rows.append(dict(row) | texts | {"agree": agree, "known": len(values)})
+    for row in seeds.differences:
+        values = [v for v in row.values if v is not None]
+        agree = sum(v * row.mean > 0 for v in values) if row.mean is not None else 0
+        texts = {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
+        rows.append(row.to_json() | texts | {"agree": agree, "known": len(values)})
     return rows
 
 
-def _pictures(seeds: Row) -> list[Drawing]:
+def _pictures(seeds: SeedSummary) -> list[Drawing]:
     drawn = []
     for where in ORDER:
         rows = [
-            (name, places[where]["macro_f1"]["values"])
-            for name, places in seeds["strategies"].items()
+            (name, places[where]["macro_f1"].values)
+            for name, places in seeds.strategies.items()
             if "macro_f1" in places.get(where, {})
         ]
         label = f"macro-F1, {place(where)}"
@@ -73,7 +75,7 @@ def _pictures(seeds: Row) -> list[Drawing]:
 
 
 def runs_page(runs: Sequence[Run], out: Path) -> str:
-    """Several runs in one page; links are relative to where it is written."""
+    """The page that puts several runs side by side; links are relative to where it is written."""
     names = _names(runs)
     entries = [
         {"name": names[i], "run": run, "strategy": strategy, "result": result}
@@ -91,12 +93,12 @@ def runs_page(runs: Sequence[Run], out: Path) -> str:
         ],
         entries=entries,
         settings=differing(runs),
-        pictures=[_beside(entries, metric) for metric in NAMES],
+        pictures=[_beside(entries, metric) for metric in METRICS],
     )
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Folder names; with the parent's where two are alike."""
+    """Folder names; with the parent folder's name where two runs have the same."""
     short = [run.folder.resolve().name for run in runs]
     return [
         name if short.count(name) == 1 else "/".join(run.folder.resolve().parts[-2:])
@@ -113,11 +115,11 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
     rows = [
-        (f"{e['name']}: {e['strategy']}", e["result"]["central"][metric])
+        (f"{e['name']}: {strategy_name(e['strategy'])}", e["result"].central.estimate(metric))
         for e in entries
-        if e["result"].get("central")
+        if e["result"].central
     ]
     name = f"beside-{metric.replace('_', '-')}"
-    label = f"{NAMES[metric]} on central test records"
+    label = f"{METRICS[metric]} on central test records"
     caption = f"{label[0].upper()}{label[1:]}. Lines are 95% intervals."
     return federation_charts.dots(rows, name, label, caption)

@@ -1,16 +1,19 @@
-"""Sentences that follow from a run's numbers, and the numbers as pages print them."""
+"""Sentences that follow from a run's results, and numbers as the pages write them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fl.evaluation.paired_bootstrap import METRICS
+from fl.evaluation.strategy_comparison import ComparisonRow
+from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
 from fl.reports.pages.site_view import SiteView
-from fl.reports.run_files import Row, Run
+from fl.reports.run_files import Run
 
-NAMES = {"macro_f1": "macro-F1", "macro_auroc": "macro-AUROC"}
-FEW_PATIENTS = 30  # behind an interval; fewer are called few
-SHARE_WANTED = 0.93  # of pooled training's macro-F1: what the project expects of a federation
+FEW_PATIENTS = 30  # with fewer test patients, a recommendation says how few they are
+EXPECTED_SHARE = 0.93  # of pooled training's macro-F1: what the project expects of a federation
+COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,13 @@ def signed(value: float | None) -> str:
     return text if text == ".000" else f"{'+' if value > 0 else '-'}{text}"
 
 
-def interval(row: Row) -> str:
+def interval(row: ComparisonRow) -> str:
     """`+.080 [+.030, +.130]`"""
-    if row.get("value") is None:
+    if row.value is None:
         return "n/a"
-    if row.get("low") is None or row.get("high") is None:
-        return signed(row["value"])
-    return f"{signed(row['value'])} [{signed(row['low'])}, {signed(row['high'])}]"
+    if row.low is None or row.high is None:
+        return signed(row.value)
+    return f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
 
 
 def percent(value: float | None) -> str:
@@ -43,27 +46,27 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f}%"
 
 
-def verdict(row: Row | None) -> str:
-    """`gain` or `loss` if the whole interval says so, `none` if it holds zero, else `unknown`."""
-    if row is None or row.get("low") is None or row.get("high") is None:
+def verdict(row: ComparisonRow | None) -> str:
+    """`gain` or `loss` if the interval is on one side of zero, `none` if not; else `unknown`."""
+    if row is None or row.value is None or row.low is None or row.high is None:
         return "unknown"
-    # A percentile interval may, with few patients, lie on the other side than the value itself.
-    if row["low"] > 0 and row["value"] > 0:
+    # With few patients a percentile interval may lie on the other side of zero than its value.
+    if row.low > 0 and row.value > 0:
         return "gain"
-    return "loss" if row["high"] < 0 and row["value"] < 0 else "none"
+    return "loss" if row.high < 0 and row.value < 0 else "none"
 
 
 VERDICTS = {
     "gain": "evidence of a gain",
     "loss": "evidence of a loss",
     "none": "no evidence of a difference",
-    "unknown": "cannot be said: too few patients",
+    "unknown": "inconclusive: too few patients for an interval",
 }
 
 
-def find(rows: Iterable[Row], **wanted: str) -> Row | None:
-    """The first difference with these entries."""
-    return next((r for r in rows if all(r.get(k) == v for k, v in wanted.items())), None)
+def find(rows: Iterable[ComparisonRow], **wanted: str) -> ComparisonRow | None:
+    """The first difference with these entries, or None."""
+    return next((r for r in rows if all(getattr(r, k) == v for k, v in wanted.items())), None)
 
 
 def unit_of(task: str) -> str:
@@ -72,63 +75,69 @@ def unit_of(task: str) -> str:
 
 
 def question(run: Run) -> str:
-    """What the run was made to find out."""
+    """The question that the run answers."""
     if run.comparison:
         return (
-            "What does a hospital gain by joining the federation over training alone, and how far "
-            "is the federation from pooling all recordings in one place?"
+            "What does a hospital gain by joining the federation, compared with local training on "
+            "its own records only? And how close does the federation come to pooled training, "
+            "with all records in one place?"
         )
     return (
-        "How well does one model, trained over hospitals that keep their recordings, do at each "
-        "of them and on patients that none of them holds?"
+        "How well does one model, trained across hospitals that keep their recordings, do at each "
+        "hospital and on patients of no hospital?"
     )
 
 
 def answer(run: Run) -> list[str]:
-    """The run's answer, each sentence from its own numbers."""
+    """The answer to `question`, in sentences from the run's own results."""
     found = []
     if run.comparison:
         others = [name for name in run.federated if name != run.main]
         found += [s for name in (run.main, *others) for s in against(run, name)]
         found.append(_level(run, run.main))
         found.append(
-            "Intervals are 95% by paired bootstrap over patients, each by itself: of twenty "
-            "comparisons without any difference, one is expected to look like one."
+            "Intervals are 95%, by paired bootstrap over patients, and not corrected for multiple "
+            "comparisons: of twenty comparisons without a true difference, one is expected to "
+            "show evidence of one."
         )
     else:
         found.append(_level(run, run.main))
         found.append(
-            "Nothing was compared in this run: whether a hospital gains over training alone, and "
-            "what pooling would add, is answered by a run with --compare."
+            "This run compares nothing. A run with --compare answers whether a hospital gains "
+            "over local training and what pooled training would add."
         )
     return found
 
 
 def _level(run: Run, name: str) -> str:
-    """How good the strategy's model is, in absolute terms."""
+    """The macro-F1 of the strategy's model on each group of test records."""
     result = run.strategies[name]
     parts = []
-    for key, where in (("central", "central patients"), ("unseen", "the unseen source")):
-        if result.get(key):
-            parts.append(f"{estimate(result[key]['macro_f1'])} on {where}")
-    mean, worst = result.get("site_mean"), result.get("worst_site")
+    groups = ((result.central, "central patients"), (result.unseen, "the unseen source"))
+    for group, where in groups:
+        if group:
+            parts.append(f"{estimate(group.macro_f1)} on {where}")
+    mean, worst = result.site_mean, result.worst_site
     if mean:
-        parts.append(f"{number(mean['macro_f1'])} as the mean over the hospitals")
+        parts.append(f"{number(mean.macro_f1)} on average over the hospitals")
     if worst:
-        parts.append(f"{number(worst['macro_f1'])} at the worst of them ({worst['site']})")
-    told = ", ".join(parts) or "cannot be measured: no group has a class with both answers"
-    return f"Macro-F1 of {name} on test records: {told}."
+        parts.append(f"{number(worst.macro_f1)} at the worst hospital ({worst.site})")
+    values = ", ".join(parts) or (
+        "cannot be measured, because no group has both positive and negative records of a class"
+    )
+    return f"Macro-F1 of {strategy_name(name)} on test records: {values}."
 
 
 def against(run: Run, name: str) -> list[str]:
-    """What a federated strategy gains over training alone and loses to pooling."""
+    """What a federated strategy gains over local training and loses to pooled training."""
     sentences = []
-    for other, what in (("local", "training alone"), ("pooled", "pooling everything")):
+    for other in ("local", "pooled"):
         if other not in run.strategies:
             continue
-        rows = run.comparison["differences"] if run.comparison else []
+        rows = run.differences
         mean = find(rows, strategy=name, against=other, where="mean_site", metric="macro_f1")
-        sentence = f"{name} against {what}, macro-F1 over the hospitals: "
+        sentence = f"{strategy_name(name)} compared with {strategy_name(other)}, mean macro-F1 "
+        sentence += "over the hospitals: "
         sentence += f"{interval(mean)}, {VERDICTS[verdict(mean)]}" if mean else "not measured"
         sentences.append(f"{sentence}{_share(run, name) if other == 'pooled' else ''}.")
         if other == "local":
@@ -137,69 +146,84 @@ def against(run: Run, name: str) -> list[str]:
 
 
 def _share(run: Run, name: str) -> str:
-    """How much of pooled training's macro-F1 is reached."""
+    """The share of pooled training's macro-F1 that the strategy reaches, in words."""
     reached = share_of_pooled(run, name)
     if reached is None:
         return ""
-    met = "at least" if reached >= SHARE_WANTED else "less than"
-    return f"; it reaches {percent(reached)} of pooled, {met} the {percent(SHARE_WANTED)} expected"
-
-
-def share_of_pooled(run: Run, name: str) -> float | None:
-    """The strategy's mean macro-F1 over the sites, as a share of pooled training's."""
-    means = [(run.strategies[n].get("site_mean") or {}).get("macro_f1") for n in (name, "pooled")]
-    return means[0] / means[1] if means[0] is not None and means[1] else None
-
-
-def _by_hospital(run: Run, rows: Sequence[Row], name: str) -> str:
-    """At how many hospitals it is better, and at how many the interval says so."""
-    own = [
-        find(rows, strategy=name, against="local", where=f"site:{site}", metric="macro_f1")
-        for site in run.sites
-    ]
-    known = [row for row in own if row and row["value"] is not None]
-    above = sum(row["value"] > 0 for row in known)
-    told = [verdict(row) for row in known]
+    met = "at least" if reached >= EXPECTED_SHARE else "less than"
     return (
-        f"{name} is above training alone at {above} of {len(run.sites)} hospitals; the interval "
-        f"says so at {told.count('gain')}, says the opposite at {told.count('loss')}, and leaves "
-        f"it open at the others."
+        f"; it reaches {percent(reached)} of pooled training's macro-F1, {met} the "
+        f"{percent(EXPECTED_SHARE)} expected"
     )
 
 
+def share_of_pooled(run: Run, name: str) -> float | None:
+    """The strategy's mean macro-F1 over the sites, divided by pooled training's."""
+    own, pooled = (run.strategies[n].site_mean for n in (name, "pooled"))
+    return own.macro_f1 / pooled.macro_f1 if own and pooled and pooled.macro_f1 else None
+
+
+def _by_hospital(run: Run, rows: Sequence[ComparisonRow], name: str) -> str:
+    """At how many hospitals the strategy is better, and at how many there is evidence of it."""
+    at_sites = [
+        find(rows, strategy=name, against="local", where=f"site:{site}", metric="macro_f1")
+        for site in run.sites
+    ]
+    known = [row for row in at_sites if row and row.value is not None]
+    higher = sum(row.value is not None and row.value > 0 for row in known)
+    verdicts = [verdict(row) for row in known]
+    gains, losses = verdicts.count("gain"), verdicts.count("loss")
+    strategy, n_sites = strategy_name(name), len(run.sites)
+    sentence = (
+        f"{strategy}'s macro-F1 is higher than local training's at {higher} of {n_sites} hospitals."
+    )
+    if gains + losses == 0:
+        return f"{sentence} The evidence is inconclusive at every hospital."
+    rest = "; elsewhere it is inconclusive" if gains + losses < n_sites else ""
+    return (
+        f"{sentence} The evidence favours {strategy} at {in_words(gains)} and local training at "
+        f"{in_words(losses)}{rest}."
+    )
+
+
+def in_words(count: int) -> str:
+    """`none`, `one`, ... `ten`, `11`."""
+    return COUNTS[count] if count < len(COUNTS) else str(count)
+
+
 def advice(view: SiteView) -> Advice:
-    """Should this hospital join? As far as the intervals of its own test patients say."""
+    """Whether this hospital should join, by the intervals of its own test patients."""
     if not view.compared:
         return Advice(
-            "No recommendation: this run compared nothing",
+            "No recommendation: this run compares nothing",
             (
-                "Training alone and pooling were not run (--compare was not given), so nothing "
-                "can be said about what this hospital gains.",
+                "The run was made without --compare, so there is no local training to compare "
+                "with, and what this hospital gains is not known.",
             ),
         )
-    rows = [row for row in view.differences if row["strategy"] == view.main]
+    rows = [row for row in view.differences if row.strategy == view.main]
     f1 = find(rows, against="local", metric="macro_f1")
     auroc = find(rows, against="local", metric="macro_auroc")
     because = [_because(view, row) for row in (f1, auroc) if row]
     pooled = find(rows, against="pooled", metric="macro_f1")
     if pooled:
         because.append(_pooled(view, pooled))
-    few = min((row["n_patients"] for row in rows if row.get("n_patients")), default=None)
+    few = min((row.n_patients for row in rows if row.n_patients), default=None)
     if few is not None and few < FEW_PATIENTS:
         because.append(
-            f"Only {few} test patients of this hospital stand behind these figures: more of "
-            "them would narrow what can be said."
+            f"Only {few} test patients of this hospital were measured: with more patients the "
+            "intervals would be narrower."
         )
     return Advice(HEADLINES[verdict(f1), verdict(auroc)], tuple(because))
 
 
 _JOIN = "Join: there is evidence of a gain"
 _STAY = "Do not join on these results: there is evidence of a loss"
-_MIXED = "The evidence is mixed: decisions and ranking point in opposite directions"
-_RANKS = "There is evidence of better ranking (AUROC), none of better decisions (F1)"
-_WORSE = "There is evidence of worse ranking (AUROC), none of worse decisions (F1)"
+_MIXED = "The evidence is mixed: decisions (F1) and ranking (AUROC) point in opposite directions"
+_BETTER_RANKING = "There is evidence of better ranking (AUROC), but none of better decisions (F1)"
+_WORSE_RANKING = "There is evidence of worse ranking (AUROC), but none of worse decisions (F1)"
 _NONE = "There is no evidence of a gain, and none of a loss"
-_UNKNOWN = "Nothing can be said: this hospital's test patients are too few for an interval"
+_UNKNOWN = "Inconclusive: this hospital has too few test patients for an interval"
 HEADLINES = {
     ("gain", "gain"): _JOIN,
     ("gain", "none"): _JOIN,
@@ -209,50 +233,56 @@ HEADLINES = {
     ("loss", "none"): _STAY,
     ("loss", "loss"): _STAY,
     ("loss", "unknown"): _STAY,
-    ("none", "gain"): _RANKS,
-    ("none", "loss"): _WORSE,
+    ("none", "gain"): _BETTER_RANKING,
+    ("none", "loss"): _WORSE_RANKING,
     ("none", "none"): _NONE,
     ("none", "unknown"): _NONE,
-    ("unknown", "gain"): _RANKS,
-    ("unknown", "loss"): _WORSE,
+    ("unknown", "gain"): _BETTER_RANKING,
+    ("unknown", "loss"): _WORSE_RANKING,
     ("unknown", "none"): _NONE,
     ("unknown", "unknown"): _UNKNOWN,
 }
 
 
-def _because(view: SiteView, row: Row) -> str:
+def _because(view: SiteView, row: ComparisonRow) -> str:
     return (
-        f"{view.main} against this hospital's own model, {NAMES[row['metric']]}: {interval(row)}, "
-        f"{VERDICTS[verdict(row)]}."
+        f"{strategy_name(view.main)} compared with local training (this hospital's own model), "
+        f"{METRICS[row.metric]}: {interval(row)}, {VERDICTS[verdict(row)]}."
     )
 
 
-def _pooled(view: SiteView, row: Row) -> str:
-    """What would be gained beyond the federation."""
-    end = {
-        "gain": f"{view.main} is better here than pooling all recordings in one place",
-        "loss": "pooling all recordings in one place would give this hospital more",
-        "none": "there is no evidence that pooling all recordings in one place would give more",
-        "unknown": "whether pooling would give more cannot be said",
+def _pooled(view: SiteView, row: ComparisonRow) -> str:
+    """Whether pooled training would give this hospital more than the federation."""
+    strategy = strategy_name(view.main)
+    conclusion = {
+        "gain": f"there is evidence that {strategy} does better at this hospital",
+        "loss": "there is evidence that pooled training does better at this hospital",
+        "none": VERDICTS["none"],
+        "unknown": VERDICTS["unknown"],
     }[verdict(row)]
-    return f"{view.main} against pooling, {NAMES[row['metric']]}: {interval(row)}; {end}."
+    return (
+        f"{strategy} compared with pooled training (all records in one place), "
+        f"{METRICS[row.metric]}: {interval(row)}, {conclusion}."
+    )
 
 
-def table_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Differences with their texts, for a table."""
+def table_of(rows: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
+    """Differences with the texts of their cells, for a table."""
     return [
-        dict(row)
+        row.to_json()
         | {"text": interval(row), "verdict": VERDICTS[verdict(row)], "kind": verdict(row)}
-        | {"name": NAMES.get(row["metric"], row["metric"]), "place": place(row["where"])}
+        | {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
         for row in rows
     ]
 
 
 def place(where: str) -> str:
-    """Where a figure was measured, in words."""
+    """The test records that a figure was measured on, in words."""
     known = {
+        "central": "central records",
+        "unseen": "unseen source",
         "mean_site": "mean over hospitals",
         "worst_site": "worst hospital",
-        "spread": "spread over hospitals (sd)",
+        "spread": "standard deviation over hospitals",
     }
     return known.get(where, where.removeprefix("site:"))

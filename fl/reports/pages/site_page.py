@@ -15,7 +15,7 @@ from fl.reports.templates import render
 
 def site_page(view: SiteView, recordings: Recordings) -> str:
     """report/sites/<site>.html."""
-    report = view.reports.get(view.main) or {}
+    report = view.reports.get(view.main)
     return render(
         "site.html",
         view=view,
@@ -32,19 +32,19 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         report=report,
         calibration=class_curves.reliability(view.predictions, _own_thresholds(view)),
         **_decisions(view),
-        missed=list(_missed(view, recordings)),
+        mistakes=list(_mistakes(view, recordings)),
     )
 
 
 def _own_thresholds(view: SiteView) -> dict[str, float] | None:
-    """The thresholds that decide here, where the hospital's records have one set of them."""
+    """The thresholds of this hospital, if all its records have the same ones; else None."""
     if not view.thresholds or len(view.sources) != 1:
         return None
     return view.thresholds.get(view.sources[0], view.thresholds.get("pooled"))
 
 
 def _decisions(view: SiteView) -> dict[str, Any]:
-    """Tables and figures of the test predictions; empty where there are none at hand."""
+    """Tables and figures of the test predictions; empty if the run has none of this hospital."""
     found, unit = view.predictions, unit_of(view.task)
     if not len(found):
         return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
@@ -64,8 +64,8 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     }
 
 
-def _missed(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
-    """The worst mistakes, each with its picture or why there is none."""
+def _mistakes(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
+    """The most confident wrong predictions, each with its picture or the reason for none."""
     found = view.predictions
     if not len(found):
         return []
@@ -74,10 +74,10 @@ def _missed(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording
 
 
 def _picture(
-    missed: WrongRecording, number: int, view: SiteView, recordings: Recordings
+    wrong: WrongRecording, number: int, view: SiteView, recordings: Recordings
 ) -> Drawing | str:
-    record = recordings.read(missed.source, recording_of(missed.name))
+    record = recordings.read(wrong.source, recording_of(wrong.name))
     if isinstance(record, str):
         return record
-    unit = recordings.unit(missed.source)
-    return draw(missed, record, f"ecg-{number}", unit, view.synthetic)
+    unit = recordings.unit(wrong.source)
+    return draw(wrong, record, f"ecg-{number}", unit, view.synthetic)

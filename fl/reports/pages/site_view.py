@@ -1,14 +1,19 @@
-"""What one hospital may see of a run: its own patients, the model, and nothing of the others.
+"""The part of a run that one hospital may see: its own patients and the model.
 
-A hospital's page is made from a `SiteView` alone, so whatever is not put in here cannot be on
-it: no record, patient or count of another site, of the central records or of the federation.
+A hospital's page is made from a `SiteView` only, so what is not in a `SiteView` cannot be on
+the page: no record, patient or count of another site, of the central records or of the federation.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from fl.reports.run_files import CENTRAL, UNSEEN, Predictions, Run
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.predictions import Predictions
+from fl.evaluation.strategy_comparison import ComparisonRow
+from fl.evaluation.thresholds import Thresholds
+from fl.reports.run_files import CENTRAL, UNSEEN, Run
+from fl.runs.run_facts import SiteFailure
 
 SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
@@ -21,14 +26,14 @@ SHOWN_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SiteView:
-    """One hospital's share of a run."""
+    """The part of a run that one hospital may see."""
 
     name: str
     run_name: str
     task: str
     classes: tuple[str, ...]
     synthetic: bool
-    main: str  # the strategy the run is judged by
+    main: str  # the strategy that the page reports on
     compared: bool
     deployed: bool  # a real hospital
     settings: dict[str, Any]
@@ -42,24 +47,24 @@ class SiteView:
     excluded: dict[str, dict[str, list[str]]]  # source that no other site has -> reason -> records
     unattributed: tuple[str, ...]  # sources whose left-out recordings belong to no one site
     device: dict[str, Any] | None
-    history: list[dict[str, str]]
-    reports: dict[str, dict[str, Any]]  # strategy -> the site's own measures
-    thresholds: dict[str, dict[str, float]] | None  # of the main strategy, for its sources
+    reports: dict[str, GroupMeasures]  # strategy -> the site's own measures
+    thresholds: dict[str, Thresholds] | None  # of the main strategy, for its sources
     best_round: int | None
-    differences: list[dict[str, Any]]
-    failures: list[dict[str, Any]]
+    differences: list[ComparisonRow]
+    failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """A comparison leaves the learning rate to each of its trainings; this is the main one's."""
+    """The settings that may be shown; in a comparison, with the main strategy's learning rate."""
     asked = run.config | {"strategy": run.main}
-    used = {k: v for k, v in run.strategies[run.main].items() if k == "lr"}
+    lr = run.strategies[run.main].lr
+    used = {} if lr is None else {"lr": lr}
     return {name: (asked | used)[name] for name in SHOWN_SETTINGS if name in asked}
 
 
 def view_of_site(run: Run, site: str) -> SiteView:
-    """The share of the run that belongs to one hospital."""
+    """The part of a run that one hospital may see."""
     mine = [row for row in run.partition if row["site"] == site]
     sources = tuple(sorted({row["source"] for row in mine}))
     main = run.strategies[run.main]
@@ -74,40 +79,33 @@ def view_of_site(run: Run, site: str) -> SiteView:
         compared=run.comparison is not None,
         deployed=run.deployed,
         settings=_settings(run),
-        versions=dict(run.facts.get("versions", {})),
-        heartfed=str(run.facts.get("heartfed", "")),
-        started=str(run.facts.get("started", "")),
+        versions=run.facts.versions,
+        heartfed=run.facts.heartfed,
+        started=run.facts.started,
         sources=sources,
         patients=len({row["patient"] for row in mine}),
         n={split: sum(row["split"] == split for row in mine) for split in SPLITS},
         labels=_labels(mine, run.classes),
         excluded={
-            entry["source"]: dict(entry["excluded"])
-            for entry in run.facts["data"]
-            if entry["source"] in alone
+            entry.source: entry.excluded for entry in run.facts.data if entry.source in alone
         },
         unattributed=tuple(s for s in sources if s not in alone),
-        device=(run.facts.get("devices") or {}).get(site),
-        history=[row for row in run.history if row["site"] == site],
+        device=(run.facts.devices or {}).get(site),
         reports={
-            name: result["sites"][site]
+            name: measures
             for name, result in run.strategies.items()
-            if (result.get("sites") or {}).get(site)
+            if (measures := result.sites.get(site))
         },
-        thresholds=_thresholds(main.get("thresholds"), sources),
-        best_round=main.get("best_round"),
-        differences=[
-            row
-            for row in (run.comparison or {}).get("differences", [])
-            if row["where"] == f"site:{site}"
-        ],
-        failures=[row for row in run.facts.get("failures", []) if row["site"] == site],
+        thresholds=_thresholds(main.thresholds, sources),
+        best_round=main.best_round,
+        differences=[row for row in run.differences if row.site == site],
+        failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),
     )
 
 
 def _alone(run: Run, site: str, sources: tuple[str, ...]) -> set[str]:
-    """Sources that no other hospital has: what was left out of them was no other hospital's."""
+    """Sources that no other hospital has, whose left-out recordings are therefore its own."""
     own = (site, CENTRAL, UNSEEN)
     others = {row["source"] for row in run.partition if row["site"] not in own}
     return {source for source in sources if source not in others}
@@ -119,9 +117,9 @@ def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, d
 
 
 def _thresholds(
-    found: dict[str, dict[str, float]] | None, sources: tuple[str, ...]
-) -> dict[str, dict[str, float]] | None:
-    """Those that decide at this site: its sources' own, and the pooled ones behind them."""
+    found: dict[str, Thresholds] | None, sources: tuple[str, ...]
+) -> dict[str, Thresholds] | None:
+    """The thresholds used at this site: those of its sources, and the pooled ones."""
     if not found:
         return None
     return {name: row for name, row in found.items() if name in ("pooled", *sources)}

@@ -1,11 +1,12 @@
-"""The items of TRIPOD+AI, and where a run's files answer each, or honestly do not.
+"""The TRIPOD+AI checklist of a run: which items its page answers, and where.
 
-Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378, 10.1136/bmj-2023-078378. The wording
+Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378, doi:10.1136/bmj-2023-078378. The wording
 of the items is ours and shortened.
 """
 
 from dataclasses import dataclass
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.run_files import Run
 
 DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "reported", "partly", "not done", "not applicable"
@@ -23,7 +24,7 @@ class Item:
 
 
 def checklist(run: Run) -> list[Item]:
-    """All items, as far as this run answers them."""
+    """All items of the checklist, each with its status in this run."""
     return [*_head(run), *_data(run), *_model(run), *_openness(), *_results(run), *_discussion(run)]
 
 
@@ -49,16 +50,16 @@ def _head(run: Run) -> list[Item]:
             "4",
             "Objectives",
             DONE if compared else PARTLY,
-            "Question and answer" + ("" if compared else "; nothing was compared in this run"),
+            "Question and answer" + ("" if compared else "; this run compares nothing"),
             "answer",
         ),
     ]
 
 
 def _data(run: Run) -> list[Item]:
-    invented = " (synthetic, no patients)" if run.synthetic else ""
+    kind = " (synthetic, no patients)" if run.synthetic else ""
     return [
-        Item("5a", "Sources of data, development and evaluation", DONE, f"Data{invented}", "data"),
+        Item("5a", "Sources of data, development and evaluation", DONE, f"Data{kind}", "data"),
         Item(
             "5b",
             "Dates of the data",
@@ -67,29 +68,29 @@ def _data(run: Run) -> list[Item]:
             "data",
         ),
         Item("6a", "Setting, number and place of centres", PARTLY, "Data; Partition", "partition"),
-        Item("6b", "Eligibility", DONE, "Exclusions, with the reason of each", "failures"),
-        Item("6c", "Treatments", NOT_APPLICABLE, "The classes describe a recording, no outcome"),
+        Item("6b", "Eligibility", DONE, "Exclusions, each with its reason", "failures"),
+        Item("6c", "Treatments", NOT_APPLICABLE, "The classes describe recordings, not outcomes"),
         Item("7", "Data preparation", DONE, "Model card, section Preprocessing", "reproduce"),
         Item("8a", "Outcome and how it was assessed", DONE, "Label mapping of each source", "data"),
         Item(
             "8b-c",
             "Outcome assessors, blinding",
             NOT_DONE,
-            "As far as the data sets' own publications tell",
+            "Only the data sets' own publications describe them",
             "data",
         ),
         Item(
             "9a-c",
             "Predictors: choice, definition, assessment",
             DONE,
-            "The signal of the leads that were recorded; no clinical predictor. Model card",
+            "The signal of the recorded leads; no clinical predictor. Model card",
             "reproduce",
         ),
         Item(
             "10",
             "Sample size",
             PARTLY,
-            "All usable recordings; no calculation was made. Intervals show what they allow",
+            "All usable recordings; no calculation was made. The intervals show the uncertainty",
             "results",
         ),
         Item(
@@ -104,7 +105,7 @@ def _data(run: Run) -> list[Item]:
 
 
 def _model(run: Run) -> list[Item]:
-    groups = any(has_subgroups(result.get("central")) for result in run.strategies.values())
+    groups = any(has_subgroups(result.central) for result in run.strategies.values())
     fairness = "Results by sex and age band" if groups else "This run has no results by sex or age"
     return [
         Item("12a", "How the data were used, splits", DONE, "Partition", "partition"),
@@ -116,7 +117,7 @@ def _model(run: Run) -> list[Item]:
             "Settings; the best round and the thresholds come from validation records",
             "reproduce",
         ),
-        Item("12d", "Heterogeneity between clusters", DONE, "Results by site", "results"),
+        Item("12d", "Heterogeneity between clusters", DONE, "Results by hospital", "results"),
         Item("12e", "Measures of performance", DONE, "Results; Classes; Calibration", "results"),
         Item("12f", "Model updating", NOT_DONE, "No model was updated after its evaluation"),
         Item("12g", "How predictions are calculated", DONE, "Model card; python -m fl.predict"),
@@ -158,10 +159,10 @@ def _results(run: Run) -> list[Item]:
             "20b",
             "Characteristics of participants",
             PARTLY,
-            "Labels and counts per site; age and sex only as subgroups of the results",
+            "Labels and counts per hospital; age and sex only as subgroups of the results",
             "partition",
         ),
-        Item("20c", "Development against evaluation data", PARTLY, "Partition", "partition"),
+        Item("20c", "Development and evaluation data compared", PARTLY, "Partition", "partition"),
         Item("21", "Participants and events in each analysis", DONE, "Results; Classes", "classes"),
         Item(
             "22",
@@ -171,7 +172,7 @@ def _results(run: Run) -> list[Item]:
             "reproduce",
         ),
         Item("23a", "Performance with intervals", DONE, "Results; Comparison", "results"),
-        Item("23b", "Heterogeneity of performance", DONE, "By site, worst, spread", "results"),
+        Item("23b", "Heterogeneity of performance", DONE, "Results by hospital", "results"),
         Item("24", "Results of model updating", NOT_APPLICABLE, "Nothing was updated"),
     ]
 
@@ -184,19 +185,19 @@ def _discussion(run: Run) -> list[Item]:
             "27a",
             "Handling of poor or missing input",
             DONE,
-            "Unusable recordings are refused with a reason, missing leads are masked",
+            "Unusable recordings are left out with a reason, missing leads are masked",
             "failures",
         ),
         Item(
             "27b-c",
             "Users and their expertise; next steps",
             PARTLY,
-            "Research software for people who can judge an ECG; no study of users was made",
+            "Research software for people who can read an ECG; no study of users was made",
             "limits",
         ),
     ]
 
 
-def has_subgroups(report: object) -> bool:
+def has_subgroups(measures: GroupMeasures | None) -> bool:
     """Whether a group was measured by sex or age band."""
-    return isinstance(report, dict) and bool(report.get("subgroups"))
+    return measures is not None and bool(measures.subgroups)

@@ -1,4 +1,4 @@
-"""The pages' templates, and the one way to fill them."""
+"""Fills the templates of the pages and of the model card."""
 
 import shlex
 from functools import lru_cache
@@ -6,15 +6,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
 from fl.reports.pages.sentences import interval, percent, signed
 from fl.reports.terminal.notices import NOTICE
 
 
 @lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Templates in which everything is escaped and a missing value is an error."""
-    made = Environment(
+def _environment() -> Environment:
+    """The templates: HTML is escaped, and a missing value is an error."""
+    environment = Environment(
         loader=PackageLoader("fl.reports", "templates"),
         autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
@@ -22,18 +23,19 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": number,
         "estimate": estimate,
         "signed": signed,
         "interval": interval,
         "percent": percent,
         "shell": shlex.join,
+        "strategy": strategy_name,
     }
-    made.globals["notice"] = NOTICE
-    return made
+    environment.globals["notice"] = NOTICE
+    return environment
 
 
 def render(template: str, **content: Any) -> str:
     """The filled template."""
-    return environment().get_template(template).render(**content)
+    return _environment().get_template(template).render(**content)

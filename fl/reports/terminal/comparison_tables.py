@@ -1,35 +1,41 @@
-"""Trainings side by side on the terminal, and the differences in words."""
+"""A comparison on the terminal: the trainings side by side, and their differences in sentences."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fl.evaluation.paired_bootstrap import Difference, is_significant
-from fl.reports.number_format import Row, estimate, number
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.paired_bootstrap import is_significant
+from fl.evaluation.seed_summary import SeedSummary, Spread
+from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
+from fl.evaluation.strategy_names import strategy_name
+from fl.reports.number_format import estimate, number
+from fl.runs.results import RunSummary, WorstSite
 
-READ_SO = (
-    "Test records [95% by bootstrap over patients]. local: each site's own model on its own "
-    "records; elsewhere the mean of these models. Best round and thresholds: chosen on validation."
+HOW_TO_READ = (
+    "Results on test records; [low, high] are 95% intervals by bootstrap over patients. local: "
+    "local training, each site's own model on the site's own records; on other records the mean "
+    "of these models. pooled: one model trained on all records in one place. Best rounds and "
+    "thresholds were chosen on validation records."
 )
 
 
-def print_comparison(console: Console, summary: Row) -> None:
-    """One column per training, then what differs, in sentences."""
+def print_comparison(console: Console, summary: RunSummary, comparison: Comparison) -> None:
+    """A table with one column per training, then the differences in sentences."""
     console.print(comparison_table(summary))
-    console.print(READ_SO)
-    steps = summary["comparison"]["budget"]["steps"]
+    console.print(HOW_TO_READ)
+    steps = comparison.budget.steps
     console.print("Gradient steps: " + ", ".join(f"{k} {n}" for k, n in steps.items()) + ".")
-    for line in main_sentences(summary["comparison"]["differences"]):
+    for line in main_sentences(comparison.differences):
         console.print(line)
 
 
-def comparison_table(summary: Row) -> Table:
-    """Macro-F1: central, unseen, over the sites, and every site."""
-    results = summary["strategies"]
-    title = "SYNTHETIC DATA. " if summary["synthetic"] else ""
+def comparison_table(summary: RunSummary) -> Table:
+    """Macro-F1 on central and unseen records, over the sites and at every site."""
+    results = summary.strategies
+    title = "SYNTHETIC DATA. " if summary.synthetic else ""
     table = Table(title=f"{title}macro-F1", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for name in results:
@@ -38,54 +44,52 @@ def comparison_table(summary: Row) -> Table:
     def add(name: str, cells: Sequence[str]) -> None:
         table.add_row(name, *cells)
 
-    of = list(results.values())
-    add("central", [_cell(r["central"]) for r in of])
-    if any(r["unseen"] for r in of):
-        add("unseen", [_cell(r["unseen"]) for r in of])
-    add("mean of sites", [_number(r["site_mean"], "macro_f1") for r in of])
-    add("worst site", [_worst(r["worst_site"]) for r in of])
-    add("spread (sd)", [_number(r["spread"], "macro_f1_sd") for r in of])
+    columns = list(results.values())
+    add("central", [_cell(r.central) for r in columns])
+    if any(r.unseen for r in columns):
+        add("unseen", [_cell(r.unseen) for r in columns])
+    add("mean of sites", [number(r.site_mean.macro_f1 if r.site_mean else None) for r in columns])
+    add("worst site", [_worst(r.worst_site) for r in columns])
+    add("spread (sd)", [number(r.spread.macro_f1_sd if r.spread else None) for r in columns])
     table.add_section()
-    for site in sorted({site for r in of for site in r["sites"]}):
-        add(site, [_cell(r["sites"].get(site)) for r in of])
+    for site in sorted({site for r in columns for site in r.sites}):
+        add(site, [_cell(r.sites.get(site)) for r in columns])
     return table
 
 
-def main_sentences(differences: Sequence[Row]) -> Iterator[str]:
-    """The sentences on macro-F1 that a reader needs: the groups, and the sites that gain or lose.
+def main_sentences(differences: Sequence[ComparisonRow]) -> Iterator[str]:
+    """Sentences on macro-F1: one for each group, and for each site with a significant difference.
 
-    The other sites are named together; summary.json has a sentence for each.
+    The other sites are listed together; summary.json has a sentence for each of them.
     """
-    f1 = [row for row in differences if row["metric"] == "macro_f1"]
-    for pair in dict.fromkeys((row["strategy"], row["against"]) for row in f1):
-        rows = [row for row in f1 if (row["strategy"], row["against"]) == pair]
-        at_sites = [row for row in rows if row["where"].startswith("site:")]
-        yield from (f"  {row['sentence']}" for row in rows if row not in at_sites)
-        yield from (f"  {row['sentence']}" for row in at_sites if _sure(row))
+    f1 = [row for row in differences if row.metric == "macro_f1"]
+    for pair in dict.fromkeys((row.strategy, row.against) for row in f1):
+        rows = [row for row in f1 if (row.strategy, row.against) == pair]
+        at_sites = [row for row in rows if row.site]
+        yield from (f"  {row.sentence}" for row in rows if row not in at_sites)
+        yield from (f"  {row.sentence}" for row in at_sites if is_significant(row.difference))
+        strategy, against = map(strategy_name, pair)
         for verdict, chosen in (
-            ("no evidence of a difference", [r for r in at_sites if _open(r)]),
-            ("too few test patients to say", [r for r in at_sites if r["low"] is None]),
+            ("no evidence of a difference", [r for r in at_sites if _inconclusive(r)]),
+            ("too few test patients for an interval", [r for r in at_sites if r.low is None]),
         ):
             if chosen:
-                names = ", ".join(r["where"].removeprefix("site:") for r in chosen)
-                yield f"  {pair[0]} against {pair[1]}, {verdict}: {names}."
+                names = ", ".join(str(r.site) for r in chosen)
+                yield f"  {strategy} compared with {against}, {verdict}: {names}."
 
 
-def _open(row: Row) -> bool:
-    return row["low"] is not None and not _sure(row)
+def _inconclusive(row: ComparisonRow) -> bool:
+    return row.low is not None and not is_significant(row.difference)
 
 
-def _sure(row: Row) -> bool:
-    return is_significant(Difference(*(row[key] for key in ("value", "low", "high", "n_patients"))))
-
-
-def print_seeds(console: Console, found: Row, synthetic: Sequence[str]) -> None:
-    """Mean over the seeds, with the lowest and the highest."""
+def print_seeds(console: Console, summary: SeedSummary, synthetic: Sequence[str]) -> None:
+    """Mean over the seeds, with the lowest and the highest value."""
     title = "SYNTHETIC DATA. " if synthetic else ""
-    title += f"macro-F1, mean over seeds {', '.join(map(str, found['seeds']))} (lowest to highest)"
+    seeds = ", ".join(map(str, summary.seeds))
+    title += f"macro-F1, mean over seeds {seeds} (lowest to highest)"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for name in found["strategies"]:
+    for name in summary.strategies:
         table.add_column(name, justify="right")
     for where, name in (
         ("central", "central"),
@@ -94,27 +98,23 @@ def print_seeds(console: Console, found: Row, synthetic: Sequence[str]) -> None:
         ("worst_site", "worst site"),
         ("spread", "spread (sd)"),
     ):
-        cells = [s.get(where, {}).get("macro_f1") for s in found["strategies"].values()]
-        table.add_row(name, *[_over(cell) for cell in cells])
+        cells = [s[where]["macro_f1"] if where in s else None for s in summary.strategies.values()]
+        table.add_row(name, *[_mean_and_range(cell) for cell in cells])
     console.print(table)
-    for row in found["differences"]:
-        if row["metric"] == "macro_f1" and not row["where"].startswith("site:"):
-            console.print(f"  {row['sentence']}")
+    for row in summary.differences:
+        if row.metric == "macro_f1" and not row.where.startswith("site:"):
+            console.print(f"  {row.sentence}")
 
 
-def _over(facts: Row | None) -> str:
-    if facts is None or facts["mean"] is None:
+def _mean_and_range(found: Spread | None) -> str:
+    if found is None or found.mean is None:
         return "n/a"
-    return f"{number(facts['mean'])} ({number(facts['low_seed'])} to {number(facts['high_seed'])})"
+    return f"{number(found.mean)} ({number(found.low_seed)} to {number(found.high_seed)})"
 
 
-def _cell(scores: Row | None) -> str:
-    return estimate(scores["macro_f1"]) if scores else "n/a"
+def _cell(scores: GroupMeasures | None) -> str:
+    return estimate(scores.macro_f1) if scores else "n/a"
 
 
-def _number(facts: Mapping[str, Any] | None, key: str) -> str:
-    return number(facts[key]) if facts else "n/a"
-
-
-def _worst(facts: Row | None) -> str:
-    return f"{number(facts['macro_f1'])} {facts['site']}" if facts else "n/a"
+def _worst(found: WorstSite | None) -> str:
+    return f"{number(found.macro_f1)} {found.site}" if found else "n/a"

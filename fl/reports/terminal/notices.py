@@ -1,14 +1,14 @@
-"""Notices that no run on synthetic data is shown without."""
+"""The notice that marks every output of a run on synthetic data."""
 
 from collections.abc import Sequence
 
 from rich.panel import Panel
 from rich.text import Text
 
-NOTICE = "SYNTHETIC DATA: no patient stands behind these figures. They say nothing about medicine."
+NOTICE = "SYNTHETIC DATA: these results are not from real patients and say nothing about medicine."
 
 
 def synthetic_notice(names: Sequence[str]) -> Panel:
-    """The notice that no run on synthetic data is shown without."""
+    """The notice as a red box, with the names of the synthetic sources."""
     text = Text(f"{NOTICE}\nSources: {', '.join(names)}", justify="center")
     return Panel(text, style="bold white on red")

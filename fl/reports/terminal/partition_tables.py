@@ -1,16 +1,16 @@
-"""Who holds what, and which records were left out, as terminal tables and lines."""
+"""Terminal tables and lines about the partition: each site's records, and records left out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
-from fl.reports.terminal.result_tables import Row
 
 
-def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
-    """What each site holds."""
+def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
+    """Patients, records by split and records by class of each site."""
     title = "Records per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
@@ -19,21 +19,21 @@ def partition_table(rows: Sequence[Row], classes: Sequence[str]) -> Table:
         table.add_column(name, justify="right")
     for row in rows:
         counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
-        held = [str(row[k]) for k in ("patients", "train", "val", "test")]
-        table.add_row(row["site"], ", ".join(row["sources"]), *held, *counts)
+        sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
+        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
     return table
 
 
-def non_iid_line(apart: float | None) -> str:
-    """How far the sites' label mixes are apart."""
+def non_iid_line(distance: float | None) -> str:
+    """How much the label mix differs between sites."""
     return (
-        f"Label mix between sites: mean Jensen-Shannon distance {number(apart)} "
-        "(0: alike, 1: no class in common)"
+        f"Label mix between sites: mean Jensen-Shannon distance {number(distance)} "
+        "(0: the same mix, 1: no class in common)"
     )
 
 
-def device_line(site: str, faults: Row) -> str:
-    """What a site's recorder does to its signals."""
+def device_line(site: str, faults: Mapping[str, Any]) -> str:
+    """How a site's simulated recorder changes its signals."""
     parts = [
         text.format(faults[name], mains=faults.get("mains"))
         for name, text in (
@@ -49,13 +49,13 @@ def device_line(site: str, faults: Row) -> str:
     return f"{site} records with: {'; '.join(parts)}"
 
 
-def left_out(data: Sequence[Row]) -> str:
-    """One line: how many records were used, and those that were not, by source and verdict."""
+def left_out(data: Sequence[Mapping[str, Any]]) -> str:
+    """How many records were used, and how many were left out, by source and reason."""
     used = sum(source["recordings"] for source in data)
     parts = []
     for source in data:
-        verdicts = [f"{len(names)} {v}" for v, names in sorted(source["excluded"].items())]
-        if verdicts:
-            parts.append(f"{source['source']} {', '.join(verdicts)}")
-    told = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
-    return f"Records: {used} used{told}."
+        reasons = [f"{len(names)} {v}" for v, names in sorted(source["excluded"].items())]
+        if reasons:
+            parts.append(f"{source['source']} {', '.join(reasons)}")
+    rest = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
+    return f"Records: {used} used{rest}."

@@ -1,6 +1,5 @@
 """Progress of a run on the terminal: a live view, or plain lines for pipes and log files."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.reports.number_format import number
-from fl.reports.terminal.result_tables import Row
+from fl.runs.history_tables import RoundRow
 
 
 class PlainView:
@@ -30,33 +29,33 @@ class PlainView:
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         self.rounds = rounds
         if not self.quiet:
-            held = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
-            self.console.print(f"{strategy}: {rounds} rounds; training records {held}")
+            sizes = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
+            self.console.print(f"{strategy}: {rounds} rounds; training records {sizes}")
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         if doing == "failed":
             self.console.print(f"round {round_number}: {site} is left out: {note}")
 
-    def round(self, row: Row) -> None:
+    def round(self, row: RoundRow) -> None:
         if not self.quiet:
-            name = "pooled, " if row["strategy"] == POOLED else ""
-            self.console.print(f"{name}round {row['round']:>3}/{self.rounds}  {round_text(row)}")
+            name = "pooled, " if row.strategy == POOLED else ""
+            self.console.print(f"{name}round {row.round:>3}/{self.rounds}  {round_text(row)}")
 
-    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         if last and not self.quiet:
-            self.console.print(f"{site} alone, round {row['round']:>3}  {round_text(row)}")
+            self.console.print(f"local, {site}, round {row.round:>3}  {round_text(row)}")
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Plain lines have nothing to close."""
 
 
-def round_text(row: Row) -> str:
-    """The figures of one round."""
-    failures = f"  failures {row['failures']}" if row["failures"] else ""
+def round_text(row: RoundRow) -> str:
+    """Losses, validation results and seconds of one round."""
+    failures = f"  failures {row.failures}" if row.failures else ""
     return (
-        f"loss {number(row['train_loss'])}  validation: loss {number(row['val_loss'])} "
-        f"macro-F1 {number(row['val_macro_f1'])} "
-        f"macro-AUROC {number(row['val_macro_auroc'])}  {row['seconds']:.1f} s{failures}"
+        f"loss {number(row.train_loss)}  validation: loss {number(row.val_loss)} "
+        f"macro-F1 {number(row.val_macro_f1)} "
+        f"macro-AUROC {number(row.val_macro_auroc)}  {row.seconds:.1f} s{failures}"
     )
 
 
@@ -80,9 +79,9 @@ class LiveView(PlainView):
         super().training(strategy, rounds, sites)
         total = rounds * len(sites) if strategy == LOCAL else rounds
         self.tasks[strategy] = self.bar.add_task(strategy, total=total)
-        # Each site alone and all as one go on at the same time: their lines stay together.
-        kept = self.sites if strategy == POOLED else {}
-        self.sites = kept | {s.site: f"{s.n_train} training records" for s in sites}
+        # Local and pooled training run at the same time: their lines are shown together.
+        others = self.sites if strategy == POOLED else {}
+        self.sites = others | {s.site: f"{s.n_train} training records" for s in sites}
         self.live.start()
         self._draw()
 
@@ -92,21 +91,21 @@ class LiveView(PlainView):
         self.sites[site] = f"round {round_number}: {done} {note}"
         self._draw()
 
-    def round(self, row: Row) -> None:
+    def round(self, row: RoundRow) -> None:
         super().round(row)
-        if row["strategy"] == POOLED:
-            self.sites[POOLED] = f"round {row['round']}: trained and validated"
-        self.bar.update(self.tasks[row["strategy"]], completed=row["round"])
+        if row.strategy == POOLED:
+            self.sites[POOLED] = f"round {row.round}: trained and validated"
+        self.bar.update(self.tasks[row.strategy], completed=row.round)
         self._draw()
 
-    def baseline_round(self, site: str, row: Row, last: bool) -> None:
+    def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         super().baseline_round(site, row, last)
-        self.sites[site] = f"round {row['round']}: trained and validated, alone"
+        self.sites[site] = f"round {row.round}: trained and validated (local training)"
         self.bar.advance(self.tasks[LOCAL])
         self._draw()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop redrawing and remove the live view."""
         self.live.stop()
 
     def _draw(self) -> None:
@@ -117,7 +116,7 @@ class LiveView(PlainView):
 
 
 def make_view(console: Console, quiet: bool) -> PlainView:
-    """Live on a terminal, plain lines elsewhere, nothing but failures when quiet."""
+    """A live view on a terminal, plain lines elsewhere; with `quiet` only failures are shown."""
     if quiet or not console.is_terminal:
         return PlainView(console, quiet)
     return LiveView(console)
@@ -137,7 +136,6 @@ class PreprocessingProgress:
             disable=quiet or not console.is_terminal,
         )
         self.tasks: dict[str, Any] = {}
-        self.began = time.monotonic()
 
     def __enter__(self) -> "PreprocessingProgress":
         self.bar.start()

@@ -1,22 +1,23 @@
-"""The tables at the end of a run."""
+"""The tables that a run prints at its end."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.reports.terminal.comparison_tables import print_comparison
 from fl.reports.terminal.notices import synthetic_notice
+from fl.runs.results import RunSummary, TrainingSummary
 
-Row = Mapping[str, Any]
 
-
-def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: bool) -> Table:
-    """Sites down, measures across; then mean, spread, worst site, central and unseen."""
-    title = f"{strategy}: test, weights of round {result['best_round']} (best on validation)"
+def result_table(
+    strategy: str, result: TrainingSummary, classes: Sequence[str], synthetic: bool
+) -> Table:
+    """A row per site; then their mean, spread and worst site, central and unseen records."""
+    title = f"{strategy}: test, weights of round {result.best_round} (best on validation)"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -24,78 +25,78 @@ def result_table(strategy: str, result: Row, classes: Sequence[str], synthetic: 
     for name in ("records", "macro-F1", "macro-AUROC", "accuracy", "classes"):
         table.add_column(name, justify="right", no_wrap=True)
 
-    def add(name: str, scores: Row | None, style: str = "") -> None:
+    def add(name: str, scores: GroupMeasures | None, style: str = "") -> None:
         if not scores:
             table.add_row(name, "0", *["n/a"] * 4, style=style)
             return
         table.add_row(
             name,
-            str(scores["n_records"]),
-            estimate(scores["macro_f1"]),
-            estimate(scores["macro_auroc"]),
-            number(scores["accuracy"]),
-            f"{len(scores['macro_classes'])} of {len(classes)}",
+            str(scores.n_records),
+            estimate(scores.macro_f1),
+            estimate(scores.macro_auroc),
+            number(scores.accuracy),
+            f"{len(scores.macro_classes)} of {len(classes)}",
             style=style,
         )
 
-    for site, scores in sorted(result["sites"].items()):
+    for site, scores in sorted(result.sites.items()):
         add(site, scores)
     table.add_section()
-    if result["worst_site"]:
-        mean, worst, spread = result["site_mean"], result["worst_site"], result["spread"]
-        table.add_row("mean of sites", "", number(mean["macro_f1"]), number(mean["macro_auroc"]))
-        table.add_row("spread (sd)", "", number(spread["macro_f1_sd"]))
-        table.add_row(f"worst: {worst['site']}", "", number(worst["macro_f1"]))
+    mean, worst, spread = result.site_mean, result.worst_site, result.spread
+    if mean and worst and spread:
+        table.add_row("mean of sites", "", number(mean.macro_f1), number(mean.macro_auroc))
+        table.add_row("spread (sd)", "", number(spread.macro_f1_sd))
+        table.add_row(f"worst: {worst.site}", "", number(worst.macro_f1))
         table.add_section()
-    for source, scores in result.get("central_by_source", {}).items():
+    for source, scores in result.central_by_source.items():
         add(f"central {source}", scores)
-    add("central, all", result["central"], style="bold")
-    if result["unseen"]:
-        add("unseen", result["unseen"], style="bold")
+    add("central, all", result.central, style="bold")
+    if result.unseen:
+        add("unseen", result.unseen, style="bold")
     return table
 
 
-def result_notes(result: Row, classes: Sequence[str]) -> str:
-    """How to read the table, and which classes each line could not measure."""
+def result_notes(result: TrainingSummary, classes: Sequence[str]) -> str:
+    """How to read the table, and which classes could not be measured on which records."""
     lines = [
-        "[low, high]: 95% by bootstrap over patients. Macro averages are over the classes that",
-        "the line can measure. Accuracy is the mean one-vs-rest accuracy: high for rare classes",
-        "whatever the model does.",
+        "[low, high] are 95% intervals by bootstrap over patients. A macro average is over the",
+        "classes that can be measured on the row's records. Accuracy is one-vs-rest accuracy,",
+        "averaged over the classes: for rare classes it is high whatever the model does.",
     ]
-    groups = {**result["sites"], "central": result["central"], "unseen": result["unseen"]}
+    groups = {**result.sites, "central": result.central, "unseen": result.unseen}
     for name, scores in sorted(groups.items()):
-        missing = [c for c in classes if scores and c not in scores["macro_classes"]]
+        missing = [c for c in classes if scores and c not in scores.macro_classes]
         if missing:
-            lines.append(f"  {name} cannot measure {', '.join(missing)}")
+            lines.append(f"  not measurable in {name}: {', '.join(missing)}")
     return "\n".join(lines)
 
 
-def class_table(title: str, scores: Row) -> Table:
+def class_table(title: str, scores: GroupMeasures) -> Table:
     """Per class: counts, precision, recall, F1 and AUROC."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("class", "positive", "of", "precision", "recall", "F1", "AUROC"):
         table.add_column(name, justify="left" if name == "class" else "right")
-    for name, row in scores["classes"].items():
-        figures = [number(row[k]) for k in ("precision", "recall", "f1", "auroc")]
-        table.add_row(name, str(row["positive"]), str(row["n"]), *figures)
+    for name, row in scores.classes.items():
+        figures = [number(v) for v in (row.precision, row.recall, row.f1, row.auroc)]
+        table.add_row(name, str(row.positive), str(row.n), *figures)
     return table
 
 
-def print_results(console: Console, summary: Row, synthetic: Sequence[str]) -> None:
-    """The tables at the end of a run; the synthetic notice once more where it applies.
+def print_results(console: Console, summary: RunSummary, synthetic: Sequence[str]) -> None:
+    """The tables at the end of a run, and the synthetic notice again where it applies.
 
-    A comparison puts its trainings side by side instead of one table for each.
+    A comparison has one table with its trainings side by side, any other run one for each.
     """
-    classes = summary["classes"]
-    compared = "comparison" in summary
-    if compared:
-        print_comparison(console, summary)
-    for name, result in () if compared else summary["strategies"].items():
+    classes = summary.classes
+    comparison = summary.comparison
+    if comparison:
+        print_comparison(console, summary, comparison)
+    for name, result in () if comparison else summary.strategies.items():
         console.print(result_table(name, result, classes, bool(synthetic)))
         console.print(result_notes(result, classes))
-        if result["central"]:
+        if result.central:
             title = "Central test, per class"
             title = f"SYNTHETIC DATA. {title}" if synthetic else title
-            console.print(class_table(title, result["central"]))
+            console.print(class_table(title, result.central))
     if synthetic:
         console.print(synthetic_notice(synthetic))

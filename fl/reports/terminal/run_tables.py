@@ -1,6 +1,5 @@
 """Runs as terminal tables: a list of them, several side by side, and one run's results again."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +15,7 @@ from fl.reports.terminal.notices import synthetic_notice
 from fl.reports.terminal.partition_tables import left_out, partition_table
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.overview import PLACES, RunOverview, Score, differing_settings
+from fl.runs.results import read_json, read_seeds, read_summary
 
 
 def runs_table(runs: Sequence[RunOverview]) -> Table:
@@ -66,11 +66,11 @@ def print_comparison_of_runs(console: Console, runs: Sequence[RunOverview]) -> N
 
 
 def print_run(console: Console, run: RunOverview) -> None:
-    """A run's state, who holds what, and its result tables, as at its end."""
+    """A run's status, its partition and its result tables, as at the end of the run."""
     console.print(f"{run.folder}: {run.status}, started {_date(run.started)} UTC, {run.task}")
     if run.error:
         console.print(f"It ended with: {run.error}")
-    facts = json.loads((run.folder / "run.json").read_text())
+    facts = read_json(run.folder / "run.json")
     sites = facts.get("sites", [])
     if sites and all("labels" in row for row in sites):  # real hospitals report no such counts
         console.print(partition_table(sites, TASKS[run.task].classes))
@@ -80,11 +80,10 @@ def print_run(console: Console, run: RunOverview) -> None:
         console.print(f"Continue it with: heartfed {command} --resume {run.folder}")
         _print_notice(console, [run])
     elif run.seeds:
-        print_seeds(console, json.loads((run.folder / "seeds.json").read_text()), run.synthetic)
+        print_seeds(console, read_seeds(run.folder), run.synthetic)
         _print_notice(console, [run])
     else:
-        summary = json.loads((run.folder / "summary.json").read_text())
-        print_results(console, summary, run.synthetic)
+        print_results(console, read_summary(run.folder), run.synthetic)
     if facts.get("data"):
         console.print(left_out(facts["data"]))
 

@@ -132,7 +132,7 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
     ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, thresholds)
     evaluated = read_evaluation_reply(unpacked(answer(own, ask)))
-    assert "subgroups" not in evaluated.report
+    assert evaluated.report.subgroups is None
     folder = tmp_path / "runs" / "r-1"
     result = json.loads((folder / "summary.json").read_text())["strategies"]["fedavg"]
     assert result["sites"]["site-1"]["n_records"] == evaluated.n_records
@@ -148,7 +148,9 @@ def test_nothing_is_reported_of_a_split_that_is_too_small(own):
     ask = evaluation_request(job(), to_array_record(initial_weights(job())), 7, 1, "val")
     evaluated = read_evaluation_reply(unpacked(answer(few, ask)))
     assert (evaluated.n_records, evaluated.loss_sum) == (0, 0.0)
-    assert not any(counts.any() for counts in vars(evaluated.tally).values())
+    (validation,) = evaluated.by_source.values()
+    assert validation.n_patients == 0
+    assert not any(counts.any() for counts in vars(validation.scores).values())
 
 
 def test_only_a_general_reason_leaves_for_a_request_that_failed(own, caplog):

@@ -23,17 +23,17 @@ def test_the_curve_is_scikit_learns():
     truth, p = made(bend=2)
     curve = reliability(truth, p)
     observed, predicted = calibration_curve(truth, p, n_bins=10)
-    assert [point["observed"] for point in curve] == pytest.approx(observed.tolist())
-    assert [point["mean_p"] for point in curve] == pytest.approx(predicted.tolist())
+    assert [point.observed for point in curve] == pytest.approx(observed.tolist())
+    assert [point.mean_p for point in curve] == pytest.approx(predicted.tolist())
 
 
 @given(answers)
 def test_every_example_is_in_one_bin_that_holds_its_probability(pairs):
     truth, p = (np.array(column) for column in zip(*pairs, strict=True))
     curve = reliability(truth, p)
-    assert sum(point["n"] for point in curve) == len(p)
+    assert sum(point.n for point in curve) == len(p)
     for point in curve:
-        assert point["low"] - 1e-12 <= point["mean_p"] <= point["high"] + 1e-12
+        assert point.low - 1e-12 <= point.mean_p <= point.high + 1e-12
 
 
 def test_probabilities_that_are_right_have_a_small_error_and_bent_ones_a_large_one():

@@ -10,6 +10,7 @@ from fl.evaluation.group_evaluation import (
     by_age,
     by_sex,
     evaluate_group,
+    mean_over_models,
 )
 from fl.util.random_streams import stream
 
@@ -28,18 +29,18 @@ def test_each_class_has_its_average_precision_beside_its_prevalence(cohort, judg
     for c, name in enumerate(cohort.task.classes):
         known = cohort.labels[:, c] >= 0
         truth = cohort.labels[known, c]
-        entry = found["classes"][name]
-        assert entry["prevalence"] == pytest.approx(truth.mean())
-        assert entry["auprc"] == pytest.approx(average_precision_score(truth, p[known, c]))
-        assert entry["brier"] == pytest.approx(brier_score_loss(truth, p[known, c]))
+        entry = found.classes[name]
+        assert entry.prevalence == pytest.approx(truth.mean())
+        assert entry.auprc == pytest.approx(average_precision_score(truth, p[known, c]))
+        assert entry.brier == pytest.approx(brier_score_loss(truth, p[known, c]))
 
 
 def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, judged):
     _, found = judged
     sexes, ages = cohort.column("sexes"), cohort.column("ages")
-    parts = found["subgroups"]
+    parts = found.subgroups
     for kind, known in (("sex", sexes != ""), ("age", np.isfinite(ages))):
-        measured = [part["n_records"] for part in parts[kind].values() if part is not None]
+        measured = [part.n_records for part in parts[kind].values() if part is not None]
         assert 0 < sum(measured) <= known.sum()
     assert (ages[by_age(cohort)["65 to 79"]] >= 65).all()
     assert (sexes[by_sex(cohort)["female"]] == "F").all()
@@ -48,7 +49,7 @@ def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, jud
 def test_a_part_of_few_patients_is_not_measured(cohort, judged):
     p, _ = judged
     few = np.arange(6)
-    parts = evaluate_group(cohort.take(few), p[few], None, seed=0)["subgroups"]
+    parts = evaluate_group(cohort.take(few), p[few], None, seed=0).subgroups
     assert len(set(cohort.patients[few])) < 2 * MIN_SUBGROUP_PATIENTS
     assert None in parts["sex"].values()
 
@@ -57,3 +58,29 @@ def test_age_bands_leave_no_age_out():
     bands = list(AGE_BANDS.values())
     assert bands[0][0] == 0
     assert [low for low, _ in bands[1:]] == [high for _, high in bands[:-1]]
+
+
+def test_a_mean_over_models_has_their_mean_figures_their_counts_and_no_interval(cohort, judged):
+    p, one = judged
+    other = evaluate_group(cohort, 1 - p, {"pooled": dict.fromkeys(cohort.task.classes, 0.5)}, 0)
+    mean = mean_over_models([one, other])
+    f1s = [one.macro_f1.value, other.macro_f1.value]
+    assert mean.macro_f1.value == pytest.approx(np.mean(f1s))
+    assert (mean.macro_f1.low, mean.macro_f1.high) == (None, None)
+    assert (mean.n_records, mean.macro_classes) == (one.n_records, one.macro_classes)
+    for name, measures in mean.classes.items():
+        assert measures.n == one.classes[name].n
+        briers = [model.classes[name].brier for model in (one, other)]
+        assert measures.brier == pytest.approx(np.mean(briers))
+    assert mean_over_models([None, None]) is None
+    assert mean_over_models([{}, {}]) == {}
+
+
+def test_measures_without_parts_stay_without_them_in_a_mean(judged):
+    _, found = judged
+    plain = found.model_validate(found.to_json() | {"subgroups": None})
+    left = type(found).from_json(
+        {k: v for k, v in found.to_json().items() if k != "subgroups"}, "measures"
+    )
+    assert "subgroups" in mean_over_models([plain, plain]).to_json()
+    assert "subgroups" not in mean_over_models([left, left]).to_json()

@@ -1,4 +1,4 @@
-"""Measures agree with scikit-learn, add in any order, and are None where they cannot be had."""
+"""Measures agree with scikit-learn, and are None where they cannot be computed."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score, roc_auc_score
 
 from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
-from fl.evaluation.metrics import scores
+from fl.evaluation.metrics import MEASURES, scores
 from fl.evaluation.score_histograms import (
     BIN_EDGES,
     BINS,
@@ -128,7 +128,7 @@ def test_an_unseen_source_is_decided_by_the_pooled_thresholds():
     assert predicted.tolist() == [[True, True], [True, False], [True, True]]
 
 
-def test_without_thresholds_exactly_the_most_probable_class_is_said():
+def test_without_thresholds_exactly_the_most_probable_class_is_predicted():
     p = np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2]])
     assert decide(p, ["x", "x"], None, CLASSES).tolist() == [[0, 1, 0], [1, 0, 0]]
 
@@ -137,13 +137,13 @@ def test_a_class_without_a_positive_or_a_negative_is_none_and_not_in_the_macro_a
     labels = np.array([[1, 0, 1], [0, 0, 1], [1, 0, -1]], dtype=np.int8)
     p = np.array([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1], [0.4, 0.2, 0.2]])
     found = scores(labels, p, p >= 0.5, CLASSES)
-    assert found["macro_classes"] == ["a"]
-    assert found["macro_f1"] == pytest.approx(2 / 3)
-    assert found["macro_auroc"] == 1.0
+    assert found.macro_classes == ("a",)
+    assert found.macro_f1 == pytest.approx(2 / 3)
+    assert found.macro_auroc == 1.0
     for name in ("b", "c"):
-        entry = found["classes"][name]
-        assert {entry[k] for k in ("precision", "recall", "f1", "auroc", "accuracy")} == {None}
-    assert found["classes"]["c"] | {"n": 2, "positive": 2} == found["classes"]["c"]
+        entry = found.classes[name]
+        assert {getattr(entry, measure) for measure in MEASURES} == {None}
+    assert (found.classes["c"].n, found.classes["c"].positive) == (2, 2)
 
 
 @given(groups())
@@ -151,17 +151,17 @@ def test_classes_are_measured_together_as_each_by_itself(group):
     labels, p = group
     labels = labels.copy()
     labels[:, 2] = np.where(labels[:, 1] >= 0, labels[:, 2] > 0, -1)  # annotated where "b" is
-    found = scores(labels, p, p >= 0.5, CLASSES)["classes"]
+    found = scores(labels, p, p >= 0.5, CLASSES).classes
     for c, name in enumerate(CLASSES):
         alone = scores(labels[:, [c]], p[:, [c]], p[:, [c]] >= 0.5, (name,))
-        assert found[name] == alone["classes"][name]
+        assert found[name] == alone.classes[name]
 
 
 def test_nothing_measurable_is_none_and_never_nan():
     labels, p = np.zeros((4, 3), dtype=np.int8), np.full((4, 3), 0.3)
     found = scores(labels, p, p >= 0.5, CLASSES)
-    assert found["macro_classes"] == []
-    assert found["macro_f1"] is found["macro_auroc"] is found["accuracy"] is None
+    assert found.macro_classes == ()
+    assert found.macro_f1 is found.macro_auroc is found.accuracy is None
     draws = bootstrap_macro(labels, p, p >= 0.5, draw_patients(np.array(list("wxyz")), 0))
     assert interval(draws["macro_auroc"]) == (None, None)
 
@@ -201,7 +201,7 @@ def test_an_interval_contains_the_value_and_narrows_with_more_patients():
         draws = bootstrap_macro(labels, p, predicted, draw_patients(np.arange(n).astype(str), 0))
         for name in ("macro_f1", "macro_auroc"):
             low, high = interval(draws[name])
-            assert low < value[name] < high
+            assert low < getattr(value, name) < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
 

@@ -121,33 +121,39 @@ def test_what_cannot_be_measured_anywhere_has_no_difference():
 
 SENTENCES = [
     (
-        ("site:site-3", Difference(0.0812, 0.03, 0.131, 25)),
-        "fedavg gains site-3 +.081 macro-F1 [.030, .131] against training alone.",
+        ("site:site-3", Difference(-0.0762, -0.137, -0.015, 25)),
+        "At site-3, FedAvg's macro-F1 is .076 lower than local training (95% CI .015 to .137 "
+        "lower).",
     ),
     (
-        ("central", Difference(-0.05, -0.09, -0.011, 25)),
-        "fedavg loses -.050 macro-F1 [-.090, -.011] on the central test records against training "
-        "alone.",
+        ("central", Difference(0.05, 0.011, 0.09, 25)),
+        "On the central test records, FedAvg's macro-F1 is .050 higher than local training (95% "
+        "CI .011 to .090 higher).",
+    ),
+    (
+        ("mean_site", Difference(0.05, 0.011, 0.09, 25)),
+        "Averaged over the sites, FedAvg's macro-F1 is .050 higher than local training (95% CI "
+        ".011 to .090 higher).",
     ),
     (
         ("unseen", Difference(0.02, -0.01, 0.05, 25)),
-        "No evidence of a difference between fedavg and training alone on the unseen records: "
-        "+.020 macro-F1 [-.010, .050].",
+        "On the unseen records, there is no evidence of a difference between FedAvg and local "
+        "training: macro-F1 +.020 (95% CI -.010 to +.050).",
     ),
     (
         ("site:site-1", Difference(0.02, None, None, 4)),
-        "Too few test patients at site-1 (4) for an interval: fedavg against training alone +.020 "
-        "macro-F1.",
+        "At site-1, too few test patients (4) for a confidence interval: FedAvg's macro-F1 is .020 "
+        "higher than local training.",
     ),
     (
         ("worst_site", Difference(-0.01, 0.01, 0.05, 25)),  # a biased bootstrap is no evidence
-        "No evidence of a difference between fedavg and training alone at the worst site: -.010 "
-        "macro-F1 [.010, .050].",
+        "At the worst site, there is no evidence of a difference between FedAvg and local "
+        "training: macro-F1 -.010 (95% CI +.010 to +.050).",
     ),
     (
         ("mean_site", Difference(None, None, None, 4)),
-        "fedavg and training alone cannot be compared in the mean over the sites in macro-F1: no "
-        "class there has both a positive and a negative record.",
+        "Averaged over the sites, FedAvg and local training cannot be compared in macro-F1: no "
+        "class has both a positive and a negative record.",
     ),
 ]
 
@@ -156,31 +162,36 @@ SENTENCES = [
 def test_the_words_follow_from_the_interval(given_gap, words):
     where, found = given_gap
     assert difference_sentence("fedavg", "local", where, "macro_f1", found) == words
-    assert is_significant(found) is words.startswith(("fedavg gains", "fedavg loses"))
+    assert is_significant(found) is words.endswith(("lower).", "higher)."))
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("values", "words"),
     [
         (
-            {"mean": 0.05, "low_seed": 0.02, "high_seed": 0.08, "values": [0.02, None, 0.08]},
-            "fedavg gains +.050 macro-F1 (+.020 to +.080, seeds: 2) on the central test records "
-            "against pooled training.",
+            [0.02, None, 0.08],
+            "On the central test records, SCAFFOLD's macro-F1 is .050 higher than pooled training "
+            "(mean of 2 seeds, .020 to .080 higher).",
         ),
         (
-            {"mean": 0.01, "low_seed": -0.02, "high_seed": 0.04, "values": [-0.02, 0.04]},
-            "No difference in which all seeds agree between fedavg and pooled training on the "
-            "central test records: +.010 macro-F1 (-.020 to +.040, seeds: 2).",
+            [-0.02, -0.02],
+            "On the central test records, SCAFFOLD's macro-F1 is .020 lower than pooled training "
+            "(mean of 2 seeds, .020 to .020 lower).",
         ),
         (
-            {"mean": None, "low_seed": None, "high_seed": None, "values": [None]},
-            "fedavg and pooled training cannot be compared on the central test records in "
+            [-0.02, 0.04],
+            "On the central test records, the seeds do not agree on a difference between SCAFFOLD "
+            "and pooled training: macro-F1 +.010 (mean of 2 seeds, -.020 to +.040).",
+        ),
+        (
+            [None],
+            "On the central test records, SCAFFOLD and pooled training cannot be compared in "
             "macro-F1.",
         ),
     ],
 )
-def test_over_seeds_the_words_follow_from_whether_they_agree(facts, words):
-    assert seeds_sentence("fedavg", "pooled", "central", "macro_f1", facts) == words
+def test_over_seeds_the_words_follow_from_whether_they_agree(values, words):
+    assert seeds_sentence("scaffold", "pooled", "central", "macro_f1", values) == words
 
 
 @pytest.mark.parametrize(

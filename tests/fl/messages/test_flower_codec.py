@@ -1,4 +1,4 @@
-"""What crosses the wire comes out as it went in, and tells of no patient."""
+"""What crosses the wire comes out as it went in, and holds nothing about a patient."""
 
 import json
 
@@ -9,6 +9,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from support.measures import group_measures
 
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, train_site
@@ -33,7 +34,7 @@ from fl.messages.flower_codec import (
     training_settings,
 )
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from partitions.splits import TEST, VAL
 from server.app import initial_weights
 from server.engines.in_process import LocalGrid
@@ -81,15 +82,21 @@ def test_weights_keep_every_name_shape_type_and_bit(given_weights):
 
 
 @given(st.builds(SiteInfo, site=names, n_train=counts, n_val=counts, n_test=counts))
-def test_a_hello_comes_out_as_it_went_in(hello):
-    assert read_site_info(travelled(site_info_reply(hello, request()))) == hello
+def test_site_info_comes_out_as_it_went_in(info):
+    assert read_site_info(travelled(site_info_reply(info, request()))) == info
 
 
-@given(names, weights, counts, st.lists(counts, min_size=1).map(tuple), losses, counts, counts)
-def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, loss, seen, steps):
+@given(
+    *(names, weights, weights, counts, st.lists(counts, min_size=1).map(tuple)),
+    *(losses, counts, counts),
+)
+def test_an_update_comes_out_as_it_went_in(
+    site, given_weights, extra, n, annotated, loss, seen, steps
+):
     trained = TrainingReply(
         site=site,
         weights=given_weights,
+        extra=extra,
         n_records=n,
         annotated=annotated,
         recorded=annotated[::-1],
@@ -99,61 +106,88 @@ def test_an_update_comes_out_as_it_went_in(site, given_weights, n, annotated, lo
     )
     found = read_training_reply(travelled(training_reply(trained, request())))
     assert same(found.weights, given_weights)
-    assert vars(found) | {"weights": None} == vars(trained) | {"weights": None}
+    assert same(found.extra, extra)
+    without = {"weights": None, "extra": None}
+    assert vars(found) | without == vars(trained) | without
+
+
+def validation(classes, first, n_patients):
+    """Validation of one source, its counts numbered from `first`."""
+    shapes = [(classes, BINS), (classes, BINS), (classes, 2)]
+    arrays = [first + np.arange(np.prod(shape), dtype=np.int64).reshape(shape) for shape in shapes]
+    return SourceValidation(n_patients=n_patients, scores=ScoreHistograms(*arrays))
 
 
 evaluations = st.builds(
-    lambda classes, n, **rest: EvaluationReply(
-        tally=ScoreHistograms(
-            *(np.arange(classes * k, dtype=np.int64).reshape(classes, k) for k in (BINS, BINS, 2))
-        ),
-        n_records=n,
-        n_patients=n // 2,
+    lambda classes, sources, **rest: EvaluationReply(
+        by_source={
+            source: validation(classes, 7 * number, n)
+            for number, (source, n) in enumerate(sources.items())
+        },
         **rest,
     ),
     classes=st.integers(1, 5),
-    n=counts,
+    sources=st.dictionaries(names, counts, max_size=3),
+    n_records=counts,
     site=names,
-    source=names,
     loss_sum=losses,
-    report=st.dictionaries(names, losses),
+    report=st.none() | group_measures(),
 )
 
 
-def same_measures(one, other):
-    return same(vars(one.tally), vars(other.tally)) and (
-        vars(one) | {"tally": None} == vars(other) | {"tally": None}
-    )
+def same_evaluation(one, other):
+    """Whether two replies agree, in the order of their sources too."""
+    assert list(one.by_source) == list(other.by_source)
+    for left, right in zip(one.by_source.values(), other.by_source.values(), strict=True):
+        assert left.n_patients == right.n_patients
+        assert same(vars(left.scores), vars(right.scores))
+    return vars(one) | {"by_source": None} == vars(other) | {"by_source": None}
 
 
 @given(evaluations)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_an_evaluation_comes_out_as_it_went_in(evaluated):
     found = read_evaluation_reply(travelled(evaluation_reply(evaluated, request())))
-    assert same_measures(found, evaluated)
+    assert same_evaluation(found, evaluated)
 
 
 @given(evaluations, weights)
 @settings(suppress_health_check=[HealthCheck.too_slow])
-def test_an_update_and_what_was_measured_before_it_do_not_mix(evaluated, given_weights):
+def test_an_update_and_the_validation_before_it_do_not_mix(evaluated, given_weights):
     given = {"annotated": (1,), "recorded": (1,), "loss_sum": 1.0, "n_seen": 1, "steps": 1}
     trained = TrainingReply(site="a", weights=given_weights, n_records=3, **given)
     alone = training_reply(trained, request())
     with pytest.raises(KeyError):
         read_incoming_validation(alone)
     both = travelled(packed(training_reply(trained, request(), evaluated)))
-    assert [len(record) for record in both.content.array_records.values()] == [1, 1]
+    packed_arrays = [len(record) for record in both.content.array_records.values()]
+    assert packed_arrays == ([1, 1] if evaluated.by_source else [1, 0])
     both = unpacked(both)
     assert same(read_training_reply(both).weights, given_weights)
     assert read_training_reply(both).n_records == 3
-    assert same_measures(read_incoming_validation(both), evaluated)
+    assert same_evaluation(read_incoming_validation(both), evaluated)
 
 
-@pytest.mark.parametrize("measure", [False, True])
-def test_a_training_visit_is_told_whether_to_measure_first(measure):
-    config = training_settings(Job(strategy="x", config={}), measure)
+@pytest.mark.parametrize("validate_first", [False, True])
+def test_a_request_to_train_says_whether_to_validate_first(validate_first):
+    config = training_settings(Job(strategy="x", config={}), validate_first)
     message = travelled(Message(RecordDict({"config": config}), 7, MessageType.TRAIN))
-    assert read_validate_first(message) is measure
+    assert read_validate_first(message) is validate_first
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a"], ["a", "b", "c"]])
+def test_an_evaluation_whose_sources_do_not_fit_is_refused(names):
+    evaluated = EvaluationReply(
+        site="s",
+        n_records=3,
+        loss_sum=1.0,
+        by_source={"a": validation(2, 0, 1), "b": validation(2, 5, 2)},
+        report=None,
+    )
+    message = evaluation_reply(evaluated, request())
+    message.content["config"]["sources"] = names
+    with pytest.raises(ValueError, match="do not fit their patients and histograms"):
+        read_evaluation_reply(message)
 
 
 @given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))
@@ -167,12 +201,12 @@ def test_a_request_says_round_split_and_thresholds(thresholds):
 
 
 @pytest.fixture
-def visited(make_job):
-    """A site, and its replies to a training visit and to two evaluations."""
+def answered(make_job):
+    """A site, and its replies to a request to train and to two evaluations."""
     job = make_job(2)
     site, start = open_site(job, 0), initial_weights(job)
     ask = request(job)
-    trained = training_reply(train_site(site, job, start, 1, 0.0, {}), ask)
+    trained = training_reply(train_site(site, job, start, 1), ask)
     thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
     evaluated = [
         evaluation_reply(evaluate_site(site, job, start, split, thresholds, 1), ask)
@@ -181,8 +215,8 @@ def visited(make_job):
     return site, [trained, *evaluated]
 
 
-def test_replies_hold_only_the_listed_kinds(visited):
-    _, (trained, *evaluated) = visited
+def test_replies_hold_only_the_listed_kinds(answered):
+    _, (trained, *evaluated) = answered
     for message in (trained, *evaluated):
         assert sorted(message.content) == ["arrays", "config", "metrics"]
     assert sorted(trained.content["config"]) == ["site"]
@@ -195,30 +229,32 @@ def test_replies_hold_only_the_listed_kinds(visited):
         "steps",
     ]
     for message in evaluated:
-        assert sorted(message.content["config"]) == ["report", "site", "source"]
+        assert sorted(message.content["config"]) == ["report", "site", "sources"]
         assert sorted(message.content["metrics"]) == [
             "loss-sum",
             "n-patients",
             "num-examples",
             "steps",
         ]
-        assert sorted(message.content["arrays"]) == ["argmax", "negative", "positive"]
+    validated, tested = evaluated
+    assert sorted(validated.content["arrays"]) == ["argmax", "negative", "positive"]
+    assert sorted(tested.content["arrays"]) == []
 
 
-def test_no_record_patient_or_file_has_a_place_in_a_reply(visited):
-    site, replies = visited
-    told: set[str] = {str(site.folder), "signals.npy", "predictions"}
+def test_no_record_patient_or_file_has_a_place_in_a_reply(answered):
+    site, replies = answered
+    private: set[str] = {str(site.folder), "signals.npy", "predictions"}
     for part in site.splits.values():
-        told |= {*part.names.tolist(), *part.patients.tolist()}
-        told |= set(part.column("patients").tolist())
-    assert len(told) > 20
+        private |= {*part.names.tolist(), *part.patients.tolist()}
+        private |= set(part.column("patients").tolist())
+    assert len(private) > 20
     for message in replies:
         content = message_to_proto(message).SerializeToString()
-        assert [name for name in told if name.encode() in content] == []
+        assert [name for name in private if name.encode() in content] == []
 
 
-def test_a_report_is_of_groups_and_never_of_one_record(visited):
-    site, (*_, test) = visited
+def test_a_report_is_of_groups_and_never_of_one_record(answered):
+    site, (*_, test) = answered
     report = json.loads(test.content["config"]["report"])
 
     def lists(value):

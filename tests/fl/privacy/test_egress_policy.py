@@ -14,6 +14,7 @@ from fl.data.cohort import Cohort
 from fl.evaluation.score_histograms import BINS, empty_histograms
 from fl.messages.flower_arrays import packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
+    VALIDATE_FIRST,
     check_egress,
     evaluation_reply,
     evaluation_request,
@@ -26,7 +27,7 @@ from fl.messages.flower_codec import (
     training_reply,
 )
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.privacy import egress_policy
 from fl.privacy.egress_policy import EgressError, reason_for
 from fl.util.errors import ConfigError, DataError, UnusableRecord
@@ -53,39 +54,41 @@ def _in_a_run():
     LocalGrid(client_app, 1)
 
 
-def asked(kind="evaluate", measure=False):
+def asked(kind="evaluate", validate_first=False):
     message = evaluation_request(JOB, to_array_record(WEIGHTS), 7, 3, "val")
     message.metadata.message_type = kind
-    message.content["config"]["measure"] = measure
+    message.content["config"][VALIDATE_FIRST] = validate_first
     return message
 
 
-def update(measured=None, **changed):
+def update(validation=None, **changed):
     given = {"n_records": 4, "annotated": (4,) * 9, "recorded": (4,) * 12, "loss_sum": 1.0}
     given |= {"site": "a", "weights": WEIGHTS, "n_seen": 4, "steps": 1}
-    return training_reply(TrainingReply(**given | changed), asked("train"), measured)
+    return training_reply(TrainingReply(**given | changed), asked("train"), validation)
 
 
-def evaluated(report):
+def evaluated(report, sources=("cpsc2018", "mitdb")):
+    one = SourceValidation(n_patients=4, scores=empty_histograms(9))
     return EvaluationReply(
         site="a",
-        source="cpsc2018",
         n_records=9,
-        n_patients=8,
         loss_sum=1.0,
-        tally=empty_histograms(9),
+        by_source=dict.fromkeys(sources, one),
         report=report,
     )
 
 
 def measures(report):
-    return evaluation_reply(evaluated(report), asked())
+    reply = evaluation_reply(evaluated(None), asked())
+    reply.content["config"]["report"] = json.dumps(report)
+    return reply
 
 
 def test_replies_as_they_are_meant_pass():
     check_egress(update(), asked("train"))
-    check_egress(update(evaluated({})), asked("train", measure=True))
+    check_egress(update(evaluated(None)), asked("train", validate_first=True))
     check_egress(measures(REPORT), asked())
+    check_egress(evaluation_reply(evaluated(None, sources=()), asked()), asked())
     info = SiteInfo(site="a", n_train=1, n_val=1, n_test=1)
     check_egress(site_info_reply(info, asked("query")), asked("query"))
 
@@ -142,25 +145,81 @@ def test_an_update_with_anything_else_stays_where_it_is(change):
         check_egress(reply, asked("train"))
 
 
-def test_measures_that_were_not_asked_for_stay_where_they_are():
-    with pytest.raises(EgressError, match="measured-arrays"):
-        check_egress(update(evaluated({})), asked("train"))
+def test_validation_that_was_not_asked_for_stays_where_it_is():
+    with pytest.raises(EgressError, match="validation-arrays"):
+        check_egress(update(evaluated(None)), asked("train"))
+
+
+def a_histogram_of_each_record(reply):
+    reply.content["arrays"]["positive"] = histogram((9, 9, BINS))
+
+
+def a_histogram_of_other_bins(reply):
+    reply.content["arrays"]["argmax"] = histogram((2, 9, 200))
+
+
+def probabilities_for_a_histogram(reply):
+    reply.content["arrays"]["positive"] = histogram((2, 9, BINS), np.float64)
+
+
+def patients_of_each_record(reply):
+    reply.content["metrics"]["n-patients"] = [71, 43, 80]
+
+
+def patients_as_one_number(reply):
+    reply.content["metrics"]["n-patients"] = 8
+
+
+def a_source_twice(reply):
+    reply.content["config"]["sources"] = ["mitdb", "mitdb"]
+
+
+def a_source_that_is_a_path(reply):
+    reply.content["config"]["sources"] = ["cpsc2018", "/data/A0001.hea"]
+
+
+def sites_for_a_site(reply):
+    reply.content["config"]["site"] = ["a", "b"]
+
+
+def histogram(shape, dtype=np.int64):
+    return to_array_record({"x": np.zeros(shape, dtype)})["x"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        a_histogram_of_each_record,
+        a_histogram_of_other_bins,
+        probabilities_for_a_histogram,
+        patients_of_each_record,
+        patients_as_one_number,
+        a_source_twice,
+        a_source_that_is_a_path,
+        sites_for_a_site,
+    ],
+)
+def test_validation_has_one_entry_for_each_source_and_no_more(change):
+    reply = measures({})
+    change(reply)
+    with pytest.raises(EgressError):
+        check_egress(reply, asked())
 
 
 @pytest.mark.parametrize(
     ("record", "more"),
     [
-        ("measured-config", {"file": "A0001"}),
-        ("measured-config", {"source": "/data/A0001.hea"}),
-        ("measured-metrics", {"age": 71}),
-        ("measured-arrays", to_array_record({"p": np.ones(3)})),
+        ("validation-config", {"file": "A0001"}),
+        ("validation-config", {"sources": ["/data/A0001.hea"]}),
+        ("validation-metrics", {"age": 71}),
+        ("validation-arrays", to_array_record({"p": np.ones(3)})),
     ],
 )
-def test_measures_beside_an_update_hold_nothing_else_either(record, more):
-    reply = update(evaluated({}))
+def test_validation_beside_an_update_holds_nothing_else_either(record, more):
+    reply = update(evaluated(None))
     reply.content[record].update(more)
     with pytest.raises(EgressError):
-        check_egress(reply, asked("train", measure=True))
+        check_egress(reply, asked("train", validate_first=True))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The model card, and the small file that prediction reads beside the weights."""
+"""The model card, and the JSON file beside the weights that prediction reads."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ import pytest
 from support import made_runs
 from support.made_runs import facts
 
+from fl.evaluation.group_evaluation import Estimate
 from fl.reports.card import write_cards
 from fl.reports.number_format import estimate
 from fl.reports.run_files import read_run
@@ -23,7 +24,7 @@ def test_a_card_has_all_its_parts(written, kind):
     assert tuple(re.findall(r"^## (.*)$", card, flags=re.MULTILINE)) == HEADINGS
     assert "Not a medical device" in card
     central = facts(written(kind) / "summary.json")["strategies"]["fedavg"]["central"]
-    assert estimate(central["macro_f1"]) in card
+    assert estimate(Estimate(**central["macro_f1"])) in card
 
 
 def test_its_tables_have_as_many_cells_in_every_line(written):
@@ -33,14 +34,14 @@ def test_its_tables_have_as_many_cells_in_every_line(written):
         assert len({line.rstrip().count("|") for line in line_group.splitlines()}) == 1
 
 
-def test_the_file_beside_the_weights_is_theirs(written):
+def test_the_file_beside_the_weights_states_their_checksum_and_thresholds(written):
     weights = written("rhythm") / "weights"
-    told = facts(weights / "fedavg.json")
-    digest = hashlib.sha256((weights / told["weights"]).read_bytes()).hexdigest()
-    assert told["sha256"] == digest
+    stated = facts(weights / "fedavg.json")
+    digest = hashlib.sha256((weights / stated["weights"]).read_bytes()).hexdigest()
+    assert stated["sha256"] == digest
     summary = facts(written("rhythm") / "summary.json")
-    assert told["thresholds"] == summary["strategies"]["fedavg"]["thresholds"]
-    assert told["classes"] == summary["classes"]
+    assert stated["thresholds"] == summary["strategies"]["fedavg"]["thresholds"]
+    assert stated["classes"] == summary["classes"]
 
 
 def test_a_comparison_has_a_card_for_every_model(written):
@@ -65,7 +66,7 @@ def test_a_local_model_without_thresholds_of_its_own_has_no_card(copy):
     assert (folder / "weights" / "pooled.json").is_file()
 
 
-def test_fedbn_says_what_its_file_lacks(copy):
+def test_the_card_of_fedbn_says_what_its_file_lacks(copy):
     folder = copy("rhythm")
 
     def rename(summary):
@@ -75,4 +76,4 @@ def test_fedbn_says_what_its_file_lacks(copy):
     weights = folder / "weights"
     (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
     write_cards(read_run(folder))
-    assert "normalisation layers at each site" in (weights / "fedbn.md").read_text()
+    assert "normalisation layers at each hospital" in (weights / "fedbn.md").read_text()

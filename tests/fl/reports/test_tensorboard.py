@@ -1,59 +1,59 @@
-"""Curves for TensorBoard: every round of every strategy, and nothing lost for the next listener."""
+"""Curves for TensorBoard: a point for every round, and every call passed on to the view."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from fl.reports.tensorboard import CURVES, TensorBoard, check_tensorboard
+from fl.runs.history_tables import RoundRow
 from fl.util.errors import ConfigError
 
-ROW = {
-    "strategy": "fedavg",
-    "round": 1,
-    "seconds": 2.0,
-    "participants": 3,
-    "failures": 0,
-    "train_loss": 0.5,
-    "val_loss": 0.4,
-    "val_macro_f1": None,
-    "val_macro_auroc": 0.75,
-}
+ROW = RoundRow(
+    strategy="fedavg",
+    round=1,
+    seconds=2.0,
+    participants=3,
+    failures=0,
+    train_loss=0.5,
+    val_loss=0.4,
+    val_macro_f1=None,
+    val_macro_auroc=0.75,
+)
 
 
-class Noted:
+class RecordingView:
+    """Remembers the calls it gets."""
+
     def __init__(self):
-        self.predicted = []
+        self.calls = []
 
     def training(self, strategy, rounds, sites):
-        self.predicted.append(("training", strategy, rounds))
+        self.calls.append(("training", strategy, rounds))
 
     def site(self, round_number, site, doing, note):
-        self.predicted.append(("site", site, doing))
+        self.calls.append(("site", site, doing))
 
     def round(self, row):
-        self.predicted.append(("round", row["round"]))
-
-    def close(self):
-        self.predicted.append(("close",))
+        self.calls.append(("round", row.round))
 
 
-def test_each_round_is_a_point_and_all_is_passed_on(tmp_path):
+def test_each_round_is_a_point_and_every_call_is_passed_on(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    noted = Noted()
-    board = TensorBoard(tmp_path, noted)
+    view = RecordingView()
+    board = TensorBoard(tmp_path, view)
     board.training("fedavg", 2, [])
     board.site(1, "site-1", "train", "")
     board.round(ROW)
-    board.round(ROW | {"round": 2, "val_loss": 0.25})
+    board.round(replace(ROW, round=2, val_loss=0.25))
     board.close()
-    assert [predicted[0] for predicted in noted.predicted] == [
+    assert [call[0] for call in view.calls] == [
         "training",
         "site",
         "round",
         "round",
-        "close",
     ]
     found = EventAccumulator(str(tmp_path / "fedavg")).Reload()
     points = [(e.step, e.value) for e in found.Scalars("loss/validation")]

@@ -7,7 +7,7 @@ import pytest
 from support import made_runs
 
 from fl.runs.overview import Score, differing_settings, find_run, list_runs, read_overview
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_only_settings_that_differ_are_named(runs):
 @pytest.mark.parametrize("content", ["", "[]"])
 def test_a_file_that_is_no_object_is_named(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"run\.json"):
+    with pytest.raises(DataError, match=r"run\.json"):
         read_overview(tmp_path)
 
 

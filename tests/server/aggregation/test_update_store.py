@@ -21,32 +21,30 @@ def same(one, other):
     )
 
 
-def test_what_is_on_the_shelf_reads_as_it_was_written(tmp_path):
-    shelf = UpdateStore(tmp_path)
+def test_a_stored_update_reads_as_it_was_written(tmp_path):
+    store = UpdateStore(tmp_path)
     doubled = {name: 2 * values for name, values in ARRAYS.items()}
-    first, second = shelf.put(ARRAYS), shelf.put(doubled)
+    first, second = store.put(ARRAYS), store.put(doubled)
     assert same(first, ARRAYS)
     assert same(second, doubled)
     assert same(first, ARRAYS), "a second look gives the same"
     assert list(tmp_path.iterdir()) == [], "its file has no name that could be left behind"
 
 
-def test_an_overlaid_update_reads_the_rest_from_the_shelf(tmp_path):
+def test_a_changed_update_reads_the_rest_from_the_file(tmp_path):
     bias = np.array([5.0, 6.0])
-    for below in (ARRAYS, UpdateStore(tmp_path).put(ARRAYS)):
-        assert same(with_entries(below, {"a.bias": bias}), ARRAYS | {"a.bias": bias})
+    for arrays in (ARRAYS, UpdateStore(tmp_path).put(ARRAYS)):
+        assert same(with_entries(arrays, {"a.bias": bias}), ARRAYS | {"a.bias": bias})
 
 
-def test_a_shelf_is_used_where_updates_would_fill_memory(tmp_path):
+def test_a_store_is_used_where_updates_would_fill_memory(tmp_path):
     weights = {"w": np.zeros(2**18, dtype=np.float32)}  # a megabyte
     assert update_store_for(8, weights, tmp_path) is None
     assert update_store_for(1000, weights, tmp_path) is not None
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "scaffold", "fedmedian", "fedadam"])
-def test_a_run_with_its_updates_on_the_shelf_gives_the_same_weights(
-    make_job, monkeypatch, strategy
-):
+def test_a_run_with_stored_updates_gives_the_same_weights(make_job, monkeypatch, strategy):
     plain = make_job(3, strategy=strategy, name="plain")
     run(plain)
     used = []
@@ -56,7 +54,7 @@ def test_a_run_with_its_updates_on_the_shelf_gives_the_same_weights(
         return UpdateStore(folder)
 
     monkeypatch.setattr(server.rounds.round_loop, "update_store_for", always)
-    job = make_job(3, strategy=strategy, name="shelved")
+    job = make_job(3, strategy=strategy, name="stored")
     watching, _ = run(job)
     assert used
     assert set(used) == {3}

@@ -1,4 +1,4 @@
-"""Each site alone and all data pooled: plain training, whatever carries it and stops it."""
+"""Each site alone and all data pooled: plain training, over any engine and after any stop."""
 
 import csv
 from pathlib import Path
@@ -51,12 +51,13 @@ def compared(few, tmp_path_factory):
     return job
 
 
-def part(job, name):
-    return load_result(Path(job.workspace), name)
+def result(job, name):
+    """One training's result, as it was kept."""
+    return load_result(Path(job.workspace), RHYTHM, name)
 
 
 def rows(job, file):
-    """Lines of a table, without what a clock says."""
+    """Lines of a table, without the seconds, which differ from run to run."""
     with (Path(job.workspace) / file).open(newline="") as table:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(table)]
 
@@ -70,7 +71,7 @@ def results(job):
         "predictions": (folder / "predictions.csv").read_bytes(),
         "sites": (folder / "sites.csv").read_bytes(),
         "rounds": rows(job, "rounds.csv"),
-        "summaries": {name: part(job, name).summary for name in NAMES},
+        "summaries": {name: result(job, name).summary for name in NAMES},
     }
 
 
@@ -99,12 +100,12 @@ def test_pooled_is_plain_training_on_all_training_records(compared):
     after = plainly(compared, everyone, "pooled")
     folder = Path(compared.workspace) / "weights"
     assert_same(load_weights(folder / "pooled-last.safetensors"), after[-1])
-    best = part(compared, "pooled").summary["best_round"]
+    best = result(compared, "pooled").summary.best_round
     assert_same(load_weights(folder / "pooled-best.safetensors"), after[best - 1])
 
 
 def test_a_site_alone_is_plain_training_on_its_own_records(compared):
-    best = part(compared, "local").summary["best_round_by_site"]
+    best = result(compared, "local").summary.best_round_by_site
     for name, site in sites_of(compared).items():
         after = plainly(compared, site.splits["train"], name)
         path = Path(compared.workspace) / "weights" / f"local-{name}-best.safetensors"
@@ -114,12 +115,13 @@ def test_a_site_alone_is_plain_training_on_its_own_records(compared):
 def test_a_strategy_of_a_comparison_is_the_strategy_by_itself(compared, make_job):
     job = make_job(2, name="itself", strategy="finetune", **BRIEF)
     run(job)
-    assert part(job, "finetune").summary == part(compared, "finetune").summary
-    assert part(job, "finetune").predictions == part(compared, "finetune").predictions
+    assert result(job, "finetune").summary == result(compared, "finetune").summary
+    one, other = (result(done, "finetune").predictions for done in (job, compared))
+    assert one.to_csv() == other.to_csv()
 
 
 def test_all_have_the_same_budget_and_say_what_they_spent(compared):
-    steps = {name: part(compared, name).summary["gradient_steps"] for name in NAMES}
+    steps = {name: result(compared, name).summary.gradient_steps for name in NAMES}
     config, sites = compared.config, sites_of(compared)
     per_round = {n: -(-len(s.splits["train"]) // config.batch_size) for n, s in sites.items()}
     total = sum(len(site.splits["train"]) for site in sites.values())
@@ -133,14 +135,14 @@ def test_the_tables_hold_every_training(compared):
     expected = [(name, number) for name in NAMES for number in ("1", "2")]
     assert [(row["strategy"], row["round"]) for row in rounds] == expected
     for name in NAMES:
-        mine = [row for row in sites if row["strategy"] == name]
-        assert sum(row["split"] == "val" for row in mine) == 4
-        assert sum(row["split"] == "test" for row in mine) == 2
+        splits = [row["split"] for row in sites if row["strategy"] == name]
+        assert splits.count("val") == 4
+        assert splits.count("test") == 2
     local = [row for row in sites if row["strategy"] == "local" and row["split"] == "val"]
     for number in ("1", "2"):
-        parts = [row for row in local if row["round"] == number]
-        n = np.array([int(row["n_records"]) for row in parts])
-        loss = (np.array([float(row["loss"]) for row in parts]) * n).sum() / n.sum()
+        same_round = [row for row in local if row["round"] == number]
+        n = np.array([int(row["n_records"]) for row in same_round])
+        loss = (np.array([float(row["loss"]) for row in same_round]) * n).sum() / n.sum()
         (row,) = [r for r in rounds if (r["strategy"], r["round"]) == ("local", number)]
         assert float(row["val_loss"]) == pytest.approx(loss, abs=1e-5)
         assert row["participants"] == "2"
@@ -192,7 +194,7 @@ def test_a_comparison_that_was_interrupted_ends_as_if_it_had_not_been(
 
 def test_what_is_over_is_not_done_again(compare, compared):
     def client(message, context):
-        assert message.metadata.message_type == "query", "a finished part was run again"
+        assert message.metadata.message_type == "query", "a finished training was run again"
         return client_app(message, context)
 
     before = results(compared)
@@ -202,14 +204,14 @@ def test_what_is_over_is_not_done_again(compare, compared):
 
 
 def failing(site, times, kind="train"):
-    """A client whose one site, training alone, fails as often as said."""
+    """A client that fails this many times where this site trains alone, or all as one."""
     left = [times]
 
     def client(message, context):
         job = read_job(message)
-        mine = open_trainee(job, int(context.node_config["partition-id"])).name == site
-        alone = job.strategy in ("local", "pooled")
-        if alone and mine and message.metadata.message_type == kind and left[0]:
+        this_site = open_trainee(job, int(context.node_config["partition-id"])).name == site
+        baseline = job.strategy in ("local", "pooled")
+        if baseline and this_site and message.metadata.message_type == kind and left[0]:
             left[0] -= 1
             raise OSError("disk on fire")
         return client_app(message, context)
@@ -218,30 +220,30 @@ def failing(site, times, kind="train"):
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_a_visit_that_fails_is_named_and_made_again(compare, compared, kind):
+def test_a_request_that_fails_is_named_and_made_again(compare, compared, kind):
     job = compare("failing")
     watching, _ = run(job, failing("site-2", 1, kind))
     assert len(watching.failed) == 1
     assert watching.failed[0][1] == "site-2"
     assert "disk on fire" in watching.failed[0][2]
     for name in NAMES:
-        assert part(job, name).summary == part(compared, name).summary
-    assert [f["site"] for f in part(job, "local").failures] == ["site-2"]
+        assert result(job, name).summary == result(compared, name).summary
+    assert [f["site"] for f in result(job, "local").failures] == ["site-2"]
 
 
 def test_a_site_that_cannot_train_alone_is_left_out_by_name(compare, compared):
     job = compare("failing")
     run(job, failing("site-2", 2))
-    summary = part(job, "local").summary
-    assert summary["sites"]["site-2"] == {}
-    assert summary["sites"]["site-1"] == part(compared, "local").summary["sites"]["site-1"]
-    assert summary["central_by_site"].keys() == {"site-1"}
-    assert part(job, "fedavg").summary == part(compared, "fedavg").summary
-    summaries = {name: part(job, name).summary for name in NAMES}
-    texts = [part(job, name).predictions for name in NAMES]
-    found = comparison(RHYTHM, summaries, texts, 0, {})["differences"]
-    assert "site:site-2" not in {row["where"] for row in found if row["against"] == "local"}
-    assert "site:site-2" in {row["where"] for row in found if row["against"] == "pooled"}
+    summary = result(job, "local").summary
+    assert summary.sites["site-2"] is None
+    assert summary.sites["site-1"] == result(compared, "local").summary.sites["site-1"]
+    assert summary.central_by_site.keys() == {"site-1"}
+    assert result(job, "fedavg").summary == result(compared, "fedavg").summary
+    summaries = {name: result(job, name).summary for name in NAMES}
+    predictions = [result(job, name).predictions for name in NAMES]
+    found = comparison(summaries, predictions, 0, rounds=2, local_epochs=1).differences
+    assert "site-2" not in {row.site for row in found if row.against == "local"}
+    assert "site-2" in {row.site for row in found if row.against == "pooled"}
 
 
 @pytest.mark.parametrize(
@@ -257,13 +259,13 @@ def test_the_listener_sees_every_training(compare):
     class All(Watching):
         def __init__(self):
             super().__init__()
-            self.begun, self.lone = [], []
+            self.begun, self.alone = [], []
 
         def training(self, strategy, rounds, sites):
             self.begun.append((strategy, rounds, [site.site for site in sites]))
 
         def baseline_round(self, site, row, last):
-            self.lone.append((site, row["round"], last))
+            self.alone.append((site, row.round, last))
 
     job, watching = compare(), All()
     simulate(server_app(watching), client_app, job, 2)
@@ -274,6 +276,6 @@ def test_the_listener_sees_every_training(compare):
         ("fedavg", 2, both),
         ("finetune", 2, both),
     ]
-    assert sorted(watching.lone) == [(s, n, n == 2) for s in both for n in (1, 2)]
-    told = [(row["strategy"], row["round"]) for row in watching.rows]
-    assert told == [(name, n) for name in NAMES[1:] for n in (1, 2)]
+    assert sorted(watching.alone) == [(s, n, n == 2) for s in both for n in (1, 2)]
+    rounds = [(row.strategy, row.round) for row in watching.rows]
+    assert rounds == [(name, n) for name in NAMES[1:] for n in (1, 2)]

@@ -3,8 +3,32 @@
 import numpy as np
 import pytest
 
+from fl.runs.history_tables import RoundRow, SiteRow
 from server.rounds import checkpoints
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_progress
+
+ROUND = RoundRow(
+    strategy="fedavg",
+    round=1,
+    seconds=0.5,
+    participants=2,
+    failures=1,
+    train_loss=0.25,
+    val_loss=None,
+    val_macro_f1=1 / 3,
+    val_macro_auroc=0.75,
+    n_train=7,
+)
+SITE = SiteRow(
+    strategy="fedavg",
+    round=1,
+    site="site-1",
+    split="val",
+    n_records=3,
+    loss=None,
+    macro_f1=None,
+    macro_auroc=0.75,
+)
 
 
 def progress(number):
@@ -17,23 +41,25 @@ def progress(number):
         best_score=1 / 3,
         thresholds={"pooled": {"AF": 0.1234567}},
         steps=10 * number,
-        rounds=[{"round": number, "val_loss": None}],
-        sites=[{"site": "site-1"}],
+        n_seen={"site-1": 30},
+        memory={"m_t/a": np.full(2, 0.5)},
+        extra={"a": np.full((2, 2), -0.5, np.float32)},
+        round_rows=[ROUND],
+        site_rows=[SITE],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
         unvalidated={"participants": 2, "train_loss": 0.5, "seconds": 1.25},
     )
 
 
+ARRAYS = ("weights", "best_weights", "memory", "extra")
+
+
 def arrays(of):
-    return {
-        (k, name): (v.dtype, v.tolist())
-        for k in ("weights", "best_weights")
-        for name, v in getattr(of, k).items()
-    }
+    return {(k, name): (v.dtype, v.tolist()) for k in ARRAYS for name, v in getattr(of, k).items()}
 
 
 def plain(of):
-    return {k: v for k, v in vars(of).items() if not k.endswith("weights")}
+    return {k: v for k, v in vars(of).items() if k not in ARRAYS}
 
 
 def test_progress_comes_back_as_it_was(tmp_path):
@@ -43,6 +69,14 @@ def test_progress_comes_back_as_it_was(tmp_path):
     assert arrays(found) == arrays(progress(7))
 
 
+def test_entries_come_back_in_their_order(tmp_path):
+    saved = progress(7)
+    names = ["b.weight", "a", "steps", "a.bias"]
+    saved.weights = {name: np.zeros(n + 1, np.float32) for n, name in enumerate(names)}
+    save_progress(tmp_path, saved)
+    assert list(load_progress(tmp_path).weights) == names
+
+
 def test_the_last_round_counts_and_two_are_kept(tmp_path):
     for number in (8, 9, 10):
         save_progress(tmp_path, progress(number))
@@ -50,16 +84,16 @@ def test_the_last_round_counts_and_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000009", "000010"]
 
 
-def test_a_round_counts_once_it_is_merged_and_again_once_it_is_measured(tmp_path):
-    merged, measured = progress(7), progress(7)
-    measured.unvalidated = {}
-    assert (merged.validated_rounds, measured.validated_rounds) == (6, 7)
+def test_a_round_is_saved_once_it_is_merged_and_again_once_it_is_validated(tmp_path):
+    merged, validated = progress(7), progress(7)
+    validated.unvalidated = {}
+    assert (merged.validated_rounds, validated.validated_rounds) == (6, 7)
     save_progress(tmp_path, merged)
-    save_progress(tmp_path, measured)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007", "000007-measured"]
+    save_progress(tmp_path, validated)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007", "000007-validated"]
     assert load_progress(tmp_path).validated_rounds == 7
     save_progress(tmp_path, progress(8))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007-measured", "000008"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000007-validated", "000008"]
     assert (load_progress(tmp_path).round, load_progress(tmp_path).validated_rounds) == (8, 7)
 
 

@@ -27,7 +27,7 @@ def words(figure) -> str:
 
 
 def traces(figure) -> list[np.ndarray]:
-    """Lines longer than a calibration pulse, in mm."""
+    """Coordinates in mm of the lines with more points than a calibration pulse."""
     return [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xydata()) > 10]
 
 
@@ -38,7 +38,7 @@ def test_a_millimetre_of_the_sheet_is_a_millimetre(twelve):
     assert figure.get_size_inches() * 25.4 == pytest.approx([right - left, top - bottom])
 
 
-def test_a_second_takes_25_mm_and_a_millivolt_10(two):
+def test_a_second_is_25_mm_and_a_millivolt_10_mm(two):
     trace = traces(ecg_paper.draw(two, 8))[0]
     assert trace[round(two.fs), 0] - trace[0, 0] == pytest.approx(25)
     shown = two.signal[0, : len(trace)]
@@ -46,9 +46,9 @@ def test_a_second_takes_25_mm_and_a_millivolt_10(two):
 
 
 def test_twelve_leads_of_ten_seconds_take_the_standard_sheet(twelve):
-    drawn = traces(ecg_paper.draw(twelve))
-    assert len(drawn) == 13
-    assert [round(len(t) / twelve.fs, 1) for t in drawn] == [2.5] * 12 + [10.0]
+    lines = traces(ecg_paper.draw(twelve))
+    assert len(lines) == 13
+    assert [round(len(t) / twelve.fs, 1) for t in lines] == [2.5] * 12 + [10.0]
 
 
 def test_shorter_strips_take_one_row_per_lead(twelve, two):
@@ -57,14 +57,14 @@ def test_shorter_strips_take_one_row_per_lead(twelve, two):
 
 
 def test_the_title_names_source_and_record_but_no_patient(twelve):
-    seen = words(ecg_paper.draw(twelve))
-    assert "synthetic" in seen
-    assert "S00001" in seen
-    assert twelve.patient not in seen
-    assert "SYNTHETIC" not in seen
+    text = words(ecg_paper.draw(twelve))
+    assert "synthetic" in text
+    assert "S00001" in text
+    assert twelve.patient not in text
+    assert "SYNTHETIC" not in text
 
 
-def test_a_synthetic_recording_is_called_so(twelve):
+def test_a_synthetic_recording_is_marked(twelve):
     assert "SYNTHETIC" in words(ecg_paper.draw(twelve, synthetic=True))
 
 
@@ -82,7 +82,7 @@ def test_missing_and_flat_leads_are_empty_rows(two):
     assert "not recorded" not in words(ecg_paper.draw(SYNTHETIC.read(ROOT, "S00001"), 5))
 
 
-def test_asking_for_twelve_leads_of_two_shows_which_are_missing(two):
+def test_leads_that_are_asked_for_and_missing_are_marked(two):
     assert words(ecg_paper.draw(two, leads=LEADS)).count("not recorded") == 10
 
 

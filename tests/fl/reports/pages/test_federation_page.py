@@ -1,4 +1,4 @@
-"""Pages of whole runs: valid, self-contained, and saying what the run's files say."""
+"""Pages of whole runs: valid, self-contained, and with the numbers of the run's files."""
 
 import re
 import shutil
@@ -12,7 +12,8 @@ from support.made_runs import facts
 from fl.reports.__main__ import main
 from fl.reports.build import write_report
 from fl.reports.number_format import number
-from fl.reports.pages.sentences import signed
+from fl.reports.pages.sentences import answer, signed
+from fl.reports.run_files import read_run
 from fl.util.errors import DataError
 
 SPACE = "{http://www.w3.org/1999/xhtml}"
@@ -28,7 +29,7 @@ def pages(folder):
 
 
 def tree(path):
-    """The page, read by a parser that accepts no mistake."""
+    """The page, read by a parser that accepts no invalid HTML."""
     return parsed(path, path.stat().st_mtime_ns)
 
 
@@ -42,7 +43,7 @@ def words(node):
 
 
 def text_of(path):
-    """What a reader reads: without style and pictures."""
+    """The text that a reader sees: without style and figures."""
     content = re.sub(r"<(style|svg).*?</\1>", "", path.read_text(), flags=re.DOTALL)
     return words(html5lib.parse(content))
 
@@ -73,7 +74,7 @@ def test_pages_need_no_network_and_no_script(written, name):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_links_between_pages_lead_somewhere(written, name):
+def test_links_between_pages_name_files_that_exist(written, name):
     for path in pages(written(name)):
         for link in re.findall(r"<a href=\"([^\"#]+)\"", path.read_text()):
             assert link.startswith("https://doi.org/") or (path.parent / link).is_file()
@@ -143,10 +144,10 @@ def test_counts_of_decisions_are_those_of_the_predictions(written):
     rows = [r for r in made_runs.table(folder / "predictions.csv") if r["site"] == "site-1"]
     cells = {}
     for row in tree(folder / "report" / "sites" / "site-1.html").iter(f"{SPACE}tr"):
-        told = [words(cell) for cell in row]
-        if len(told) == 5 and told[0] in thresholds["pooled"]:
-            cells.setdefault(told[0], told[1:])
-    for name, told in cells.items():
+        texts = [words(cell) for cell in row]
+        if len(texts) == 5 and texts[0] in thresholds["pooled"]:
+            cells.setdefault(texts[0], texts[1:])
+    for name, shown in cells.items():
         pairs = [
             (row[f"y_{name}"] == "1", float(row[f"p_{name}"]) >= thresholds[row["source"]][name])
             for row in rows
@@ -155,11 +156,11 @@ def test_counts_of_decisions_are_those_of_the_predictions(written):
         wanted = [
             pairs.count(p) for p in ((True, True), (True, False), (False, True), (False, False))
         ]
-        assert told == [str(count) for count in wanted]
+        assert shown == [str(count) for count in wanted]
     assert len(cells) == 9
 
 
-def test_synthetic_data_are_called_so_on_every_page_and_card(written):
+def test_every_page_and_card_marks_synthetic_data(written):
     for path in [*pages(written("rhythm")), written("rhythm") / "weights" / "fedavg.md"]:
         assert "SYNTHETIC DATA" in path.read_text()
     assert 'class="synthetic"' in (written("rhythm") / "report" / "index.html").read_text()
@@ -174,23 +175,37 @@ def test_the_same_run_gives_the_same_pages(written, copy):
 
 
 def test_without_compare_or_holdout_the_page_says_so(written):
-    predicted = text_of(written("rhythm") / "report" / "index.html")
-    assert "Nothing was compared in this run" in predicted
-    assert "No source was held out" in predicted
+    text = text_of(written("rhythm") / "report" / "index.html")
+    assert "This run compares nothing" in text
+    assert "No source was held out" in text
 
 
 def test_an_unseen_source_has_its_own_results(written):
-    predicted = text_of(written("holdout") / "report" / "index.html")
-    assert "Held out: synthetic-2lead" in predicted
-    assert "Unseen source, fedavg" in predicted
+    text = text_of(written("holdout") / "report" / "index.html")
+    assert "Held out: synthetic-2lead" in text
+    assert "Unseen source, FedAvg" in text
 
 
 def test_the_comparison_answers_with_its_intervals(written):
-    predicted = text_of(written("compared") / "report" / "index.html")
-    assert "+.081 [+.031, +.131], evidence of a gain" in predicted
-    assert "fedavg is above training alone at 2 of 3 hospitals" in predicted
-    assert "says so at 1, says the opposite at 1" in predicted
-    assert "100% of pooled, at least the 93% expected" in predicted
+    text = text_of(written("compared") / "report" / "index.html")
+    assert "+.081 [+.031, +.131], evidence of a gain" in text
+    assert "FedAvg's macro-F1 is higher than local training's at 2 of 3 hospitals" in text
+    assert "favours FedAvg at one and local training at one; elsewhere it is inconclusive" in text
+    assert "100% of pooled training's macro-F1, at least the 93% expected" in text
+
+
+def test_without_significant_differences_the_answer_says_inconclusive(copy):
+    folder = copy("rhythm")
+    made_runs.compare(folder)
+
+    def widen(summary):
+        for row in summary["comparison"]["differences"]:
+            row |= {"value": 0.01, "low": -0.2, "high": 0.2}
+
+    made_runs.change(folder / "summary.json", widen)
+    sentences = " ".join(answer(read_run(folder)))
+    assert "The evidence is inconclusive at every hospital." in sentences
+    assert "favours" not in sentences
 
 
 def test_failures_and_exclusions_are_named_with_their_reasons(copy):
@@ -203,9 +218,9 @@ def test_failures_and_exclusions_are_named_with_their_reasons(copy):
 
     made_runs.change(folder / "run.json", edit)
     write_report(folder)
-    predicted = text_of(folder / "report" / "index.html")
-    assert "no answer within 5 s <b>" in predicted
-    assert "2: the recording is too short (S90001, S90002)" in predicted
+    text = text_of(folder / "report" / "index.html")
+    assert "no answer within 5 s <b>" in text
+    assert "2: the recording is too short (S90001, S90002)" in text
     own, other = (text_of(folder / "report" / "sites" / f"site-{i}.html") for i in (2, 1))
     assert "Round 2: no answer within 5 s" in own
     assert "no answer within" not in other
@@ -215,7 +230,7 @@ NOTHING = {"value": None, "low": None, "high": None}
 
 
 def nothing_measured(summary):
-    """What a run leaves whose every group is too small or empty."""
+    """The results of a run in which every group is too small or empty."""
     result = summary["strategies"]["fedavg"]
     for report in [result["central"], *result["sites"].values()]:
         report |= {"macro_f1": NOTHING, "macro_auroc": NOTHING, "macro_classes": []}
@@ -232,23 +247,23 @@ def no_central(summary):
 
 
 @pytest.mark.parametrize("edit", [nothing_measured, no_central])
-def test_what_cannot_be_measured_is_called_so(copy, edit):
+def test_what_cannot_be_measured_is_marked_n_a(copy, edit):
     folder = copy("rhythm")
     made_runs.change(folder / "summary.json", edit)
     write_report(folder)
     for path in pages(folder):
         tree(path)
-        assert not re.search(r"\bnan\b|None(?! (was left out|is stated|are stated))", text_of(path))
+        assert not re.search(r"\bnan\b|None(?! (is stated|are stated))", text_of(path))
     assert "n/a" in text_of(folder / "report" / "index.html")
 
 
-def test_predictions_that_stayed_at_the_site_are_not_missed(copy):
+def test_a_page_without_the_hospitals_predictions_says_so(copy):
     folder = copy("rhythm")
     rows = made_runs.table(folder / "predictions.csv")
     made_runs.write_table(folder / "predictions.csv", [r for r in rows if r["site"] == "central"])
     write_report(folder)
-    predicted = text_of(folder / "report" / "sites" / "site-1.html")
-    assert "The predictions for this hospital's records are not in this run directory" in predicted
+    text = text_of(folder / "report" / "sites" / "site-1.html")
+    assert "The predictions for this hospital's records are not in this run directory" in text
 
 
 def test_recordings_that_are_gone_are_not_drawn_and_the_page_says_why(copy, tmp_path):
@@ -257,7 +272,8 @@ def test_recordings_that_are_gone_are_not_drawn_and_the_page_says_why(copy, tmp_
     made_runs.change(folder / "run.json", lambda run: run["config"].update(gone))
     write_report(folder)
     page = folder / "report" / "sites" / "site-1.html"
-    assert "The recording is not drawn: they are not where the run found them" in text_of(page)
+    reason = "the sources are no longer where the run found them"
+    assert f"The recording is not drawn: {reason}" in text_of(page)
     assert 'class="paper"' not in page.read_text()
 
 
@@ -267,9 +283,9 @@ def test_recordings_that_changed_are_not_drawn(copy):
     write_report(folder)
     pages = sorted((folder / "report" / "sites").glob("*.html"))
     # A hospital of which the model gets nothing wrong has nothing to draw.
-    told = [text for text in map(text_of, pages) if "have changed since" in text]
-    assert told
-    assert all("ECG paper" not in text for text in told)
+    texts = [text for text in map(text_of, pages) if "have changed since" in text]
+    assert texts
+    assert all("Printed at its own size" not in text for text in texts)
 
 
 def test_seeds_have_a_page_over_them_and_one_each(written, tmp_path, capsys):
@@ -278,9 +294,9 @@ def test_seeds_have_a_page_over_them_and_one_each(written, tmp_path, capsys):
     index = tmp_path / "report" / "index.html"
     assert str(index) in capsys.readouterr().out
     tree(index)
-    predicted = text_of(index)
-    assert ".412 .401 .423 .016" in predicted
-    assert "+.032 +.021, +.043 2 of 2" in predicted
+    text = text_of(index)
+    assert ".412 .401 .423 .016" in text
+    assert "+.032 +.021, +.043 2 of 2" in text
     for seed in (0, 1):
         assert f"../seed-{seed}/report/index.html" in index.read_text()
         assert (tmp_path / f"seed-{seed}" / "report" / "index.html").is_file()
@@ -291,21 +307,21 @@ def test_several_runs_are_put_side_by_side(copy, tmp_path):
     assert main([str(first), str(second)]) == 0
     page = tmp_path / "side-by-side.html"
     tree(page)
-    predicted = text_of(page)
-    assert "holdout - synthetic-2lead" in predicted
+    text = text_of(page)
+    assert "holdout - synthetic-2lead" in text
     for link in re.findall(r"<a href=\"([^\"]+)\"", page.read_text()):
         assert (page.parent / link).is_file()
 
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
-    predicted = capsys.readouterr().err
-    assert predicted.startswith("error: ")
-    assert "Name a run directory" in predicted
-    assert predicted.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "Name a run directory" in message
+    assert message.count("\n") == 1
 
 
-def test_a_run_that_is_not_over_is_refused_with_what_to_do(copy):
+def test_a_run_that_is_not_completed_is_refused(copy):
     folder = copy("rhythm")
     made_runs.change(folder / "run.json", lambda run: run.update(status="failed"))
     with pytest.raises(DataError, match="the run is failed, not completed"):

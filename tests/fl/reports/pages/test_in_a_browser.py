@@ -1,11 +1,12 @@
-"""Pages as a reader opens them, on a desk and on a phone."""
+"""Pages in a browser, in the widths of a desktop screen and of a phone."""
 
 import pytest
 from support import browser, made_runs
 
 from fl.reports.__main__ import main
 from fl.reports.pages.seeds_page import seeds_page
-from fl.reports.run_files import read_run, read_seeds
+from fl.reports.run_files import read_run
+from fl.runs.results import read_seeds
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +40,17 @@ def every_page(written, tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_open_without_complaint_request_or_sideways_scrolling(tab, every_page, width):
+def test_pages_open_without_errors_requests_or_sideways_scrolling(tab, every_page, width):
     for page in every_page:
         seen = tab.open(page, width)
         assert seen["complaints"] == []
-        # What is in the page itself is no request, although the browser lists it.
-        asked = [url for url in seen["requests"] if not url.startswith("data:")]
-        assert asked == [page.as_uri()]
+        # The browser lists data in the page itself too, but makes no request for it.
+        requests = [url for url in seen["requests"] if not url.startswith("data:")]
+        assert requests == [page.as_uri()]
         assert seen["width"] == width, page.name
 
 
-def test_a_page_that_misbehaves_is_noticed(tab, tmp_path):
+def test_errors_requests_and_wide_pages_are_noticed(tab, tmp_path):
     page = tmp_path / "bad.html"
     page.write_text(
         '<!DOCTYPE html><title>x</title><img src="none.png"><p style="width:2000px">wide</p>'

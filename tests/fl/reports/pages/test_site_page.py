@@ -1,4 +1,4 @@
-"""A hospital's page is of its own patients: whatever the others hold, it stays the same."""
+"""A hospital's page depends on its own patients only: other hospitals' data do not change it."""
 
 import json
 import re
@@ -10,6 +10,7 @@ import pytest
 from support import made_runs
 from support.made_runs import facts
 
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.build import write_report
 from fl.reports.figures.most_wrong import Recordings, most_wrong, recording_of, where
 from fl.reports.pages.sentences import HEADLINES, advice, verdict
@@ -21,7 +22,7 @@ KINDS = ("rhythm", "beat", "holdout", "compared")
 
 
 def visible(path):
-    """The page without the shapes of its pictures: their texts stay."""
+    """The page without the shapes of its figures: their texts stay."""
     content = path.read_text()
     content = re.sub(r"<style.*?</style>", "", content, flags=re.DOTALL)
     return re.sub(r"<(?:path|use|g|svg|clipPath|rect|image)\b[^>]*>", " ", content)
@@ -32,13 +33,13 @@ def test_no_page_names_a_record_a_patient_or_the_name_of_another_site(written, k
     folder = written(kind)
     rows = made_runs.table(folder / "partition.csv")
     for path in sorted(folder.glob("report/sites/*.html")):
-        mine = [row for row in rows if row["site"] == path.stem]
+        own_rows = [row for row in rows if row["site"] == path.stem]
         others = [row for row in rows if row["site"] != path.stem]
-        own = {name for row in mine for name in names(row)}
-        predicted = set(re.findall(r"[\w:/.-]+", visible(path)))
-        parts = predicted | {part for token in predicted for part in re.split(r"[:/]", token)}
-        foreign = {name for row in others for name in names(row)} - own
-        assert not parts & foreign
+        own_names = {name for row in own_rows for name in names(row)}
+        tokens = set(re.findall(r"[\w:/.-]+", visible(path)))
+        parts = tokens | {part for token in tokens for part in re.split(r"[:/]", token)}
+        foreign_names = {name for row in others for name in names(row)} - own_names
+        assert not parts & foreign_names
         sites = {row["site"] for row in others} - {"central", "unseen"}
         assert not parts & sites
 
@@ -53,25 +54,25 @@ def names(row):
     }
 
 
-def shaken(node, path=()):
-    """The same content with every number changed and every list of names extended."""
+def altered(node):
+    """The same content with every number changed."""
     if isinstance(node, dict):
-        return {key: shaken(value, (*path, key)) for key, value in node.items()}
+        return {key: altered(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [shaken(value, path) for value in node]
+        return [altered(value) for value in node]
     if isinstance(node, bool) or node is None or isinstance(node, str):
         return node
     return node + 1 if isinstance(node, int) else (node + 0.1234) % 1
 
 
 def change_the_others(folder, site):
-    """Everything that a run knows of anyone but this site becomes something else."""
+    """Change everything in a run's files that is not about this site."""
     summary = facts(folder / "summary.json")
     for result in summary["strategies"].values():
         for key in ("central", "central_by_source", "unseen", "worst_site", "site_mean", "spread"):
-            result[key] = shaken(result[key])
+            result[key] = altered(result[key])
         result["sites"] = {
-            name: report if name == site else shaken(report)
+            name: report if name == site else altered(report)
             for name, report in result["sites"].items()
         }
         result["gradient_steps"] += 100
@@ -81,7 +82,7 @@ def change_the_others(folder, site):
     (folder / "summary.json").write_text(json.dumps(summary))
 
     def edit(run):
-        run["sites"] = [row if row["site"] == site else shaken(row) for row in run["sites"]]
+        run["sites"] = [row if row["site"] == site else altered(row) for row in run["sites"]]
         run["non_iid"] = 0.777
         run["failures"] = [{"round": 1, "site": "other", "reason": "secret"}]
         for entry in run["data"]:
@@ -108,7 +109,7 @@ def foreign(row):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_does_not_change_with_what_others_hold(written, tmp_path, kind):
+def test_a_page_does_not_change_with_the_data_of_others(written, tmp_path, kind):
     folder = tmp_path / kind
     shutil.copytree(written(kind), folder)
     site = "site-2"
@@ -119,7 +120,7 @@ def test_a_page_does_not_change_with_what_others_hold(written, tmp_path, kind):
     assert after == before.read_text()
 
 
-def test_left_out_recordings_are_a_sites_own_only_if_no_other_has_the_source(copy):
+def test_left_out_recordings_are_listed_only_if_no_other_site_has_the_source(copy):
     folder = copy("rhythm")
     run = facts(folder / "run.json")
     for entry in run["data"]:
@@ -146,39 +147,39 @@ WANTED = {
 def test_the_recommendation_follows_from_the_intervals(written, site):
     page = written("compared") / "report" / "sites" / f"{site}.html"
     assert WANTED[site] in page.read_text()
-    assert "test patients of this hospital stand behind these figures" in page.read_text()
+    assert "test patients of this hospital were measured" in page.read_text()
 
 
 def test_without_a_comparison_nothing_is_recommended(written):
-    predicted = (written("rhythm") / "report" / "sites" / "site-1.html").read_text()
-    assert "No recommendation: this run compared nothing" in predicted
+    text = (written("rhythm") / "report" / "sites" / "site-1.html").read_text()
+    assert "No recommendation: this run compares nothing" in text
 
 
 def row(low, high, metric="macro_f1", against="local"):
     value = None if low is None else (low + high) / 2
-    return {
-        "strategy": "fedavg",
-        "against": against,
-        "where": "site:a",
-        "metric": metric,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_patients": 40,
-        "sentence": "",
-    }
+    return ComparisonRow(
+        strategy="fedavg",
+        against=against,
+        where="site:a",
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n_patients=40,
+        sentence="",
+    )
 
 
 @pytest.mark.parametrize(
     ("low", "high", "wanted"),
     [(0.01, 0.2, "gain"), (-0.2, -0.01, "loss"), (-0.1, 0.2, "none"), (None, None, "unknown")],
 )
-def test_an_interval_decides_and_not_the_value(low, high, wanted):
+def test_the_interval_decides_and_not_the_value(low, high, wanted):
     assert verdict(row(low, high)) == wanted
 
 
-def test_an_interval_beside_its_value_says_nothing():
-    assert verdict(row(0.01, 0.2) | {"value": -0.02}) == "none"
+def test_an_interval_that_does_not_hold_its_value_is_no_evidence():
+    assert verdict(row(0.01, 0.2).model_copy(update={"value": -0.02})) == "none"
     assert verdict(None) == "unknown"
 
 
@@ -187,15 +188,15 @@ def test_every_pair_of_verdicts_has_a_headline():
     assert {(a, b) for a in kinds for b in kinds} == HEADLINES.keys()
 
 
-def test_few_patients_are_called_few_and_many_are_not(written):
+def test_a_recommendation_says_if_its_patients_are_few(written):
     view = view_of_site(read_run(written("compared")), "site-1")
     object.__setattr__(view, "differences", [row(0.01, 0.2)])
     assert not any("Only" in sentence for sentence in advice(view).because)
-    object.__setattr__(view, "differences", [row(0.01, 0.2) | {"n_patients": 12}])
+    object.__setattr__(view, "differences", [row(0.01, 0.2).model_copy(update={"n_patients": 12})])
     assert any("Only 12 test patients" in sentence for sentence in advice(view).because)
 
 
-def test_the_most_wrong_are_wrong_and_of_different_recordings(written):
+def test_the_most_wrong_predictions_are_wrong_and_of_different_recordings(written):
     run = read_run(written("beat"))
     found = run.predictions.of("fedavg", "site-1")
     worst = most_wrong(found, found.predicted(None), count=50)
@@ -224,11 +225,11 @@ def test_the_most_wrong_are_drawn_on_paper_with_their_record_id(written, kind):
         content = path.read_text()
         run = read_run(folder)
         found = run.predictions.of("fedavg", path.stem)
-        thresholds = run.strategies["fedavg"]["thresholds"]
+        thresholds = run.strategies["fedavg"].thresholds
         worst = most_wrong(found, found.predicted(thresholds))
         assert content.count('class="paper"') == len(worst)
-        for missed in worst:
-            assert f"{missed.source} {missed.name}" in content
+        for wrong in worst:
+            assert f"{wrong.source} {wrong.name}" in content
 
 
 def test_a_site_sees_only_its_sources_thresholds(written):

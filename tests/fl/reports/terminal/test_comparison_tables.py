@@ -1,12 +1,14 @@
-"""What a terminal shows of a comparison while it runs and at its end."""
+"""The terminal output of a comparison, while it runs and at its end."""
 
 import io
 
 from rich.console import Console
 
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.messages.payloads import SiteInfo
 from fl.reports.terminal.comparison_tables import main_sentences
 from fl.reports.terminal.progress import LiveView
+from fl.runs.history_tables import RoundRow
 
 
 def hello(name):
@@ -15,7 +17,8 @@ def hello(name):
 
 def row(strategy, number):
     figures = dict.fromkeys(("train_loss", "val_loss", "val_macro_f1", "val_macro_auroc"), 0.5)
-    return {"strategy": strategy, "round": number, "seconds": 1.0, "failures": 0, **figures}
+    counts = {"round": number, "seconds": 1.0, "participants": 2, "failures": 0}
+    return RoundRow(strategy=strategy, **counts, **figures)
 
 
 def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_trains():
@@ -29,7 +32,7 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
     assert tasks == {"local": (1, 4), "pooled": (1, 2)}
     assert view.sites == {
         "site-1": "7 training records",
-        "site-2": "round 1: trained and validated, alone",
+        "site-2": "round 1: trained and validated (local training)",
         "pooled": "round 1: trained and validated",
     }
     view.baseline_round("site-2", row("local", 2), True)
@@ -38,24 +41,24 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
     view.close()
     tasks = {task.description: (task.completed, task.total) for task in view.bar.tasks}
     assert tasks == {"local": (2, 4), "pooled": (1, 2), "fedavg": (2, 2)}
-    assert "site-2 alone, round   2" in console.file.getvalue()
+    assert "local, site-2, round   2" in console.file.getvalue()
 
 
 def difference(where, low, high, value=0.1, metric="macro_f1"):
-    return {
-        "strategy": "fedavg",
-        "against": "local",
-        "where": where,
-        "metric": metric,
-        "value": value,
-        "low": low,
-        "high": high,
-        "n_patients": 20,
-        "sentence": f"{where} {metric}.",
-    }
+    return ComparisonRow(
+        strategy="fedavg",
+        against="local",
+        where=where,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n_patients=20,
+        sentence=f"{where} {metric}.",
+    )
 
 
-def test_sentences_are_of_groups_and_of_sites_that_differ_and_the_others_are_named():
+def test_groups_and_sites_that_differ_have_a_sentence_and_other_sites_are_listed():
     given = [
         difference("central", -0.1, 0.2),
         difference("central", 0.1, 0.2, metric="macro_auroc"),
@@ -69,6 +72,6 @@ def test_sentences_are_of_groups_and_of_sites_that_differ_and_the_others_are_nam
         "  central macro_f1.",
         "  mean_site macro_f1.",
         "  site:a macro_f1.",
-        "  fedavg against local, no evidence of a difference: b, d.",
-        "  fedavg against local, too few test patients to say: c.",
+        "  FedAvg compared with local training, no evidence of a difference: b, d.",
+        "  FedAvg compared with local training, too few test patients for an interval: c.",
     ]

@@ -1,0 +1,63 @@
+"""What a strategy may add to the plain training of a site."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from clients.simulated_sites import Site
+from fl.config.run_config import RunConfig
+from fl.training.loop import Penalty
+from fl.training.state_dict import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundStart:
+    """What a site has when a round of its training begins."""
+
+    network: nn.Module  # holds `weights`, on the device that trains
+    weights: Weights
+    mu: float = 0.0  # weight of FedProx's term, which the request names; 0: none
+    sent: Weights = field(default_factory=dict)  # extra arrays that came with the weights
+    kept: Weights = field(default_factory=dict)  # extra arrays of the site's last round, if any
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraUpdate:
+    """Extra arrays after a round: what the site keeps for its next one, and what it sends."""
+
+    kept: Weights = field(default_factory=dict)
+    sent: Weights = field(default_factory=dict)
+
+
+def no_penalty(begin: RoundStart) -> Penalty | None:
+    """Nothing is added to the loss."""
+    return None
+
+
+def no_extra(begin: RoundStart, end: Weights, lr_sum: float) -> ExtraUpdate:
+    """Weights are all that a site keeps and sends."""
+    return ExtraUpdate()
+
+
+def no_step(network: nn.Module, site: Site, config: RunConfig) -> int:
+    """The network is tested as it was sent."""
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalObjective:
+    """The sites' half of a strategy; without a field it is plain training.
+
+    `penalty`: the term that is added to the loss of every batch. `extra`: extra arrays after a
+    round, from its start, the trained weights and the sum of the learning rates of its steps.
+    `before_test`: what a site does with the network before it tests it; returns gradient steps.
+
+    Traits that the server or the settings need too (gradient steps without momentum, entries
+    that stay at the site) stand in `fl/config/strategy_traits.py`.
+    """
+
+    penalty: Callable[[RoundStart], Penalty | None] = no_penalty
+    extra: Callable[[RoundStart, Weights, float], ExtraUpdate] = no_extra
+    before_test: Callable[[nn.Module, Site, RunConfig], int] = no_step

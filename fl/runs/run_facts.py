@@ -1,0 +1,73 @@
+"""run.json as the reports read it: how a run was made, and from what."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from fl.runs.results import REMEDY, read_json
+from fl.util.errors import DataError
+from fl.util.json_record import JsonRecord
+
+DEPLOYMENT = "deployment"  # the engine of a run whose hospitals are real
+
+
+class SourceFacts(JsonRecord):
+    """What a run used of one source: content, counts, and every record left out and why."""
+
+    source: str
+    sha256: str
+    cache: str
+    examples: int
+    recordings: int
+    patients: int
+    excluded: dict[str, list[str]]  # verdict -> records
+
+
+class SiteFailure(JsonRecord):
+    """A site that was left out of a round, and why."""
+
+    round: int
+    site: str
+    reason: str
+    strategy: str = ""
+
+
+class RunFacts(JsonRecord):
+    """How a run was made, and from what: the parts of run.json that reports show."""
+
+    status: str
+    config: dict[str, Any]
+    data: tuple[SourceFacts, ...]
+    sites: tuple[dict[str, Any], ...]  # rows of `partitions.summary.site_rows`
+    heartfed: str = ""  # version
+    engine: str = ""
+    started: str = ""
+    command: tuple[str, ...] = ()
+    seed: int | None = None
+    synthetic: tuple[str, ...] = ()  # sources
+    versions: dict[str, str] = Field(default_factory=dict)
+    failures: tuple[SiteFailure, ...] = ()
+    devices: dict[str, dict[str, Any]] | None = None
+    non_iid: float | None = None
+    not_measurable_centrally: tuple[str, ...] = ()  # classes
+    resumed: tuple[str, ...] = ()
+
+
+def read_run_facts(folder: Path) -> RunFacts:
+    """run.json of a completed run; `DataError` if the run is not completed or tells too little."""
+    path = folder / "run.json"
+    content = read_json(path)
+    status = content.get("status", "of unknown status")
+    if status != "completed":
+        raise DataError(
+            f"{folder}: the run is {status}, not completed. Go on with it: python run_sim.py "
+            f"--resume {folder}"
+        )
+    facts = RunFacts.from_json(content, str(path), REMEDY)
+    # The coordinator of real hospitals may hold no recording at all.
+    needed = {"sites": facts.sites, "data": facts.data or facts.engine == DEPLOYMENT}
+    empty = [name for name, found in needed.items() if not found]
+    if empty:
+        raise DataError(f"{path}: {empty[0]} is empty. {REMEDY}")
+    return facts

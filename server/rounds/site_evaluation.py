@@ -1,0 +1,65 @@
+"""Ask sites to evaluate weights on their own validation or test records."""
+
+from collections.abc import Iterable, Mapping
+
+from flwr.app import Message
+
+from fl.evaluation.thresholds import Thresholds
+from fl.messages.flower_arrays import to_array_record
+from fl.messages.flower_codec import evaluation_request, read_evaluation_reply
+from fl.messages.payloads import EvaluationReply
+from fl.training.state_dict import Weights
+from partitions.splits import VAL
+from server.rounds.checkpoints import TrainingProgress
+from server.rounds.reply_validation import validate_evaluation
+from server.rounds.site_requests import Federation, SiteRequest, send_requests
+from server.rounds.site_sampling import longest_first
+
+
+def evaluation_requests(
+    federation: Federation,
+    weights: Weights,
+    number: int,
+    split: str,
+    sites: Iterable[str],
+    evaluated: dict[str, EvaluationReply],
+    thresholds: Mapping[str, Thresholds] | None = None,
+) -> dict[str, SiteRequest]:
+    """Requests to evaluate weights, the longest first; the answers go into `evaluated`."""
+    job, arrays = federation.job, to_array_record(weights)
+
+    def read(site: str, reply: Message) -> None:
+        evaluated[site] = validate_evaluation(
+            read_evaluation_reply(reply), site, len(federation.task.classes)
+        )
+
+    info = federation.sites
+    n_records = {s: info[s].n_val if split == VAL else info[s].n_test for s in sites}
+    return {
+        site: SiteRequest(
+            request=evaluation_request(
+                job, arrays, federation.nodes[site], number, split, thresholds
+            ),
+            round_number=number,
+            doing=split,
+            read=read,
+        )
+        for site in longest_first(n_records, n_records)
+    }
+
+
+def evaluate_sites(
+    federation: Federation,
+    progress: TrainingProgress,
+    weights: Weights,
+    number: int,
+    split: str,
+    thresholds: Mapping[str, Thresholds] | None = None,
+    sites: Iterable[str] | None = None,
+) -> list[EvaluationReply]:
+    """Evaluate weights at these sites, by default at all, in order of site name."""
+    evaluated: dict[str, EvaluationReply] = {}
+    asked = federation.sites if sites is None else sites
+    requests = evaluation_requests(federation, weights, number, split, asked, evaluated, thresholds)
+    progress.failures += send_requests(federation, requests)
+    return [evaluated[site] for site in sorted(evaluated)]

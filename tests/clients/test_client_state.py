@@ -1,0 +1,26 @@
+"""What stays at a site from round to round."""
+
+import numpy as np
+
+from clients.client_state import ClientState
+
+
+def test_a_site_keeps_its_last_two_rounds_and_looks_before_a_round(tmp_path):
+    state = ClientState(tmp_path)
+    for number in (1, 3, 4):
+        state.put(number, {"w": np.full(1, number)})
+    assert state.before(5)["w"] == [4]
+    assert state.before(4)["w"] == [3]
+    assert state.before(3) == {}
+
+
+def test_state_that_is_not_pruned_keeps_every_round(tmp_path):
+    state = ClientState(tmp_path, prune=False)
+    for number in (1, 2, 3, 4):
+        state.put(number, {"w": np.full(1, number)})
+    assert [state.before(number)["w"].item() for number in (2, 3, 4, 5)] == [1, 2, 3, 4]
+
+
+def test_no_arrays_come_back_as_no_arrays(tmp_path):
+    ClientState(tmp_path).put(1, {})
+    assert ClientState(tmp_path).before(2) == {}

@@ -1,0 +1,130 @@
+"""Predictions come back from their file as they were, and a wrong file is named with its fault."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import measures
+
+from fl.evaluation.predictions import (
+    KEYS,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
+from fl.util.errors import DataError
+
+CLASSES = ("AF", "I-AVB", "PVC")
+HEADER = "strategy,source,record,patient,site,split,y_AF,y_I-AVB,y_PVC,p_AF,p_I-AVB,p_PVC"
+LINE = "fedavg,cpsc2018,A0001,cpsc2018:A0001,site-1,test,1,,0,0.5000000,0.2500000,0.1250000"
+
+
+def assert_same(one, other):
+    assert one.classes == other.classes
+    for name in (*KEYS, "labels", "probabilities"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@given(measures.predictions())
+def test_a_file_gives_back_what_was_written(tmp_path_factory, predictions):
+    path = tmp_path_factory.mktemp("made") / "folder" / "predictions.csv"
+    write_predictions(path, predictions)
+    assert_same(read_predictions(path, CLASSES), predictions)
+
+
+def test_the_file_has_the_agreed_columns_and_seven_decimals(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text(f"{HEADER}\n{LINE}\n")
+    found = read_predictions(path, CLASSES)
+    assert found.labels.tolist() == [[1, -1, 0]]
+    assert (found.labels.dtype, found.probabilities.dtype) == (np.int8, np.float64)
+    assert found.to_csv() == path.read_text()
+
+
+def test_a_cohorts_predictions_are_those_that_its_file_gives(cohort, tmp_path):
+    p = np.random.default_rng(0).random(cohort.labels.shape)
+    made = Predictions.of_cohort(cohort, p, strategy="fedavg", site="central", split="test")
+    write_predictions(tmp_path / "predictions.csv", made)
+    assert_same(read_predictions(tmp_path / "predictions.csv", cohort.task.classes), made)
+    assert made.record.tolist() == cohort.names.tolist()
+    assert set(made.site.tolist()) == {"central"}
+
+
+FAULTS = {
+    "other classes": ("strategy,source\n", "columns are not those of the classes AF, I-AVB, PVC"),
+    "an empty file": ("", "columns are not those of the classes"),
+    "a missing column": (HEADER.replace(",p_PVC", "") + "\n", "see p_PVC"),
+    "a short line": (f"{HEADER}\n{LINE}\nfedavg,x\n", "line 3: 2 cells, not 12"),
+    "a label": (f"{HEADER}\n{LINE.replace('test,1', 'test,2')}\n", "line 2: a label is '2'"),
+    "no number": (
+        f"{HEADER}\n{LINE.replace('0.5000000', 'high')}\n",
+        "line 2: a probability is no number",
+    ),
+    "nan": (
+        f"{HEADER}\n{LINE.replace('0.5000000', 'nan')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+    "too large": (
+        f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path, fault):
+    content, words = FAULTS[fault]
+    path = tmp_path / "predictions.csv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_predictions(path, CLASSES)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "cpsc2018:A0001" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "predictions.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"predictions\.csv: cannot be read"):
+        read_predictions(path, CLASSES)
+
+
+@given(st.lists(measures.predictions(), max_size=3))
+def test_joined_predictions_are_their_lines_one_after_the_other(parts):
+    whole = Predictions.joined(parts, CLASSES)
+    lines = [line for part in parts for line in rows(part)[1:]]
+    assert rows(whole)[1:] == lines
+
+
+def rows(predictions):
+    return list(csv.reader(io.StringIO(predictions.to_csv(), newline="")))
+
+
+def test_predictions_of_other_classes_are_not_joined():
+    with pytest.raises(ValueError, match="different classes"):
+        Predictions.joined([Predictions.joined([], CLASSES)], ("AF",))
+
+
+@given(measures.predictions())
+def test_every_line_is_in_the_group_of_its_model_and_site(predictions):
+    groups = predictions.by_model_and_site()
+    assert sum(len(group) for group in groups.values()) == len(predictions)
+    for (strategy, site), group in groups.items():
+        assert_same(group, predictions.of(strategy, site))
+    keys = zip(predictions.strategy.tolist(), predictions.site.tolist(), strict=True)
+    assert list(groups) == list(dict.fromkeys(keys))
+
+
+def test_the_sources_own_thresholds_decide(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text(f"{HEADER}\n{LINE}\n{LINE.replace('cpsc2018,', 'mitdb,')}\n")
+    found = read_predictions(path, CLASSES)
+    low, high = dict.fromkeys(CLASSES, 0.2), dict.fromkeys(CLASSES, 0.5)
+    predicted = found.predicted({"pooled": high, "mitdb": low})
+    assert predicted.tolist() == [[True, False, False], [True, True, False]]
