@@ -1,11 +1,11 @@
 """The ClientApp: one Flower client acts for one site, in simulation and in deployment alike."""
 
 import logging
+from collections.abc import Callable
 
 import torch  # noqa: F401  (workers must have torch loaded before Flower unpickles the app)
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable
 
 from clients.deploy import deployed_site
 from clients.deploy.site_settings import SiteSettings, is_deployed
@@ -30,18 +30,22 @@ from fl.training.device import one_thread
 from partitions.splits import TEST, VAL
 
 
-def egress_guard(message: Message, context: Context, visit: ClientAppCallable) -> Message:
-    """What a hospital sends is held against the list; why a visit failed stays in its own log."""
+def egress_guard(
+    message: Message, context: Context, answer: Callable[[Message, Context], Message]
+) -> Message:
+    """Answer a request; a hospital's reply is checked against the list of what may leave.
+
+    Why a request failed stays in the hospital's own log.
+    """
     if not is_deployed(context.node_config):
-        return visit(message, context)
+        return answer(message, context)
     try:
-        reply = visit(unpacked(message), context)
+        reply = answer(unpacked(message), context)
         check_egress(reply, message)
-        reply = packed(reply)
+        return packed(reply)
     except Exception as error:
-        logging.getLogger("heartfed").error("a visit failed", exc_info=error)
+        logging.getLogger("heartfed").error("a request failed", exc_info=error)
         return failure_reply(error, message)
-    return reply
 
 
 app = ClientApp(mods=[egress_guard])
@@ -50,9 +54,10 @@ app = ClientApp(mods=[egress_guard])
 def _site(message: Message, context: Context) -> tuple[Job, Site]:
     job = read_job(message)
     if is_deployed(context.node_config):
-        own = SiteSettings.from_node(context.node_config)
+        settings = SiteSettings.from_node(context.node_config)
         one_thread()
-        return deployed_site.with_site_device(job, own), deployed_site.open_site(job, own)
+        site = deployed_site.open_site(job, settings)
+        return deployed_site.with_site_device(job, settings), site
     return job, open_site(job, int(context.node_config["partition-id"]))
 
 
@@ -87,7 +92,7 @@ def evaluate(message: Message, context: Context) -> Message:
     evaluated = evaluate_site(site, job, weights, split, thresholds, number)
     if is_deployed(context.node_config):
         if split == TEST and len(site.splits[TEST]):
-            own = SiteSettings.from_node(context.node_config)
-            deployed_site.write_site_report(site, own, job, thresholds, number)
+            settings = SiteSettings.from_node(context.node_config)
+            deployed_site.write_site_report(site, settings, job, thresholds, number)
         evaluated = deployed_site.permitted_evaluation(evaluated)
     return evaluation_reply(evaluated, message)

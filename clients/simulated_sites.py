@@ -33,15 +33,15 @@ def open_sites(
 ) -> dict[str, Site]:
     """Every site of a simulated run, by name. Signals stay in the shared memory maps.
 
-    With skew every site sees its records through a device of its own, drawn by `seed`.
+    With skew every site has a recorder of its own, drawn by `seed` and its name.
     """
     cohort, partition = open_partition(Path(workspace) / "partition.csv", TASKS[task], shards)
-    devices = {name: recorder_of(skews, TASKS[task], seed, name) for name in partition.sites}
+    recorders = {name: recorder_of(skews, TASKS[task], seed, name) for name in partition.sites}
     return {
         name: Site(
             name=name,
             splits={
-                s: cohort.take(partition.rows(name, s)).through(devices[name])
+                s: cohort.take(partition.rows(name, s)).recorded_by(recorders[name])
                 for s in (TRAIN, VAL, TEST)
             },
             folder=Path(workspace) / "checkpoint" / "sites" / name,

@@ -114,9 +114,9 @@ def windows(root: Path) -> str:
 
 
 def _window_labels(root: Path) -> Iterator[np.ndarray]:
-    for name in MITDB.records(root):
+    for name in MITDB.record_names(root):
         try:
-            yield RHYTHM.cut(MITDB.read(root, name)).labels
+            yield RHYTHM.make_examples(MITDB.read(root, name)).labels
         except UnusableRecord:
             continue
 
@@ -147,7 +147,7 @@ def main() -> None:
     root = parser.parse_args().data_dir
     page = replaced(PAGE.read_text(), "cards", cards())
     if root is not None:
-        sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+        sources = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
         page = replaced(page, "counts", counts(check(sources, root, task=RHYTHM), root))
     write_atomically(PAGE, page.encode())
 

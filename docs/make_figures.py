@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fl.datasets.synthetic import DEVICES, SYNTHETIC
+from fl.datasets.synthetic import SYNTHETIC
+from fl.datasets.synthetic.devices import DEVICES
 from fl.ecg.labels import RHYTHM_CLASSES, label_vector
 from fl.ecg.records import LEADS, Record
 from fl.reports.figures import ecg_paper
@@ -23,7 +24,7 @@ def example(label: str) -> Record:
     """The first record of the device with the least noise that shows this class and no other."""
     quietest = min(DEVICES, key=lambda device: device.noise).name
     wanted = label_vector([label], RHYTHM_CLASSES).tolist()
-    for name in SYNTHETIC.records(HERE):
+    for name in SYNTHETIC.record_names(HERE):
         record = SYNTHETIC.read(HERE, name)
         only = record.labels is not None and record.labels.tolist() == wanted
         if only and record.group == quietest and shows(record, PREMATURE.get(label)):

@@ -16,10 +16,10 @@ PARTITION_NAMES = (*PARTITIONERS, "file:PATH")  # what `--partition` accepts
 
 
 def check_partition(config: RunConfig, selection: SourceSelection) -> None:
-    """`ConfigError` if the sites cannot be made as asked: all that is known before reading data.
+    """`ConfigError` if the settings of the sites cannot be right, whatever the data are.
 
-    `--partition` is a scheme or names a file, `--skew` a fault that the task can have, and
-    `--holdout` a source or, where sites are dealt, one of them.
+    `--partition` must be a scheme or name a file, `--skew` a fault that the task can have, and
+    `--holdout` a source or, where patients are dealt to sites, one of the sites.
     """
     path = config.partition_file
     if path is None:
@@ -33,7 +33,10 @@ def check_partition(config: RunConfig, selection: SourceSelection) -> None:
 
 
 def make_partition(config: RunConfig, selection: SourceSelection, cohort: Cohort) -> Partition:
-    """Patients dealt to sites, or as a file has them; then what is held out."""
+    """Deal the patients to sites, or read a saved partition; then set aside what is held out.
+
+    Raises ConfigError or DataError if the settings, the file and the data do not fit together.
+    """
     if config.partition_file is not None:
         partition = load_partition(config.partition_file, cohort, config.clients)
         return hold_out(partition, cohort, selection.holdout)

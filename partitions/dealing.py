@@ -20,20 +20,21 @@ def share_sites(
     clients: int,
     most: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Number of sites of each source; a number given for a source fixes it.
+    """Number of sites of each source, `clients` in all; a number given for a source is kept.
 
-    One each, and the rest in proportion to the square root of the source's recordings, by
-    largest remainder: in plain proportion a small source would never have more than one. `most`
-    is how many sites a source can have at all.
+    Each other source gets one site. The remaining sites are shared in proportion to the square
+    root of the sources' recordings, by largest remainder: in plain proportion a small source
+    would never have more than one. `most` is the largest possible number of sites of each source.
+    Raises ConfigError if the numbers do not add up.
     """
     fixed = {name: n for name, n in sources.items() if n is not None}
     free = [name for name in sources if name not in fixed]
-    left = clients - sum(fixed.values())
-    if left < len(free) or (not free and left != 0):
-        wanted = f"{sum(fixed.values())} by --sources" + (f" and {len(free)} more" if free else "")
+    unassigned = clients - sum(fixed.values())
+    if unassigned < len(free) or (not free and unassigned != 0):
+        needed = f"{sum(fixed.values())} by --sources" + (f" and {len(free)} more" if free else "")
         raise ConfigError(
-            f"--clients is {clients}, but every source needs a site of its own: {wanted}. "
-            f"Sources: {', '.join(sources)}."
+            f"--clients is {clients}, but every source needs a site of its own: {needed}. "
+            f"Sources: {', '.join(sources)}. Change --clients or --sources."
         )
     most = most or dict.fromkeys(sources, clients)
     _check_most(fixed, free, most, clients)
@@ -50,14 +51,14 @@ def share_sites(
 def _check_most(
     fixed: Mapping[str, int], free: Sequence[str], most: Mapping[str, int], clients: int
 ) -> None:
-    """`ConfigError` where more sites are wanted than a source has groups to make them of."""
+    """`ConfigError` if more sites are asked for than the sources have groups."""
     possible = sum(fixed.values()) + sum(most[name] for name in free)
-    held = ", ".join(f"{name} {n}" for name, n in most.items())
+    groups = ", ".join(f"{name} {n}" for name, n in most.items())
     if any(n > most[name] for name, n in fixed.items()) or possible < clients:
         raise ConfigError(
-            f"--partition is 'natural' and --clients {clients}, but the sources have only so many "
-            f"groups (recorders, hospitals or devices) to make sites of: {held}. Use --clients "
-            f"{sum(most.values())} or fewer, or another partition."
+            f"--partition is 'natural' and --clients is {clients}, but each site needs a group "
+            f"(recorder, hospital or device) of its own, and the sources have: {groups}. Use "
+            f"--clients {sum(most.values())} or fewer, or another partition."
         )
 
 
@@ -69,48 +70,56 @@ def deal(
     seed: int,
     holdout: str = "",
 ) -> Partition:
-    """Deal every source's patients to its sites and split each site's patients.
+    """Deal every source's patients to its sites, and each site's patients to its splits.
 
-    Central patients are set aside first, so no site trains on them.
+    `sites_of` is the number of sites of each source. Central patients are set aside first, so
+    that no site trains on them. `holdout` names a source or a site that becomes unseen: see
+    `hold_out`.
     """
     site = np.full(len(cohort), "", dtype="U64")
     split = np.full(len(cohort), TEST, dtype="U5")
     names = iter(site_names(sum(sites_of.values())))
     for source, n_sites in sites_of.items():
-        roll = patients_of_source(cohort, source, seed)
-        site[roll.rows[roll.central[roll.person]]] = CENTRAL
-        dealt = np.flatnonzero(~roll.central)
+        patients = patients_of_source(cohort, source, seed)
+        site[patients.rows[patients.central[patients.number]]] = CENTRAL
+        dealt = np.flatnonzero(~patients.central)
         partitioner = PARTITIONERS[scheme](sites=n_sites, alpha=alpha)
         rng = stream(seed, "partition", source)
-        site_of = assign_with_minimum(partitioner, roll.people.take(dealt), rng)
+        site_of = assign_with_minimum(partitioner, patients.table.take(dealt), rng)
         for number in range(n_sites):
             name = next(names)
-            mine = dealt[site_of == number]
-            # Named by the site alone: a hospital that splits its own patients, without the
-            # others, gets the same result.
-            splits = split_site(roll.positive[mine] > 0, stream(seed, "split", name))
-            for patients, part in ((mine[splits == s], s) for s in (TRAIN, VAL, TEST)):
-                chosen = roll.rows[np.isin(roll.person, patients)]
-                site[chosen], split[chosen] = name, part
+            at_site = dealt[site_of == number]
+            # The random stream is named by the site alone: a hospital that splits its own
+            # patients, without knowing the others, gets the same splits.
+            splits = split_site(patients.positive[at_site] > 0, stream(seed, "split", name))
+            for part in (TRAIN, VAL, TEST):
+                rows = patients.rows[np.isin(patients.number, at_site[splits == part])]
+                site[rows], split[rows] = name, part
     return hold_out(Partition(site, split), cohort, holdout)
 
 
 def site_names(total: int) -> list[str]:
-    """`site-1`, `site-2`, ... with as many digits as the last one needs."""
+    """`site-1`, `site-2`, ... all with as many digits as the last one needs."""
     return [f"site-{i:0{len(str(total))}d}" for i in range(1, total + 1)]
 
 
 def hold_out(partition: Partition, cohort: Cohort, name: str) -> Partition:
-    """The partition with a source, or one site, as the unseen test that nobody trains on."""
+    """The partition with a source or a site as the unseen test set, which no site trains on.
+
+    An empty `name` changes nothing. Raises ConfigError if there is no such source or site, or if
+    no site would be left.
+    """
     if not name:
         return partition
-    held = (cohort.sources == name) | (partition.site == name)
-    left = set(partition.site[~held].tolist()) - {CENTRAL, UNSEEN}
-    if not held.any() or name in (CENTRAL, UNSEEN):
+    unseen = (cohort.sources == name) | (partition.site == name)
+    training_sites = set(partition.site[~unseen].tolist()) - {CENTRAL, UNSEEN}
+    if not unseen.any() or name in (CENTRAL, UNSEEN):
         raise ConfigError(
             f"--holdout is {name!r}. Accepted: a source or one site of the partition: "
             f"{', '.join(partition.sites)}."
         )
-    if not left:
+    if not training_sites:
         raise ConfigError(f"--holdout {name}: no site is left to train on. Use more sites.")
-    return Partition(np.where(held, UNSEEN, partition.site), np.where(held, TEST, partition.split))
+    return Partition(
+        np.where(unseen, UNSEEN, partition.site), np.where(unseen, TEST, partition.split)
+    )

@@ -1,8 +1,8 @@
-"""Feature skew: each site records with a device of its own, whatever its patients have.
+"""Feature skew: each site has its own recorder with its own faults, whatever its patients have.
 
-A device acts on the cached signal when a site's batch is cut, so after resampling, filtering and
-z-scoring; no second copy of the data is made. What those steps would have removed is not put
-back: docs/partitions.md says what is left of each fault.
+A recorder acts on the cached signal when a site's batch is made, after resampling, filtering and
+z-scoring, so no second copy of the data is needed. Parts of a fault that these steps would have
+removed are not added: docs/partitions.md says what remains of each fault.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,26 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Indices
-from fl.ecg.filters import bandpass, resample
+from fl.ecg.filters import Signal, bandpass, resample
 from fl.ecg.records import LEADS
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.random_streams import stream
 
-Signal = NDArray[np.float32]
-Faults = dict[str, Any]
+Faults = dict[str, Any]  # fields of SiteRecorder
 
-MUSCLE = (0.05, 0.4)  # standard deviation of muscle noise, in those of the lead
-MUSCLE_FROM = 20.0  # Hz; below it there is little of it
-HUM = (0.05, 0.4)  # amplitude of mains hum, likewise
+# Ranges from which the faults are drawn; amplitudes in standard deviations of the lead.
+MUSCLE = (0.05, 0.4)  # standard deviation of muscle noise
+MUSCLE_FROM = 20.0  # Hz; muscle noise has little power below
+HUM = (0.05, 0.4)  # amplitude of mains hum
 MAINS = (50.0, 60.0)  # Hz
-RAILS = (1.5, 4.0)  # where an amplifier saturates, in standard deviations of the lead
+RAILS = (1.5, 4.0)  # level at which an amplifier saturates
 RATES = (25.0, 30.0, 40.0, 50.0)  # Hz of a slow recorder
-LOOP = 4096  # samples of muscle noise; each recording enters it at a place of its own
+LOOP = 4096  # samples of muscle noise, repeated; each recording starts at its own position
 
 
 def noise(rng: np.random.Generator, task: Task) -> Faults:
-    """Muscle noise and mains hum, each of the site's own strength."""
+    """Muscle noise and mains hum, each of a strength of the site's own."""
     return {
         "muscle": round(rng.uniform(*MUSCLE), 3),
         "hum": round(rng.uniform(*HUM), 3),
@@ -42,12 +42,12 @@ def noise(rng: np.random.Generator, task: Task) -> Faults:
 
 
 def gain(rng: np.random.Generator, task: Task) -> Faults:
-    """So much gain that tall waves are cut off."""
+    """So much gain that tall waves are clipped."""
     return {"rails": round(rng.uniform(*RAILS), 2)}
 
 
 def leads(rng: np.random.Generator, task: Task) -> Faults:
-    """One lead to half of them not delivered."""
+    """Between one lead and half of the leads are not delivered."""
     n = int(rng.integers(1, task.leads // 2 + 1))
     return {"lost": tuple(sorted(rng.permutation(task.leads)[:n].tolist()))}
 
@@ -67,104 +67,109 @@ SKEWS: dict[str, Callable[[np.random.Generator, Task], Faults]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SiteRecorder:
-    """The recorder of one site. Its fields say what is wrong with it."""
+    """The recorder of one site; its fields are its faults."""
 
     task: Task
     seed: int
     site: str
-    muscle: float = 0.0  # standard deviation, in those of the lead
-    hum: float = 0.0  # amplitude, likewise
+    muscle: float = 0.0  # standard deviation of muscle noise, in standard deviations of the lead
+    hum: float = 0.0  # amplitude of mains hum, in standard deviations of the lead
     mains: float = 50.0  # Hz
-    rails: float = 0.0  # standard deviations of the lead; 0: never saturates
-    lost: tuple[int, ...] = ()  # leads not delivered
-    rate: float = 0.0  # Hz; 0: the task's own
+    rails: float = 0.0  # saturation level in standard deviations of the lead; 0: never
+    lost: tuple[int, ...] = ()  # numbers of the leads that are not delivered
+    rate: float = 0.0  # sampling rate in Hz; 0: the task's own
 
-    def leads(self, recorded: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """All but the lost leads; an example that would have none keeps its first."""
-        left = recorded.copy()
-        left[:, list(self.lost)] = False
-        empty = ~left.any(axis=1)
+    def delivered_leads(self, recorded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """All leads but the lost ones; an example that would have none keeps its first.
+
+        (example, lead) -> (example, lead).
+        """
+        delivered = recorded.copy()
+        delivered[:, list(self.lost)] = False
+        empty = ~delivered.any(axis=1)
         first = recorded & (recorded.cumsum(axis=1) == 1)
-        left[empty] = first[empty]
-        return left
+        delivered[empty] = first[empty]
+        return delivered
 
-    def signal(self, signal: Signal, names: NDArray[np.str_], at: Indices) -> Signal:
-        """Noise, then saturation, then the lower rate; each lead keeps the spread it had.
+    def record(self, signal: Signal, names: NDArray[np.str_], positions: Indices) -> Signal:
+        """Crops with the faults of this recorder: (example, lead, sample) -> the same.
 
-        That is what z-scoring leaves of a change in amplitude. A lead that is not there stays
-        zero.
+        Noise is added first, then the signal is clipped, then its rate is lowered. Each lead
+        keeps its standard deviation, because z-scoring would undo a change of it. A missing lead
+        stays zero. `names` (example,) and `positions` (example, sample) say what is recorded.
         """
         spread = signal.std(axis=-1, keepdims=True)
-        made = signal
+        faulty = signal
         if self.muscle or self.hum:
-            made = made + spread * self._noise(names, at)
+            faulty = faulty + spread * self._noise(names, positions)
         if self.rails:
-            made = made.clip(-self.rails * spread, self.rails * spread)
+            faulty = faulty.clip(-self.rails * spread, self.rails * spread)
         if self.rate:
-            low = resample(made, self.task.fs, self.rate)
-            made = resample(low, self.rate, self.task.fs)[..., : signal.shape[-1]]
-        now = made.std(axis=-1, keepdims=True)
-        return np.asarray(made * (spread / np.where(now > 0, now, 1.0)), dtype=np.float32)
+            slow = resample(faulty, self.task.fs, self.rate)
+            faulty = resample(slow, self.rate, self.task.fs)[..., : signal.shape[-1]]
+        faulty_spread = faulty.std(axis=-1, keepdims=True)
+        scale = spread / np.where(faulty_spread > 0, faulty_spread, 1.0)
+        return np.asarray(faulty * scale, dtype=np.float32)
 
     def facts(self) -> Faults:
-        """What is wrong with it, for run.json."""
+        """The faults, as run.json states them."""
         faults = {name: getattr(self, name) for name in ("muscle", "rails", "rate")}
-        if self.hum and self._hum_is_left:
+        if self.hum and self._keeps_hum:
             faults |= {"hum": self.hum, "mains": self.mains}
         faults["lost"] = [LEADS[lead] for lead in self.lost]
         return {name: value for name, value in faults.items() if value}
 
     @property
-    def _hum_is_left(self) -> bool:
-        # At half the sampling rate and above it has been filtered out with the rest.
+    def _keeps_hum(self) -> bool:
+        # Preprocessing removes everything from half the sampling rate upwards.
         return self.mains < self.task.fs / 2
 
-    def _noise(self, names: NDArray[np.str_], at: Indices) -> Signal:
-        """In standard deviations: the same at the same place of the same example."""
+    def _noise(self, names: NDArray[np.str_], positions: Indices) -> Signal:
+        """Noise in standard deviations: always the same at the same position of an example."""
         draws = [stream(self.seed, "skew", self.site, "record", name) for name in names.tolist()]
-        entry = np.array([rng.integers(LOOP, size=self.task.leads) for rng in draws])
-        places = (entry[:, :, None] + at[:, None, :]) % LOOP
-        made = np.float32(self.muscle) * _muscle_noise(self.seed, self.task.fs)[places]
-        if self._hum_is_left:
+        starts = np.array([rng.integers(LOOP, size=self.task.leads) for rng in draws])
+        in_loop = (starts[:, :, None] + positions[:, None, :]) % LOOP
+        noise = np.float32(self.muscle) * _muscle_noise(self.seed, self.task.fs)[in_loop]
+        if self._keeps_hum:
             phase = np.array([rng.random() for rng in draws])[:, None]
-            wave = np.sin(2 * np.pi * (self.mains / self.task.fs * at + phase))
-            made = made + (self.hum * wave[:, None, :]).astype(np.float32)
-        return made
+            wave = np.sin(2 * np.pi * (self.mains / self.task.fs * positions + phase))
+            noise = noise + (self.hum * wave[:, None, :]).astype(np.float32)
+        return noise
 
 
 @lru_cache(maxsize=4)
 def _muscle_noise(seed: int, fs: float) -> Signal:
-    """Noise in the part of muscle's band that the task keeps, of standard deviation 1."""
+    """Muscle noise at the frequencies that the task keeps, with standard deviation 1: (LOOP,)."""
     white = stream(seed, "skew", "muscle").standard_normal(LOOP).astype(np.float32)
-    made = bandpass(white, fs, low=MUSCLE_FROM)
-    return np.asarray(made / made.std(), dtype=np.float32)
+    filtered = bandpass(white, fs, low=MUSCLE_FROM)
+    return np.asarray(filtered / filtered.std(), dtype=np.float32)
 
 
 def recorder_facts(
     skews: tuple[str, ...], task: Task, seed: int, sites: Iterable[str]
 ) -> dict[str, Faults]:
-    """What is wrong with the device of each site; empty without skew."""
-    devices = {site: recorder_of(skews, task, seed, site) for site in sites}
-    return {site: device.facts() for site, device in devices.items() if device is not None}
+    """The faults of each site's recorder, by site; empty without skew."""
+    recorders = {site: recorder_of(skews, task, seed, site) for site in sites}
+    return {site: recorder.facts() for site, recorder in recorders.items() if recorder is not None}
 
 
 def check_skews(skews: tuple[str, ...], task: Task) -> None:
-    """`ConfigError` if one is not known, or can do nothing to this task."""
+    """`ConfigError` if a skew is unknown or cannot change anything in this task."""
     for name in skews:
         require_known(name, SKEWS, "--skew")
     if "leads" in skews and task.leads < len(LEADS):
         raise ConfigError(
-            f"--skew names 'leads', but the {task.name} task reads one lead and can lose none. "
+            f"--skew names 'leads', but the {task.name} task reads one lead and cannot lose it. "
             f"Accepted here: {', '.join(name for name in SKEWS if name != 'leads')}."
         )
 
 
 def recorder_of(skews: tuple[str, ...], task: Task, seed: int, site: str) -> SiteRecorder | None:
-    """The site's device, drawn by its name; None without skew."""
+    """The site's recorder, drawn by the site's name; None without skew."""
     if not skews:
         return None
     faults: Faults = {}
     for name in skews:
-        # A stream for each, so that one more fault leaves the others as they are.
+        # Each fault has its own random stream, so that adding one does not change the others.
         faults |= SKEWS[name](stream(seed, "skew", site, name), task)
     return SiteRecorder(task=task, seed=seed, site=site, **faults)

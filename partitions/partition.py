@@ -1,4 +1,4 @@
-"""Where every example is: its site and its split; partition.csv written and read."""
+"""The site and the split of every example, and the file partition.csv that stores them."""
 
 import csv
 import io
@@ -22,28 +22,28 @@ HEADER = ["source", "record", "patient", "site", "split", "labels"]
 
 @dataclass(frozen=True)
 class Partition:
-    """Where every example is: its site (or `central`, `unseen`) and its split."""
+    """The site of every example, or `central` or `unseen`, and its split."""
 
-    site: NDArray[np.str_]  # (example,)
+    site: NDArray[np.str_]  # (example,) name of a site, "central" or "unseen"
     split: NDArray[np.str_]  # (example,) train, val or test
 
     def rows(self, site: str, split: str) -> NDArray[np.int64]:
-        """Examples of one site and split."""
+        """Numbers of the examples of one site and split."""
         return np.flatnonzero((self.site == site) & (self.split == split))
 
     @property
     def sites(self) -> list[str]:
-        """Names of the hospitals, in order."""
+        """Names of the sites, in order, without `central` and `unseen`."""
         return sorted(set(self.site.tolist()) - {CENTRAL, UNSEEN})
 
 
 def label_text(labels: NDArray[np.int8], classes: Sequence[str]) -> str:
-    """Present classes as `AF|RBBB`."""
+    """The positive classes of one example as text: `AF|RBBB`."""
     return "|".join(c for c, value in zip(classes, labels.tolist(), strict=True) if value == 1)
 
 
 def write_partition(path: Path, cohort: Cohort, partition: Partition) -> None:
-    """partition.csv, one line per example."""
+    """Write partition.csv, one line per example."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
@@ -63,7 +63,7 @@ def write_partition(path: Path, cohort: Cohort, partition: Partition) -> None:
 
 
 def open_partition(path: Path, task: Task, shards: Sequence[str]) -> tuple[Cohort, Partition]:
-    """A dealt cohort as it was written: its examples and where each is."""
+    """The examples of a run's cache folders, and the partition that was written for them."""
     cohort, _ = Cohort.open(task, [Path(shard) for shard in shards]).without_duplicates()
     return cohort, read_partition(path, cohort)
 
@@ -73,32 +73,33 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
     with path.open(newline="", encoding="utf-8") as file:
         rows = [tuple(row) for row in csv.reader(file)]
     if not rows or list(rows[0]) != HEADER or {len(row) for row in rows} != {len(HEADER)}:
-        raise DataError(f"{path}: is no partition. Its columns are {','.join(HEADER)}.")
-    there = {(source, record): row for source, record, *row in rows[1:]}
-    if len(there) != len(rows) - 1:
+        raise DataError(f"{path}: is not a partition. The columns of one are {','.join(HEADER)}.")
+    saved = {(source, record): row for source, record, *row in rows[1:]}
+    if len(saved) != len(rows) - 1:
         raise DataError(f"{path}: names a record twice. Make a new partition.")
-    here = _facts(cohort)
+    present = _patients_and_labels(cohort)
+    both = present.keys() & saved.keys()
     differences = [
-        f"{source}/{record} {what}"
-        for keys, what in (
-            (here.keys() - there.keys(), "is not in it"),
-            (there.keys() - here.keys(), "is only in it"),
-            ({k for k in here.keys() & there.keys() if here[k][0] != there[k][0]}, "is another's"),
-            ({k for k in here.keys() & there.keys() if here[k][1] != there[k][3]}, "is relabelled"),
+        f"{source}/{record} {difference}"
+        for keys, difference in (
+            (present.keys() - saved.keys(), "is not in it"),
+            (saved.keys() - present.keys(), "is only in it"),
+            ({k for k in both if present[k][0] != saved[k][0]}, "has another patient"),
+            ({k for k in both if present[k][1] != saved[k][3]}, "has other labels"),
         )
         for source, record in sorted(keys)[:1]
     ]
     if differences:
         raise DataError(
-            f"{path}: made from other data ({len(there)} records there, {len(here)} here; "
+            f"{path}: made from other data ({len(saved)} records there, {len(present)} here; "
             f"{', '.join(differences)}). Use the data it was made from, or make a new partition."
         )
-    found = np.array([there[key][1:3] for key in here], dtype=np.str_).reshape(-1, 2)
-    return Partition(found[:, 0], found[:, 1])
+    sites_and_splits = np.array([saved[key][1:3] for key in present], dtype=np.str_).reshape(-1, 2)
+    return Partition(sites_and_splits[:, 0], sites_and_splits[:, 1])
 
 
 def load_partition(path: Path, cohort: Cohort, clients: int) -> Partition:
-    """A saved partition to run again; `ConfigError` or `DataError` if it cannot be."""
+    """A saved partition, to be used again; `ConfigError` or `DataError` if it cannot be."""
     try:
         partition = read_partition(path, cohort)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -109,21 +110,13 @@ def load_partition(path: Path, cohort: Cohort, clients: int) -> Partition:
     for site, split in sorted(
         set(zip(partition.site.tolist(), partition.split.tolist(), strict=True))
     ):
-        wanted = (TEST,) if site in (CENTRAL, UNSEEN) else (TRAIN, VAL, TEST)
-        if split not in wanted or not SITE_NAME.fullmatch(site):
+        accepted = (TEST,) if site in (CENTRAL, UNSEEN) else (TRAIN, VAL, TEST)
+        if split not in accepted or not SITE_NAME.fullmatch(site):
             raise DataError(
                 f"{path}: site {site!r}, split {split!r}. A site's name has letters, digits, '-' "
-                f"and '_'; a split there is one of {', '.join(wanted)}. Mend the file."
+                f"and '_'; a split there is one of {', '.join(accepted)}. Correct the file."
             )
-    place = np.char.add(np.char.add(partition.site, "/"), partition.split)
-    pairs = np.unique(np.stack([cohort.patients, place]), axis=1)
-    people, places = np.unique(pairs[0], return_counts=True)
-    if (places > 1).any():
-        raise DataError(
-            f"{path}: {(places > 1).sum()} patients are at two sites or in two splits, the first "
-            f"with record {cohort.names[cohort.patients == people[places > 1][0]][0]}. Keep each "
-            "patient together."
-        )
+    _check_patients(path, cohort, partition)
     if len(partition.sites) != clients:
         raise ConfigError(
             f"--clients is {clients}, but {path} has {len(partition.sites)} sites. "
@@ -132,10 +125,23 @@ def load_partition(path: Path, cohort: Cohort, clients: int) -> Partition:
     return partition
 
 
-def _facts(cohort: Cohort) -> dict[tuple[str, str], tuple[str, str]]:
+def _check_patients(path: Path, cohort: Cohort, partition: Partition) -> None:
+    """`DataError` if a patient is at two sites or in two splits; a record is named, no patient."""
+    site_and_split = np.char.add(np.char.add(partition.site, "/"), partition.split)
+    pairs = np.unique(np.stack([cohort.patients, site_and_split]), axis=1)
+    patients, counts = np.unique(pairs[0], return_counts=True)
+    if (counts > 1).any():
+        record = cohort.names[cohort.patients == patients[counts > 1][0]][0]
+        raise DataError(
+            f"{path}: {(counts > 1).sum()} patients are at two sites or in two splits, the first "
+            f"with record {record}. Keep each patient together."
+        )
+
+
+def _patients_and_labels(cohort: Cohort) -> dict[tuple[str, str], tuple[str, str]]:
     """(source, record) -> (patient, labels as text), in the cohort's order."""
     texts = {row.tobytes(): label_text(row, cohort.task.classes) for row in cohort.labels}
     labels = [texts[row.tobytes()] for row in cohort.labels]
     keys = zip(cohort.sources.tolist(), cohort.names.tolist(), strict=True)
-    facts = zip(cohort.patients.tolist(), labels, strict=True)
-    return dict(zip(keys, facts, strict=True))
+    values = zip(cohort.patients.tolist(), labels, strict=True)
+    return dict(zip(keys, values, strict=True))

@@ -15,65 +15,64 @@ from partitions.splits import CENTRAL_SHARES, stratify
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePatients:
-    """The patients of one source, and which of them are the central test."""
+    """The patients of one source, and which of them are the central test set."""
 
-    rows: NDArray[np.int64]  # (example,) of the cohort
-    person: NDArray[np.int64]  # (example,) which patient
-    positive: NDArray[np.int64]  # (patient, class) examples that show it
-    central: NDArray[np.bool_]  # (patient,)
-    people: PatientTable
+    rows: NDArray[np.int64]  # (example,) row of the cohort
+    number: NDArray[np.int64]  # (example,) number of its patient
+    positive: NDArray[np.int64]  # (patient, class) number of examples that show the class
+    central: NDArray[np.bool_]  # (patient,) whether in the central test set
+    table: PatientTable
 
 
 def patients_of_source(cohort: Cohort, source: str, seed: int) -> SourcePatients:
-    """Patients of one source. Central are 15%, or for heartbeats on MIT-BIH the records of DS2.
+    """The patients of one source; 15% of them are central.
 
-    Source: de Chazal et al. 2004, 10.1109/TBME.2004.827359. Record 201 joins its own person's
-    202 there.
+    For heartbeats of MIT-BIH the central patients are those of DS2 (de Chazal et al. 2004,
+    10.1109/TBME.2004.827359), and record 201 with them, because its patient is that of 202.
     """
     rows = np.flatnonzero(cohort.sources == source)
-    names, first, person = np.unique(cohort.patients[rows], return_index=True, return_inverse=True)
+    names, first, number = np.unique(cohort.patients[rows], return_index=True, return_inverse=True)
     positive = np.zeros((len(names), len(cohort.task.classes)), dtype=np.int64)
-    np.add.at(positive, person, cohort.labels[rows] == 1)
-    people = PatientTable(
+    np.add.at(positive, number, cohort.labels[rows] == 1)
+    table = PatientTable(
         labels=_main_class(positive),
-        sizes=np.bincount(person, minlength=len(names)),
-        # A patient recorded on two devices counts for the first.
+        sizes=np.bincount(number, minlength=len(names)),
+        # A patient who was recorded on two devices belongs to the first.
         groups=cohort.column("groups").astype(np.str_)[rows[first]],
     )
-    central = _central(cohort, source, rows, person, positive > 0, seed)
-    return SourcePatients(
-        rows=rows, person=person, positive=positive, central=central, people=people
-    )
+    central = _central(cohort, source, rows, number, positive > 0, seed)
+    return SourcePatients(rows=rows, number=number, positive=positive, central=central, table=table)
 
 
 def count_groups(cohort: Cohort, sources: Iterable[str], seed: int) -> dict[str, int]:
-    """How many recorders, hospitals or devices each source has outside the central test."""
-    rolls = {source: patients_of_source(cohort, source, seed) for source in sources}
-    return {s: len(np.unique(roll.people.groups[~roll.central])) for s, roll in rolls.items()}
+    """Number of recorders, hospitals or devices of each source, without its central patients."""
+    patients = {source: patients_of_source(cohort, source, seed) for source in sources}
+    return {s: len(np.unique(p.table.groups[~p.central])) for s, p in patients.items()}
 
 
 def _central(
     cohort: Cohort,
     source: str,
     rows: NDArray[np.int64],
-    person: NDArray[np.int64],
+    number: NDArray[np.int64],
     present: NDArray[np.bool_],
     seed: int,
 ) -> NDArray[np.bool_]:
-    """Which patients of a source are the central test: (patient,)."""
+    """Which patients of a source are the central test set: (patient,)."""
     if cohort.task.exclusive and source == "mitdb":
         in_ds2 = np.isin(cohort.column("recordings")[rows], DS2)
         central = np.zeros(len(present), dtype=bool)
-        central[person[in_ds2]] = True
+        central[number[in_ds2]] = True
         return central
     subset = stratify(present, CENTRAL_SHARES, stream(seed, "central", source))
     return np.asarray(subset == 1)
 
 
 def _main_class(positive: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The class most of a patient's examples carry, the rarer of two.
+    """The class that most of a patient's examples show: (patient, class) -> (patient,).
 
-    (patient, class) -> (patient,). Patients of no class share a number of their own.
+    Of two equally frequent classes, the one that fewer patients have. Patients without any class
+    get the number after the last class.
     """
     rarity = np.argsort(np.argsort((positive > 0).sum(axis=0), kind="stable"))
     score = positive * positive.shape[1] - rarity

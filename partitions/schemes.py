@@ -1,4 +1,7 @@
-"""How the patients of one source are dealt to its sites."""
+"""Partition schemes: how the patients of one source are dealt to its sites.
+
+A new scheme is one class with `assign` and one line in `PARTITIONERS`.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,15 +13,15 @@ from numpy.typing import NDArray
 from fl.util.errors import ConfigError
 
 Ints = NDArray[np.int64]
-MIN_SITE_PATIENTS = 4  # patients that let a site train, validate and test
+MIN_SITE_PATIENTS = 4  # enough for a site to train, validate and test
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatientTable:
-    """The patients of one source, as a scheme sees them: one entry each."""
+    """What a scheme knows of the patients of one source: one row for each patient."""
 
-    labels: Ints  # (patient,) main class
-    sizes: Ints  # (patient,) examples
+    labels: Ints  # (patient,) number of the main class
+    sizes: Ints  # (patient,) number of examples
     groups: NDArray[np.str_]  # (patient,) recorder, hospital or device; "" where unknown
 
     def __len__(self) -> int:
@@ -35,26 +38,27 @@ class PatientTable:
 class Scheme(ABC):
     """Deals patients, never records: a patient's records stay together."""
 
-    sites: int
-    alpha: float = 0.5  # > 0, how even: only the schemes by Dirichlet use it
-    topped_up: ClassVar[bool] = True  # sites that came out too small are given more patients
+    sites: int  # number of sites
+    alpha: float = 0.5  # > 0, of the Dirichlet schemes: small is uneven, large is even
+    has_minimum: ClassVar[bool] = True  # sites that are too small are given more patients
 
     @abstractmethod
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
         """Site of each patient: (patient,) numbers from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Iid(Scheme):
-    """Sites that are alike: the patients of each class are dealt out in turn.
+    """Similar sites: the patients of each class are dealt out in turn.
 
-    Numbers per class, and in all, differ by one at most. Source of the setting: McMahan et al.
-    2017, arXiv:1602.05629, where it is by chance; we stratify, so that small sites are alike too.
+    The numbers per class, and in all, differ by one at most. Source: McMahan et al. 2017,
+    arXiv:1602.05629. We differ: they deal at random, we stratify, so that small sites are similar
+    too.
     """
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        site_of = np.empty(len(people), dtype=np.int64)
-        site_of[_by_class(people, rng)] = np.arange(len(people)) % self.sites
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        site_of = np.empty(len(patients), dtype=np.int64)
+        site_of[_sorted_by_class(patients, rng)] = np.arange(len(patients)) % self.sites
         return site_of
 
 
@@ -67,30 +71,30 @@ class Dirichlet(Scheme):
     so that no patient appears at two sites.
     """
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        site_of = np.empty(len(people), dtype=np.int64)
-        for label in np.unique(people.labels):
-            patients = rng.permutation(np.flatnonzero(people.labels == label))
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        site_of = np.empty(len(patients), dtype=np.int64)
+        for label in np.unique(patients.labels):
+            with_label = rng.permutation(np.flatnonzero(patients.labels == label))
             shares = rng.dirichlet(np.full(self.sites, self.alpha))
-            cuts = np.rint(shares.cumsum()[:-1] * len(patients)).astype(int)
-            for site, dealt in enumerate(np.split(patients, cuts)):
+            cuts = np.rint(shares.cumsum()[:-1] * len(with_label)).astype(int)
+            for site, dealt in enumerate(np.split(with_label, cuts)):
                 site_of[dealt] = site
         return site_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity(Scheme):
-    """Large and small sites of the same kind of patients: shares of the records by Dir(alpha).
+    """Large and small sites with similar patients: shares of the records by Dir(alpha).
 
     Source: Li et al. 2022, 10.1109/ICDE53745.2022.00077 (arXiv:2102.02079).
     """
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        order = rng.permutation(len(people))
-        sizes = people.sizes[order]
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        order = rng.permutation(len(patients))
+        sizes = patients.sizes[order]
         cuts = rng.dirichlet(np.full(self.sites, self.alpha)).cumsum()[:-1] * sizes.sum()
-        site_of = np.empty(len(people), dtype=np.int64)
-        # A patient belongs where the middle of its records falls.
+        site_of = np.empty(len(patients), dtype=np.int64)
+        # A patient goes to the site into whose share the middle of the patient's records falls.
         site_of[order] = np.searchsorted(cuts, sizes.cumsum() - sizes / 2)
         return site_of
 
@@ -99,101 +103,103 @@ class Quantity(Scheme):
 class Pathological(Scheme):
     """Few classes per site: patients sorted by class, cut into shards, two shards per site.
 
-    Source: McMahan et al. 2017, arXiv:1602.05629. We differ in one thing: no shard crosses
-    from one class into the next, so that two is a promise. With more classes than two per site
-    there are as many shards per site as it takes to leave nobody out.
+    Source: McMahan et al. 2017, arXiv:1602.05629. We differ in one thing: no shard has patients
+    of two classes, so that two shards are at most two classes. If two classes per site are too few
+    for all classes to have a site, each site gets more shards.
     """
 
-    classes: int = 2  # most main classes at a site
+    classes: int = 2  # main classes at a site, at most
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        counts = np.unique(people.labels, return_counts=True)[1]
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        counts = np.unique(patients.labels, return_counts=True)[1]
         per_site = max(self.classes, -(-len(counts) // self.sites))
         shards = apportion(counts.astype(np.float64), per_site * self.sites)
         site_of_shard = rng.permutation(np.arange(shards.sum()) % self.sites)
-        pieces = [
-            piece
-            for patients, n in zip(
-                np.split(_by_class(people, rng), counts.cumsum()[:-1]), shards, strict=True
-            )
-            for piece in np.array_split(patients, n)
+        classes = np.split(_sorted_by_class(patients, rng), counts.cumsum()[:-1])
+        patients_of_shard = [
+            shard
+            for of_class, n in zip(classes, shards, strict=True)
+            for shard in np.array_split(of_class, n)
         ]
-        site_of = np.empty(len(people), dtype=np.int64)
-        for piece, site in zip(pieces, site_of_shard, strict=True):
-            site_of[piece] = site
+        site_of = np.empty(len(patients), dtype=np.int64)
+        for shard, site in zip(patients_of_shard, site_of_shard, strict=True):
+            site_of[shard] = site
         return site_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Natural(Scheme):
-    """Sites as the data have them: by recorder, hospital or device, each kept whole.
+    """Sites as the data define them: by recorder, hospital or device, each kept whole.
 
-    With more groups than sites, groups in random order join the site that has fewest records.
-    Patients whose group is not known are one group. Source of the idea: LEAF, Caldas et al.
-    2018, arXiv:1812.01097.
+    If there are more groups than sites, each group in random order joins the site that has the
+    fewest records so far. Patients whose group is unknown are one group. Source: LEAF, Caldas et
+    al. 2018, arXiv:1812.01097. Raises ConfigError if there are fewer groups than sites.
     """
 
-    topped_up: ClassVar[bool] = False  # a recorder with one patient is a site of one patient
+    has_minimum: ClassVar[bool] = False  # a recorder with one patient is a site of one patient
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        names, group = np.unique(people.groups, return_inverse=True)
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        names, group = np.unique(patients.groups, return_inverse=True)
         if len(names) < self.sites:
             raise ConfigError(
                 f"--partition is 'natural': {self.sites} sites need at least as many groups "
-                f"(recorders, hospitals or devices); {len(names)} are there. Use fewer sites or "
-                "another partition."
+                f"(recorders, hospitals or devices), but there are {len(names)}. Use fewer sites "
+                "or another partition."
             )
-        held = np.zeros(self.sites)
+        records = np.zeros(self.sites)  # (site,) so far
         site_of_group = np.empty(len(names), dtype=np.int64)
         for number in rng.permutation(len(names)):
-            site_of_group[number] = held.argmin()
-            held[held.argmin()] += people.sizes[group == number].sum()
+            site_of_group[number] = records.argmin()
+            records[records.argmin()] += patients.sizes[group == number].sum()
         return np.asarray(site_of_group[group])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patients(Scheme):
-    """Equal numbers of patients, dealt at random: sites differ as patients do."""
+    """Equal numbers of patients, dealt at random: sites differ as much as patients do."""
 
-    def assign(self, people: PatientTable, rng: np.random.Generator) -> Ints:
-        return np.asarray(rng.permutation(np.arange(len(people)) % self.sites))
+    def assign(self, patients: PatientTable, rng: np.random.Generator) -> Ints:
+        return np.asarray(rng.permutation(np.arange(len(patients)) % self.sites))
 
 
-def assign_with_minimum(scheme: Scheme, people: PatientTable, rng: np.random.Generator) -> Ints:
-    """A scheme's sites, with none left too small to train, validate and test.
+def assign_with_minimum(scheme: Scheme, patients: PatientTable, rng: np.random.Generator) -> Ints:
+    """The site of each patient, with no site too small to train, validate and test: (patient,).
 
-    A Dirichlet draw can leave a site with no patient. Such a site is given patients from the
-    largest ones, at random, until it holds four (or an even share, where that is less). Only
-    `natural` sites stay as they are.
+    A Dirichlet draw can leave a site without patients. Such a site is given patients of the
+    largest sites, at random, until it has four (or an even share, where that is less). Only
+    `natural` sites stay as they are. Raises ConfigError if there are more sites than patients.
     """
-    if scheme.sites > len(people):
+    if scheme.sites > len(patients):
         raise ConfigError(
-            f"--clients: one source's share, {scheme.sites} sites, need at least as many "
-            f"patients; it has {len(people)} to deal. Use fewer sites or more data."
+            f"--clients: {scheme.sites} sites of one source need at least as many patients, but "
+            f"it has {len(patients)} to deal. Use fewer sites or more data."
         )
-    site_of = scheme.assign(people, rng)
-    enough = min(MIN_SITE_PATIENTS, len(people) // scheme.sites) if scheme.topped_up else 0
+    site_of = scheme.assign(patients, rng)
+    minimum = min(MIN_SITE_PATIENTS, len(patients) // scheme.sites) if scheme.has_minimum else 0
     while True:
         counts = np.bincount(site_of, minlength=scheme.sites)
-        if counts.min() >= enough:
+        if counts.min() >= minimum:
             return site_of
         donors = np.flatnonzero(site_of == counts.argmax())
         site_of[rng.choice(donors)] = counts.argmin()
 
 
 def apportion(weights: NDArray[np.float64], total: int) -> Ints:
-    """One each, and the rest in proportion to the weights by largest remainder."""
-    spare = total - len(weights)
-    quota = weights / weights.sum() * spare if len(weights) else weights
+    """Divide `total` things: one each, the rest in proportion to the weights: (n,) -> (n,).
+
+    Rounded by the method of largest remainders.
+    """
+    rest = total - len(weights)
+    quota = weights / weights.sum() * rest if len(weights) else weights
     counts = np.floor(quota).astype(np.int64)
-    counts[np.argsort(counts - quota, kind="stable")[: spare - counts.sum()]] += 1
+    counts[np.argsort(counts - quota, kind="stable")[: rest - counts.sum()]] += 1
     return 1 + counts
 
 
-def _by_class(people: PatientTable, rng: np.random.Generator) -> Ints:
-    """Patients in order of class, within a class in random order."""
-    order = rng.permutation(len(people))
-    return order[np.argsort(people.labels[order], kind="stable")]
+def _sorted_by_class(patients: PatientTable, rng: np.random.Generator) -> Ints:
+    """Numbers of the patients, sorted by class and in random order within a class."""
+    order = rng.permutation(len(patients))
+    return order[np.argsort(patients.labels[order], kind="stable")]
 
 
 PARTITIONERS: dict[str, type[Scheme]] = {

@@ -1,4 +1,4 @@
-"""Patients to subsets of given shares, so that every class is on every side where it can be."""
+"""Splits patients into subsets of given shares, with every class in every subset if possible."""
 
 from collections.abc import Sequence
 
@@ -13,65 +13,68 @@ CENTRAL_SHARES = (0.85, 0.15)  # of a source's patients: sites, central test
 def stratify(
     present: NDArray[np.bool_], shares: Sequence[float], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Subset of each patient: (patient, class) -> (patient,), the shares kept class by class.
+    """Number of each patient's subset: (patient, class) -> (patient,), in the shares given.
 
-    Iterative stratification: the rarest class is dealt first, each patient to the subset that
-    lacks most of it. Source: Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10. We differ in
-    one thing: a class that enough patients carry reaches every subset, because a class that
-    is missing from a test set cannot be measured.
+    Each class is divided in these shares, as far as possible. Iterative stratification: the
+    rarest class is dealt first, each of its patients to the subset that still needs most of it.
+    Source: Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10. We differ in one thing: a class
+    that enough patients have reaches every subset, because a class that is missing from a test
+    set cannot be measured.
     """
     n_patients, n_classes = present.shape
-    wanted_size = np.array(shares) * n_patients
-    wanted = np.stack(
+    missing_size = np.array(shares) * n_patients  # (subset,) patients that it still needs
+    missing = np.stack(  # (subset, class) patients of the class that it still needs
         [_at_least_one(np.array(shares) * n) for n in present.sum(axis=0)], axis=1
     ).reshape(len(shares), n_classes)
     subset = np.full(n_patients, -1, dtype=np.int64)
     shuffled = rng.permutation(n_patients)
 
-    def place(patient: int, lack: NDArray[np.float64]) -> None:
-        best = np.flatnonzero(lack >= lack.max() - 1e-9)
-        sizes = wanted_size[best]
-        chosen = int(best[sizes.argmax()])
+    def place(patient: int, need: NDArray[np.float64]) -> None:
+        neediest = np.flatnonzero(need >= need.max() - 1e-9)
+        chosen = int(neediest[missing_size[neediest].argmax()])
         subset[patient] = chosen
-        wanted_size[chosen] -= 1
-        wanted[chosen, present[patient]] -= 1
+        missing_size[chosen] -= 1
+        missing[chosen, present[patient]] -= 1
 
     while True:
-        left = (present & (subset == -1)[:, None]).sum(axis=0)
-        if not left.any():
+        undealt = (present & (subset == -1)[:, None]).sum(axis=0)  # (class,) patients
+        if not undealt.any():
             break
-        rarest = int(np.where(left > 0, left, n_patients + 1).argmin())
+        rarest = int(np.where(undealt > 0, undealt, n_patients + 1).argmin())
         for patient in shuffled:
             if subset[patient] == -1 and present[patient, rarest]:
-                place(int(patient), wanted[:, rarest])
+                place(int(patient), missing[:, rarest])
     for patient in shuffled:
         if subset[patient] == -1:
-            place(int(patient), wanted_size)
+            place(int(patient), missing_size)
     return subset
 
 
 def split_site(present: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.str_]:
     """train, val or test for each patient of one site: (patient, class) -> (patient,).
 
-    A site's first patient trains, its second validates, its third tests: below that a site has
-    no split for the rest, and its measures are "n/a".
+    A site with one patient only trains, with two it also validates, and with three it also
+    tests; measures of a split that it does not have are "n/a".
     """
     names = np.array([TRAIN, VAL, TEST])
     n = len(present)
     if n < 4:
         return names[rng.permutation(n)]
     subset = stratify(present, SITE_SHARES, rng)
-    for lacking in range(3):
-        if not (subset == lacking).any():
+    for empty in range(3):
+        if not (subset == empty).any():
             largest = np.flatnonzero(subset == np.bincount(subset, minlength=3).argmax())
-            subset[rng.choice(largest)] = lacking
+            subset[rng.choice(largest)] = empty
     return names[subset]
 
 
-def _at_least_one(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Raise every subset's wish to one patient, at the cost of the largest, if there are enough."""
-    if wanted.sum() < len(wanted):
-        return wanted
-    raised = np.maximum(wanted, 1.0)
-    raised[raised.argmax()] -= raised.sum() - wanted.sum()
+def _at_least_one(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each subset at least one of a class's patients, taken from the largest subset.
+
+    (subset,) numbers of patients -> the same; unchanged if there are fewer patients than subsets.
+    """
+    if counts.sum() < len(counts):
+        return counts
+    raised = np.maximum(counts, 1.0)
+    raised[raised.argmax()] -= raised.sum() - counts.sum()
     return raised

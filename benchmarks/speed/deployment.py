@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-REQUEST = re.compile(r"visit: (\w+), ([0-9.]+) s")  # as a site's log writes it
+REQUEST = re.compile(r"request: (\w+), ([0-9.]+) s")  # as a site's log writes it
 # The lines of a site's log about one message: time and step.
-STEP = re.compile(r"^(\S+ \S+) .*?(Receiving|visit|Sending|Sent successfully)\b.*$", re.MULTILINE)
-STEPS = ("Receiving", "visit", "Sending", "Sent successfully")  # of one message, in order
+STEP = re.compile(r"^(\S+ \S+) .*?(Receiving|request|Sending|Sent successfully)\b.*$", re.MULTILINE)
+STEPS = ("Receiving", "request", "Sending", "Sent successfully")  # of one message, in order
 LIMIT = 6.0  # seconds of a round beyond its training
 
 

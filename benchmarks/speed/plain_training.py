@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from fl.data.cohort import Cohort
-from fl.data.example_cache import Shard
+from fl.data.shards import Shard
 
 LEADS, CLASSES, SAMPLES, FS = 12, 9, 1000, 100.0
 WIDTH = 64

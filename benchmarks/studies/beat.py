@@ -30,9 +30,10 @@ from benchmarks.common.results_store import (
 )
 from benchmarks.studies.beat_tables import RICH, cv_tables, ds2_tables
 from fl.data.cohort import Cohort
-from fl.data.example_cache import default_cache_dir, prepare, shard_in_memory
+from fl.data.example_cache import default_cache_dir, prepare
+from fl.data.shards import shard_in_memory
 from fl.datasets.mitdb import DS1, DS2, MITDB, SAME_PATIENT
-from fl.ecg.beat_examples import BeatCutter
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.beat_segments import annotated_beats
 from fl.ecg.labels import AAMI, BEAT_CLASSES
@@ -123,7 +124,7 @@ def train(
     if recipe.model == BEAT.model:
         silence = recipe.silence if recipe.signal else 1.0
         early = tuple(FEATURES.index(name) for name in recipe.early)
-        model = replace(model, silence=silence, width=recipe.width, early=early)
+        model = replace(model, signal_dropout=silence, width=recipe.width, early_features=early)
     network = model.build(
         leads=task.leads,
         samples=task.samples,
@@ -227,7 +228,9 @@ def stretches_of_s(data: Path) -> Cohort:
             if 2 * len(burst) >= len(classes[run]):
                 labels = np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes[run]]
                 shards.append(
-                    shard_in_memory(BEAT, record, BeatCutter().at(record, peaks[run], labels))
+                    shard_in_memory(
+                        BEAT, record, BeatExampleMaker().from_peaks(record, peaks[run], labels)
+                    )
                 )
     return Cohort.of(BEAT, shards)
 
@@ -257,7 +260,7 @@ def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
     settings = {
         "recipe": repr(BeatRecipe()),
         "model": repr(MODELS[BEAT.model]),
-        "task": BEAT.settings,
+        "task": BEAT.preprocessing,
         "lr": LR,
         "early_weight": EARLY_WEIGHT,
         "folds": FOLDS,

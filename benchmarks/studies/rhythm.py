@@ -239,7 +239,7 @@ def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
     return {
         "settings": {
             "data": {s.source: s.digest for s in cohort.shards},
-            "task": RHYTHM.settings,
+            "task": RHYTHM.preprocessing,
             "seed": study.seed,
         },
         "machine": machine_description(study.device),

@@ -88,7 +88,7 @@ class FoldJob:
 
 def real_sources(root: Path) -> list[str]:
     """Names of all data sets of real recordings in a folder, in the table's order."""
-    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.found(root)]
+    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.exists(root)]
 
 
 def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tuple[Path, ...]:

@@ -1,7 +1,7 @@
 """A deployed site: its own records, split by itself, and its own report.
 
-What it is told by the coordinator are the run's settings; folders, the smallest count that may
-leave and the device are the hospital's own and come from its SuperNode's configuration.
+The coordinator sends the run's settings. Folders, the smallest count that may leave and the device
+are the hospital's own settings, and come from its SuperNode's configuration.
 """
 
 import json
@@ -40,76 +40,79 @@ from partitions.splits import TEST, TRAIN, VAL, split_site
 from partitions.summary import site_rows
 
 
-def open_site(job: Job, hospital: SiteSettings) -> Site:
+def open_site(job: Job, settings: SiteSettings) -> Site:
     """The site as this run sees it; `ConfigError` or `DataError` if it takes no part."""
     if job.version != fl.__version__:
         raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
-    if job.config.task != hospital.task:
-        raise ConfigError(f"the run's task is {job.config.task!r}, this site's {hospital.task!r}")
+    if job.config.task != settings.task:
+        raise ConfigError(f"the run's task is {job.config.task!r}, this site's {settings.task!r}")
     if not SITE.fullmatch(job.run):
-        raise ConfigError(f"the run calls itself {job.run!r}")
-    folder = Path(hospital.folder) / "runs" / job.run
-    splits = _splits(hospital, job.config.seed)
+        raise ConfigError(f"the run's name is {job.run!r}; names have letters, digits, '-', '_'")
+    folder = Path(settings.folder) / "runs" / job.run
+    splits = _splits(settings, job.config.seed)
     if not (folder / "partition.csv").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_site_partition(folder / "partition.csv", hospital, job.config.seed)
+        write_site_partition(folder / "partition.csv", settings, job.config.seed)
     return Site(
-        name=hospital.site,
+        name=settings.site,
         splits=splits,
-        folder=folder / "checkpoint" / "sites" / hospital.site,
-        min_count=hospital.min_count,
+        folder=folder / "checkpoint" / "sites" / settings.site,
+        min_count=settings.min_count,
     )
 
 
-def with_site_device(job: Job, hospital: SiteSettings) -> Job:
+def with_site_device(job: Job, settings: SiteSettings) -> Job:
     """The run's settings with the device that this hospital has."""
-    config = job.config.model_copy(update={"device": hospital.device})
+    config = job.config.model_copy(update={"device": settings.device})
     return job.model_copy(update={"config": config})
 
 
 @lru_cache(maxsize=2)
-def site_cohort(hospital: SiteSettings, workers: int = 1) -> Cohort:
+def site_cohort(settings: SiteSettings, workers: int = 1) -> Cohort:
     """All usable examples of the hospital, preprocessed when they are first asked for."""
-    choice = select_sources(hospital.run_config())
+    choice = select_sources(settings.run_config())
     for source in choice.sources.values():
         if not NAME.fullmatch(source.card.name):
-            raise ConfigError(f"--sources names {source.card.name!r}: no name for a source.")
-    cache = Path(hospital.cache_dir) if hospital.cache_dir else default_cache_dir()
-    task = TASKS[hospital.task]
-    shards = prepare_all(choice.sources, Path(hospital.data_dir), task, cache, workers)
+            raise ConfigError(
+                f"--sources names {source.card.name!r}. A source's name has letters, digits and "
+                "'-', '_', '+', '.', at most 64 of them."
+            )
+    cache = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+    task = TASKS[settings.task]
+    shards = prepare_all(choice.sources, Path(settings.data_dir), task, cache, workers)
     cohort, _ = Cohort.open(task, list(shards.values())).without_duplicates()
     return cohort
 
 
 @lru_cache(maxsize=2)
-def site_partition(hospital: SiteSettings, seed: int) -> Partition:
+def site_partition(settings: SiteSettings, seed: int) -> Partition:
     """The hospital's patients to training, validation and test.
 
     Drawn from the stream that the simulation names by the site: a hospital that holds the
     patients a simulated site was dealt gets that site's split.
     """
-    cohort = site_cohort(hospital)
+    cohort = site_cohort(settings)
     _, person = np.unique(cohort.patients, return_inverse=True)
     positive = np.zeros((person.max() + 1, len(cohort.task.classes)), dtype=np.int64)
     np.add.at(positive, person, cohort.labels == 1)
-    split = split_site(positive > 0, stream(seed, "split", hospital.site))[person]
-    if (split == TRAIN).sum() < max(hospital.min_count, 1):
+    split = split_site(positive > 0, stream(seed, "split", settings.site))[person]
+    if (split == TRAIN).sum() < max(settings.min_count, 1):
         raise DataError(
-            f"{hospital.data_dir}: {(split == TRAIN).sum()} training records are left, fewer than "
-            f"--min-count {hospital.min_count}. Add recordings."
+            f"{settings.data_dir}: {(split == TRAIN).sum()} training records are left, fewer than "
+            f"--min-count {settings.min_count}. Add recordings."
         )
-    return Partition(np.full(len(cohort), hospital.site, dtype="U64"), split)
+    return Partition(np.full(len(cohort), settings.site, dtype="U64"), split)
 
 
 @lru_cache(maxsize=2)
-def _splits(hospital: SiteSettings, seed: int) -> dict[str, Cohort]:
-    cohort, partition = site_cohort(hospital), site_partition(hospital, seed)
-    return {s: cohort.take(partition.rows(hospital.site, s)) for s in (TRAIN, VAL, TEST)}
+def _splits(settings: SiteSettings, seed: int) -> dict[str, Cohort]:
+    cohort, partition = site_cohort(settings), site_partition(settings, seed)
+    return {s: cohort.take(partition.rows(settings.site, s)) for s in (TRAIN, VAL, TEST)}
 
 
-def write_site_partition(path: Path, hospital: SiteSettings, seed: int) -> None:
+def write_site_partition(path: Path, settings: SiteSettings, seed: int) -> None:
     """partition.csv of this site alone; it stays here."""
-    write_partition(path, site_cohort(hospital), site_partition(hospital, seed))
+    write_partition(path, site_cohort(settings), site_partition(settings, seed))
 
 
 def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
@@ -122,7 +125,7 @@ def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
 
 def write_site_report(
     site: Site,
-    hospital: SiteSettings,
+    settings: SiteSettings,
     job: Job,
     thresholds: Mapping[str, Thresholds] | None,
     number: int,
@@ -149,15 +152,15 @@ def write_site_report(
         classes=task.classes,
         strategies={job.strategy: result},
     )
-    write_atomically(folder / "run.json", json.dumps(_facts(job, hospital), indent=1).encode())
+    write_atomically(folder / "run.json", json.dumps(_facts(job, settings), indent=1).encode())
     write_summary(folder, summary)
     write_history_tables(folder, (), ())  # the coordinator has the history
     _write_pages(folder)
 
 
-def _facts(job: Job, hospital: SiteSettings) -> dict[str, Any]:
+def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
     """run.json of this site alone."""
-    cohort, partition = site_cohort(hospital), site_partition(hospital, job.config.seed)
+    cohort, partition = site_cohort(settings), site_partition(settings, job.config.seed)
     return {
         "status": "completed",
         "heartfed": fl.__version__,
@@ -177,8 +180,8 @@ def _facts(job: Job, hospital: SiteSettings) -> dict[str, Any]:
 
 
 def _write_pages(folder: Path) -> None:
-    """The site's pages; a visit does not fail for them."""
-    from fl.reports.build import write_report  # here: it loads what a visit has no use for
+    """Write the site's pages; a request does not fail because they cannot be written."""
+    from fl.reports.build import write_report  # imported here: no other request needs it
 
     try:
         write_report(folder)

@@ -1,4 +1,4 @@
-"""What a hospital knows of itself, without loading anything that trains."""
+"""The settings of a hospital's site, without loading anything that trains."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MIN_COUNT = 5  # records of a class, below which its counts stay at the site
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSettings:
-    """What a site knows of itself: its name, where its recordings are, what it lets go."""
+    """A site's own settings: its name, where its recordings are, the smallest count that leaves."""
 
     site: str
     data_dir: str
@@ -38,24 +38,23 @@ class SiteSettings:
 
     @classmethod
     def from_node(cls, config: Mapping[str, Any]) -> "SiteSettings":
-        """As `node_config` says it."""
+        """The settings from the form that `node_config` made."""
         return cls(**{str(k).replace("-", "_"): v for k, v in config.items()})
 
     def node_config(self) -> str:
-        """For `flower-supernode --node-config`."""
+        """The settings as `flower-supernode --node-config` takes them."""
         items = asdict(self).items()
         return " ".join(f"{k.replace('_', '-')}={json.dumps(v)}" for k, v in items)
 
     def run_config(self) -> "RunConfig":
-        """Which recordings these are, in the words of a run: real ones or none."""
-        from fl.config.config_file import (
-            load_config,  # it loads the signal filters, which a key needs not
-        )
+        """The settings of a run that reads these recordings: real ones or none."""
+        # Imported here: it loads the signal filters, which the making of a key does not need.
+        from fl.config.config_file import load_config
 
-        kept = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
-        return load_config(kept | {"data": "real"})
+        chosen = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
+        return load_config(chosen | {"data": "real"})
 
 
 def is_deployed(node_config: Mapping[str, Any]) -> bool:
-    """Whether a client acts for a hospital, and not for a part of a simulation."""
+    """Whether a client acts for a hospital, and not for a site of a simulation."""
     return "site" in node_config

@@ -1,52 +1,107 @@
-"""Flower's SuperNode as a programme that ends, to be started again, where Flower's would stay deaf.
+"""Flower's SuperNode as a program that reports what happens, and ends where Flower's would not.
 
-Flower serves the visits' process from a thread of its own, which keeps the process when the main
-thread has ended for a reason that Flower did not foresee: it looks well, and takes no message.
+Flower serves the process that answers requests from a thread of its own. When the main thread has
+ended for a reason that Flower did not foresee, that thread keeps the process alive: it looks well,
+and takes no message. Here the process ends with its main thread, and is started again.
 
-And a message that was still arriving when its run ended (its coordinator was killed, say) leaves
-a task that is never whole. A minute later Flower answers it in the place of a later message, and
-from then on every reply waits until the next message comes.
+A message that was still arriving when its run ended (its coordinator was killed, say) leaves a
+task that is never complete. A minute later Flower answers that task in the place of a later
+message, and from then on every reply waits until the next message comes. Here the program ends.
+
+Names that Flower does not document are imported where they are used, so that this file can be
+loaded with any version.
 """
 
+import contextlib
 import time
 import traceback
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from flwr.supernode import start_client_internal as flower
-from flwr.supernode.cli.flower_supernode import flower_supernode
-from flwr.supernode.nodestate import NodeState
+import httpx
 
+from clients.deploy.resident_supernode import ARRIVED, CONNECTED, NOT_ADMITTED
 from fl.util.child_process import exit_immediately
 
+FLOWER_VERSIONS = ("1.41.0",)  # tested
 LOOK = 0.1  # seconds between looks for a reply; Flower's half a second is paid twice a round
-_pull = flower._pull_and_store_message
 
 
 class IncompleteMessage(Exception):
-    """A message began to arrive, and will not be whole."""
+    """A message began to arrive, and will not be complete."""
 
 
-def pull(*, state: NodeState, **rest: Any) -> int | None:
-    """Flower's step, the run of the message that arrived. `IncompleteMessage`: a part did."""
-    tasks = len(state.get_tasks())
-    run = _pull(state=state, **rest)
-    if run is None and len(state.get_tasks()) > tasks:
-        raise IncompleteMessage("a message did not arrive whole; the SuperNode begins anew")
-    return run
+def report(event: str) -> None:
+    """Write an event for the process that started this one."""
+    print(event, flush=True)
+
+
+def reporting_pull(pull: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Flower's step that pulls a message, which returns its run, with a report of its arrival.
+
+    `IncompleteMessage` if only a part of a message arrived.
+    """
+
+    def step(*, state: Any, **rest: Any) -> int | None:
+        tasks = len(state.get_tasks())
+        run = pull(state=state, **rest)
+        if run is not None:
+            report(ARRIVED)
+        elif len(state.get_tasks()) > tasks:
+            raise IncompleteMessage("a message did not arrive complete; the SuperNode starts again")
+        return run
+
+    return step
+
+
+def reporting_connection(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """Flower's connection to the SuperLink, with a report once it is made."""
+
+    @contextlib.contextmanager
+    def connection(*given: Any, **named: Any) -> Iterator[Any]:
+        with connect(*given, **named) as made:
+            report(CONNECTED)
+            yield made
+
+    return connection
+
+
+def replace_steps(loop: ModuleType) -> None:
+    """Let Flower's main loop report, and look for replies more often."""
+    pauses = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, LOOK)))
+    vars(loop).update(
+        _pull_and_store_message=reporting_pull(vars(loop)["_pull_and_store_message"]),
+        _init_connection=reporting_connection(vars(loop)["_init_connection"]),
+        time=pauses,
+    )
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the SuperLink answered that it does not admit this key."""
+    from flwr.supercore.error import ApiErrorCode, FlowerError
+
+    if not isinstance(error, httpx.HTTPStatusError):
+        return False
+    answer = FlowerError.from_json(error.response.text)
+    return answer is not None and answer.code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED
 
 
 def main() -> int:
-    """What Flower's own programme returns: 0 if it was asked to end, or what it signed is refused.
+    """0 if it was asked to end or what it signed is refused, `NOT_ADMITTED`, or 1.
 
     Flower interrupts itself when it is refused, and from two threads at once: a second interrupt,
-    while it leaves for the first, is the same end.
+    while it ends because of the first, is the same end.
     """
-    pauses = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, LOOK)))
-    vars(flower).update(_pull_and_store_message=pull, time=pauses)
+    from flwr.supernode import start_client_internal
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    replace_steps(start_client_internal)
     try:
         flower_supernode()
     except SystemExit as end:
+        if is_refusal(end.__context__):
+            return NOT_ADMITTED
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         return 0

@@ -1,4 +1,4 @@
-"""`python -m fl.datasets check | download | plot`: see, fetch and draw recordings."""
+"""`python -m fl.datasets check | download | plot`: check, fetch and draw recordings."""
 
 import argparse
 import importlib
@@ -20,13 +20,14 @@ from rich.progress import (
 
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
-from fl.datasets.physionet import BASE_URL, Downloader, DownloadError, known_remote
+from fl.datasets.physionet.downloader import Downloader, DownloadError
+from fl.datasets.physionet.remotes import BASE_URL, known_remote
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datasets") -> int:
-    """Exit code: 0 done, 2 a mistake of the user's, 1 a failed download, 130 interrupted."""
+    """Exit code: 0 done, 2 a user's mistake, 1 a failed download, 130 interrupted."""
     options = _parser(prog).parse_args(arguments)
     try:
         run = {"check": _check, "download": _download, "plot": _plot}[options.command]
@@ -35,9 +36,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datas
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, DownloadError) else 2
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
+        print("interrupted: the same command continues from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `... | head` has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -51,10 +52,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = CommandParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    check = commands.add_parser("check", help="read everything, say what is unusable and why")
-    check.add_argument("source", nargs="*", help="names, or mysite=FOLDER; default: all found")
+    check = commands.add_parser("check", help="read every record; list the unusable ones and why")
     check.add_argument(
-        "--task", choices=("rhythm", "beat"), help="also name records of no use to this task"
+        "source", nargs="*", help="names, or mysite=FOLDER; default: all data sets that exist"
+    )
+    check.add_argument(
+        "--task", choices=("rhythm", "beat"), help="also list records that this task cannot use"
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -84,8 +87,8 @@ def _check(options: argparse.Namespace) -> int:
     from fl.ecg.tasks import TASKS
 
     root: Path = options.data_dir
-    found = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
-    sources = [_source(name) for name in dict.fromkeys(options.source)] or found
+    existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
+    sources = [_source(name) for name in dict.fromkeys(options.source)] or existing
     if not sources:
         names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
         raise DataError(
@@ -113,7 +116,7 @@ def _check(options: argparse.Namespace) -> int:
 def _download(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.source))
     for name in names:
-        known_remote(name)  # a wrong name is refused before anything is fetched
+        known_remote(name)  # refuses a wrong name before anything is fetched
     downloader = Downloader(base_url=options.base_url, jobs=options.jobs)
     stderr = Console(stderr=True)
     for name in names:
@@ -124,19 +127,19 @@ def _download(options: argparse.Namespace) -> int:
             *columns, TimeRemainingColumn(), console=stderr, disable=not stderr.is_terminal
         ) as bars:
             task = bars.add_task(name, total=None)
-            done = downloader.fetch(
+            counts = downloader.fetch(
                 name,
                 options.data_dir / name,
-                partial(_show, bars, task),
+                partial(_show_progress, bars, task),
             )
         print(
-            f"  {done.fetched} files fetched, {done.kept} were there, "
-            f"{done.replaced} differed from the published ones and were replaced"
+            f"  {counts.fetched} files fetched, {counts.kept} were already there, "
+            f"{counts.replaced} differed from the published ones and were replaced"
         )
     return 0
 
 
-def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
+def _show_progress(bars: Progress, task: TaskID, done: int, total: int) -> None:
     bars.update(task, completed=done, total=total)
 
 

@@ -1,4 +1,4 @@
-"""What every data set tells about itself and how one of its records is read."""
+"""What every data set states about itself, and how its records are read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,36 +9,36 @@ from fl.ecg.records import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The facts of one data set, in one place: printed by `check` and in every report."""
+    """The facts about one data set, printed by `check` and in every report."""
 
-    name: str  # its name on the command line and, unless said otherwise, its folder
+    name: str  # on the command line; also the name of its folder, unless it has another
     title: str
     leads: tuple[str, ...]
     rates: tuple[float, ...]  # Hz, the sampling rates it may have; empty: any
-    annotates: tuple[str, ...]  # rhythm classes it labels exhaustively; the rest are unknown
+    annotates: tuple[str, ...]  # rhythm classes that it labels in every record; others are unknown
     mapping: str  # where the label mapping comes from, and why these classes
-    patients: str  # how a patient is known
+    patients: str  # how patients are identified
     licence: str
     citation: str
     url: str = ""  # page on PhysioNet
-    unit: str = "mV"  # "NU" where each record is scaled to its own peak and mV are lost
+    unit: str = "mV"  # "NU": each record is scaled to its own peak, and mV are unknown
     synthetic: bool = False
 
 
 class Source(Protocol):
-    """A data set. `root` is the data folder that holds one folder per data set."""
+    """A data set. `root` is the data folder, which has one folder for each data set."""
 
     @property
     def card(self) -> Card: ...
 
-    def found(self, root: Path) -> bool:
-        """Whether the data set's folder is under `root`."""
+    def exists(self, root: Path) -> bool:
+        """Whether the data set's folder is below `root`."""
 
-    def records(self, root: Path) -> list[str]:
+    def record_names(self, root: Path) -> list[str]:
         """Names of all records, sorted; `DataError` if there are none."""
 
     def files(self, root: Path) -> list[Path]:
-        """Every file whose content decides what `read` returns."""
+        """Every file whose content can change what `read` returns."""
 
     def read(self, root: Path, name: str) -> Record:
-        """One record in mV; `Unusable` with the verdict if it cannot be used."""
+        """One record, in mV; `UnusableRecord` with the verdict if it cannot be used."""

@@ -1,10 +1,10 @@
-"""The other hospitals of the PhysioNet/CinC Challenges 2020 and 2021.
+"""The other data sets of the PhysioNet/CinC Challenges 2020 and 2021.
 
 Which classes count as annotated follows from how often each source uses their codes (the
-Challenge's own table, github.com/physionetchallenges/evaluation-2021, dx_mapping_*.csv): a code
-that a source of thousands hardly uses, or replaces by another, was not looked for everywhere,
-and its absence says nothing. Codes that leave a class open in one record (`SNOMED_OPEN`) mask
-it in that record alone.
+Challenge's own table, github.com/physionetchallenges/evaluation-2021, dx_mapping_*.csv). A code
+that a source of thousands of records hardly uses, or replaces by another, was not looked for in
+every record, so a record without it may still show the class. Codes that leave a class open in
+one record (`SNOMED_OPEN`) mask it in that record alone.
 """
 
 from fl.datasets.base import Card

@@ -1,4 +1,4 @@
-"""Reads every record once and says what is usable, what is not, and why."""
+"""Reads every record once and reports which are usable, which are not, and why."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fl.datasets.base import Source
 from fl.datasets.mitdb import DS1, DS2, PACED
-from fl.datasets.physionet import altered_files
+from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES
@@ -23,25 +23,25 @@ Progress = Callable[[str, int, int], None]  # source, records done, records in a
 
 @runtime_checkable
 class HasWaveform(Protocol):
-    """A source that can read a signal whose labels are of no use."""
+    """A source that can read the signal of a record without using its labels."""
 
     def waveform(self, root: Path, name: str) -> Waveform: ...
 
 
 @dataclass(kw_only=True)
 class SourceReport:
-    """What one data set holds. Lists hold record ids, never patient fields."""
+    """What one data set contains. Lists have record ids, never patient fields."""
 
     name: str
     title: str
     licence: str
     records: int
-    patients: int = 0  # among usable records
+    patients: int = 0  # of the usable records
     usable: int = 0
     unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
-    duplicates: dict[str, str] = field(default_factory=dict)  # record -> the first of its kind
+    duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
     altered: list[str] = field(default_factory=list)  # files that differ from published sums
     classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
     beats: dict[str, dict[str, int]] = field(default_factory=dict)  # set -> AAMI class -> beats
@@ -49,26 +49,27 @@ class SourceReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What all data sets under one folder hold."""
+    """What all data sets in one folder contain."""
 
     folder: str
     sources: tuple[SourceReport, ...]
 
     def to_json(self) -> str:
+        """The whole report as JSON."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     def tables(self) -> list[Table]:
-        """What to print: an overview, then only what there is something to say about."""
-        tables = [_overview(self), _verdicts(self), _altered(self), _copies(self), _beats(self)]
+        """The tables to print: an overview, and those of the others that have rows."""
+        tables = [_overview(self), _unusable(self), _altered(self), _copies(self), _beats(self)]
         return [table for table in tables if table.row_count]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownSignals:
-    """Recordings met so far: those that can be used, and all, also those without a label."""
+    """The signals seen so far: of usable records, and of all records."""
 
     usable: SeenSignals = field(default_factory=SeenSignals)
-    any: SeenSignals = field(default_factory=SeenSignals)
+    all: SeenSignals = field(default_factory=SeenSignals)
 
 
 def check(
@@ -77,19 +78,19 @@ def check(
     progress: Progress | None = None,
     task: Task | None = None,
 ) -> CheckReport:
-    """Reads all records of the sources. `DataError` if one of the folders holds none.
+    """Read all records of the sources; `DataError` if one of the folders has none.
 
-    With a task, a record that gives it no example is unusable too, as it is in training.
+    With a task, a record from which it makes no example is unusable too, as in training.
     """
-    copies = KnownSignals()
-    reports = [_check_source(source, root, copies, progress, task) for source in sources]
+    known = KnownSignals()
+    reports = [_check_source(source, root, known, progress, task) for source in sources]
     return CheckReport(folder=str(root), sources=tuple(reports))
 
 
 def _check_source(
-    source: Source, root: Path, copies: KnownSignals, progress: Progress | None, task: Task | None
+    source: Source, root: Path, known: KnownSignals, progress: Progress | None, task: Task | None
 ) -> SourceReport:
-    card, names = source.card, source.records(root)
+    card, names = source.card, source.record_names(root)
     report = SourceReport(
         name=card.name, title=card.title, licence=card.licence, records=len(names)
     )
@@ -99,13 +100,13 @@ def _check_source(
         try:
             record = source.read(root, name)
             if task is not None:
-                task.cut(record)
-            _refuse_copy(report, name, copies, record)
+                task.make_examples(record)
+            _refuse_copy(report, name, known, record)
         except UnusableRecord as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
             report.details[name] = verdict.detail
             if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
-                _look_for_copy(source, root, name, copies, report)
+                _note_unlabelled_copy(source, root, name, known, report)
         else:
             patients.add(record.patient)
             _count(report, record, card.leads)
@@ -115,37 +116,38 @@ def _check_source(
     return report
 
 
-def _refuse_copy(report: SourceReport, name: str, copies: KnownSignals, record: Record) -> None:
-    """Refuses the copy of a usable record; one of a record without a label is only told."""
+def _refuse_copy(report: SourceReport, name: str, known: KnownSignals, record: Record) -> None:
+    """`UnusableRecord` for a copy of a usable record; a copy of another record is only noted."""
     prints = fingerprints(record.leads, record.signal)
-    _note_copy(report, name, copies, prints)
-    first = copies.usable.first_match(f"{report.name}/{name}", prints)
+    _note_copy(report, name, known, prints)
+    first = known.usable.first_match(f"{report.name}/{name}", prints)
     if first:
         raise UnusableRecord(name, "duplicate", f"the signal of {first}")
 
 
 def _note_copy(
-    report: SourceReport, name: str, copies: KnownSignals, prints: tuple[str, ...]
+    report: SourceReport, name: str, known: KnownSignals, prints: tuple[str, ...]
 ) -> None:
-    first = copies.any.first_match(f"{report.name}/{name}", prints)
+    first = known.all.first_match(f"{report.name}/{name}", prints)
     if first:
         report.duplicates[name] = first
 
 
-def _look_for_copy(
-    source: Source, root: Path, name: str, copies: KnownSignals, report: SourceReport
+def _note_unlabelled_copy(
+    source: Source, root: Path, name: str, known: KnownSignals, report: SourceReport
 ) -> None:
-    """A record without a label is no loss, but its copy elsewhere may have one."""
+    """Note the signal of a record without a label, of which a copy may have a label."""
     if not isinstance(source, HasWaveform):
         return
     try:
         wave = source.waveform(root, name)
     except UnusableRecord:
-        return  # it has its verdict already
-    _note_copy(report, name, copies, fingerprints(wave.leads, wave.signal))
+        return  # the record already has its verdict
+    _note_copy(report, name, known, fingerprints(wave.leads, wave.signal))
 
 
 def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
+    """Add a usable record to the report."""
     report.usable += 1
     for lead in leads:
         if lead not in record.leads:
@@ -163,7 +165,7 @@ def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None
 
 
 def _beat_sets(record: Record) -> list[str]:
-    """The sets of the inter-patient protocol to which the record's beats count."""
+    """The sets of the inter-patient protocol in which the record's beats are counted."""
     if record.source != "mitdb":
         return ["all"]
     if record.name in PACED:
@@ -174,9 +176,9 @@ def _beat_sets(record: Record) -> list[str]:
 def _overview(report: CheckReport) -> Table:
     table = Table(title=f"Recordings under {report.folder}", title_justify="left")
     table.add_column("Source", no_wrap=True)
-    for column in ("Records", "Usable", "Patients", "UnusableRecord", "KnownSignals"):
+    for column in ("Records", "Usable", "Patients", "Unusable", "Copies"):
         table.add_column(column, justify="right")
-    table.add_column("Without a lead")
+    table.add_column("Records without a lead")
     for s in report.sources:
         missing = ((lead, s.missing_leads.get(lead)) for lead in LEADS)
         leads = ", ".join(f"{lead}: {len(names)}" for lead, names in missing if names)
@@ -186,14 +188,15 @@ def _overview(report: CheckReport) -> Table:
     return table
 
 
-def _verdicts(report: CheckReport) -> Table:
-    table = Table(title="UnusableRecord", title_justify="left")
+def _unusable(report: CheckReport) -> Table:
+    table = Table(title="Unusable records", title_justify="left")
     table.add_column("Source", no_wrap=True)
     for column in ("Verdict", "Records", "Which"):
         table.add_column(column)
     for s in report.sources:
         for reason, names in sorted(s.unusable.items()):
-            table.add_row(s.name, f"{reason}: {REASONS[reason]}", str(len(names)), _some(names))
+            verdict = f"{reason}: {REASONS[reason]}"
+            table.add_row(s.name, verdict, str(len(names)), _first_names(names))
     return table
 
 
@@ -206,8 +209,8 @@ def _altered(report: CheckReport) -> Table:
 
 
 def _copies(report: CheckReport) -> Table:
-    title = "The same signal twice"
-    table = Table("Record", "Same as", title=title, title_justify="left")
+    title = "Records with the same signal"
+    table = Table("Record", "Same signal as", title=title, title_justify="left")
     for s in report.sources:
         for name, first in s.duplicates.items():
             table.add_row(f"{s.name}/{name}", first)
@@ -225,6 +228,6 @@ def _beats(report: CheckReport) -> Table:
     return table
 
 
-def _some(names: list[str], most: int = 6) -> str:
+def _first_names(names: list[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return " ".join(names[:most]) + more

@@ -10,14 +10,14 @@ import numpy as np
 from fl.datasets.base import Card
 from fl.datasets.readers import wfdb_access
 from fl.datasets.readers.challenge_records import age_years, sex_letter
-from fl.datasets.readers.wfdb_signals import Waveform, read_own, read_waveform
-from fl.datasets.record_discovery import deciding_files, find_stem, record_stems, require
+from fl.datasets.readers.wfdb_signals import Waveform, read_own_file, read_waveform
+from fl.datasets.record_discovery import data_files, find_stem, record_stems, require_records
 from fl.ecg.labels import AAMI
 from fl.ecg.records import Annotations, Record
 from fl.util.errors import UnusableRecord
 
-# Training and test patients of the inter-patient protocol (de Chazal, O'Dwyer & Reilly 2004,
-# 10.1109/TBME.2004.827359); paced records are in neither, as ANSI/AAMI EC57 has it.
+# Training and test records of the inter-patient protocol (de Chazal, O'Dwyer & Reilly 2004,
+# 10.1109/TBME.2004.827359); paced records are in neither, as ANSI/AAMI EC57 requires.
 # fmt: off
 _DS1 = (
     101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122,
@@ -32,27 +32,27 @@ DS1 = tuple(map(str, _DS1))
 DS2 = tuple(map(str, _DS2))
 PACED = ("102", "104", "107", "217")
 
-# 201 and 202 are one man, although DS1 has one and DS2 the other.
+# 201 and 202 are recordings of the same man, although 201 is in DS1 and 202 in DS2.
 SAME_PATIENT = {"202": "201"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MitBih:
-    """A folder in MIT-BIH form: `.hea`, `.dat` and beat annotations in `.atr`."""
+    """A folder in the format of MIT-BIH: `.hea`, `.dat` and beat annotations in `.atr`."""
 
     card: Card
     folder: str
 
-    def found(self, root: Path) -> bool:
+    def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
 
-    def records(self, root: Path) -> list[str]:
+    def record_names(self, root: Path) -> list[str]:
         folder = root / self.folder
-        stems = list(record_stems(folder))
-        return require(self.card, folder, stems, ".hea, .dat and .atr files")
+        names = list(record_stems(folder))
+        return require_records(self.card, folder, names, ".hea, .dat and .atr files")
 
     def files(self, root: Path) -> list[Path]:
-        return deciding_files(root / self.folder)
+        return data_files(root / self.folder)
 
     def read(self, root: Path, name: str) -> Record:
         wave = self.waveform(root, name)
@@ -72,21 +72,24 @@ class MitBih:
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
-        """The signal alone, whatever its annotations."""
+        """The signal, whatever its annotations are."""
         stem = find_stem(root / self.folder, name)
         return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
 
 
 def first_comment(comments: Sequence[str]) -> tuple[str, str, str]:
-    """Age, sex and recorder of `69 M 1085 1629 x1`: the fourth field is its serial number."""
+    """Age, sex and recorder in the comment `69 M 1085 1629 x1`; field 4 is the recorder's number.
+
+    A field that is missing is "".
+    """
     fields = [*(comments[0].split() if comments else []), "", "", "", ""]
     return fields[0], fields[1], fields[3] if fields[3].isdigit() else ""
 
 
 def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
-    """The annotations in `stem`.atr, checked against the signal; raises `UnusableRecord`."""
+    """The annotations in `stem`.atr; `UnusableRecord` if they do not fit the signal."""
     path = stem.parent / f"{stem.name}.atr"
-    if not read_own(path, name).endswith(b"\0\0"):  # the end mark of every annotation file
+    if not read_own_file(path, name).endswith(b"\0\0"):  # the end mark of every annotation file
         raise UnusableRecord(name, "no-annotation", f"{path.name} ends before its end mark")
     read = _read_annotations(stem, name)
     samples = np.asarray(read.sample, dtype=np.int64)
@@ -102,14 +105,14 @@ def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
 def _read_annotations(stem: Path, name: str) -> Any:
     try:
         return wfdb_access.beats(stem)
-    except Exception as error:  # wfdb raises whatever its parser trips over
+    except Exception as error:  # wfdb raises many kinds of errors on a broken file
         raise UnusableRecord(name, "no-annotation", f"wfdb: {type(error).__name__}") from None
 
 
 def _check_annotations(
     samples: np.ndarray[Any, np.dtype[np.int64]], symbols: Sequence[str], name: str, length: int
 ) -> None:
-    """Refuses what a damaged file may decode to: strange symbols, no order, beyond the end."""
+    """`UnusableRecord` for symbols, an order or positions that only a damaged file has."""
     if not any(symbol in AAMI for symbol in symbols):
         raise UnusableRecord(name, "no-annotation", "no beat is annotated")
     if not wfdb_access.symbols().issuperset(symbols):

@@ -1,8 +1,8 @@
 """A hospital's own folder: WFDB records and one table of labels.
 
 `labels.csv` has the columns `record`, `patient` and `labels` (class names or SNOMED CT codes,
-separated by `;` or `|`), and may have `age`, `sex`, `group` (device, ward) and `annotated`: the
-classes that were looked for in this record. Without `annotated` all nine count as looked for.
+separated by `;` or `|`). It may have `age`, `sex`, `group` (device, ward) and `annotated`: the
+classes that were looked for in this record, which are all nine if the column is missing.
 """
 
 import csv
@@ -17,7 +17,7 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
 from fl.datasets.readers.challenge_records import age_years, sex_letter
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
-from fl.datasets.record_discovery import deciding_files, require
+from fl.datasets.record_discovery import data_files, require_records
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_OPEN, label_vector, open_classes
 from fl.ecg.records import LEADS, Record
 from fl.util.errors import ConfigError, DataError, UnusableRecord
@@ -29,12 +29,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
 _KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 
-Row = dict[str, str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class OwnFolder:
-    """A data set that lies where its owner says, not under the data folder."""
+    """A data set in a folder that its owner names, outside the data folder."""
 
     name: str
     path: str
@@ -48,21 +46,21 @@ class OwnFolder:
             rates=(),
             annotates=RHYTHM_CLASSES,
             mapping=f"{TABLE}: class names or SNOMED CT codes, as its owner wrote them; the "
-            "column `annotated`, where there is one, says which classes were looked for.",
+            "column `annotated`, if there is one, lists the classes that were looked for.",
             patients=f"Identified by the column `patient` of {TABLE}.",
             licence="The owner's.",
             citation="",
         )
 
-    def found(self, root: Path) -> bool:
+    def exists(self, root: Path) -> bool:
         return Path(self.path).is_dir()
 
-    def records(self, root: Path) -> list[str]:
-        names = list(_rows(Path(self.path)))
-        return require(self.card, Path(self.path), names, f"{TABLE} with pairs of .hea and .dat")
+    def record_names(self, root: Path) -> list[str]:
+        folder, names = Path(self.path), list(_rows(Path(self.path)))
+        return require_records(self.card, folder, names, f"{TABLE} with pairs of .hea and .dat")
 
     def files(self, root: Path) -> list[Path]:
-        return deciding_files(Path(self.path))
+        return data_files(Path(self.path))
 
     def read(self, root: Path, name: str) -> Record:
         row = _rows(Path(self.path)).get(name)
@@ -73,10 +71,10 @@ class OwnFolder:
         looked_for = _classes(name, _cells(row["annotated"])) or list(RHYTHM_CLASSES)
         if not classes:
             raise UnusableRecord(name, "no-label", f"{TABLE} gives no class for it")
-        unasked = [c for c in classes if c not in looked_for]
-        if unasked:
+        not_looked_for = [c for c in classes if c not in looked_for]
+        if not_looked_for:
             raise UnusableRecord(
-                name, "label-conflict", f"{unasked[0]} is given, but not annotated"
+                name, "label-conflict", f"{not_looked_for[0]} is in labels, but not in annotated"
             )
         wave = self.waveform(root, name)
         return Record(
@@ -94,12 +92,15 @@ class OwnFolder:
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
-        """The signal alone, whatever its labels."""
+        """The signal, whatever its labels are."""
         return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
 
 
 def parse_source(text: str) -> Source:
-    """The data set that `mysite=PATH` on the command line means; `ConfigError` if none."""
+    """The data set in the folder that `mysite=PATH` names on the command line.
+
+    Raises ConfigError if the name or the folder cannot be used.
+    """
     name, equals, path = (part.strip() for part in text.partition("="))
     if not equals or not path:
         raise ConfigError(
@@ -118,9 +119,13 @@ def parse_source(text: str) -> Source:
             "Rename it."
         )
     if name in DATASETS:
-        raise ConfigError(f"sources gives {name} a folder, but {name} is a data set. Rename it.")
+        raise ConfigError(
+            f"sources names a folder {name}, but {name} is a known data set. Use another name."
+        )
     if not Path(path).expanduser().is_dir():
-        raise ConfigError(f"sources names the folder {path} for {name}, which is not there.")
+        raise ConfigError(
+            f"sources names the folder {path} for {name}, which does not exist. Correct the path."
+        )
     return OwnFolder(name=name, path=str(Path(path).expanduser().absolute()))
 
 
@@ -129,16 +134,17 @@ def _cells(text: str) -> list[str]:
 
 
 def _classes(name: str, codes: list[str]) -> list[str]:
-    """Classes of the given names or codes, in their order; another code is an error."""
+    """Classes of the given names or codes, in their order; `UnusableRecord` for an unknown one."""
     for code in codes:
         if code not in _KNOWN and code not in SNOMED_OPEN:
-            seen = code[:20] if code.isprintable() else "no text"
+            shown = repr(code[:20]) if code.isprintable() else "an unreadable label"
             known = ", ".join(RHYTHM_CLASSES)
-            raise UnusableRecord(name, "no-label", f"{seen!r} is no class. Known: {known}")
+            raise UnusableRecord(name, "no-label", f"{shown} is not a class. Known: {known}")
     return list(dict.fromkeys(_KNOWN[code] for code in codes if code in _KNOWN))
 
 
-def _rows(folder: Path) -> dict[str, Row]:
+def _rows(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows of labels.csv, by record; read again only if the file has changed."""
     path = folder / TABLE
     if not path.is_file():
         columns = ", ".join(_REQUIRED)
@@ -148,21 +154,22 @@ def _rows(folder: Path) -> dict[str, Row]:
 
 
 @lru_cache(maxsize=16)
-def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+def _table(path: Path, _changed: int, _size: int) -> dict[str, dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
     try:
         for number, row in _lines(path):
             record = row["record"].removesuffix(".hea")
             problem = _problem(record, row, rows)
             if problem:
-                raise DataError(f"{path}: line {number}: {problem}.")
+                raise DataError(f"{path}: line {number}: {problem}. Correct the line.")
             rows[record] = row
     except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"{path}: cannot be read as a table. Save it as UTF-8 CSV.") from None
     return rows
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Row]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells of each row, after the columns have been checked."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         missing = [c for c in _REQUIRED if c not in (reader.fieldnames or ())]
@@ -175,11 +182,12 @@ def _lines(path: Path) -> Iterator[tuple[int, Row]]:
             yield reader.line_num, {c: (row.get(c) or "").strip() for c in _REQUIRED + _OPTIONAL}
 
 
-def _problem(record: str, row: Row, rows: dict[str, Row]) -> str:
+def _problem(record: str, row: dict[str, str], rows: dict[str, dict[str, str]]) -> str:
+    """What is wrong with a row, or ""."""
     if not _RECORD.fullmatch(record):
         return "the record is not a file name inside the folder"
     if record in rows:
-        return f"record {record} is there twice"
+        return f"record {record} is listed twice"
     if not row["patient"]:
-        return f"record {record} has no patient; a patient must never be at two sites"
+        return f"record {record} has no patient, who is needed so that no patient is at two sites"
     return ""

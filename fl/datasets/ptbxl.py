@@ -1,4 +1,4 @@
-"""PTB-XL in its own layout: 12-lead recordings of known patients at four sites."""
+"""PTB-XL in its own layout: 12-lead recordings of identified patients."""
 
 import ast
 import csv
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fl.datasets.base import Card
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
-from fl.datasets.record_discovery import deciding_files, require
+from fl.datasets.record_discovery import data_files, require_records
 from fl.ecg.labels import SCP, SCP_OPEN, label_vector, map_codes, open_classes
 from fl.ecg.records import LEADS, Record
 from fl.util.errors import DataError, UnusableRecord
@@ -19,27 +19,25 @@ _COLUMNS = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "filename
 _RATES = {100.0: "filename_lr", 500.0: "filename_hr"}
 _FILE = re.compile(r"records(100|500)/\d{5}/\d{5}_[lh]r")
 
-Row = dict[str, str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PtbXl:
-    """A PTB-XL folder; the 100 Hz copy is read if it is there, else the 500 Hz one."""
+    """A PTB-XL folder; the 100 Hz copy is read if it exists, else the 500 Hz copy."""
 
     card: Card
     folder: str
 
-    def found(self, root: Path) -> bool:
+    def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
 
-    def records(self, root: Path) -> list[str]:
+    def record_names(self, root: Path) -> list[str]:
         folder = root / self.folder
         expected = f"{TABLE} with records100 or records500"
         names = list(_rows(folder)) if (folder / TABLE).is_file() else []
-        return require(self.card, folder, names, expected)
+        return require_records(self.card, folder, names, expected)
 
     def files(self, root: Path) -> list[Path]:
-        return deciding_files(root / self.folder)
+        return data_files(root / self.folder)
 
     def read(self, root: Path, name: str) -> Record:
         row = _row(root / self.folder, name)
@@ -51,46 +49,48 @@ class PtbXl:
         return Record(
             source=self.card.name,
             name=name,
-            patient=_whole(row["patient_id"]),
+            patient=_without_point(row["patient_id"]),
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
             labels=label_vector(classes, set(self.card.annotates) - open_classes(codes, SCP_OPEN)),
-            group=_whole(row["site"]),
+            group=_without_point(row["site"]),
             age=_age(row["age"]),
-            sex={"0": "M", "1": "F"}.get(_whole(row["sex"]), ""),
+            sex={"0": "M", "1": "F"}.get(_without_point(row["sex"]), ""),
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
-        """The signal alone, whatever its labels."""
+        """The signal, whatever its labels are."""
         folder = root / self.folder
         rate = 100.0 if (folder / "records100").is_dir() else 500.0
         stem = _stem(folder, name, _row(folder, name)[_RATES[rate]])
         return read_waveform(stem, name=name, rates=(rate,), unit=self.card.unit)
 
 
-def _row(folder: Path, name: str) -> Row:
+def _row(folder: Path, name: str) -> dict[str, str]:
+    """The record's row of the table; `UnusableRecord` if it cannot be used."""
     row = _rows(folder).get(name)
     if row is None:
         raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
-    if row.get("twice"):
-        raise UnusableRecord(name, "label-conflict", f"{TABLE} has it twice")
-    if not _whole(row["patient_id"]):
+    if row.get("repeated"):
+        raise UnusableRecord(name, "label-conflict", f"{TABLE} lists it twice")
+    if not _without_point(row["patient_id"]):
         raise UnusableRecord(name, "label-conflict", f"{TABLE} names no patient for it")
     return row
 
 
 def _stem(folder: Path, name: str, path: str) -> Path:
+    """The record's path without suffix; `UnusableRecord` if the table names another file."""
     if not _FILE.fullmatch(path):
-        seen = path[:60] if path.isprintable() else "no text"
-        raise UnusableRecord(name, "foreign-file", f"{TABLE} names {seen}")
+        shown = path[:60] if path.isprintable() else "an unreadable path"
+        raise UnusableRecord(name, "foreign-file", f"{TABLE} names {shown}")
     if not path.rpartition("/")[2].startswith(name):
         raise UnusableRecord(name, "foreign-file", f"{TABLE} names another record's {path}")
     return folder / path
 
 
 def _codes(name: str, text: str) -> list[str]:
-    """Statements of a record. A likelihood of 0 means "not stated", so it counts as present."""
+    """Statements of a record; a likelihood of 0 only means that none was given."""
     try:
         codes = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -101,7 +101,7 @@ def _codes(name: str, text: str) -> list[str]:
 
 
 def _age(text: str) -> float | None:
-    """Years; PTB-XL writes 300 for everyone above 89, of whom only "at least 90" is known."""
+    """Age in years; PTB-XL writes 300 for everyone above 89, which becomes 90."""
     try:
         age = float(text)
     except ValueError:
@@ -109,22 +109,26 @@ def _age(text: str) -> float | None:
     return 90.0 if age == 300 else age if 0 <= age <= 120 else None
 
 
-def _whole(text: str) -> str:
-    """`15709.0` -> `15709`: the table writes numbers with a point where some are unknown."""
+def _without_point(text: str) -> str:
+    """`15709.0` -> `15709`: columns in which a number is unknown have a point in all others."""
     return text.strip().removesuffix(".0")
 
 
-def _rows(folder: Path) -> dict[str, Row]:
+def _rows(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows of PTB-XL's table, by record; read again only if the file has changed."""
     path = folder / TABLE
     if not path.is_file():
-        raise DataError(f"{path}: no such file. It comes with PTB-XL and holds its labels.")
+        raise DataError(
+            f"{path}: no such file. It comes with PTB-XL and has its labels. Fetch it with "
+            "`python -m fl.datasets download ptbxl`."
+        )
     state = path.stat()
     return _table(path, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
-def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+def _table(path: Path, _changed: int, _size: int) -> dict[str, dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             reader = csv.DictReader(file)
@@ -134,9 +138,9 @@ def _table(path: Path, _changed: int, _size: int) -> dict[str, Row]:
                     f"{path}: column {missing[0]} is missing. Is this PTB-XL's own {TABLE}?"
                 )
             for row in reader:
-                name = _whole(row["ecg_id"]).zfill(5)
-                kept = {column: row[column] or "" for column in _COLUMNS}
-                rows[name] = kept | {"twice": "yes" if name in rows else ""}
+                name = _without_point(row["ecg_id"]).zfill(5)
+                cells = {column: row[column] or "" for column in _COLUMNS}
+                rows[name] = cells | {"repeated": "yes" if name in rows else ""}
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({error}). Fetch it again.") from None
     return rows

@@ -1,4 +1,4 @@
-"""Where the records of a data set lie: flat or in subfolders, listed in RECORDS or not."""
+"""Finds the records of a data set: flat or in subfolders, listed in a RECORDS file or not."""
 
 import os
 from functools import lru_cache
@@ -7,20 +7,20 @@ from pathlib import Path
 from fl.datasets.base import Card
 from fl.util.errors import DataError, UnusableRecord
 
-DECIDING = (".hea", ".mat", ".dat", ".atr", ".csv")
+DATA_SUFFIXES = (".hea", ".mat", ".dat", ".atr", ".csv")
 
 
 def record_stems(folder: Path) -> dict[str, Path]:
-    """Path without suffix of each record: those that lie there and those RECORDS promises.
+    """Path without suffix of each record, by name: those that exist and those that RECORDS lists.
 
-    A record's name is its file's name; where two subfolders hold the same name, the later one
+    A record's name is the name of its file. If two subfolders have the same name, the later one
     keeps its subfolder (`g2/A0001`).
     """
     stems: dict[str, Path] = {}
-    there, listed = _stems(folder)
-    # RECORDS may count its paths from another folder, so only a name found nowhere is missing.
-    names = {path.name for path in there}
-    paths = there.union({p.name: p for p in sorted(listed) if p.name not in names}.values())
+    existing, listed = _stems(folder)
+    # Paths in RECORDS may start at another folder, so a record is missing only if its name is.
+    names = {path.name for path in existing}
+    paths = existing.union({p.name: p for p in sorted(listed) if p.name not in names}.values())
     for path in sorted(paths, key=lambda p: (p.name, len(p.parts), p)):
         name = path.name if path.name not in stems else path.relative_to(folder).as_posix()
         stems[name] = path
@@ -28,26 +28,27 @@ def record_stems(folder: Path) -> dict[str, Path]:
 
 
 def _stems(folder: Path) -> tuple[set[Path], set[Path]]:
-    """Records whose header is there, and records that a RECORDS file lists."""
-    there, listed = set(), set()
+    """Records that have a header, and records that a RECORDS file lists."""
+    existing, listed = set(), set()
     for parent, folders, files in os.walk(folder):
-        here = Path(parent)
-        # A folder with a header's name is a record too: one that cannot be read.
-        there |= {here / entry[:-4] for entry in files + folders if entry.endswith(".hea")}
+        current = Path(parent)
+        # A folder with the name of a header is a record too, but one that cannot be read.
+        existing |= {current / entry[:-4] for entry in files + folders if entry.endswith(".hea")}
         if "RECORDS" in files:
-            listed |= {stem for line in _lines(here / "RECORDS") if (stem := _listed(here, line))}
-    return there, listed
+            lines = _lines(current / "RECORDS")
+            listed |= {stem for line in lines if (stem := _listed_stem(current, line))}
+    return existing, listed
 
 
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []  # the records that lie there are found without it
+        return []  # the existing records are found without it
 
 
-def _listed(folder: Path, line: str) -> Path | None:
-    """The record that a line of RECORDS names; None for a subfolder or a path that leads out."""
+def _listed_stem(folder: Path, line: str) -> Path | None:
+    """The record that a line of RECORDS names; None for a subfolder or a path out of `folder`."""
     entry = line.strip()
     parts = entry.split("/")
     if not entry or entry.endswith("/") or ".." in parts or "" in parts or not entry.isprintable():
@@ -61,7 +62,7 @@ def _index(folder: Path) -> dict[str, Path]:
 
 
 def find_stem(folder: Path, name: str) -> Path:
-    """Path without suffix of one record; `UnusableRecord` if it is not there."""
+    """Path without suffix of one record; `UnusableRecord` if there is no such record."""
     if "/" not in name and "\\" not in name and (folder / f"{name}.hea").is_file():
         return folder / name
     if name not in _index(folder):
@@ -72,27 +73,27 @@ def find_stem(folder: Path, name: str) -> Path:
     return stem
 
 
-def require(card: Card, folder: Path, stems: list[str], expected: str) -> list[str]:
-    """The names, sorted; `DataError` with the next step if there are none."""
-    if stems:
-        return sorted(stems)
-    found = "no records in it" if folder.is_dir() else "no such folder"
+def require_records(card: Card, folder: Path, names: list[str], expected: str) -> list[str]:
+    """The names of a data set's records, sorted; `DataError` with the next step if none."""
+    if names:
+        return sorted(names)
+    problem = "no records in it" if folder.is_dir() else "no such folder"
     step = (
         f"Fetch it with `python -m fl.datasets download {card.name}`"
         if card.url
         else "Put it there"
     )
     raise DataError(
-        f"{folder}: {found}. {card.title} is expected there as {expected}. "
+        f"{folder}: {problem}. {card.title} is expected there as {expected}. "
         f"{step}, or name the data folder with --data-dir."
     )
 
 
-def deciding_files(folder: Path) -> list[Path]:
-    """Every file of the folder whose content decides what is read from it, sorted."""
+def data_files(folder: Path) -> list[Path]:
+    """Every file of the folder whose content can change what is read from it, sorted."""
     return sorted(
         Path(parent) / file
         for parent, _, files in os.walk(folder)
         for file in files
-        if file.endswith(DECIDING) or file == "RECORDS"
+        if file.endswith(DATA_SUFFIXES) or file == "RECORDS"
     )

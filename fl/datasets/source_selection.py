@@ -1,4 +1,4 @@
-"""Which data sets a run uses, from its settings and from what is on disk."""
+"""Which data sets a run uses, by its settings and by what is on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from fl.datasets.own_folder import parse_source
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
 from fl.util.errors import ConfigError, did_you_mean
 
-DEFAULT = {
+DEFAULT_SOURCES = {
     "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
     **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb",)),
 }
@@ -19,31 +19,31 @@ DEFAULT = {
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSelection:
-    """The sources of a run. `sites` is what the user fixed, None where we decide."""
+    """The sources of a run, and what is known of their sites before patients are dealt."""
 
     sources: dict[str, Source]
-    sites: dict[str, int | None]  # without the source held out
-    holdout: str  # a source, else a site of the partition
+    sites: dict[str, int | None]  # number of sites if the user gave one; without the holdout
+    holdout: str  # name of a source or of a site, "" for none
 
     @property
     def holds_out_site(self) -> bool:
-        """Whether `holdout` can only be a site."""
+        """Whether `holdout` can only be the name of a site."""
         return bool(self.holdout) and self.holdout not in self.sources
 
     @property
     def synthetic(self) -> tuple[str, ...]:
-        """Names of the sources that are not real."""
+        """Names of the synthetic sources."""
         return tuple(n for n, s in self.sources.items() if s.card.synthetic)
 
 
 def select_sources(config: RunConfig) -> SourceSelection:
-    """The run's sources; `ConfigError` says what is missing and where it was looked for."""
+    """The run's sources; `ConfigError` says what is missing and where it was expected."""
     root = Path(config.data_dir)
-    wanted = dict(_parse(item) for item in config.sources.split(",") if item.strip())
-    if not wanted:
-        wanted = {source.card.name: (source, None) for source in _default(config, root)}
-    sources = {name: source for name, (source, _) in wanted.items()}
-    sites = {name: n for name, (_, n) in wanted.items()}
+    requested = dict(_parse(item) for item in config.sources.split(",") if item.strip())
+    if not requested:
+        requested = {source.card.name: (source, None) for source in _default_sources(config, root)}
+    sources = {name: source for name, (source, _) in requested.items()}
+    sites = {name: n for name, (_, n) in requested.items()}
     holdout = config.holdout
     if holdout in DATASETS or "=" in holdout:
         holdout, (source, _) = _parse(holdout)
@@ -58,24 +58,26 @@ def select_sources(config: RunConfig) -> SourceSelection:
             raise ConfigError(f"--data is 'real', but --sources names {name}, which is synthetic.")
         if config.data == "synthetic" and not source.card.synthetic:
             raise ConfigError(f"--data is 'synthetic', but --sources names {name}, which is real.")
-        if not source.found(root):
+        if not source.exists(root):
             raise ConfigError(
                 f"{name}: not found in {root.resolve()}. Found there: "
-                f"{', '.join(_found(root)) or 'no known data set'}. Point --data-dir at the "
+                f"{', '.join(_existing(root)) or 'no known data set'}. Point --data-dir at the "
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
     sources = {name: _sized(source, config) for name, source in sources.items()}
     return SourceSelection(sources=sources, sites=sites, holdout=holdout)
 
 
-def _default(config: RunConfig, root: Path) -> Sequence[Source]:
-    real = [DATASETS[n] for n in DEFAULT[config.task] if DATASETS[n].found(root)]
+def _default_sources(config: RunConfig, root: Path) -> Sequence[Source]:
+    """The task's default data sets that exist, else the synthetic cohorts."""
+    names = DEFAULT_SOURCES[config.task]
+    real = [DATASETS[name] for name in names if DATASETS[name].exists(root)]
     real = [source for source in real if source.card.name != config.holdout]
     if config.data == "real" and not real:
         raise ConfigError(
-            f"--data is 'real', but {root.resolve()} holds none of "
-            f"{', '.join(DEFAULT[config.task])}. Point --data-dir (or $ECG_DATA) at the folder "
-            "that holds them, or run: python -m fl.datasets download cpsc2018 mitdb"
+            f"--data is 'real', but {root.resolve()} has none of {', '.join(names)}. Point "
+            "--data-dir (or $ECG_DATA) at the folder that holds them, or run: "
+            "python -m fl.datasets download cpsc2018 mitdb"
         )
     if real and config.data != "synthetic":
         return real
@@ -83,20 +85,23 @@ def _default(config: RunConfig, root: Path) -> Sequence[Source]:
 
 
 def _sized(source: Source, config: RunConfig) -> Source:
-    """A synthetic source as large as asked and of the run's seed; a real one as it is."""
+    """A synthetic source with the run's seed and size; a real one unchanged."""
     if not isinstance(source, Synthetic):
         return source
-    part = 2 if source.holter else 1
+    divisor = 2 if source.holter else 1  # the Holter cohort has half as many of each
     return replace(
         source,
-        n_records=config.synthetic_records // part,
-        n_patients=config.synthetic_patients // part,
+        n_records=config.synthetic_records // divisor,
+        n_patients=config.synthetic_patients // divisor,
         seed=config.seed,
     )
 
 
 def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:
-    """`cpsc2018`, `cpsc2018=5` (sites) or `mysite=PATH` (a hospital's own folder)."""
+    """Name, source and number of sites of one item of --sources.
+
+    An item is `cpsc2018`, `cpsc2018=5` (sites) or `mysite=PATH` (a hospital's own folder).
+    """
     name, _, value = item.strip().partition("=")
     if value and not value.isdigit():
         source = parse_source(item.strip())
@@ -111,5 +116,6 @@ def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:
     return name, (DATASETS[name], int(value) if value else None)
 
 
-def _found(root: Path) -> list[str]:
-    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.found(root)]
+def _existing(root: Path) -> list[str]:
+    """Names of the data sets that exist in the data folder."""
+    return [n for n, s in DATASETS.items() if not s.card.synthetic and s.exists(root)]

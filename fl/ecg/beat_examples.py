@@ -1,4 +1,4 @@
-"""Beat examples: each annotated or detected heartbeat of a recording, with its features."""
+"""Beat examples: every annotated or detected heartbeat of a recording, with its features."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,29 +24,37 @@ from fl.util.errors import UnusableRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeatCutter:
-    """How a recording is cut into beats. Two tasks differ in nothing else."""
+class BeatExampleMaker:
+    """Makes the beat examples of a recording; its options distinguish the variants of the task."""
 
-    causal: bool = False  # True: nothing later than the beat's own window
-    detector: str = ""  # name in DETECTORS; "" takes the places from the annotations
+    causal: bool = False  # True: use nothing later than the beat's own window
+    detector: str = ""  # name in DETECTORS; "" takes the R peaks from the annotations
 
     def __call__(self, record: Record) -> Examples:
-        """One example per beat: lead II around it and its difference from the median beat.
+        """One example per annotated beat: see `from_peaks`.
 
-        Scaled by the whole recording's deviation, not by the beat's own: a beat that is larger
-        than its neighbours must stay so.
+        With a detector, only beats that it finds become examples, at the detected R peaks and
+        with the annotated labels. Raises UnusableRecord for a recording without beat annotations,
+        with paced beats, without lead II or with fewer than three beats.
         """
-        notes = _annotations(record)
-        peaks, symbols = annotated_beats(notes)
+        peaks, symbols = annotated_beats(_checked_annotations(record))
         if self.detector:
-            found = detect_beats(self.detector, record.signal[record.leads.index("II")], record.fs)
-            known, place = match_beats(peaks, found, record.fs)
-            peaks, symbols = found[place], symbols[known]
+            signal = record.signal[record.leads.index("II")]
+            detected = detect_beats(self.detector, signal, record.fs)
+            annotation, detection = match_beats(peaks, detected, record.fs)
+            peaks, symbols = detected[detection], symbols[annotation]
         classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
-        return self.at(record, peaks, np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes])
+        return self.from_peaks(record, peaks, np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes])
 
-    def at(self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]) -> Examples:
-        """The examples of beats whose R peaks (beat,) and labels (beat, class) are known."""
+    def from_peaks(
+        self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]
+    ) -> Examples:
+        """Examples of beats whose R peaks (beat,), in samples, and labels (beat, class) are known.
+
+        The signal of an example (2, sample) is lead II around the R peak and its difference from
+        the patient's median beat. It is scaled by the whole recording's standard deviation, not
+        by the beat's own: a beat that is larger than its neighbours must stay larger.
+        """
         if len(peaks) < 3:
             raise UnusableRecord(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
@@ -68,12 +76,13 @@ class BeatCutter:
 
 
 def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Mean of each two samples: from `BEAT_FS` to `NETWORK_FS`."""
+    """Mean of every two samples: from `BEAT_FS` to `NETWORK_FS`."""
     pairs = signals.reshape(*signals.shape[:-1], -1, 2)
     return np.asarray(pairs.mean(axis=-1), dtype=np.float32)
 
 
-def _annotations(record: Record) -> Annotations:
+def _checked_annotations(record: Record) -> Annotations:
+    """The record's annotations; `UnusableRecord` where the beat task cannot use the record."""
     if record.annotations is None:
         raise UnusableRecord(record.name, "no-annotation", "the beat task needs annotated beats")
     reject_paced(record.name, record.annotations)
@@ -82,6 +91,6 @@ def _annotations(record: Record) -> Annotations:
 
 
 def _recent_scale(beats: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Deviation of the last hundred beats' samples: (beat, 1)."""
+    """Root mean square of the last hundred beats' samples: (beat, 1)."""
     energy = rolling_mean((beats.astype(np.float64) ** 2).mean(axis=1), 50, True)
     return np.sqrt(energy)[:, None].astype(np.float32)

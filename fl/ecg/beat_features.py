@@ -1,9 +1,9 @@
 """Timing and shape of heartbeats as numbers relative to the same patient.
 
-Every measure is relative to the same patient (his median beat, his usual interval), because a
-network that learns one patient's shapes does not know the next patient's. By default that uses
-the whole recording, so it is offline use; `causal=True` uses only what came before, as a monitor
-would that answers one second after the beat.
+Every feature is relative to the same patient (the median beat, the usual interval), because wave
+shapes learnt from one patient do not fit the next. By default the whole recording is used, which
+is only possible offline; `causal=True` uses only what came before, as a monitor would that
+answers one second after the beat.
 """
 
 from typing import Any
@@ -13,31 +13,32 @@ from numpy.typing import NDArray
 
 from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.rolling_statistics import (
+    Column,
+    Rows,
     median_of_neighbours,
     rolling_mean,
     rolling_percentile,
     usual_beat,
 )
 
-Rows = NDArray[np.float64]
-Column = NDArray[np.float64]
-LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not drown the rest
+LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not dominate
 
 # Parts of a beat, in samples from the R peak.
 QRS = slice(BEAT_BEFORE - 16, BEAT_BEFORE + 17)
 P_WAVE = slice(BEAT_BEFORE - 45, BEAT_BEFORE - 12)
 T_WAVE = slice(BEAT_BEFORE + 20, BEAT_BEFORE + 80)
-T_ENDS = 70, 90  # samples after R over which the mean T wave is faded out
+T_FADE = 70, 90  # samples after R between which the mean T wave is faded out
 
-# Centre and unit of each feature. Fixed numbers near the median and the spread over DS1: a
-# federation has no common statistics to standardise by, and these reveal nothing of a site.
+# Centre and unit of each feature: fixed numbers near the median and the spread over DS1. A
+# federation has no common statistics to standardise by, and fixed numbers reveal nothing of a site.
 UNITS: dict[str, tuple[float, float]] = {
-    # Log of a ratio of intervals. `pre`, `post`: before and after the beat; `pre2`, `pre3`,
-    # `post2`: one and two further; `local`: mean of the last ten; `around 20`: mean of 20 beats
-    # to each side; `usual`: their median; `sinus`, `longest`: their upper quartile, decile, which
-    # stay an ordinary beat's interval where most beats are early; `longest 60`: of 60
-    # beats to each side; `latest 60`: their upper twentieth.
-    # Means as well as medians: in bigeminy half the intervals are early ones.
+    # Log of a ratio of RR intervals. `pre`, `post`: the intervals before and after the beat;
+    # `pre2`, `pre3`, `post2`: one and two beats further away; `local`: mean of the last ten;
+    # `global`: mean of the recording; `around 20`: mean of 20 beats to each side; `usual`: their
+    # median; `sinus` and `longest`: their upper quartile and decile, which remain the interval of
+    # an ordinary beat even where most beats are early; `longest 60`: the upper decile of 60 beats
+    # to each side; `latest 60`: their upper twentieth.
+    # Means as well as medians, because in bigeminy half the intervals are early ones.
     "pre/local": (0.0, 0.15),
     "post/pre": (0.0, 0.25),
     "post/local": (0.0, 0.16),
@@ -59,11 +60,11 @@ UNITS: dict[str, tuple[float, float]] = {
     "pre/longest 60": (-0.12, 0.20),
     "pre/latest 60": (-0.12, 0.20),
     "usual/around 20": (0.0, 0.06),
-    # Prematurity and pause in units of how much the intervals vary hereabouts.
+    # Prematurity and pause in units of how much the nearby intervals vary.
     "pre surprise": (0.0, 3.5),
     "post surprise": (0.0, 3.5),
     # Log10 of the relative change from interval to interval, 10 and 30 beats to each side:
-    # 2% in sinus rhythm, 15% in fibrillation. The median ignores lone ectopic beats.
+    # 2% in sinus rhythm, 15% in fibrillation. The median ignores single ectopic beats.
     "change 10, median": (-1.3, 0.45),
     "change 10, mean": (-1.15, 0.45),
     "change 10, low": (-1.5, 0.45),
@@ -79,7 +80,7 @@ UNITS: dict[str, tuple[float, float]] = {
     "qrs width, absolute": (2.0, 0.35),
     "qrs like neighbours": (0.95, 0.25),
     "qrs rest, neighbours": (-2.4, 0.8),
-    # P wave likewise; `alike`: how alike the P waves are hereabouts (not in fibrillation).
+    # P wave likewise; `alike`: how similar nearby P waves are (not similar in fibrillation).
     "p like median": (0.7, 0.4),
     "p rest, relative": (0.1, 0.55),
     "p rest": (-3.4, 0.6),
@@ -90,7 +91,7 @@ UNITS: dict[str, tuple[float, float]] = {
     "p alike, median": (0.8, 0.23),
     "p of neighbours": (-2.2, 0.57),
     "p rest, neighbours": (0.1, 0.5),
-    # P wave after the mean T wave of the beat before is taken away: early P hide in it.
+    # P wave without the mean T wave of the previous beat, which can hide an early P wave.
     "p without t": (0.7, 0.4),
     "p without t, rest": (0.1, 0.5),
     "t like median": (0.8, 0.37),
@@ -98,9 +99,10 @@ UNITS: dict[str, tuple[float, float]] = {
 }
 FEATURES = tuple(UNITS)
 
-# What has most of the word on S against N. A patient's median beat, median interval and neighbours
-# are S where most of his beats are, and whatever is like them would be called N: so only intervals
-# against means and upper deciles, how irregular they are, and whether P waves are alike.
+# The features that mostly decide S against N. In a patient most of whose beats are S, the median
+# beat, the median interval and the neighbours are S too, and beats like them would be predicted
+# N. These features do not depend on them: intervals against means and upper deciles, how
+# irregular the intervals are, and whether P waves are similar.
 EARLY = (
     "pre/around 20",
     "post/around 20",
@@ -125,39 +127,39 @@ def beat_features(
 ) -> NDArray[np.float32]:
     """Timing and shape of each beat as the numbers named in `UNITS`: (beat, feature).
 
-    `beats` (beat, sample) as `Cut` makes them, `seconds` (beat,) of the R peaks. A feature that
-    needs the next beat is 0 where `causal`.
+    `beats` (beat, sample) is lead II around each R peak at `BEAT_FS`, `seconds` (beat,) the times
+    of the R peaks. With `causal`, a feature that needs the next beat is 0.
     """
     values = np.asarray(beats, dtype=np.float64)
-    found = timing(seconds, causal) | shape(values, seconds, causal)
+    features = timing(seconds, causal) | shape(values, seconds, causal)
     columns = [
-        np.broadcast_to((found[name] - centre) / unit, len(beats))
+        np.broadcast_to((features[name] - centre) / unit, len(beats))
         for name, (centre, unit) in UNITS.items()
     ]
     return np.clip(np.stack(columns, axis=1), -LIMIT, LIMIT).astype(np.float32)
 
 
 def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
-    """How early or late each beat comes, and how regular its surroundings are."""
+    """How early or late each beat comes, and how regular the nearby beats are: name -> (beat,)."""
     intervals = np.maximum(np.diff(seconds), 1e-3)
     pre = np.concatenate([intervals[:1], intervals])
     post = pre if causal else np.concatenate([intervals, intervals[-1:]])
-    pre2, post2 = _earlier(pre), post if causal else _later(post)
+    pre2, post2 = _of_previous_beat(pre), post if causal else _of_next_beat(post)
     around = rolling_mean(pre, 20, causal)
     around_60 = rolling_mean(pre, 60, causal)
     local = rolling_mean(pre, 5, True, width=10)
     overall = pre.cumsum() / np.arange(1, len(pre) + 1) if causal else intervals.mean()
     usual, sinus, longest = (rolling_percentile(pre, 20, q, causal) for q in (50, 75, 90))
-    middle = rolling_percentile(pre, 15, 50, causal)
-    varies = rolling_percentile(np.abs(np.log(pre / middle)), 30, 50, causal) + 0.03
+    median = rolling_percentile(pre, 15, 50, causal)
+    variation = rolling_percentile(np.abs(np.log(pre / median)), 30, 50, causal) + 0.03
     change = np.abs(np.log(pre / pre2) if causal else np.log(post / pre))
-    found = {
+    ratios_before = {
         "pre/local": pre / local,
         "local/global": local / overall,
         "pre/around 20": pre / around,
         "pre/around 60": pre / around_60,
         "pre2/around 20": pre2 / around,
-        "pre3/around 20": _earlier(pre2) / around,
+        "pre3/around 20": _of_previous_beat(pre2) / around,
         "pre/pre2": pre / pre2,
         "pre/usual": pre / usual,
         "pre/sinus": pre / sinus,
@@ -166,7 +168,7 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "pre/latest 60": pre / rolling_percentile(pre, 60, 95, causal),
         "usual/around 20": usual / around,
     }
-    after = {
+    ratios_after = {
         "post/pre": post / pre,
         "post/local": post / local,
         "post/around 20": post / around,
@@ -177,47 +179,47 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "pair/around 20": (pre + post) / 2 / around,
     }
     if causal:
-        after = {name: np.ones_like(pre) for name in after}
-    logs = {name: np.log(ratio) for name, ratio in (found | after).items()}
-    logs["pre surprise"] = np.log(pre / middle) / varies
-    logs["post surprise"] = np.zeros_like(pre) if causal else np.log(post / middle) / varies
+        ratios_after = {name: np.ones_like(pre) for name in ratios_after}
+    features = {name: np.log(ratio) for name, ratio in (ratios_before | ratios_after).items()}
+    features["pre surprise"] = np.log(pre / median) / variation
+    features["post surprise"] = np.zeros_like(pre) if causal else np.log(post / median) / variation
     for beats in (10, 30):
-        for name, of in (
+        for name, nearby_change in (
             ("median", rolling_percentile(change, beats, 50, causal)),
             ("mean", rolling_mean(change, beats, causal)),
             ("low", rolling_percentile(change, beats, 30, causal)),
         ):
-            logs[f"change {beats}, {name}"] = np.log10(of + 0.005)
-    return logs
+            features[f"change {beats}, {name}"] = np.log10(nearby_change + 0.005)
+    return features
 
 
 def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Column]:
-    """How each beat differs from the patient's median beat and from its neighbours."""
+    """How each beat differs from the median beat and from its neighbours: name -> (beat,)."""
     median = usual_beat(beats, causal)
     qrs, p, t = beats[:, QRS], beats[:, P_WAVE], beats[:, T_WAVE]
     qrs_median, p_median = median[:, QRS], median[:, P_WAVE]
     height = np.abs(qrs_median).max(axis=1) + 1e-6  # of the median beat: the unit of the rest
     qrs_near, p_near = median_of_neighbours(qrs, causal), median_of_neighbours(p, causal)
-    area, tall = np.abs(qrs).sum(axis=1) + 1e-6, np.abs(qrs).max(axis=1) + 1e-6
+    area, peak = np.abs(qrs).sum(axis=1) + 1e-6, np.abs(qrs).max(axis=1) + 1e-6
     area_median = np.abs(qrs_median).sum(axis=1) + 1e-6
     p_rest, p_rest_near = (
-        _rest(_centred(p), _centred(p_median)),
-        _rest(_centred(p), _centred(p_near)),
+        _rms_difference(_centred(p), _centred(p_median)),
+        _rms_difference(_centred(p), _centred(p_near)),
     )
     alike = _correlation(p, p_near)
-    freed = p - _tail_before(beats, seconds, causal)
-    freed_median = usual_beat(freed, causal)
-    freed_rest = _rest(_centred(freed), _centred(freed_median))
+    without_t = p - _previous_t_wave(beats, seconds, causal)
+    without_t_median = usual_beat(without_t, causal)
+    without_t_rest = _rms_difference(_centred(without_t), _centred(without_t_median))
     spread = p.std(axis=1)
     return {
         "qrs like median": _correlation(qrs, qrs_median),
-        "qrs rest": _log(_rest(qrs, qrs_median) / height),
-        "qrs width": np.log(area / tall * height / area_median),
-        "qrs height": np.log(tall / height),
+        "qrs rest": _log(_rms_difference(qrs, qrs_median) / height),
+        "qrs width": np.log(area / peak * height / area_median),
+        "qrs height": np.log(peak / height),
         "qrs area": np.log(area / area_median),
-        "qrs width, absolute": np.log(area / tall),
+        "qrs width, absolute": np.log(area / peak),
         "qrs like neighbours": _correlation(qrs, qrs_near),
-        "qrs rest, neighbours": _log(_rest(qrs, qrs_near) / height),
+        "qrs rest, neighbours": _log(_rms_difference(qrs, qrs_near) / height),
         "p like median": _correlation(p, p_median),
         "p rest, relative": np.log((p_rest + 1e-3) / (usual_beat(p_rest, causal) + 1e-3)),
         "p rest": _log(p_rest / height),
@@ -230,31 +232,38 @@ def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Colum
         "p rest, neighbours": np.log(
             (p_rest_near + 1e-3) / (rolling_percentile(p_rest_near, 15, 50, causal) + 1e-3)
         ),
-        "p without t": _correlation(freed, freed_median),
-        "p without t, rest": np.log((freed_rest + 1e-3) / (usual_beat(freed_rest, causal) + 1e-3)),
+        "p without t": _correlation(without_t, without_t_median),
+        "p without t, rest": np.log(
+            (without_t_rest + 1e-3) / (usual_beat(without_t_rest, causal) + 1e-3)
+        ),
         "t like median": _correlation(t, median[:, T_WAVE]),
-        "t rest": _log(_rest(t, median[:, T_WAVE]) / height),
+        "t rest": _log(_rms_difference(t, median[:, T_WAVE]) / height),
     }
 
 
-def _tail_before(beats: Rows, seconds: Column, causal: bool) -> Rows:
-    """What the median beat's end leaves in each P window, by the distance of the beat before."""
+def _previous_t_wave(beats: Rows, seconds: Column, causal: bool) -> Rows:
+    """The part of the previous beat's T wave in each P window: (beat, sample of the P window).
+
+    It is taken from the median beat and shifted by the interval between the two beats.
+    """
     median = usual_beat(beats, causal)[:, BEAT_BEFORE:]
-    after = np.arange(median.shape[1])
-    start, end = T_ENDS
-    tail = median * np.clip((end - after) / (end - start), 0, 1)
-    gap = np.rint(np.diff(seconds, prepend=seconds[0] - 2) * BEAT_FS).astype(np.int64)
-    at = gap[:, None] + np.arange(P_WAVE.start, P_WAVE.stop) - BEAT_BEFORE
-    inside = (at >= 0) & (at < tail.shape[1])
+    samples = np.arange(median.shape[1])
+    start, end = T_FADE
+    faded = median * np.clip((end - samples) / (end - start), 0, 1)
+    interval = np.rint(np.diff(seconds, prepend=seconds[0] - 2) * BEAT_FS).astype(np.int64)
+    position = interval[:, None] + np.arange(P_WAVE.start, P_WAVE.stop) - BEAT_BEFORE
+    inside = (position >= 0) & (position < faded.shape[1])
     rows = np.arange(len(beats))[:, None]
-    return np.where(inside, tail[rows, at.clip(0, tail.shape[1] - 1)], 0.0)
+    return np.where(inside, faded[rows, position.clip(0, faded.shape[1] - 1)], 0.0)
 
 
-def _earlier(values: Column) -> Column:
+def _of_previous_beat(values: Column) -> Column:
+    """The value of the beat before each beat; the first beat has its own."""
     return np.concatenate([values[:1], values[:-1]])
 
 
-def _later(values: Column) -> Column:
+def _of_next_beat(values: Column) -> Column:
+    """The value of the beat after each beat; the last beat has its own."""
     return np.concatenate([values[1:], values[-1:]])
 
 
@@ -262,7 +271,7 @@ def _centred(rows: Rows) -> Rows:
     return np.asarray(rows - rows.mean(axis=1, keepdims=True))
 
 
-def _rest(rows: Rows, other: Rows) -> Column:
+def _rms_difference(rows: Rows, other: Rows) -> Column:
     """Root mean square of the difference, row by row."""
     return np.asarray(np.sqrt(((rows - other) ** 2).mean(axis=1)))
 

@@ -1,23 +1,23 @@
-"""Resample, filter, cut and normalise: arrays in, arrays out. Shapes are (lead, sample)."""
+"""Resample, filter, cut and normalise signals. Signals are arrays (lead, sample)."""
 
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy  # loads a part of itself when it is first used: workers that train use none
+import scipy  # loads its parts only when they are used; workers that only train need none
 from numpy.typing import NDArray
 
 Signal = NDArray[np.float32]
 
 
 def resample(signal: Signal, fs: float, to: float) -> Signal:
-    """The same seconds at another rate, by a polyphase filter (no aliasing)."""
+    """The same signal at `to` Hz instead of `fs` Hz, by a polyphase filter (no aliasing)."""
     ratio = Fraction(to).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
     if ratio == 1:
         return signal
-    # 'line' takes the straight line between first and last sample away and puts it back:
-    # an offset of several mV would otherwise ring at both ends.
+    # 'line' subtracts the straight line from first to last sample and adds it back afterwards;
+    # without it an offset of several mV would cause ringing at both ends.
     resampled = scipy.signal.resample_poly(
         signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
     )
@@ -27,7 +27,7 @@ def resample(signal: Signal, fs: float, to: float) -> Signal:
 def bandpass(signal: Signal, fs: float, low: float = 0.5, high: float = 40.0) -> Signal:
     """Third-order Butterworth band-pass, forwards and backwards so that no wave is shifted.
 
-    0.5 Hz keeps the ST segment; a 3 Hz high-pass would bend it.
+    `low` and `high` are in Hz. A low limit of 0.5 Hz keeps the ST segment; 3 Hz would distort it.
     """
     sos = _butterworth(low, high, fs)
     padding = min(signal.shape[-1] - 1, int(2 * fs))  # 2 s, the time constant of 0.5 Hz
@@ -36,7 +36,7 @@ def bandpass(signal: Signal, fs: float, low: float = 0.5, high: float = 40.0) ->
     )
 
 
-@lru_cache(maxsize=8)  # designing the filter takes longer than a short recording's filtering
+@lru_cache(maxsize=8)  # designing the filter takes longer than filtering a short recording
 def _butterworth(low: float, high: float, fs: float) -> NDArray[Any]:
     sos: NDArray[Any] = scipy.signal.butter(3, [low, high], btype="bandpass", fs=fs, output="sos")
     return sos
@@ -49,7 +49,7 @@ def remove_baseline(signal: Signal, fs: float) -> Signal:
     Source: de Chazal et al. 2004, 10.1109/TBME.2004.827359.
     """
     baseline = np.array(signal)
-    for lead in range(len(baseline)):  # scipy has a fast median for one row, none for many
+    for lead in range(len(baseline)):  # scipy's median filter is fast only in one dimension
         for seconds in (0.2, 0.6):
             size = int(seconds * fs) | 1  # odd, so that the window is centred
             baseline[lead] = scipy.ndimage.median_filter(baseline[lead], size=size, mode="nearest")
@@ -64,9 +64,10 @@ def zscore(signal: Signal) -> Signal:
 
 
 def windows_around(signal: Signal, centres: NDArray[np.int64], before: int, after: int) -> Signal:
-    """Cut (lead, sample) around each centre: (centre, lead, before + after).
+    """Windows of a signal (lead, sample) around each centre: (centre, lead, before + after).
 
-    A window that reaches past an end repeats the end sample.
+    `centres`, `before` and `after` are in samples. A window that reaches past an end of the
+    signal repeats the end sample.
     """
     positions = centres[:, None] + np.arange(-before, after)
     positions = positions.clip(0, signal.shape[-1] - 1)

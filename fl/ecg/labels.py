@@ -1,4 +1,4 @@
-"""Class lists of both tasks and the mappings from every source's codes to them."""
+"""The class lists of the tasks and the mappings from every source's codes to them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -32,10 +32,10 @@ SNOMED = {
     "164931005": "STE",
 }
 
-# Codes that leave a class open: whoever wrote "bigeminy" or "prolonged PR interval" did not
-# thereby say that there are no premature beats or no AV block. A record with such a code and
-# without the class is "not annotated" there, never "no". Our reading of the Challenges' lists
-# of codes (github.com/physionetchallenges/evaluation-2021).
+# Codes that leave a class open: "bigeminy" or "prolonged PR interval" does not mean that there
+# are no premature beats or no AV block. In a record with such a code and without the class, the
+# class is "not annotated", never "no". Chosen by us from the Challenges' lists of codes
+# (github.com/physionetchallenges/evaluation-2021).
 SNOMED_OPEN = {
     "195080001": ("AF",),  # atrial fibrillation and flutter
     "426749004": ("AF",),  # chronic atrial fibrillation
@@ -89,7 +89,7 @@ SCP = {
     "STE_": "STE",
 }
 
-# The same for SCP-ECG statements that leave a class open.
+# SCP-ECG statements that leave a class open, as in `SNOMED_OPEN`.
 SCP_OPEN = {
     "LPR": ("IAVB",),  # prolonged PR interval
     "BIGU": ("PAC", "PVC"),  # bigeminy, origin not given
@@ -100,8 +100,8 @@ SCP_OPEN = {
     **dict.fromkeys(("INJAL", "INJAS", "INJIL", "INJIN", "INJLA"), ("STD", "STE")),
 }
 
-# PhysioNet beat symbols to AAMI classes; other symbols are no beats. `e` and `j` are escape
-# beats and stay in N, as in ANSI/AAMI EC57 (some published work puts them in S).
+# PhysioNet beat symbols to AAMI classes; other symbols are not beats. `e` and `j` are escape
+# beats and belong to N, as in ANSI/AAMI EC57 (some published work puts them in S).
 AAMI = {
     **dict.fromkeys("NLRej", "N"),
     **dict.fromkeys("AaJS", "S"),
@@ -114,7 +114,7 @@ AAMI = {
 def label_vector(
     names: Iterable[str], annotated: Iterable[str], classes: tuple[str, ...] = RHYTHM_CLASSES
 ) -> NDArray[np.int8]:
-    """Labels of one recording: 1 if named, 0 if annotated but not named, -1 otherwise."""
+    """Labels of one recording, (class,): 1 if named, 0 if annotated but not named, else -1."""
     named, known = set(names), set(annotated)
     return np.array(
         [1 if c in named else 0 if c in known else UNKNOWN for c in classes], dtype=np.int8
@@ -122,47 +122,48 @@ def label_vector(
 
 
 def is_snomed(code: str) -> bool:
-    """Whether a SNOMED CT identifier agrees with its own check digit (Verhoeff 1969).
+    """Whether a SNOMED CT identifier agrees with its own check digit.
 
-    A digit that was damaged is thereby noticed, rather than read as another diagnosis.
+    A damaged digit is noticed in this way instead of being read as another diagnosis. Source:
+    Verhoeff 1969, Error detecting decimal codes.
     """
     if not (code.isascii() and code.isdigit() and 6 <= len(code) <= 18):
         return False
     check = 0
-    for place, digit in enumerate(reversed(code)):
-        check = _turn(check, _VERHOEFF[place % 8][int(digit)])
+    for position, digit in enumerate(reversed(code)):
+        check = _dihedral_product(check, _VERHOEFF[position % 8][int(digit)])
     return check == 0
 
 
-def _turn(a: int, b: int) -> int:
-    """The symmetries of a pentagon, one after the other: 0-4 rotations, 5-9 reflections."""
+def _dihedral_product(a: int, b: int) -> int:
+    """The product of two symmetries of a pentagon: 0-4 are rotations, 5-9 reflections."""
     if a < 5:
         return (a + b) % 5 + (5 if b >= 5 else 0)
     return (a - b) % 5 + (5 if b < 5 else 0)
 
 
-def _verhoeff() -> list[list[int]]:
-    """How each digit is exchanged before it is counted, for eight places."""
-    step = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4]
-    places = [list(range(10))]
+def _verhoeff_permutations() -> list[list[int]]:
+    """The permutation of the digits at each of eight positions."""
+    permutation = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4]
+    positions = [list(range(10))]
     for _ in range(7):
-        places.append([step[digit] for digit in places[-1]])
-    return places
+        positions.append([permutation[digit] for digit in positions[-1]])
+    return positions
 
 
-_VERHOEFF = _verhoeff()
+_VERHOEFF = _verhoeff_permutations()
 
 
 def open_classes(codes: Iterable[str], table: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Classes about which one of the codes leaves it open whether they are there."""
+    """Classes that one of the codes leaves open: present or absent, it does not say which."""
     return {c for code in codes for c in table.get(code.strip(), ())}
 
 
 def map_codes(codes: Iterable[str], *tables: Mapping[str, str]) -> list[str]:
-    """Classes of the given codes in order of first appearance; codes of no table are dropped."""
-    found: dict[str, None] = {}
+    """Classes of the given codes, in order of first appearance; unknown codes are left out."""
+    classes: dict[str, None] = {}
     for code in codes:
         for table in tables:
             if code.strip() in table:
-                found[table[code.strip()]] = None
-    return list(found)
+                classes[table[code.strip()]] = None
+    return list(classes)

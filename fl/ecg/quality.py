@@ -1,4 +1,4 @@
-"""Whether a lead holds a signal at all, and how its gaps are bridged."""
+"""Whether a lead has a usable signal, and how its gaps are filled."""
 
 from typing import Any
 
@@ -9,7 +9,11 @@ BAD_SHARE = 0.05  # a lead with more missing or clipped samples than this is dro
 
 
 def has_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
-    """Whether a lead holds a signal: neither flat nor clipped nor mostly missing."""
+    """Whether a lead has a usable signal: not flat, not clipped, and at most 5% missing.
+
+    `stored` (sample,) are the stored numbers, whose extremes show clipping; `samples` (sample,)
+    the values in mV, nan where a sample is missing.
+    """
     present = np.isfinite(samples)
     if 1 - present.mean() > BAD_SHARE:
         return False
@@ -23,10 +27,10 @@ def has_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
 
 
 def fill_gaps(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The lead with its missing samples (nan) filled in by straight lines."""
+    """The lead (sample,) with its missing samples (nan) replaced by straight lines, in place."""
     gaps = ~np.isfinite(samples)
     if not gaps.any():
         return samples
-    at = np.arange(len(samples))
-    samples[gaps] = np.interp(at[gaps], at[~gaps], samples[~gaps])
+    positions = np.arange(len(samples))
+    samples[gaps] = np.interp(positions[gaps], positions[~gaps], samples[~gaps])
     return samples

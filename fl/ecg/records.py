@@ -1,4 +1,4 @@
-"""The shapes and units that everyone shares: a recording, its leads, its annotations."""
+"""A recording, its leads, its annotations and the examples made of it: shapes and units."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ _STANDARD = {lead.upper(): lead for lead in LEADS}
 
 
 def lead_name(raw: str) -> str | None:
-    """Standard name of a lead as a header spells it (`MLII`, `avr`), or None if it is none."""
+    """Standard name of a lead as a header spells it (`MLII`, `avr`); None if it is not a lead."""
     key = raw.strip().upper()
     return _STANDARD.get(LEAD_ALIASES.get(key, key).upper())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Beat and rhythm annotations of a recording, in the order of time.
+    """Beat and rhythm annotations of a recording, in order of time.
 
     Symbols and rhythm strings are PhysioNet's (`N`, `V`, ...; `(AFIB`, `(N`, ...).
     """
 
-    samples: NDArray[np.int64]  # (annotation,) position in the recording's own samples
+    samples: NDArray[np.int64]  # (annotation,) sample number at the recording's own rate
     symbols: tuple[str, ...]  # (annotation,) e.g. "N", "V", "+", "~"
     rhythms: tuple[str, ...]  # (annotation,) the rhythm that starts here, or ""
 
@@ -42,17 +42,17 @@ class Record:
     leads: tuple[str, ...]  # (lead,) names from LEADS
     fs: float  # Hz
     labels: NDArray[np.int8] | None  # (rhythm class,) 1 yes, 0 no, -1 not annotated;
-    #   None where labels belong to moments, not to the recording: see `annotations`
+    #   None where moments of the recording are labelled instead: see `annotations`
     annotations: Annotations | None = None
-    first_label: str = ""  # the source's own first label, where it ranks them
-    group: str = ""  # recorder, hospital or device where the source tells
+    first_label: str = ""  # the source's own first label, where the source ranks them
+    group: str = ""  # recorder, hospital or device, where the source names it
     age: float | None = None  # years
     sex: str = ""  # "F", "M" or "" where unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """What one recording gives to a task, in the order of time."""
+    """The examples that a task makes of one recording, in order of time."""
 
     names: list[str]  # (example,) unique within the source
     signals: list[NDArray[np.float32]]  # (example,) of (recorded lead, sample), normalised

@@ -1,4 +1,4 @@
-"""Rhythm examples: a whole recording, or 10 s windows of one annotated by the moment."""
+"""Rhythm examples: a whole recording, or the 10 s windows of one with annotated moments."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,17 @@ MIN_SECONDS = 5.0  # the shortest recording in CPSC2018 has 6 s
 WINDOW_SECONDS = 10.0
 RHYTHM_FS = 100.0  # Hz
 
-# What a Holter labels by the moment: rhythm and beats, never conduction time or ST level.
+# What the annotations of a Holter recording cover: rhythm and beats, never conduction or ST level.
 ANNOTATED_BY_BEATS = ("NSR", "AF", "LBBB", "RBBB", "PAC", "PVC")
-LEFT_OUT_RHYTHMS = frozenset({"(AFL", "(VFL"})
-LEFT_OUT_SYMBOLS = frozenset("~![]") | PACED_BEATS
+EXCLUDED_RHYTHMS = frozenset({"(AFL", "(VFL"})
+EXCLUDED_SYMBOLS = frozenset("~![]") | PACED_BEATS
 
 
 def rhythm_examples(record: Record) -> Examples:
-    """10 s windows of a recording annotated by the moment, else the recording as it is."""
+    """The whole recording if it has labels of its own, else its labelled 10 s windows.
+
+    Raises UnusableRecord if the recording is too short or none of it has a label.
+    """
     signal, leads = filter_recording(record), lead_indices(record)
     names, signals, labels = [], [], []
     if record.labels is not None:
@@ -49,7 +52,10 @@ def rhythm_examples(record: Record) -> Examples:
 
 
 def filter_recording(record: Record) -> NDArray[np.float32]:
-    """A recording at the rhythm task's rate without wander and noise: (lead, sample), in mV."""
+    """A recording at 100 Hz without baseline wander and high-frequency noise: (lead, sample) mV.
+
+    Raises UnusableRecord if it is shorter than 5 s.
+    """
     seconds = record.signal.shape[1] / record.fs
     if seconds < MIN_SECONDS:
         raise UnusableRecord(
@@ -59,12 +65,12 @@ def filter_recording(record: Record) -> NDArray[np.float32]:
 
 
 def lead_indices(record: Record) -> tuple[int, ...]:
-    """Where each of its leads is among the task's twelve."""
+    """The position of each recorded lead among the twelve of the task: (recorded lead,)."""
     return tuple(LEADS.index(lead) for lead in record.leads)
 
 
 def normalised_window(signal: NDArray[np.float32], start: float) -> NDArray[np.float32]:
-    """The 10 s of a `filter_recording` recording from `start` (s) on, normalised by themselves."""
+    """Ten seconds of a filtered recording from `start` (s) on, each lead z-scored within them."""
     begin = round(start * RHYTHM_FS)
     return zscore(signal[:, begin : begin + round(WINDOW_SECONDS * RHYTHM_FS)])
 
@@ -72,11 +78,11 @@ def normalised_window(signal: NDArray[np.float32], start: float) -> NDArray[np.f
 def labelled_windows(
     notes: Annotations, fs: float, seconds: float
 ) -> Iterator[tuple[float, NDArray[np.int8]]]:
-    """Start (s) and labels of every usable 10 s window of an annotated recording.
+    """Start (s) and labels (class,) of every usable 10 s window of an annotated recording.
 
     NSR: normal rhythm throughout and every beat N. AF: at least half the window. LBBB, RBBB:
     at least half the beats. PAC, PVC: any such beat. Windows with flutter, paced beats or
-    noise marks are left out, as are windows without a beat or before the first rhythm mark.
+    noise marks are left out, and so are windows without a beat or before the first rhythm mark.
     """
     times = notes.samples / fs
     symbols = np.array(notes.symbols)
@@ -85,12 +91,12 @@ def labelled_windows(
     ]
     for start in np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist():
         end = start + WINDOW_SECONDS
-        inside = symbols[(times >= start) & (times < end)]
+        symbols_inside = symbols[(times >= start) & (times < end)]
         share = _rhythm_share(marks, start, end)
-        beats = [s for s in inside if s in AAMI]
-        if not beats or sum(share.values()) < 0.999 or LEFT_OUT_RHYTHMS & share.keys():
+        beats = [s for s in symbols_inside if s in AAMI]
+        if not beats or sum(share.values()) < 0.999 or EXCLUDED_RHYTHMS & share.keys():
             continue
-        if LEFT_OUT_SYMBOLS & set(inside.tolist()):
+        if EXCLUDED_SYMBOLS & set(symbols_inside.tolist()):
             continue
         half = len(beats) / 2
         names = [

@@ -1,9 +1,9 @@
-"""The two tasks: their classes, the shape of their input and how they decide."""
+"""The tasks: their classes, the shape of their input and how they decide."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fl.ecg.beat_examples import BeatCutter
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
@@ -13,24 +13,24 @@ from fl.ecg.rhythm_windows import RHYTHM_FS, rhythm_examples
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One question: its classes, the shape of its input and how it decides."""
+    """A question about ECGs: its classes, the shape of its input, its defaults for training."""
 
     name: str
     classes: tuple[str, ...]
-    leads: int
-    samples: int
+    leads: int  # of a network's input
+    samples: int  # of a network's input
     fs: float  # Hz
-    features: tuple[str, ...]
+    features: tuple[str, ...]  # names of the numbers that accompany each signal
     exclusive: bool  # True: one class per example, by argmax; False: any number, by threshold
-    model: str  # default network
-    partition: str  # default scheme
-    augment: tuple[str, ...]  # default changes to training batches
-    trainable: tuple[str, ...]  # classes that training uses; the others are reported all the same
-    imbalance: str  # default: a name of IMBALANCE
+    model: str  # default network, a name of MODELS
+    partition: str  # default scheme, a name of PARTITIONERS
+    augment: tuple[str, ...]  # default augmentations, names of AUGMENTATIONS
+    trainable: tuple[str, ...]  # classes that training uses; results are reported for all classes
+    imbalance: str  # default remedy for rare classes, a name of IMBALANCE
     batch_size: int  # default
-    per_recording: int  # default: most examples of one recording in an epoch; 0 for all
-    settings: str  # changes whenever preprocessing does: part of the cache's key
-    cut: Callable[[Record], Examples]
+    per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
+    preprocessing: str  # version of the preprocessing, part of the name of its cache folder
+    make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
 
 
 RHYTHM = Task(
@@ -48,13 +48,13 @@ RHYTHM = Task(
     imbalance="none",
     batch_size=8,
     per_recording=10,
-    settings="rhythm-1",
-    cut=rhythm_examples,
+    preprocessing="rhythm-1",
+    make_examples=rhythm_examples,
 )
 BEAT = Task(
     name="beat",
     classes=BEAT_CLASSES,
-    leads=2,  # lead II, and what distinguishes the beat from the patient's median beat
+    leads=2,  # lead II, and its difference from the patient's median beat
     samples=(BEAT_BEFORE + BEAT_AFTER) // 2,
     fs=NETWORK_FS,
     features=FEATURES,
@@ -62,20 +62,33 @@ BEAT = Task(
     model="beat_cnn",
     partition="patients",
     augment=("gain", "noise", "feature_noise"),
-    # F is one patient in DS1 (373 of 415) and another in DS2 (362 of 388), Q has 8 beats in DS1:
-    # what they teach of one person is wrong for the next.
+    # Not F and Q: in DS1, 373 of 415 F beats are of one patient (in DS2, 362 of 388 of another),
+    # and there are 8 Q beats. What is learnt from one person is wrong for the next.
     trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
     per_recording=0,
-    settings="beat-3",
-    cut=BeatCutter(),
+    preprocessing="beat-3",
+    make_examples=BeatExampleMaker(),
 )
-# The same question asked of a monitor that does not know the future, and of a recording in which
-# a detector found the beats: for the benchmark.
+# For the benchmark: the same question for a monitor, which cannot use later beats, and for
+# recordings in which a detector finds the beats.
 BEAT_CAUSAL = replace(
-    BEAT, name="beat-causal", settings="beat-3-causal", cut=BeatCutter(causal=True)
+    BEAT,
+    name="beat-causal",
+    preprocessing="beat-3-causal",
+    make_examples=BeatExampleMaker(causal=True),
 )
-BEAT_XQRS = replace(BEAT, name="beat-xqrs", settings="beat-3-xqrs", cut=BeatCutter(detector="xqrs"))
-BEAT_GQRS = replace(BEAT, name="beat-gqrs", settings="beat-3-gqrs", cut=BeatCutter(detector="gqrs"))
+BEAT_XQRS = replace(
+    BEAT,
+    name="beat-xqrs",
+    preprocessing="beat-3-xqrs",
+    make_examples=BeatExampleMaker(detector="xqrs"),
+)
+BEAT_GQRS = replace(
+    BEAT,
+    name="beat-gqrs",
+    preprocessing="beat-3-gqrs",
+    make_examples=BeatExampleMaker(detector="gqrs"),
+)
 TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}

@@ -1,87 +1,32 @@
-"""Weights as Flower carries them: not copied inside one process, packed into one on the wire."""
+"""Weights as Flower carries them: not copied inside one process, packed into one on a network."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from flwr.app import (
-    Array,
-    ArrayRecord,
-    Message,
-    RecordDict,
-)
-from flwr.common.constant import SType
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray
 from fl.training.state_dict import Weights
+from fl.util.tested_versions import is_tested
 
 PACKED = "packed"  # the one array of a record that holds all of them
-EXTRA = "extra/"  # before the name of an array that a strategy sends beside the weights
+EXTRA = "extra/"  # prefix of the arrays that a strategy sends beside the weights
 
 
-@functools.cache
-def _name_of(dtype: np.dtype[Any]) -> str:
-    return str(dtype)
-
-
-class NumpyArray(Array):
-    """An array that is not turned into bytes: for one process, or Ray, and not for the wire.
-
-    Flower's own holds the bytes, which for the many small entries of a network take longer than
-    a simulation's round may, and Flower's wire takes no other class than its own (`packed` makes
-    that). Nobody may change the values afterwards.
-    """
-
-    _values: NDArray[Any]
-
-    def __init__(self, values: NDArray[Any]) -> None:
-        # Past Flower's own bookkeeping for arrays that change: a round of many sites makes
-        # hundreds of thousands.
-        self.__dict__.update(
-            dtype=_name_of(values.dtype), shape=values.shape, stype=SType.NUMPY, _values=values
-        )
-
-    @property
-    def data(self) -> bytes:  # type: ignore[override]
-        """The bytes that Flower's own would hold."""
-        return Array(self.numpy()).data
-
-    def numpy(self) -> NDArray[Any]:
-        """The values themselves, not a copy."""
-        return self._values
-
-    def detach(self) -> None:
-        """Hold a copy instead, as where the values lie has no room for many."""
-        self.__dict__["_values"] = self._values.copy()
-
-
-class LazyArray(NumpyArray):
-    """An array that is looked up each time its values are asked for, and held by nobody else."""
-
-    def __init__(self, weights: Mapping[str, NDArray[Any]], name: str) -> None:
-        self.__dict__.update(stype=SType.NUMPY, _weights=weights, _name=name)
-
-    @property
-    def dtype(self) -> str:  # type: ignore[override]
-        """Of its values."""
-        return _name_of(self.numpy().dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Of its values."""
-        return self.numpy().shape
-
-    def numpy(self) -> NDArray[Any]:
-        """The values as they are now."""
-        values: NDArray[Any] = self.__dict__["_weights"][self.__dict__["_name"]]
-        return values
+def without_copies() -> bool:
+    """Whether records hold numpy arrays as they are, and not Flower's copies of their bytes."""
+    otherwise = "every array is copied into a Flower array, which makes rounds slower"
+    return is_tested("flwr", FLOWER_VERSIONS, otherwise)
 
 
 def to_array_record(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Weights as Flower carries them; what is no dict is looked up when it is needed."""
+    if not without_copies():
+        return ArrayRecord({name: Array(np.asarray(weights[name])) for name in weights})
     record = ArrayRecord()  # given them at once it would make arrays of its own
     for name in weights:
         if isinstance(weights, dict):
@@ -94,6 +39,17 @@ def to_array_record(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
 def from_array_record(record: ArrayRecord) -> Weights:
     """Weights from a Flower record."""
     return {name: array.numpy() for name, array in record.items()}
+
+
+def copy_arrays(record: ArrayRecord) -> None:
+    """Let a record hold copies, where the memory that its arrays lie in has no room for many."""
+    if not without_copies():
+        return  # Flower's own arrays hold copies already
+    for name, array in record.items():
+        if isinstance(array, NumpyArray):
+            array.detach()
+        else:
+            record[name] = NumpyArray(array.numpy())
 
 
 def packed(message: Message) -> Message:
@@ -111,7 +67,7 @@ def packed(message: Message) -> Message:
 
 
 def unpacked(message: Message) -> Message:
-    """What `packed` was given; another message as it is. `ValueError` if it is damaged."""
+    """The message that `packed` was given; another message as it is. `ValueError` if damaged."""
     for name, record in _array_records(message).items():
         if set(record) == {PACKED}:
             try:
@@ -132,6 +88,6 @@ def with_extra(weights: Weights, extra: Weights) -> Weights:
 
 
 def split_extra(both: Weights) -> tuple[Weights, Weights]:
-    """The two that `with_extra` joined."""
+    """Weights and extra arrays from the record that `with_extra` made of both."""
     extra = {k.removeprefix(EXTRA): v for k, v in both.items() if k.startswith(EXTRA)}
     return {k: v for k, v in both.items() if not k.startswith(EXTRA)}, extra

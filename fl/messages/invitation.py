@@ -1,4 +1,4 @@
-"""What a coordinator hands to a hospital that is to join: where to go, and whom to trust there."""
+"""What a coordinator hands to a hospital that is to join: its address, and whom to trust there."""
 
 import base64
 import hashlib
@@ -12,18 +12,23 @@ from fl.util.errors import ConfigError
 
 
 def fingerprint(public_key: bytes) -> str:
-    """What `ssh-keygen -lf` shows of a public key: short enough to be compared by telephone."""
+    """What `ssh-keygen -lf` shows of a public key: short enough to compare by telephone."""
     digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
+def host_and_port(host: str, port: int) -> str:
+    """HOST:PORT as URLs have it; an IPv6 address stands in brackets (RFC 3986)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invitation:
-    """For one hospital. Nothing in it is secret; that it is unaltered is what matters."""
+    """An invitation for one hospital. Nothing in it is secret, but nobody may change it."""
 
     federation: str
     site: str  # the name under which the hospital takes part
-    address: str  # of the coordinator, HOST:PORT
+    address: str  # of the coordinator, HOST:PORT or [IPv6]:PORT
     task: str
     ca: str  # certificate of the federation's own authority, PEM
 

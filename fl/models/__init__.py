@@ -1,11 +1,17 @@
 """Networks by name. A new one is one file and one line in `MODELS`."""
 
+from functools import lru_cache
+
+import torch
+from torch import nn
+
 from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.tasks import Task
 from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
 from fl.models.lstm import LSTM
+from fl.models.network_parts import NetworkParts, check_parts, network_parts
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
 
@@ -17,21 +23,21 @@ MODELS: dict[str, NetworkOptions] = {
     "lstm": LSTM(),
     # About the size of Ribeiro's network: for large data and a GPU.
     "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
-    # For heartbeats: little room to learn 22 patients by heart, and half the beats in training
-    # show their features only; the early features have most of the word on S against N (better in
+    # For heartbeats: small, so that it cannot memorise 22 patients; half the training beats show
+    # only their features; and the early features mostly decide S against N (better in
     # cross-validation over DS1: docs/results.md).
     "beat_cnn": CNN1D(
         width=16,
         depth=3,
         dropout=0.2,
-        silence=0.5,
-        early=tuple(FEATURES.index(name) for name in EARLY),
+        signal_dropout=0.5,
+        early_features=tuple(FEATURES.index(name) for name in EARLY),
     ),
 }
 
 
-def build_network(model: str, task: Task) -> Network:
-    """A network in the shape of the task, with weights from torch's present random state."""
+def build_network(model: str, task: Task) -> nn.Module:
+    """A network of the task's shape; its weights are drawn from torch's global random state."""
     return MODELS[model].build(
         leads=task.leads,
         samples=task.samples,
@@ -40,4 +46,28 @@ def build_network(model: str, task: Task) -> Network:
     )
 
 
-__all__ = ["MODELS", "Network", "NetworkOptions", "build_network", "parameters"]
+@lru_cache(maxsize=32)
+def parts_of(model: str, task: Task) -> NetworkParts:
+    """The parts that a network of `MODELS` declares for a task.
+
+    Raises ValueError if they do not fit the task's classes and leads. Torch's random state stays
+    as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(model, task)
+    parts = network_parts(network)
+    entries = network.state_dict()
+    check_parts(parts, entries, classes=len(task.classes), leads=task.leads)
+    return parts
+
+
+__all__ = [
+    "MODELS",
+    "Network",
+    "NetworkOptions",
+    "NetworkParts",
+    "build_network",
+    "network_parts",
+    "parameters",
+    "parts_of",
+]

@@ -1,32 +1,36 @@
-"""What every network shares: how leads come in, how time is summed up, how RR ratios join."""
+"""What every network shares: lead input, pooling over time, the feature branch and the head."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fl.models.network_parts import NetworkParts, parts_of_modules
 from fl.models.precision import full_precision
 
-EARLY_WEIGHT = (
-    0.7  # in what the early features say of S against N; the rest in what everything says
-)
+EARLY_WEIGHT = 0.7  # of the early features' probability of S against N; 0.3 is the whole network's
 
 
 class NetworkOptions(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator."""
 
-    def build(self, *, leads: int, samples: int, features: int, classes: int) -> "Network":
-        """Network for signals of about `samples` samples; it takes any number from 64 upwards."""
+    def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
+        """Network for signals of about `samples` samples; it takes any number from 64 upwards.
+
+        It is called with a signal (batch, lead, sample), a lead mask (batch, lead) and features
+        (batch, feature), and returns logits (batch, class). Which of its weights belong to a
+        class or a lead, it may declare: see `network_parts`.
+        """
 
 
 class Network(nn.Module):
-    """Reads a signal, sums it up over time and gives one score per class.
+    """Reads a signal, pools it over time and gives one score per class.
 
     The last layer, `head`, is linear with one row per class: a federation can average each row
-    over the records that annotate its class, so nothing may follow it. One thing does where there
-    are `early` features: they have a word of their own on how the first two classes share what
-    the head gives both (N and S, which every beat source annotates).
+    over the records that annotate its class, so no layer may follow it. Only where there are
+    early features does one more step follow: they share in deciding how the first two classes
+    divide what the head gives both (N and S, which every beat source annotates).
     """
 
     def __init__(
@@ -38,9 +42,9 @@ class Network(nn.Module):
         features: int,
         classes: int,
         dropout: float,
-        dense: tuple[int, ...] = (),
-        silence: float = 0.0,
-        early: tuple[int, ...] = (),
+        dense: tuple[int, ...] = (),  # sizes of the layers between pooling and head
+        signal_dropout: float = 0.0,  # share of training examples that show only their features
+        early_features: tuple[int, ...] = (),  # columns of the features
     ) -> None:
         super().__init__()
         self.stem, self.body = stem, body
@@ -50,10 +54,16 @@ class Network(nn.Module):
             self.dense.extend([nn.Linear(pooled, size), nn.ReLU()])
             pooled = size
         self.dropout = nn.Dropout(dropout)
-        self.silence = SignalDropout(silence if features else 0.0)
-        self.rr = FeatureBranch(features, early=early if features else ())
-        self.judges = EarlyFeatureMixture(0.5)
+        self.signal_dropout = SignalDropout(signal_dropout if features else 0.0)
+        # Saved weights call the feature branch `rr`, after its first features, RR ratios.
+        self.rr = FeatureBranch(features, early=early_features if features else ())
+        self.early_mixture = EarlyFeatureMixture(0.5)
         self.head = nn.Linear(pooled + self.rr.width, classes)
+
+    @property
+    def parts(self) -> NetworkParts:
+        """Which of the network's weights belong to a class, to a lead, or learn faster."""
+        return parts_of_modules(self)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
         """Logits (batch, class).
@@ -61,46 +71,46 @@ class Network(nn.Module):
         `signal` (batch, lead, sample) z-scored; `lead_mask` (batch, lead) 1 where recorded;
         `features` (batch, feature) standardised, (batch, 0) where the task has none.
         """
-        read = self.body(self.stem(signal, lead_mask))
-        with full_precision(read):
-            return self._judged(mean_and_max(read.float()), features)
+        sequence = self.body(self.stem(signal, lead_mask))
+        with full_precision(sequence):
+            return self._logits(mean_and_max(sequence.float()), features)
 
-    def _judged(self, pooled: Tensor, features: Tensor) -> Tensor:
-        """(batch, 2 * width), (batch, feature) -> logits. Small, and a probability needs digits."""
-        pooled = self.silence(self.dropout(self.dense(pooled)))
+    def _logits(self, pooled: Tensor, features: Tensor) -> Tensor:
+        """(batch, 2 * width), (batch, feature) -> logits, in full precision."""
+        pooled = self.signal_dropout(self.dropout(self.dense(pooled)))
         logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
         if not self.rr.early:
             return logits
-        logits_of_both = torch.cat(
-            [self.rr.earliness(features), logits[:, 1:2] - logits[:, :1]], dim=1
+        early_and_whole = torch.cat(
+            [self.rr.early_logit(features), logits[:, 1:2] - logits[:, :1]], dim=1
         )
-        odds = self.judges(logits_of_both)
-        either = logits[:, :2].logsumexp(dim=1, keepdim=True)
-        two = torch.cat([either - F.softplus(odds), either - F.softplus(-odds)], dim=1)
-        return torch.cat([two, logits[:, 2:]], dim=1)
+        odds = self.early_mixture(early_and_whole)
+        total = logits[:, :2].logsumexp(dim=1, keepdim=True)
+        first_two = torch.cat([total - F.softplus(odds), total - F.softplus(-odds)], dim=1)
+        return torch.cat([first_two, logits[:, 2:]], dim=1)
 
 
 class Conv(nn.Conv1d):
-    """Convolution over time whose result lies in memory moment by moment, channels innermost.
+    """Convolution over time whose result has the channels of each moment side by side in memory.
 
-    The weights and the shapes are those of `nn.Conv1d`, and the numbers up to rounding. oneDNN
-    need not rearrange what comes in, and LSTM layers read the result as it lies.
+    Weights and shapes are those of `nn.Conv1d`, and the numbers are equal up to rounding. In this
+    order oneDNN need not rearrange its input, and an LSTM can read the result without a copy.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, width, time / stride)."""
-        if x.is_cuda:  # GroupNorm would put the channels back there
+        if x.is_cuda:  # GroupNorm on a GPU would undo the order
             return super().forward(x)
-        # Torch keeps that order for images only, so the sequence is an image of height 1.
+        # Torch supports this order for images only, so the sequence becomes an image of height 1.
         image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        made = F.conv2d(
+        convolved = F.conv2d(
             image, self.weight.unsqueeze(2), None, (1, *self.stride), (0, *self.padding)
         )
-        return made.squeeze(2)
+        return convolved.squeeze(2)
 
 
 class GroupNorm(nn.GroupNorm):
-    """`nn.GroupNorm` that leaves the order in memory as it is."""
+    """`nn.GroupNorm` that does not change the order in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channel, time) -> the same."""
@@ -110,13 +120,15 @@ class GroupNorm(nn.GroupNorm):
 class LeadStem(nn.Module):
     """First convolution over the leads; a lead that was not recorded has no influence at all.
 
-    An absent lead is set to zero whatever it holds, even NaN. GroupNorm brings one lead to the
-    scale of twelve, and a learned shift per lead tells the network which leads it has.
+    A missing lead is set to zero whatever its values are, even NaN. GroupNorm brings one lead to
+    the scale of twelve, and a learned shift per lead shows the network which leads were recorded.
     """
+
+    lead_columns: ClassVar = ("conv.weight", "lead_shift.weight")
 
     def __init__(self, leads: int, width: int, *, kernel: int, stride: int, padding: int) -> None:
         super().__init__()
-        # A bias here would be one more shift of the same channels.
+        # No bias: it would shift the same channels as `lead_shift` does.
         self.conv = Conv(leads, width, kernel, stride=stride, padding=padding, bias=False)
         self.norm = group_norm(width)
         self.lead_shift = nn.Linear(leads, width)
@@ -130,15 +142,18 @@ class LeadStem(nn.Module):
 
 
 class FeatureBranch(nn.Module):
-    """What a small network makes of the features: timing, shape and P wave of a heartbeat.
+    """A small network that reads the features: timing, shape and P wave of a heartbeat.
 
-    A premature beat is told by its timing. Joined to the signal at the signal's learning rate
-    that was not learnt: parameters named `rr` are for a larger one. Giving the head the features
-    themselves as well cost S F1 .08 in cross-validation, so it gets only what is made of them.
+    A premature beat is recognised by its timing, which the network did not learn at the learning
+    rate of the signal; this branch therefore trains at twice that rate. The head receives only
+    the branch's output: receiving the features themselves as well lowered the F1 of S by .08 in
+    cross-validation.
 
-    `early` are the columns that have a word of their own on the second class against the first
-    (S against N).
+    The `early` columns also give a score of their own for the second class against the first (S
+    against N).
     """
+
+    rate_factor: ClassVar = 2.0
 
     def __init__(
         self, features: int, hidden: int = 32, dropout: float = 0.2, early: tuple[int, ...] = ()
@@ -152,19 +167,19 @@ class FeatureBranch(nn.Module):
             self.early_mlp = _two_layers(len(early), hidden, dropout)
             self.early_score = nn.Linear(hidden, 1)
 
-    def earliness(self, features: Tensor) -> Tensor:
+    def early_logit(self, features: Tensor) -> Tensor:
         """Logit of the second class against the first: (batch, feature) -> (batch, 1)."""
-        # A list of columns would be sent to a GPU at each step, and the host would wait.
+        # Indexing by a list would send it to a GPU at each step, and the host would wait.
         early = torch.stack([features[:, column] for column in self.early], dim=1)
         score: Tensor = self.early_score(self.early_mlp(early))
         return score
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, feature) -> (batch, self.width); nothing where there are no features."""
+        """(batch, feature) -> (batch, self.width); (batch, 0) where there are no features."""
         if not self.width:
             return features
-        made: Tensor = self.mlp(features)
-        return made
+        hidden: Tensor = self.mlp(features)
+        return hidden
 
 
 def _two_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
@@ -179,10 +194,11 @@ def _two_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
 
 
 class SignalDropout(nn.Dropout):
-    """In training, hides the signal of a share of the examples, so that the features must do.
+    """In training, hides the signal of a share of the examples: they show only their features.
 
-    A network with both learns the training patients' shapes, which are the easier and do not
-    travel; what the features say of a beat relative to its own patient does.
+    Otherwise the network mostly learns the wave shapes of the training patients, which is easier
+    but does not carry over to other patients. The features, which describe a beat relative to its
+    own patient, do carry over.
     """
 
     def forward(self, pooled: Tensor) -> Tensor:
@@ -193,26 +209,26 @@ class SignalDropout(nn.Dropout):
 
 
 class EarlyFeatureMixture(nn.Dropout):
-    """Makes one logit of what the early features say and of what everything says.
+    """Combines the early features' logit and the whole network's logit into one.
 
-    In training each example is judged by one of the two, so that neither relies on the other.
-    Where S is the usual beat of a patient, whatever is like his usual beat would pass for N: most
-    of the word is the early features'. On their own they were worse (docs/results.md).
+    In training each example uses one of the two at random, so that neither relies on the other.
+    The early features weigh more: in a patient whose usual beat is S, the whole network takes
+    anything like that usual beat for N. The early features alone were worse (docs/results.md).
     """
 
-    def forward(self, logits_of_both: Tensor) -> Tensor:
+    def forward(self, early_and_whole: Tensor) -> Tensor:
         """Logits (batch, 2), the early features' first -> (batch, 1)."""
-        early, everything = logits_of_both[:, :1], logits_of_both[:, 1:]
+        early, whole = early_and_whole[:, :1], early_and_whole[:, 1:]
         if self.training and self.p > 0:
-            return torch.where(torch.rand_like(early) < self.p, early, everything)
-        mixed: Tensor = EARLY_WEIGHT * early.sigmoid() + (1 - EARLY_WEIGHT) * everything.sigmoid()
+            return torch.where(torch.rand_like(early) < self.p, early, whole)
+        mixed: Tensor = EARLY_WEIGHT * early.sigmoid() + (1 - EARLY_WEIGHT) * whole.sigmoid()
         return mixed.logit(1e-6)
 
 
 class BiLSTM(nn.Module):
     """Reads a sequence forwards and backwards: (batch, channel, time) -> (batch, 2 hidden, time).
 
-    Batch-first on purpose: measured with oneDNN on a CPU core it is as fast as time-first.
+    Batch comes first: measured with oneDNN on a CPU core, that is as fast as time first.
     """
 
     def __init__(self, channels: int, hidden: int, *, layers: int) -> None:
@@ -227,13 +243,13 @@ class BiLSTM(nn.Module):
 
 
 def run_lstm(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
-    """What an LSTM makes of every moment: (batch, time, channel) -> (batch, time, width).
+    """An LSTM's output at every moment: (batch, time, channel) -> (batch, time, width).
 
-    In float32: under any autocast torch hands cuDNN float16, in which small gradients vanish.
+    In float32: under autocast, torch passes float16 to cuDNN, in which small gradients vanish.
     """
     with full_precision(sequence):
-        read: Tensor = lstm(sequence.float())[0]
-    return read
+        output: Tensor = lstm(sequence.float())[0]
+    return output
 
 
 def conv_norm(channels: int, width: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -245,7 +261,7 @@ def conv_norm(channels: int, width: int, *, kernel: int, stride: int = 1) -> nn.
 
 
 def group_norm(channels: int) -> GroupNorm:
-    """Normalises each record by itself; one hospital's batch statistics are wrong for the next.
+    """Normalises each record on its own: batch statistics of one hospital do not fit another.
 
     Groups of 8 channels where that divides, else one group.
     """

@@ -1,4 +1,4 @@
-"""Residual 1D-CNN: looks for short shapes, then for shapes made of shapes."""
+"""Residual 1D-CNN: finds short wave shapes, then larger shapes made of them."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class CNN1D:
     convolutions (32 filters of 5 samples) with a skip and max-pooling (5, stride 2), two dense
     layers of 32. We differ: GroupNorm after each convolution; padding, so that short signals
     survive five poolings; mean and maximum over time before the dense layers, so that any length
-    fits; wider, because 12 leads say more than one; and a first stride of 2 on signals longer
-    than `long_from`, so that ten seconds are seen as coarsely as the paper sees one beat.
+    fits; wider, because 12 leads hold more than one; and a first stride of 2 on signals longer
+    than `long_from`, so that ten seconds have about as many time steps as a beat in the paper.
     """
 
     width: int = 56  # 32 in the paper
@@ -25,8 +25,8 @@ class CNN1D:
     dense: int = 32
     long_from: int = 512  # samples; the paper has 187
     dropout: float = 0.1
-    silence: float = 0.0  # share of training examples that show their features only
-    early: tuple[int, ...] = ()  # features with a word of their own: see `Judges`
+    signal_dropout: float = 0.0  # share of training examples that show only their features
+    early_features: tuple[int, ...] = ()  # columns of features: see `EarlyFeatureMixture`
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights."""
@@ -41,13 +41,13 @@ class CNN1D:
             classes=classes,
             dropout=self.dropout,
             dense=(self.dense, self.dense),
-            silence=self.silence,
-            early=self.early,
+            signal_dropout=self.signal_dropout,
+            early_features=self.early_features,
         )
 
 
 class ConvBlock(nn.Module):
-    """Two convolutions, a skip around them, and every second moment kept."""
+    """Two convolutions with a skip around them, then max-pooling to half the time steps."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from fl.models.blocks import BiLSTM, LeadStem, Network, conv_norm
 
 @dataclass(frozen=True, kw_only=True)
 class CNNLSTM:
-    """Recognises wave shapes first, then follows how they succeed one another.
+    """Recognises wave shapes first, then the order in which they come.
 
     Source: Oh et al. 2018, 10.1016/j.compbiomed.2018.06.002: three convolutions with
     max-pooling, then one LSTM of 20 units. We differ: GroupNorm, an LSTM in both directions and
@@ -26,8 +26,8 @@ class CNNLSTM:
         """Network with fresh weights; the length of the signal does not change its size."""
         first = self.widths[0]
         convs: list[nn.Module] = [nn.ReLU(), nn.MaxPool1d(2)]
-        for come, go in pairwise(self.widths):
-            convs += [conv_norm(come, go, kernel=self.kernel), nn.ReLU(), nn.MaxPool1d(2)]
+        for before, after in pairwise(self.widths):
+            convs += [conv_norm(before, after, kernel=self.kernel), nn.ReLU(), nn.MaxPool1d(2)]
         return Network(
             stem=LeadStem(leads, first, kernel=self.kernel, stride=1, padding=self.kernel // 2),
             body=nn.Sequential(*convs, BiLSTM(self.widths[-1], self.hidden, layers=1)),

@@ -7,7 +7,7 @@ from fl.models.blocks import BiLSTM, LeadStem, Network
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM:
-    """Reads the recording 80 ms at a time, from both ends, and remembers what it has seen.
+    """Reads the recording 80 ms at a time, from both ends, and remembers what came before.
 
     Source: Hochreiter & Schmidhuber 1997, 10.1162/neco.1997.9.8.1735; as `lstm_bidir` on ECGs
     Strodthoff et al. 2021, 10.1109/JBHI.2020.3022989. We differ: patches of 8 samples (80 ms at

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """While this lasts, what is made of `x.float()` is float32 under `mixed_precision` too."""
+    """A context in which operations on `x.float()` stay float32, even under `mixed_precision`."""
     kind = x.device.type
     if not torch.is_autocast_enabled(kind):
         return contextlib.nullcontext()

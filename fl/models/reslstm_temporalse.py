@@ -17,7 +17,7 @@ STEMS: tuple[str, ...] = get_args(Stem)
 
 @dataclass(frozen=True, kw_only=True)
 class ResLSTMTemporalSE:
-    """Follows the recording forwards and backwards in time and weighs moments and channels.
+    """Reads the recording forwards and backwards in time and weighs moments and channels.
 
     A reconstruction: of ResLSTM-TemporalSE only the abstract is public (residual LSTM layers,
     squeeze-and-excitation with temporal attention). Ours is `h <- h + TSE(BiLSTM(LayerNorm(h)))`
@@ -25,7 +25,7 @@ class ResLSTMTemporalSE:
     Hu et al. 2018, arXiv:1709.01507; attention over time: Lin et al. 2017, arXiv:1703.03130.
     The abstract names no convolution: `stem="linear"` embeds patches instead, `stem="conv"` has
     plain convolutions. Residual ones and fewer, longer time steps did better in validation
-    (docs/results.md): LSTM layers want the wave shapes found for them.
+    (docs/results.md): LSTM layers work better on wave shapes that convolutions have found.
     """
 
     stem: Stem = "residual"
@@ -97,11 +97,11 @@ class ConvStem(nn.Module):
         self.leads = LeadStem(leads, first, kernel=7, stride=2, padding=3)
         widths = [first] * (steps if residual else 1) + [width] * (1 if residual else steps)
         self.convs = nn.Sequential(nn.ReLU())
-        for come, go in pairwise(widths):
+        for before, after in pairwise(widths):
             self.convs.extend(
-                [ResidualBlock(come, go, 7)]
+                [ResidualBlock(before, after, 7)]
                 if residual
-                else [conv_norm(come, go, kernel=7, stride=2), nn.ReLU()]
+                else [conv_norm(before, after, kernel=7, stride=2), nn.ReLU()]
             )
 
     def forward(self, signal: Tensor, lead_mask: Tensor) -> Tensor:
@@ -111,12 +111,12 @@ class ConvStem(nn.Module):
 
 
 def patches(leads: int, width: int, patch: int) -> LeadStem:
-    """Linear embedding of a few samples of all leads at a time, without overlap."""
+    """Linear embedding of `patch` samples of all leads at a time, without overlap."""
     return LeadStem(leads, width, kernel=patch, stride=patch, padding=0)
 
 
 class ResLSTMBlock(nn.Module):
-    """One LSTM layer whose result is weighed by TemporalSE and added to what came in."""
+    """One LSTM layer whose output is weighed by TemporalSE and added to its input."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class ResLSTMBlock(nn.Module):
 
 
 class TemporalSE(nn.Module):
-    """Turns up the channels and the moments that matter, judged from the whole recording.
+    """Gives more weight to the channels and moments that matter, seen over the whole recording.
 
     Squeeze: `z = sum_t a_t h_t` with `a = softmax_t(w . tanh(W h_t))`, or the mean over time.
     Excite: `s = sigmoid(U relu(V z))`. Gate: `g_t = sigmoid(v . h_t)`. Result: `h_t * s * g_t`.
@@ -182,17 +182,17 @@ class TemporalSE(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, time, width) -> (batch, time, width)."""
-        weighed = h
+        weighted = h
         if self.excite is not None:
             squeezed = torch.einsum("bt,btw->bw", self.attention(h), h)
-            weighed = weighed * self.excite(squeezed).unsqueeze(1)
+            weighted = weighted * self.excite(squeezed).unsqueeze(1)
         if self.gate is not None:
-            weighed = weighed * self.gate(h)
-        return weighed
+            weighted = weighted * self.gate(h)
+        return weighted
 
 
 class ChannelsLast(nn.Module):
-    """Swaps channel and time: convolutions want time last, LSTM and LayerNorm want channels."""
+    """Swaps channel and time: convolutions need time last, LSTM and LayerNorm channels last."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, a, b) -> (batch, b, a)."""

@@ -10,7 +10,7 @@ from fl.models.blocks import LeadStem, Network, conv_norm
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet1D:
-    """Describes ever longer stretches of the recording by ever more features.
+    """Describes longer and longer stretches of the recording by more and more features.
 
     Sources: He et al. 2016, arXiv:1512.03385; on ECGs Ribeiro et al. 2020,
     10.1038/s41467-020-15432-4. We differ: about a fortieth of Ribeiro's weights, GroupNorm
@@ -31,7 +31,7 @@ class ResNet1D:
                 leads, first, kernel=self.stem_kernel, stride=2, padding=self.stem_kernel // 2
             ),
             body=nn.Sequential(
-                nn.ReLU(), *(ResidualBlock(come, go, self.kernel) for come, go in steps)
+                nn.ReLU(), *(ResidualBlock(before, after, self.kernel) for before, after in steps)
             ),
             width=self.widths[-1],
             features=features,
@@ -41,7 +41,7 @@ class ResNet1D:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a skip; half as many moments come out as go in."""
+    """Two convolutions and a skip; the output has half as many time steps as the input."""
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__()

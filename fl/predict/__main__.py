@@ -1,8 +1,8 @@
-"""`python -m fl.predict --weights W RECORD...`: classes with probabilities.
+"""`python -m fl.predict --weights W RECORD...`: predicted classes with their probabilities.
 
-RECORD is a WFDB record (its path without extension, or its .hea file) or a CSV file with a header
-of lead names, one line per sample, values in mV and the rate given by --fs. Research software,
-no medical device.
+RECORD is a WFDB record (its path without extension, or its .hea file), or a CSV file: a header
+of lead names, one line per sample, values in mV, and its sampling rate given by --fs. Research
+software, not a medical device.
 """
 
 import argparse
@@ -20,11 +20,14 @@ from fl.reports.terminal.notices import NOTICE
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
-DISCLAIMER = "Research software, no medical device: no result may guide the care of a patient."
+DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predict") -> int:
-    """Exit code: 0 done, 2 a mistake or a recording that cannot be used; the others are shown."""
+    """Exit code: 0 done, 2 a user's mistake or a recording that cannot be used.
+
+    The predictions of all other recordings are printed even then.
+    """
     options = _parser(prog).parse_args(arguments)
     try:
         model = load_model(options.weights, options.task)
@@ -35,10 +38,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predi
     print(DISCLAIMER, file=sys.stderr)
     if model.synthetic:
         print(f"The model was trained on synthetic recordings. {NOTICE}", file=sys.stderr)
-    readings, failed = _read_all(model, options)
-    if readings:
-        print(_shown(model, readings, options))
-    return 2 if failed else 0
+    predictions, failures = _predict_all(model, options)
+    if predictions:
+        print(_formatted(model, predictions, options))
+    return 2 if failures else 0
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -49,52 +52,59 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("record", nargs="+", help="WFDB record or CSV file")
     parser.add_argument(
-        "--weights", type=Path, required=True, help="e.g. runs/NAME/weights/fedavg-best.safetensors"
+        "--weights",
+        type=Path,
+        required=True,
+        help="file of a trained model, e.g. runs/NAME/weights/fedavg-best.safetensors",
     )
-    parser.add_argument("--task", choices=sorted(TASKS), default="", help="refuse other weights")
     parser.add_argument(
-        "--source", default="pooled", help="decide by this source's thresholds [%(default)s]"
+        "--task", choices=sorted(TASKS), default="", help="accept only a model for this task"
+    )
+    parser.add_argument(
+        "--source", default="pooled", help="use the thresholds of this source [%(default)s]"
     )
     parser.add_argument("--fs", type=_rate, help="sampling rate of a CSV file, in Hz")
     parser.add_argument(
         "--unit",
         choices=sorted(UNITS),
         default="mV",
-        help="of a CSV file's values [%(default)s]; "
-        "NU: of a recording scaled to its own peak, CSV or WFDB",
+        help="unit of a CSV file's values [%(default)s]; "
+        "NU: the recording, CSV or WFDB, is scaled to its own peak",
     )
     parser.add_argument(
-        "--windows", action="store_true", help="rhythm: 10 s windows of short recordings, too"
+        "--windows",
+        action="store_true",
+        help="rhythm: predict 10 s windows of short recordings too",
     )
     parser.add_argument(
         "--detector",
         choices=sorted(DETECTORS),
         default="",
-        help="beat: find beats by this, even "
-        "where they are annotated [annotations if there are any, else xqrs]",
+        help="beat: find the beats with this detector, even if they are annotated "
+        "[the annotations if there are any, else xqrs]",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--csv", action="store_true", help="print CSV")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--csv", action="store_true", help="print CSV")
     return parser
 
 
 def _rate(text: str) -> float:
     value = float(text)
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no sampling rate in Hz")
+        raise argparse.ArgumentTypeError(f"{text} is not a sampling rate in Hz")
     return value
 
 
-def _read_all(
+def _predict_all(
     model: SavedModel, options: argparse.Namespace
 ) -> tuple[list[RecordingPrediction], int]:
-    """What is said of every recording that can be used, and how many cannot."""
-    readings, failed = [], 0
+    """The predictions of every recording that can be used, and how many cannot."""
+    predictions, failures = [], 0
     for text in options.record:
         try:
             record = read_record(text, options.fs, options.unit)
-            readings.append(
+            predictions.append(
                 predict_recording(
                     model,
                     record,
@@ -106,16 +116,16 @@ def _read_all(
             )
         except (ConfigError, DataError) as error:
             print(f"error: {error}", file=sys.stderr)
-            failed += 1
-    return readings, failed
+            failures += 1
+    return predictions, failures
 
 
-def _shown(
-    model: SavedModel, readings: Sequence[RecordingPrediction], options: argparse.Namespace
+def _formatted(
+    model: SavedModel, predictions: Sequence[RecordingPrediction], options: argparse.Namespace
 ) -> str:
     if options.json:
-        return as_json(model, readings, options.source)
-    return as_csv(model, readings) if options.csv else as_text(model, readings)
+        return as_json(model, predictions, options.source)
+    return as_csv(model, predictions) if options.csv else as_text(model, predictions)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a model says of a recording, prepared by the same steps as in training."""
+"""A model's predictions for a recording, which is preprocessed as in training."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
-from fl.data.example_cache import shard_in_memory
-from fl.ecg.beat_examples import BeatCutter
+from fl.data.shards import shard_in_memory
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_segments import (
     BEAT_AFTER,
     BEAT_BEFORE,
@@ -26,44 +26,45 @@ from fl.evaluation.thresholds import Thresholds, decide
 from fl.predict.saved_model import SavedModel
 from fl.training.loop import predict
 
-WHOLE_SECONDS = 150.0  # as in training, where the longest recording that is one example has 144 s
-DETECTOR = "xqrs"
+WHOLE_SECONDS = 150.0  # a longer recording is cut; the longest single example in training has 144 s
+DEFAULT_DETECTOR = "xqrs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPrediction:
-    """What the model says of one stretch of a recording."""
+    """The model's prediction for a recording, a 10 s window of it or one of its beats."""
 
     start: int  # first sample, at the recording's own rate
-    end: int  # one past the last
-    peak: int | None  # of the beat
-    p: dict[str, float]
-    predicted: tuple[str, ...]
+    end: int  # one past the last sample
+    peak: int | None  # sample of the R peak; None for rhythm
+    p: dict[str, float]  # probability of each class
+    predicted: tuple[str, ...]  # the classes that are predicted
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingPrediction:
-    """One recording and everything the model says of it."""
+    """All predictions for one recording."""
 
-    record: str
-    fs: float
+    record: str  # its name, as it was given
+    fs: float  # Hz
     leads: tuple[str, ...]
-    beats: str  # how beats were found: "annotations" or a detector; "" for rhythm
+    beats: str  # how the beats were found: "annotations" or a detector; "" for rhythm
     findings: tuple[SegmentPrediction, ...]
 
 
 def predict_recording(
     model: SavedModel, record: Record, name: str, *, source: str, windows: bool, detector: str
 ) -> RecordingPrediction:
-    """The model's findings on a recording; `Unusable` if it cannot be applied to it.
+    """The model's predictions for a recording; `UnusableRecord` if it cannot be applied to it.
 
-    Rhythm: the recording as one, or 10 s windows if it is long or `windows` asks for them. Beat:
-    each beat that is annotated, or that `detector` finds.
+    Rhythm: one prediction for the recording, or one per 10 s window if it is longer than
+    WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
+    `detector` finds. `source` names the thresholds; ConfigError if the model has none for it.
     """
     thresholds = model.thresholds_of(source)
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
-        ranges = [_around(peak, record) for peak in peaks.tolist()]
+        ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
     else:
         beats, peaks = "", None
         examples, ranges = rhythm_examples(record, windows)
@@ -79,7 +80,7 @@ def predict_recording(
 
 
 def rhythm_examples(record: Record, windows: bool) -> tuple[Examples, list[tuple[int, int]]]:
-    """A recording, or its 10 s windows, and the samples that each covers."""
+    """The examples of a recording, itself or its 10 s windows, and the sample range of each."""
     signal, length = filter_recording(record), record.signal.shape[1]
     seconds = length / record.fs
     starts = np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist()
@@ -105,23 +106,24 @@ def rhythm_examples(record: Record, windows: bool) -> tuple[Examples, list[tuple
 def beat_examples(
     model: SavedModel, record: Record, detector: str
 ) -> tuple[str, NDArray[np.int64], Examples]:
-    """How the beats were found, their R peaks and their examples."""
+    """How the beats were found, their R peaks (beat,) in samples, and their examples."""
     require_lead_two(record)
-    assert isinstance(model.task.cut, BeatCutter)
-    detector = detector or model.task.cut.detector
+    example_maker = model.task.make_examples
+    assert isinstance(example_maker, BeatExampleMaker)
+    detector = detector or example_maker.detector
     if record.annotations is not None:
         reject_paced(record.name, record.annotations)
     if record.annotations is not None and not detector:
-        found, (peaks, _) = "annotations", annotated_beats(record.annotations)
+        found_by, (peaks, _) = "annotations", annotated_beats(record.annotations)
     else:
-        found = detector or DETECTOR
-        peaks = detect_beats(found, record.signal[record.leads.index("II")], record.fs)
+        found_by = detector or DEFAULT_DETECTOR
+        peaks = detect_beats(found_by, record.signal[record.leads.index("II")], record.fs)
     labels = np.full((len(peaks), len(model.task.classes)), UNKNOWN, dtype=np.int8)
-    return found, peaks, model.task.cut.at(record, peaks, labels)
+    return found_by, peaks, example_maker.from_peaks(record, peaks, labels)
 
 
-def _around(peak: int, record: Record) -> tuple[int, int]:
-    """The samples that the model sees of a beat."""
+def _beat_range(peak: int, record: Record) -> tuple[int, int]:
+    """The first sample of a beat's example and one past the last."""
     before, after = (round(n * record.fs / BEAT_FS) for n in (BEAT_BEFORE, BEAT_AFTER))
     return max(0, peak - before), min(record.signal.shape[1], peak + after)
 
@@ -142,7 +144,7 @@ def _segment_predictions(
             end=end,
             peak=None if peaks is None else int(peaks[i]),
             p=dict(zip(classes, p[i].tolist(), strict=True)),
-            predicted=tuple(c for c, there in zip(classes, predicted[i], strict=True) if there),
+            predicted=tuple(c for c, yes in zip(classes, predicted[i], strict=True) if yes),
         )
         for i, (start, end) in enumerate(ranges)
     ]

@@ -2,7 +2,7 @@
 
 A CSV file has a header of lead names (I, II, III, aVR, aVL, aVF, V1 to V6, or an alias such as
 MLII), one line per sample and values in mV unless `--unit` says otherwise. An empty cell is a
-missing sample. It does not state its sampling rate, so `--fs` must.
+missing sample. The file does not contain its sampling rate, so `--fs` must give it.
 """
 
 import csv
@@ -18,16 +18,20 @@ from fl.ecg.records import LEADS, Record, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 UNITS = {"mV": 1.0, "uV": 1e-3, "NU": 1.0}
-USUAL = 0.05, 20.0  # mV between a lead's 1st and 99th percentile, in the middle of all leads
-PARTS = (".dat", ".mat", ".atr")  # of a WFDB record: its header is what is named
+USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
+WFDB_PARTS = (".dat", ".mat", ".atr")  # files of a WFDB record beside its header
 
 
 def read_record(text: str, fs: float | None, unit: str) -> Record:
-    """A recording as named on the command line; `DataError` says in one line what is wrong."""
+    """The recording named on the command line.
+
+    `fs` (Hz) is the sampling rate of a CSV file and `unit` a name of UNITS. Raises DataError or
+    ConfigError with one line that says what is wrong.
+    """
     path = Path(text)
     if path.suffix.lower() == ".csv":
         return read_csv(path, fs, unit)
-    if path.suffix in PARTS:
+    if path.suffix in WFDB_PARTS:
         raise DataError(
             f"{text}: is a part of a WFDB record. Name its header: {path.with_suffix('.hea')}"
         )
@@ -35,7 +39,7 @@ def read_record(text: str, fs: float | None, unit: str) -> Record:
 
 
 def read_wfdb(stem: Path, unit: str) -> Record:
-    """A WFDB record; the beats of its .atr file with it, if there is one."""
+    """A WFDB record, with the annotations of its .atr file if there is one."""
     wave = read_waveform(stem, name=stem.name, rates=(), unit="NU" if unit == "NU" else "mV")
     notes = stem.parent / f"{stem.name}.atr"
     return Record(
@@ -51,9 +55,11 @@ def read_wfdb(stem: Path, unit: str) -> Record:
 
 
 def read_csv(path: Path, fs: float | None, unit: str) -> Record:
-    """A table with one column per lead and one line per sample."""
+    """The recording in a table with one column per lead and one line per sample."""
     if fs is None:
-        raise ConfigError(f"{path}: a CSV file does not state its sampling rate. Give --fs, in Hz.")
+        raise ConfigError(
+            f"{path}: a CSV file does not contain its sampling rate. Give --fs, in Hz."
+        )
     names, values = _cells(path)
     columns = _leads(path, names)
     kept: dict[str, NDArray[np.float32]] = {}
@@ -80,7 +86,7 @@ def read_csv(path: Path, fs: float | None, unit: str) -> Record:
 
 
 def _cells(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Header and values of the table, nan where a cell is empty."""
+    """The table's header and its values (sample, column), nan where a cell is empty."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
@@ -90,39 +96,47 @@ def _cells(path: Path) -> tuple[list[str], NDArray[np.float64]]:
         reason = getattr(error, "strerror", None) or "not a UTF-8 table"
         raise DataError(f"{path}: cannot be read ({reason}). Name a CSV file.") from None
     if not values:
-        raise DataError(f"{path}: has no samples. A header of lead names and one line per sample.")
+        raise DataError(
+            f"{path}: has no samples. Expected: a header of lead names, then one line per sample."
+        )
     return names, np.array(values)
 
 
-def _numbers(path: Path, line: int, row: list[str], wanted: int) -> list[float]:
-    if len(row) != wanted:
-        raise DataError(f"{path}: line {line} has {len(row)} values, its header {wanted}.")
+def _numbers(path: Path, line: int, row: list[str], columns: int) -> list[float]:
+    if len(row) != columns:
+        raise DataError(
+            f"{path}: line {line} has {len(row)} values, but its header has {columns}. Complete "
+            "the line; a missing sample is an empty cell."
+        )
     try:
         return [float(cell) if cell.strip() else np.nan for cell in row]
     except ValueError:
-        raise DataError(f"{path}: line {line} is not all numbers. Values in mV.") from None
+        raise DataError(
+            f"{path}: line {line} is not all numbers. Expected: values in mV, or empty cells."
+        ) from None
 
 
 def _leads(path: Path, names: list[str]) -> dict[str, int]:
-    """Column of each lead, in the order of LEADS; a column that is no lead is an error."""
-    found: dict[str, int] = {}
+    """Column of each lead, in the order of LEADS; `UnusableRecord` for a column of another name."""
+    columns: dict[str, int] = {}
     for column, raw in enumerate(names):
         lead = lead_name(raw)
         if lead is None:
-            seen = raw[:20] if raw.isprintable() else "no text"
-            raise UnusableRecord(path.name, "lead-names", f"{seen!r}; known: {', '.join(LEADS)}")
-        if lead in found:
+            name = repr(raw[:20]) if raw.isprintable() else "a name that is not text"
+            raise UnusableRecord(path.name, "lead-names", f"{name}; known: {', '.join(LEADS)}")
+        if lead in columns:
             raise UnusableRecord(path.name, "lead-names", f"lead {lead} is named twice")
-        found[lead] = column
-    return {lead: found[lead] for lead in LEADS if lead in found}
+        columns[lead] = column
+    return {lead: columns[lead] for lead in LEADS if lead in columns}
 
 
 def _check_unit(path: Path, signal: NDArray[np.float32], unit: str) -> None:
-    """Refuses values that no heart makes in the stated unit."""
+    """`DataError` if the values are too small or too large for an ECG in the stated unit."""
     low, high = np.percentile(signal, [1, 99], axis=1)
     span = float(np.median(high - low))
-    if not USUAL[0] <= span <= USUAL[1]:
+    smallest, largest = USUAL_SPAN
+    if not smallest <= span <= largest:
         raise DataError(
-            f"{path}: its leads span {span:.3g} mV if its values are in {unit}; {USUAL[0]:g} to "
-            f"{USUAL[1]:g} mV is usual. Give the unit: --unit {' or '.join(UNITS)}."
+            f"{path}: its leads span {span:.3g} mV if its values are in {unit}; {smallest:g} to "
+            f"{largest:g} mV is usual. Give the unit: --unit {' or '.join(UNITS)}."
         )

@@ -1,4 +1,4 @@
-"""Findings as lines for people, as CSV and as JSON."""
+"""Predictions as lines to read, as CSV and as JSON."""
 
 import csv
 import io
@@ -11,48 +11,49 @@ from fl.predict.saved_model import SavedModel
 from fl.reports.number_format import number
 
 
-def as_text(model: SavedModel, readings: Sequence[RecordingPrediction]) -> str:
-    """A line per recording, window or beat: where, what is said, every probability."""
+def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction]) -> str:
+    """A line per recording, window or beat: its samples, predicted classes and probabilities."""
     classes = model.task.classes
-    width = max((len(reading.record) for reading in readings), default=6)
-    wide = max([9, *(len(_predicted(f)) for r in readings for f in r.findings)])
-    head = f"{'record':{width}}  {'samples':>17}  {'predicted':{wide}}  "
+    width = max((len(prediction.record) for prediction in predictions), default=6)
+    predicted_width = max([9, *(len(_predicted(f)) for p in predictions for f in p.findings)])
+    head = f"{'record':{width}}  {'samples':>17}  {'predicted':{predicted_width}}  "
     lines = [head + " ".join(f"{c:>5}" for c in classes)]
-    for reading in readings:
-        for found in reading.findings:
-            place = f"{found.start}-{found.end}"
-            p = " ".join(f"{number(found.p[c]):>5}" for c in classes)
-            lines.append(f"{reading.record:{width}}  {place:>17}  {_predicted(found):{wide}}  {p}")
+    for prediction in predictions:
+        for segment in prediction.findings:
+            samples = f"{segment.start}-{segment.end}"
+            p = " ".join(f"{number(segment.p[c]):>5}" for c in classes)
+            predicted = f"{_predicted(segment):{predicted_width}}"
+            lines.append(f"{prediction.record:{width}}  {samples:>17}  {predicted}  {p}")
     return "\n".join(lines)
 
 
-def as_csv(model: SavedModel, readings: Sequence[RecordingPrediction]) -> str:
-    """The same as a table; `peak` is empty but for beats."""
+def as_csv(model: SavedModel, predictions: Sequence[RecordingPrediction]) -> str:
+    """The same as a table; `peak` is empty except for beats."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     classes = model.task.classes
     writer.writerow(["record", "start", "end", "peak", "predicted", *(f"p_{c}" for c in classes)])
-    for reading in readings:
-        for found in reading.findings:
-            peak = "" if found.peak is None else found.peak
-            p = [f"{found.p[c]:.7f}" for c in classes]
-            predicted = "|".join(found.predicted)
-            writer.writerow([reading.record, found.start, found.end, peak, predicted, *p])
+    for prediction in predictions:
+        for segment in prediction.findings:
+            peak = "" if segment.peak is None else segment.peak
+            p = [f"{segment.p[c]:.7f}" for c in classes]
+            predicted = "|".join(segment.predicted)
+            writer.writerow([prediction.record, segment.start, segment.end, peak, predicted, *p])
     return out.getvalue().rstrip("\n")
 
 
-def as_json(model: SavedModel, readings: Sequence[RecordingPrediction], source: str) -> str:
-    """Everything, with the model's own facts and the thresholds that decided."""
+def as_json(model: SavedModel, predictions: Sequence[RecordingPrediction], source: str) -> str:
+    """All predictions, with what the model is and the thresholds that were used."""
     content = {
         "task": model.task.name,
         "model": model.name,
         "strategy": model.strategy,
         "synthetic": model.synthetic,
         "thresholds": model.thresholds_of(source),
-        "records": [asdict(reading) for reading in readings],
+        "records": [asdict(prediction) for prediction in predictions],
     }
     return json.dumps(content, indent=1)
 
 
-def _predicted(found: SegmentPrediction) -> str:
-    return ",".join(found.predicted) or "-"
+def _predicted(segment: SegmentPrediction) -> str:
+    return ",".join(segment.predicted) or "-"

@@ -1,6 +1,5 @@
-"""A model that is ready to be applied: its weights, and the file beside them that says what for."""
+"""A trained model that can be applied: its weights, and the file beside them that describes it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fl.evaluation.thresholds import Thresholds
 from fl.models import MODELS, build_network
 from fl.training.state_dict import load_weights, set_weights
 from fl.util.errors import ConfigError
+from fl.util.file_digest import file_digest
 
 FORMAT = 1
 NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "thresholds", "synthetic")
@@ -21,7 +21,7 @@ NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "threshold
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """A network with its weights, its question and how it decides."""
+    """A network with its weights, its task and its thresholds."""
 
     task: Task
     network: nn.Module
@@ -45,12 +45,12 @@ class SavedModel:
 def load_model(path: Path, task: str = "") -> SavedModel:
     """The model in a weights file; `ConfigError` says in one line why it cannot be used.
 
-    `task` is the question that the caller wants answered, "" for the model's own.
+    `task` is the task that the caller needs; "" accepts any.
     """
     facts = _facts(path)
     if task and facts["task"] != task:
         raise ConfigError(
-            f"--weights {path}: the model answers the task {facts['task']!r}, not {task!r}. Name "
+            f"--weights {path}: the model is for the task {facts['task']!r}, not {task!r}. Name "
             "weights of that task, or leave --task out."
         )
     _check_sum(path, facts)
@@ -59,8 +59,8 @@ def load_model(path: Path, task: str = "") -> SavedModel:
         set_weights(network, load_weights(path))
     except (RuntimeError, SafetensorError):
         raise ConfigError(
-            f"--weights {path}: does not fit the network {facts['model']!r} of the task "
-            f"{facts['task']!r}. Use the version of HeartFed that wrote it."
+            f"--weights {path}: the weights do not fit the network {facts['model']!r} of the task "
+            f"{facts['task']!r}. Use the version of HeartFed that wrote them."
         ) from None
     return SavedModel(
         task=TASKS[facts["task"]],
@@ -78,40 +78,53 @@ def sidecar_of(path: Path) -> Path:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """The file beside the weights, checked against this version and the weights' own header."""
-    own = _header(path)
-    beside = sidecar_of(path)
+    """The content of the file beside the weights.
+
+    Raises ConfigError unless it is complete and agrees with this version and with the header of
+    the weights file.
+    """
+    header = _header(path)
+    sidecar = sidecar_of(path)
     try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(
-            f"--weights {path}: {beside.name} is not beside it, which says what the model is for. "
-            "Write it anew from the run directory: python -m fl.reports RUN"
+            f"--weights {path}: {sidecar.name}, which describes the model, is not beside it. "
+            "Write it again from the run directory: python -m fl.reports RUN"
         ) from None
     except ValueError:
-        raise ConfigError(f"--weights {path}: {beside.name} is not valid JSON.") from None
+        raise ConfigError(
+            f"--weights {path}: {sidecar.name} is not valid JSON. Write it again from the run "
+            "directory: python -m fl.reports RUN"
+        ) from None
     missing = [key for key in NEEDED if not isinstance(facts, dict) or key not in facts]
     if missing or facts["format"] != FORMAT:
-        what = f"lacks {missing[0]!r}" if missing else f"has format {facts['format']!r}"
-        raise ConfigError(f"--weights {path}: {beside.name} {what}; format {FORMAT} is read.")
+        problem = f"lacks {missing[0]!r}" if missing else f"has format {facts['format']!r}"
+        raise ConfigError(
+            f"--weights {path}: {sidecar.name} {problem}; format {FORMAT} is read. Use the version "
+            "of HeartFed that wrote it."
+        )
     for key, table in (("task", TASKS), ("model", MODELS)):
         if facts[key] not in table:
             known = ", ".join(table)
             raise ConfigError(
-                f"--weights {path}: {beside.name} has the {key} {facts[key]!r}. Known: {known}."
+                f"--weights {path}: {sidecar.name} has the {key} {facts[key]!r}. Known: {known}."
             )
-        if own.get(key, facts[key]) != facts[key]:
+        if header.get(key, facts[key]) != facts[key]:
             raise ConfigError(
-                f"--weights {path}: the weights are of the {key} {own[key]!r}, but {beside.name} "
-                f"says {facts[key]!r}. Keep each model with its own file."
+                f"--weights {path}: the weights are of the {key} {header[key]!r}, but "
+                f"{sidecar.name} says {facts[key]!r}. Keep each model with its own file."
             )
     if tuple(facts["classes"]) != TASKS[facts["task"]].classes:
-        raise ConfigError(f"--weights {path}: its classes are not those of this version.")
+        raise ConfigError(
+            f"--weights {path}: its classes are not those of this version. Use the version of "
+            "HeartFed that wrote it."
+        )
     return dict(facts)
 
 
 def _header(path: Path) -> dict[str, str]:
-    """What the weights file says of itself."""
+    """The facts in the header of the weights file."""
     if not path.is_file():
         raise ConfigError(
             f"--weights {path}: no such file. Name one of a run's weights, e.g. "
@@ -122,13 +135,13 @@ def _header(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError):
         raise ConfigError(
-            f"--weights {path}: is no safetensors file. Name one of a run's weights."
+            f"--weights {path}: is not a safetensors file. Name one of a run's weights."
         ) from None
 
 
 def _check_sum(path: Path, facts: dict[str, Any]) -> None:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
+    if file_digest(path) != facts["sha256"]:
         raise ConfigError(
-            f"--weights {path}: its SHA-256 is not the one in {sidecar_of(path).name}, so the "
-            "thresholds there are not its own. Keep each model with its own file."
+            f"--weights {path}: its SHA-256 is not the one in {sidecar_of(path).name}, so that "
+            "file and its thresholds belong to another model. Keep each model with its own file."
         )

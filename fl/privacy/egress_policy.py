@@ -1,24 +1,25 @@
 """What may leave a hospital: the whole list, and the check that nothing else does.
 
-Weights, numbers of records, and tallies. No record, no patient, no prediction of one record, no
-file name, and of what went wrong only one of a few general reasons.
+Weights, numbers of records, and histograms of scores may leave. No record, no patient, no
+prediction of one record and no file name may; if something fails, one of a few general reasons.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.ecg.tasks import TASKS
 from fl.evaluation.score_histograms import BINS
 from fl.util.errors import ConfigError, DataError
 
 SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a site's name
 NAME = re.compile(r"[A-Za-z0-9_+.-]{1,64}")  # a site's or a source's
 
-# By kind of visit: the words, the numbers and the arrays of a reply.
-WORDS = {
+# By kind of request: the texts and the numbers of a reply.
+TEXTS = {
     "query": frozenset({"site"}),
     "train": frozenset({"site"}),
     "evaluate": frozenset({"site", "sources", "report"}),
@@ -28,7 +29,11 @@ NUMBERS = {
     "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
     "evaluate": frozenset({"num-examples", "n-patients", "loss-sum", "steps"}),
 }
-HISTOGRAMS = frozenset({"positive", "negative", "argmax"})
+# One number per class, per lead or per source; the others are one number.
+LISTS = frozenset({"annotated", "recorded", "n-patients"})
+# Bins of an evaluation's arrays, which are (source, class, bin).
+HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2}
+CLASSES = frozenset(name for task in TASKS.values() for name in task.classes)
 
 # A site's own measures on test: sums and shares over all its test records.
 INTERVALS = frozenset({"macro_f1", "macro_auroc"})
@@ -51,15 +56,15 @@ REASONS = {
 
 
 class EgressError(Exception):
-    """A reply that holds something that is not on the list; it stays where it is."""
+    """A reply holds something that is not on the list; it is not sent."""
 
 
 class VersionMismatch(ConfigError):
-    """The coordinator runs another version of the programme than this site."""
+    """The coordinator runs another version of the program than this site."""
 
 
 def reason_for(error: BaseException) -> str:
-    """The general reason that may be told of an error: its own words may name a file."""
+    """The general reason that may leave for an error, whose own text may name a file."""
     kinds = {
         VersionMismatch: "version",
         ConfigError: "settings",
@@ -70,7 +75,7 @@ def reason_for(error: BaseException) -> str:
 
 
 def permitted_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a site's measures that may leave: no parts by sex or age, nothing unknown."""
+    """The part of a site's measures that may leave: no subgroups by sex or age, nothing unknown."""
     if not report:
         return {}
     kept = {k: v for k, v in report.items() if k in FIGURES | INTERVALS | {"macro_classes"}}
@@ -83,66 +88,72 @@ def permitted_report(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_content(
     kind: str,
-    words: Mapping[str, object],
+    texts: Mapping[str, object],
     numbers: Mapping[str, object],
     arrays: Mapping[str, NDArray[Any]],
-    like: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """`EgressError` unless a reply to a visit of this kind holds what is listed and nothing else.
+    """`EgressError` unless a reply to this kind of request holds what is listed and nothing else.
 
-    `like` is the shape of every array that the visit came with: an update has no other.
+    `shapes` are those of the arrays that came with the request: an update has no others.
     """
-    if kind not in WORDS:
-        raise EgressError(f"{kind!r} is no known kind of visit")
-    _only(words, WORDS[kind], "words")
-    _only(numbers, NUMBERS[kind], "numbers")
-    for name in words.keys() - {"report"}:
-        value = words[name]
+    if kind not in TEXTS:
+        raise EgressError(f"{kind!r} is no known kind of request")
+    _require_listed(texts, TEXTS[kind], "texts")
+    _require_listed(numbers, NUMBERS[kind], "numbers")
+    for name in texts.keys() - {"report"}:
+        value = texts[name]
         names = value if name == "sources" and isinstance(value, list) else [value]
         if not all(NAME.fullmatch(str(one)) for one in names):
             raise EgressError(f"{name} is not a name")
     for name, value in numbers.items():
-        parts = value if isinstance(value, list) else [value]
-        if not all(isinstance(part, int | float) for part in parts):
-            raise EgressError(f"{name} is not a number")
-    _check_arrays(kind, arrays, like)
+        if isinstance(value, list) and name not in LISTS:
+            raise EgressError(f"{name} is not one number")
+        for part in value if isinstance(value, list) else [value]:
+            _require_number(part, name)
+    _check_arrays(kind, arrays, shapes)
     if kind == "evaluate":
-        _check_sources(words.get("sources", []), numbers.get("n-patients", []), arrays)
+        _check_sources(texts.get("sources", []), numbers.get("n-patients", []), arrays)
 
 
 def check_report(report: Mapping[str, Any]) -> None:
     """`EgressError` unless a site's measures are figures of all its test records."""
     if not report:
         return
-    _only(report, FIGURES | INTERVALS | {"classes", "macro_classes"}, "measures")
+    _require_listed(report, FIGURES | INTERVALS | {"classes", "macro_classes"}, "measures")
     for name in FIGURES & report.keys():
-        _number(report[name], name)
+        _require_number_or_none(report[name], name)
     for name in INTERVALS & report.keys():
-        _only(report[name], frozenset({"value", "low", "high"}), name)
+        _require_listed(report[name], frozenset({"value", "low", "high"}), name)
         for value in report[name].values():
-            _number(value, name)
+            _require_number_or_none(value, name)
+    _require_listed(report["classes"], CLASSES, "classes")
     for name, entry in report["classes"].items():
-        _only(entry, CLASS_FIGURES, "measures of a class")
+        _require_listed(entry, CLASS_FIGURES, "measures of a class")
         for value in entry.values():
-            _number(value, name)
+            _require_number_or_none(value, name)
     if not set(report["macro_classes"]) <= report["classes"].keys():
         raise EgressError("macro_classes are not classes")
 
 
 def _check_arrays(
-    kind: str, arrays: Mapping[str, NDArray[Any]], like: Mapping[str, tuple[int, ...]]
+    kind: str, arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
     if kind == "train":
         for name, array in arrays.items():
-            if array.shape != like.get(name):
+            if array.shape != shapes.get(name):
                 raise EgressError(f"{name} of shape {array.shape} is no entry of the model")
+            if not np.issubdtype(array.dtype, np.number):
+                raise EgressError(f"{name} does not hold numbers")
     elif kind == "evaluate":
-        _only(arrays, HISTOGRAMS, "tallies")
+        _require_listed(arrays, HISTOGRAMS, "histograms")
+        for name, array in arrays.items():
+            if array.ndim != 3 or array.shape[2] != HISTOGRAMS[name]:
+                raise EgressError(f"{name} of shape {array.shape} is no histogram of each source")
+            if not np.issubdtype(array.dtype, np.integer):
+                raise EgressError(f"{name} does not hold counts")
     elif arrays:
         raise EgressError("arrays in a reply that has none")
-    for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.number):
-            raise EgressError(f"{name} does not hold numbers")
 
 
 def _check_sources(
@@ -154,18 +165,21 @@ def _check_sources(
     if len(set(sources)) != len(sources) or len(n_patients) != len(sources):
         raise EgressError(f"{len(n_patients)} numbers of patients for {len(sources)} sources")
     for name, counts in histograms.items():
-        bins = 2 if name == "argmax" else BINS
-        fits = counts.ndim == 3 and counts.shape[::2] == (len(sources), bins)
-        if not fits or not np.issubdtype(counts.dtype, np.integer):
-            raise EgressError(f"{name} of shape {counts.shape} is no histogram of each source")
+        if len(counts) != len(sources):
+            raise EgressError(f"{name} of shape {counts.shape} is not one of each source")
 
 
-def _only(found: Mapping[str, object], listed: frozenset[str], what: str) -> None:
-    odd = sorted(set(found) - listed)
+def _require_listed(found: Mapping[str, object], listed: Container[str], what: str) -> None:
+    odd = sorted(name for name in found if name not in listed)
     if odd:
         raise EgressError(f"{what} that are not on the list: {', '.join(odd)}")
 
 
-def _number(value: object, name: str) -> None:
-    if value is not None and not isinstance(value, int | float):
+def _require_number(value: object, name: str) -> None:
+    if not isinstance(value, int | float):
         raise EgressError(f"{name} is not a number")
+
+
+def _require_number_or_none(value: object, name: str) -> None:
+    if value is not None:
+        _require_number(value, name)

@@ -14,7 +14,7 @@ import numpy as np
 
 import fl
 from fl.config.run_config import RunConfig, checked
-from fl.data.example_cache import Shard
+from fl.data.shards import Shard
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 

@@ -1,6 +1,10 @@
-"""Changes to training batches that leave the diagnosis as it is. Each can be switched off."""
+"""Random changes to training batches that keep the diagnosis. Each can be switched off.
 
-from collections.abc import Callable
+Every augmentation maps (batch, task, random generator) to a changed batch. A missing lead stays
+zero.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +15,7 @@ from torch import Tensor
 
 from fl.data.cohort import Batch
 from fl.ecg.tasks import Task
+from fl.util.errors import ConfigError, require_known
 from fl.util.gpu_memory import to_device
 
 Augmentation = Callable[[Batch, Task, np.random.Generator], Batch]
@@ -22,101 +27,105 @@ FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 STRETCH = 0.15  # largest change of the time scale, as a share
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
-WANDER = 0.3  # largest amplitude of added baseline wander, likewise
+WANDER = 0.3  # largest amplitude of added baseline wander, in standard deviations of the lead
 
 
 def lead_dropout(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """Half the examples keep a random number of their leads, as if the rest were not recorded.
 
-    A model that has seen twelve leads and one lead apart learns little from the one for the
-    other; one that has seen the same recording with twelve, five and one does.
+    A model that sees twelve-lead and one-lead recordings only separately learns little from one
+    kind for the other. A model that sees the same recording with twelve, five and one lead does.
     """
     mask = batch.lead_mask
     n, leads = mask.shape
     keep = rng.integers(1, leads + 1, size=n)
     keep[rng.random(n) >= DROPPED] = leads
     # Recorded leads first in a random order; the first `keep` of them stay.
-    order = _beside(batch, rng.random((n, leads))) - mask
-    kept = mask * (order.argsort(dim=1).argsort(dim=1) < _beside(batch, keep[:, None]))
+    order = _on_device_of(batch, rng.random((n, leads))) - mask
+    kept = mask * (order.argsort(dim=1).argsort(dim=1) < _on_device_of(batch, keep[:, None]))
     return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None])
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """Each lead of each example a little larger or smaller."""
+    """Each lead of each example becomes a little larger or smaller."""
     factor = np.exp(rng.normal(0, GAIN, size=batch.lead_mask.shape)).astype(np.float32)
-    return replace(batch, signal=batch.signal * _beside(batch, factor)[:, :, None])
+    return replace(batch, signal=batch.signal * _on_device_of(batch, factor)[:, :, None])
 
 
 def noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """White noise of a random strength per example."""
+    """White noise of a random strength is added to each example."""
     strength = rng.uniform(0, NOISE, size=(len(batch.signal), 1)).astype(np.float32)
-    strengths = _beside(batch, strength).expand_as(batch.lead_mask)
-    # Torch draws normal numbers twice as fast as NumPy, and a GPU its own.
-    drawn = torch.Generator(batch.signal.device).manual_seed(int(rng.integers(2**63 - 1)))
-    white = _white_everywhere if batch.signal.is_cuda else _white_where_recorded
-    return replace(batch, signal=white(batch, strengths, drawn))
+    strengths = _on_device_of(batch, strength).expand_as(batch.lead_mask)
+    # Torch draws normal numbers twice as fast as NumPy, and a GPU draws its own.
+    generator = torch.Generator(batch.signal.device).manual_seed(int(rng.integers(2**63 - 1)))
+    add_noise = _add_noise_to_all if batch.signal.is_cuda else _add_noise_to_recorded
+    return replace(batch, signal=add_noise(batch, strengths, generator))
 
 
-def _white_where_recorded(batch: Batch, strengths: Tensor, drawn: torch.Generator) -> Tensor:
-    """The signal and noise on the recorded leads; none is drawn for the others."""
+def _add_noise_to_recorded(batch: Batch, strengths: Tensor, generator: torch.Generator) -> Tensor:
+    """The signal with noise on the recorded leads; no noise is drawn for the others."""
     recorded = batch.lead_mask > 0
-    white = torch.randn(int(recorded.sum()), batch.signal.shape[2], generator=drawn)
+    white = torch.randn(int(recorded.sum()), batch.signal.shape[2], generator=generator)
     signal = batch.signal.clone()
     signal[recorded] += white * strengths[recorded][:, None]
     return signal
 
 
-def _white_everywhere(batch: Batch, strengths: Tensor, drawn: torch.Generator) -> Tensor:
-    """The same with other numbers: to count the recorded leads, the host would wait for a GPU."""
-    white = torch.randn(batch.signal.shape, generator=drawn, device=batch.signal.device)
+def _add_noise_to_all(batch: Batch, strengths: Tensor, generator: torch.Generator) -> Tensor:
+    """The same, but noise is drawn for every lead and then masked.
+
+    To count the recorded leads first, the host would have to wait for the GPU.
+    """
+    white = torch.randn(batch.signal.shape, generator=generator, device=batch.signal.device)
     return batch.signal + white * (strengths * batch.lead_mask)[:, :, None]
 
 
 def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """A slow sine on each lead, 0.1 to 0.6 Hz, of a random amplitude and phase."""
+    """A slow sine of 0.1 to 0.6 Hz is added to each lead, of random amplitude and phase."""
     shape = (*batch.lead_mask.shape, 1)
     t = np.arange(batch.signal.shape[2], dtype=np.float32) / task.fs
     rate = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32)
     phase = rng.random(shape, dtype=np.float32)
     height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
-    turns = _beside(batch, rate) * _beside(batch, t) + _beside(batch, phase)
-    return _added(batch, _beside(batch, height) * _sine(2 * np.pi * turns))
+    cycles = _on_device_of(batch, rate) * _on_device_of(batch, t) + _on_device_of(batch, phase)
+    return _add(batch, _on_device_of(batch, height) * _sine(2 * np.pi * cycles))
 
 
 def stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """Each example a little faster or slower: another heart rate, the same waves."""
+    """Each example becomes a little faster or slower: another heart rate, the same waves."""
     n, _, samples = batch.signal.shape
     rate = np.exp(rng.uniform(-STRETCH, STRETCH, size=(n, 1)))
     middle = (samples - 1) / 2
-    at = np.abs(middle + (np.arange(samples) - middle) * rate)
-    at = (samples - 1) - np.abs((samples - 1) - at)  # mirrored where the crop ends
-    left = np.clip(at.astype(np.int64), 0, samples - 2)
-    part = _beside(batch, (at - left).astype(np.float32))[:, None, :]
-    index = _beside(batch, left)[:, None, :].expand_as(batch.signal)
-    one, other = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
-    return replace(batch, signal=one + part * (other - one))
+    position = np.abs(middle + (np.arange(samples) - middle) * rate)
+    position = (samples - 1) - np.abs((samples - 1) - position)  # mirrored where the crop ends
+    left = np.clip(position.astype(np.int64), 0, samples - 2)
+    share = _on_device_of(batch, (position - left).astype(np.float32))[:, None, :]
+    index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
+    before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
+    return replace(batch, signal=before + share * (after - before))
 
 
 def blank(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """A stretch of time of each example is flat, so that the rest must do."""
+    """A stretch of time of each example is set to zero, so that the network uses the rest too."""
     n, _, samples = batch.signal.shape
     length = rng.uniform(0, BLANK, size=(n, 1)) * samples
     start = rng.uniform(size=(n, 1)) * (samples - length)
     time = np.arange(samples)
     kept = (time < start) | (time >= start + length)
-    return replace(batch, signal=batch.signal * _beside(batch, kept[:, None, :]))
+    return replace(batch, signal=batch.signal * _on_device_of(batch, kept[:, None, :]))
 
 
 def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """Each example is mixed with another one, its labels likewise.
+    """Each example is mixed with another one, and its labels in the same proportion.
 
-    A class counts only where both annotate it, a lead where either recorded it. Source: Zhang et
-    al. 2018, arXiv:1710.09412.
+    Labels are mixed only where both examples annotate the class; a lead is recorded where either
+    recorded it. Labels become fractions, which only tasks with any number of classes per example
+    can be trained on: see `check_augmentations`. Source: Zhang et al. 2018, arXiv:1710.09412.
     """
     n = len(batch.signal)
     drawn = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
-    share = _beside(batch, np.maximum(drawn, 1 - drawn))  # it stays mostly itself
-    other = _beside(batch, rng.permutation(n))
+    share = _on_device_of(batch, np.maximum(drawn, 1 - drawn))  # at least half the example's own
+    other = _on_device_of(batch, rng.permutation(n))
     a, b = share[:, None, None], share[:, None]
     known = (batch.labels >= 0) & (batch.labels[other] >= 0)
     labels = b * batch.labels + (1 - b) * batch.labels[other]
@@ -129,9 +138,9 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 
 
 def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """A little noise on each feature, so that no threshold is learnt to the last digit."""
+    """A little noise is added to each feature, so that no threshold is learnt too exactly."""
     white = rng.standard_normal(batch.features.shape, dtype=np.float32)
-    return replace(batch, features=batch.features + FEATURE_NOISE * _beside(batch, white))
+    return replace(batch, features=batch.features + FEATURE_NOISE * _on_device_of(batch, white))
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -146,26 +155,45 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
+# Augmentations that make labels fractions: the loss of a task with one class per example takes
+# the largest label for the class, so a mixed example would be trained as one of its two parts.
+MIXES_LABELS = frozenset({"mixup"})
+
+
+def check_augmentations(names: Sequence[str], task: Task) -> None:
+    """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
+    for name in names:
+        require_known(name, AUGMENTATIONS, "--augment")
+    unsuitable = [name for name in names if name in MIXES_LABELS]
+    if task.exclusive and unsuitable:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in MIXES_LABELS)
+        raise ConfigError(
+            f"--augment names {unsuitable[0]!r}, which mixes the labels of two examples, but "
+            f"every example of the {task.name} task has exactly one class. Accepted for this "
+            f"task: {accepted}."
+        )
+
+
 def augment_batch(
     batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.Generator
 ) -> Batch:
-    """The batch after the named changes, in the table's order."""
-    for name, change in AUGMENTATIONS.items():
+    """The batch after the named augmentations, in the order of AUGMENTATIONS."""
+    for name, augment in AUGMENTATIONS.items():
         if name in names:
-            batch = change(batch, task, rng)
+            batch = augment(batch, task, rng)
     return batch
 
 
-def _beside(batch: Batch, drawn: NDArray[Any]) -> Tensor:
-    """What was drawn, on the batch's device: the same numbers wherever a network is trained."""
+def _on_device_of(batch: Batch, drawn: NDArray[Any]) -> Tensor:
+    """Numbers drawn on the host, moved to the batch's device: the same numbers on any device."""
     return to_device(drawn, batch.signal.device)
 
 
 def _sine(angle: Tensor) -> Tensor:
-    # NumPy's and torch's differ in the last bit, and results on a CPU are to stay as they were.
+    # NumPy and torch differ in the last bit, and results on a CPU must not change.
     return angle.sin() if angle.is_cuda else torch.from_numpy(np.sin(angle.numpy()))
 
 
-def _added(batch: Batch, what: Tensor) -> Batch:
-    """Something added to the recorded leads; a missing lead stays zero."""
-    return replace(batch, signal=batch.signal + what * batch.lead_mask[:, :, None])
+def _add(batch: Batch, disturbance: Tensor) -> Batch:
+    """The batch with a disturbance added to its recorded leads."""
+    return replace(batch, signal=batch.signal + disturbance * batch.lead_mask[:, :, None])

@@ -1,22 +1,19 @@
-"""What to do about rare classes: which examples an epoch takes, and how much each one counts.
+"""Remedies for rare classes: which examples an epoch takes, and how much each one counts.
 
-docs/results.md shows which of these helps; for heartbeats the default is the one that did.
+docs/results.md shows which of these helped; for heartbeats the default is the one that did.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from fl.data.cohort import Cohort
+from fl.data.cohort import Cohort, Indices
 
-Indices = NDArray[np.int64]
-
-KEPT = 0.25  # share of the commonest class that a thinned epoch takes
-MOST = 10.0  # largest class weight: a class of eight examples must not rule the rest
-FOCUS = 2.0  # focal loss's exponent (Lin et al. 2017, arXiv:1708.02002)
+THINNED_SHARE = 0.25  # share of the most frequent class that a thinned epoch takes
+MAX_WEIGHT = 10.0  # largest class weight: a class of eight examples must not outweigh the rest
+FOCAL_EXPONENT = 2.0  # of the focal loss (Lin et al. 2017, arXiv:1708.02002)
 
 
 def _all(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
@@ -24,26 +21,33 @@ def _all(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
 
 
 def _thinned(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
-    """A quarter of the commonest class, others each time, and all of the rest."""
+    """All examples of the rarer classes and a random quarter of the most frequent class.
+
+    All examples where the draw would leave none, as it can at a site with very few.
+    """
     if not len(order):
         return order
-    common = classes == np.bincount(classes).argmax()
-    kept: Indices = order[~common | (rng.random(len(order)) < KEPT)]
-    return kept
+    most_frequent = classes == np.bincount(classes).argmax()
+    kept: Indices = order[~most_frequent | (rng.random(len(order)) < THINNED_SHARE)]
+    return kept if len(kept) else order
 
 
 def _balanced(order: Indices, classes: Indices, rng: np.random.Generator) -> Indices:
-    """Every class equally often, with replacement; as many in all as a thinned epoch has."""
+    """Every class equally often, with replacement; as many examples as a thinned epoch has.
+
+    At least one, however few the site has.
+    """
     if not len(order):
         return order
     counts = np.bincount(classes)
-    size = round(len(order) - (1 - KEPT) * counts.max())
+    size = max(1, round(len(order) - (1 - THINNED_SHARE) * counts.max()))
     share = (1 / counts[classes]) / np.count_nonzero(counts)
     return np.asarray(rng.choice(order, size=size, p=share / share.sum()), dtype=np.int64)
 
 
-Choice = Callable[[Indices, Indices, np.random.Generator], Indices]
-IMBALANCE: dict[str, Choice] = {
+# (examples in order, class of each, random numbers) -> the examples that the epoch takes
+Sampler = Callable[[Indices, Indices, np.random.Generator], Indices]
+IMBALANCE: dict[str, Sampler] = {
     "none": _all,
     "thinned": _thinned,
     "balanced": _balanced,
@@ -53,7 +57,7 @@ IMBALANCE: dict[str, Choice] = {
 
 
 def trainable_examples(cohort: Cohort) -> Indices:
-    """Examples that may be trained on: those of a class that can be learnt at all."""
+    """Indices of the examples that may be trained on: those of the task's trainable classes."""
     task = cohort.task
     if not task.exclusive:
         return np.arange(len(cohort))
@@ -64,7 +68,10 @@ def trainable_examples(cohort: Cohort) -> Indices:
 def epoch_order(
     cohort: Cohort, imbalance: str, per_recording: int, rng: np.random.Generator
 ) -> Indices:
-    """The examples of one pass, in order. Choosing by class needs one class per example."""
+    """The examples of one epoch, in order: (example,) indices.
+
+    Only a task with one class per example chooses examples by class.
+    """
     order = cohort.epoch(per_recording, rng)
     if not cohort.task.exclusive:
         return order
@@ -73,18 +80,18 @@ def epoch_order(
 
 
 def class_weights(cohort: Cohort, imbalance: str) -> Tensor | None:
-    """Weight of each class in the loss: (class,), the mean count over its own, at most 10.
+    """Weight of each class in the loss: (class,), mean count over own count, at most 10.
 
-    From the site's own counts of the classes that are trained on; nothing is sent.
+    It is computed from the site's own counts of the trainable classes; nothing leaves the site.
     """
     if imbalance != "weighted":
         return None
     counts = (cohort.labels[trainable_examples(cohort)] == 1).sum(axis=0)
     mean = counts[counts > 0].mean() if counts.any() else 1.0
-    weights = np.where(counts > 0, np.minimum(mean / np.maximum(counts, 1), MOST), 1.0)
+    weights = np.where(counts > 0, np.minimum(mean / np.maximum(counts, 1), MAX_WEIGHT), 1.0)
     return torch.from_numpy(weights.astype(np.float32))
 
 
 def focal_exponent(imbalance: str) -> float:
-    """Exponent by which the loss turns away from examples that are right already."""
-    return FOCUS if imbalance == "focal" else 0.0
+    """Exponent with which the loss gives less weight to examples that are already right."""
+    return FOCAL_EXPONENT if imbalance == "focal" else 0.0

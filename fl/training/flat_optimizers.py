@@ -1,8 +1,7 @@
 """AdamW and SGD over whole rows of weights, by torch's own functions.
 
-torch's optimizer objects compute the same by the same functions. But the first one that is made
-loads torch's compiler, which takes more than a second in every process that trains, and compiles
-nothing.
+torch's optimizer objects compute the same by the same functions, but creating the first one loads
+torch's compiler: more than a second in every process that trains, although nothing is compiled.
 """
 
 from abc import ABC, abstractmethod
@@ -18,19 +17,19 @@ from torch.optim.sgd import sgd
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
-    """Steps against the gradients; what it remembers of each row has torch's names."""
+    """Takes gradient steps; the state it keeps of each row has the names that torch uses."""
 
     rows: Sequence[nn.Parameter]
-    rates: Sequence[float]  # each row's factor of the learning rate
+    rate_factors: Sequence[float]  # of each row's learning rate
     weight_decay: float
     state: dict[nn.Parameter, dict[str, Tensor]] = field(default_factory=lambda: defaultdict(dict))
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """One step for every row, whose gradients are there."""
-        for row, rate in zip(self.rows, self.rates, strict=True):
+        """One step of every row at learning rate `lr`; every row must have its gradient."""
+        for row, factor in zip(self.rows, self.rate_factors, strict=True):
             assert row.grad is not None
-            self._step(row, row.grad, rate * lr)
+            self._step(row, row.grad, factor * lr)
 
     @abstractmethod
     def _step(self, row: nn.Parameter, grad: Tensor, lr: float) -> None: ...
@@ -42,7 +41,7 @@ class AdamW(Optimizer):
     def _step(self, row: nn.Parameter, grad: Tensor, lr: float) -> None:
         state = self.state[row]
         if not state:
-            # Where the weights are: a GPU counts the steps itself.
+            # On the weights' own device, because there a GPU counts the steps.
             state["step"] = torch.zeros((), dtype=torch.float32, device=row.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(row), torch.zeros_like(row)
         adamw(
@@ -65,17 +64,17 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """Gradient steps, with momentum if there is any."""
+    """Plain gradient steps, with momentum unless it is 0."""
 
     momentum: float = 0.0
 
     def _step(self, row: nn.Parameter, grad: Tensor, lr: float) -> None:
         state = self.state[row]
-        moved: list[Tensor | None] = [state.get("momentum_buffer")]
+        momentum_buffers: list[Tensor | None] = [state.get("momentum_buffer")]
         sgd(
             [row],
             [grad],
-            moved,
+            momentum_buffers,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             lr=lr,
@@ -83,5 +82,5 @@ class SGD(Optimizer):
             nesterov=False,
             maximize=False,
         )
-        if moved[0] is not None:
-            state["momentum_buffer"] = moved[0]
+        if momentum_buffers[0] is not None:
+            state["momentum_buffer"] = momentum_buffers[0]

@@ -1,4 +1,4 @@
-"""Train and apply a network on one site's examples. Returns numbers, prints nothing."""
+"""Train a network on one site's examples, or apply it to them. Returns numbers, prints nothing."""
 
 import math
 from collections.abc import Callable
@@ -11,24 +11,25 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fl.data.cohort import Batch, Cohort
-from fl.data.gpu_cohort import batch_cutter
+from fl.data.gpu_cohort import batch_maker
 from fl.training.augmentation import augment_batch
 from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent
 from fl.training.device import mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
 from fl.training.losses import task_loss
+from fl.util.errors import DataError
 from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
-CROPS = 4  # crops averaged per recording when a network is applied
-Penalty = Callable[[nn.Module], Tensor]
-OptimizerState = dict[str, Tensor]
+CROPS = 4  # crops of a recording, at most, whose probabilities are averaged
+Penalty = Callable[[nn.Module], Tensor]  # network -> a term that is added to the loss
+OptimizerState = dict[str, Tensor]  # "row/field" -> tensor: see `_optimizer_state`
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """How one visit trains: the share of the run it covers decides its learning rates."""
+    """How a site trains in one round. The round's place in the run decides the learning rates."""
 
     seed: int
     site: str
@@ -44,30 +45,34 @@ class TrainingPlan:
     sgd: bool = False  # gradient steps, unclipped, instead of AdamW
     momentum: float = 0.0  # of sgd
     constant: bool = False  # `lr` throughout, no schedule
-    restart: bool = False  # the schedule is over each visit instead of the whole run
-    ema: float = 0.0  # decay per step of a running mean of the weights, which the visit ends with
+    restart: bool = False  # the schedule covers each round by itself instead of the whole run
+    ema: float = 0.0  # decay per step of a running mean of the weights, which is the result
     device: str = "cpu"
-    bf16: bool | None = None  # the network in bfloat16; None: on a GPU that can
+    bf16: bool | None = None  # compute in bfloat16; None: on a GPU that supports it
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a visit reports."""
+    """What one round of training at a site reports."""
 
-    loss_sum: float  # sum over examples of the training loss, seen while training
-    n_seen: int  # examples seen, all epochs
-    steps: int
+    loss_sum: float  # sum of the training loss over the examples, as they were trained on
+    n_seen: int  # examples trained on, over all epochs
+    steps: int  # gradient steps
     lr_sum: float  # sum of the steps' learning rates
-    state: OptimizerState
+    state: OptimizerState  # of the optimizer, for the site's next round
 
 
 def learning_rate(plan: TrainingPlan, done: float) -> float:
-    """Warm-up then cosine, by default over the whole run. `done`: share of the visit."""
+    """Linear warm-up, then a cosine to 0, by default over the whole run.
+
+    `done` is the share of the round's steps that have been taken, from 0 to 1. The cosine is that
+    of Loshchilov & Hutter 2017, arXiv:1608.03983.
+    """
     if plan.constant:
         return plan.lr
     progress = done if plan.restart else (plan.round - 1 + done) / plan.rounds
-    warm = min(1.0, progress / WARMUP) if progress < WARMUP else 1.0
-    return plan.lr * max(warm, 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
+    warm_up = min(1.0, progress / WARMUP) if progress < WARMUP else 1.0
+    return plan.lr * max(warm_up, 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def fit(
@@ -77,10 +82,11 @@ def fit(
     state: OptimizerState | None = None,
     penalty: Penalty | None = None,
 ) -> FitResult:
-    """Train in place for one visit. Same plan, same data, same state: same weights.
+    """Train a network in place for one round. Same plan, data and state: same weights.
 
-    `penalty` is added to the loss of every batch (FedProx's term). `state` is the optimizer's
-    from the site's last visit; without it AdamW starts afresh.
+    `penalty` is added to the loss of every batch (FedProx's term, for example). `state` is the
+    optimizer's after the site's previous round; without it the optimizer starts from nothing.
+    Raises DataError if the site has no example of a class that is trained on.
     """
     one_thread()
     rng = stream(plan.seed, "fit", plan.site, plan.round)
@@ -88,23 +94,25 @@ def fit(
     network.to(plan.device).train()
     rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan)
-    _restore(optimizer, rows, state)
-    running = _running_mean(network, plan)
+    _restore_state(optimizer, rows, state)
+    mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
-    cut = batch_cutter(cohort, plan.device)
+    make_batch = batch_maker(cohort, plan.device)
     loss_sum: float | Tensor = 0.0
     lr_sum, n_seen, step = 0.0, 0, 0
     for _ in range(plan.epochs):
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
+        if not len(order):
+            raise _nothing_to_train_on(cohort, plan)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
-        for chosen in np.array_split(order, batches):
-            rate = learning_rate(plan, min(step / total, 1.0))
-            batch = cut(chosen, cohort.random_starts(chosen, rng))
+        for examples in np.array_split(order, batches):
+            lr = learning_rate(plan, min(step / total, 1.0))
+            batch = make_batch(examples, cohort.random_starts(examples, rng))
             batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
-                logits = _apply(network, batch)
+                logits = _logits(network, batch)
             loss = task_loss(
                 cohort.task, logits, batch.labels, weights, focal_exponent(plan.imbalance)
             )
@@ -112,22 +120,22 @@ def fit(
             rows.differentiate(objective)
             if not plan.sgd:
                 nn.utils.clip_grad_norm_(rows.weights, 1.0)
-            optimizer.step(rate)
-            if running is not None:
-                running.update_parameters(network)
-            loss_sum += _number(loss) * len(chosen)
-            lr_sum += rate
-            n_seen += len(chosen)
+            optimizer.step(lr)
+            if mean_network is not None:
+                mean_network.update_parameters(network)
+            loss_sum += _loss_value(loss) * len(examples)
+            lr_sum += lr
+            n_seen += len(examples)
             step += 1
     rows.release()
-    if running is not None:
-        network.load_state_dict(running.module.state_dict())
+    if mean_network is not None:
+        network.load_state_dict(mean_network.module.state_dict())
     return FitResult(
         loss_sum=float(loss_sum),
         n_seen=n_seen,
         steps=step,
         lr_sum=lr_sum,
-        state=_saved(optimizer, rows),
+        state=_optimizer_state(optimizer, rows),
     )
 
 
@@ -139,32 +147,42 @@ def predict(
     device: str = "cpu",
     bf16: bool | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities (example, class), the mean over evenly spaced crops of each example.
+    """Probabilities (example, class), the mean over `crops` evenly spaced crops of each example.
 
-    Rounded to seven decimals, as files hold them, so that a file gives the same metrics.
+    They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
     network.to(device).eval()
     example, starts = cohort.even_crops(crops)
-    cut, parts = batch_cutter(cohort, device), []
+    make_batch, probabilities = batch_maker(cohort, device), []
     with torch.inference_mode(), mixed_precision(device, bf16):
-        for at in range(0, len(example), batch_size):
-            rows = slice(at, at + batch_size)
-            logits = _apply(network, cut(example[rows], starts[rows])).double()
-            parts.append(logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid())
+        for begin in range(0, len(example), batch_size):
+            rows = slice(begin, begin + batch_size)
+            logits = _logits(network, make_batch(example[rows], starts[rows])).double()
+            exclusive = cohort.task.exclusive
+            probabilities.append(logits.softmax(dim=1) if exclusive else logits.sigmoid())
     total = np.zeros((len(cohort), len(cohort.task.classes)))
-    if parts:
-        np.add.at(total, example, torch.cat(parts).cpu().numpy())
+    if probabilities:
+        np.add.at(total, example, torch.cat(probabilities).cpu().numpy())
     counts = np.bincount(example, minlength=len(cohort))
     return np.asarray(np.round(total / counts[:, None], 7))
+
+
+def _nothing_to_train_on(cohort: Cohort, plan: TrainingPlan) -> DataError:
+    classes = ", ".join(cohort.task.trainable)
+    return DataError(
+        f"{plan.site}: none of its {len(cohort)} training examples shows a class that the "
+        f"{cohort.task.name} task trains on ({classes}). Give the site more patients, or leave it "
+        "out."
+    )
 
 
 def _optimizer(rows: FlatParameters, plan: TrainingPlan) -> Optimizer:
     decay = plan.weight_decay
     if plan.sgd:
         ones = [1.0] * len(rows.weights)
-        return SGD(rows=rows.weights, rates=ones, weight_decay=decay, momentum=plan.momentum)
-    return AdamW(rows=rows.weights, rates=rows.rates, weight_decay=decay)
+        return SGD(rows=rows.weights, rate_factors=ones, weight_decay=decay, momentum=plan.momentum)
+    return AdamW(rows=rows.weights, rate_factors=rows.rate_factors, weight_decay=decay)
 
 
 def _running_mean(network: nn.Module, plan: TrainingPlan) -> AveragedModel | None:
@@ -174,18 +192,18 @@ def _running_mean(network: nn.Module, plan: TrainingPlan) -> AveragedModel | Non
     return AveragedModel(network, multi_avg_fn=mean)
 
 
-def _apply(network: nn.Module, batch: Batch) -> Tensor:
+def _logits(network: nn.Module, batch: Batch) -> Tensor:
     logits: Tensor = network(batch.signal, batch.lead_mask, batch.features)
     return logits
 
 
-def _number(loss: Tensor) -> float | Tensor:
-    """A loss to add up. A GPU keeps it until the end: to read it is to wait for every step."""
+def _loss_value(loss: Tensor) -> float | Tensor:
+    """A loss to add up; it stays on a GPU, because reading it would wait for every step."""
     return loss.detach().double() if loss.is_cuda else loss.item()
 
 
-def _saved(optimizer: Optimizer, rows: FlatParameters) -> OptimizerState:
-    """AdamW's moments and number of steps, of each row of weights."""
+def _optimizer_state(optimizer: Optimizer, rows: FlatParameters) -> OptimizerState:
+    """What the optimizer keeps of each row of weights: AdamW its moments and number of steps."""
     return {
         f"{number}/{field}": value.detach().cpu().clone()
         for number, weights in enumerate(rows.weights)
@@ -193,9 +211,11 @@ def _saved(optimizer: Optimizer, rows: FlatParameters) -> OptimizerState:
     }
 
 
-def _restore(optimizer: Optimizer, rows: FlatParameters, state: OptimizerState | None) -> None:
+def _restore_state(
+    optimizer: Optimizer, rows: FlatParameters, state: OptimizerState | None
+) -> None:
     for key, value in (state or {}).items():
         number, field = key.split("/")
         weights = rows.weights[int(number)]
-        # A copy, which training changes. A fused AdamW counts its steps where the weights are.
+        # A copy, because training changes it; on the weights' device, as fused AdamW requires.
         optimizer.state[weights][field] = value.clone().to(weights.device)

@@ -12,20 +12,22 @@ from fl.ecg.tasks import Task
 def task_loss(
     task: Task, logits: Tensor, labels: Tensor, weights: Tensor | None = None, focus: float = 0.0
 ) -> Tensor:
-    """Mean loss per example: (batch, class), (batch, class) -> scalar.
+    """Mean loss per example: logits (batch, class), labels (batch, class) -> scalar.
 
-    Rhythm: binary cross-entropy over the annotated classes of each example; a class that the
-    source never annotated adds nothing. Beat: cross-entropy. `weights` (class,) multiply what
-    the examples of a class add, `focus` is the exponent of focal loss.
+    A task with any number of classes per example (rhythm): binary cross-entropy over the
+    annotated classes of each example; a class that the source never annotated adds nothing. A
+    task with exactly one class (beat): cross-entropy. `weights` (class,) multiply the loss of the
+    examples of a class; `focus` is the exponent of the focal loss, 0 for none (Lin et al. 2017,
+    arXiv:1708.02002).
     """
     if task.exclusive:
         truth = labels.argmax(dim=1)
         log_p = logits.log_softmax(dim=1).gather(1, truth[:, None])[:, 0]
-        each = -log_p * _unsure(log_p, focus)
-        return (each if weights is None else each * weights[truth]).mean()
+        losses = -log_p * _focal_factor(log_p, focus)
+        return (losses if weights is None else losses * weights[truth]).mean()
     known = (labels >= 0).float()
     losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
-    losses = losses * _unsure(-losses, focus)
+    losses = losses * _focal_factor(-losses, focus)
     if weights is not None:
         losses = losses * torch.where(labels > 0, weights, torch.ones_like(weights))
     # Divided by the number of classes, not of annotated ones: a source that annotates six of
@@ -33,13 +35,13 @@ def task_loss(
     return (losses * known).sum() / labels.numel()
 
 
-def _unsure(log_p: Tensor, focus: float) -> Tensor:
-    """Focal loss's factor (1 - p)^focus, p the probability of what is true."""
+def _focal_factor(log_p: Tensor, focus: float) -> Tensor:
+    """The focal loss's factor (1 - p)^focus, where p is the probability of the true label."""
     return (1 - log_p.exp()).clamp(min=0) ** focus if focus else torch.ones_like(log_p)
 
 
 def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> float:
-    """The task's loss of probabilities, per example."""
+    """Mean loss per example of probabilities: labels (example, class), p (example, class)."""
     p = p.clip(1e-7, 1 - 1e-7)
     if task.exclusive:
         return float(-np.log(p[labels == 1]).mean())

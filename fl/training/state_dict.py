@@ -18,9 +18,6 @@ from fl.util.atomic_io import write_atomically
 
 Weights = dict[str, NDArray[Any]]
 
-HEAD = ("head.weight", "head.bias")  # one row per class in every network
-LEAD_ENTRIES = ("stem.conv.weight", "leads.conv.weight", "lead_shift.weight")  # one column per lead
-
 
 @lru_cache(maxsize=8)
 def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
@@ -43,32 +40,32 @@ def get_weights(network: torch.nn.Module) -> Weights:
 
 def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:
     """Load weights; names and shapes must match exactly."""
-    # A copy, because torch shares memory with the array and training would write into it.
+    # Copies: torch shares memory with an array, and training would write into it.
     state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
     own = network.state_dict()
     if own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
-        # Several times as fast as the general way, which a visit to a small site notices.
+        # Several times as fast as load_state_dict, which matters at a small site.
         for name, values in own.items():
             values.copy_(state[name])
     else:
-        network.load_state_dict(state, strict=True)  # which says what is wrong
+        network.load_state_dict(state, strict=True)  # raises and names what differs
 
 
 def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:
-    """Write a safetensors file whole or not at all."""
+    """Write a safetensors file, whole or not at all; `facts` go into its header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {k: np.asarray(v, order="C") for k, v in weights.items()}
     file = save(arrays, metadata=facts)
-    write_atomically(path, _in_order(file) if facts else file)
+    write_atomically(path, _with_sorted_facts(file) if facts else file)
 
 
-def _in_order(file: bytes) -> bytes:
-    """The same file with its facts sorted: safetensors writes them in any order."""
+def _with_sorted_facts(file: bytes) -> bytes:
+    """The same file with its facts sorted: safetensors writes them in no fixed order."""
     start = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text = text.ljust(-(-len(text) // 8) * 8)  # the format aligns the arrays by spaces
+    text = text.ljust(-(-len(text) // 8) * 8)  # spaces: the format aligns arrays to 8 bytes
     return len(text).to_bytes(8, "little") + text + file[start:]
 
 

@@ -1,4 +1,4 @@
-"""Programmes that a deployment starts and ends: Flower's own, with their output in our logs."""
+"""Programs that a deployment starts and ends: Flower's own, with their output in our logs."""
 
 import ctypes
 import logging
@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import NoReturn
 
 LOG_BYTES, LOG_FILES = 5 * 2**20, 5  # a log is rotated at this size; so many are kept
-PORTS = range(20000, 32768)  # on loopback, of which `free_port` gives one
-PR_SET_PDEATHSIG = 1
-COLOUR = re.compile(r"\x1b\[\d*m")  # has no place in a file
+PORTS = range(20000, 32768)  # on loopback; `free_port` chooses one of them
+PR_SET_PDEATHSIG = 1  # number of an order to Linux, in sys/prctl.h
+COLOUR = re.compile(r"\x1b\[\d*m")  # of a terminal; it has no place in a file
 
 
 def flower_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of Flower's programmes: found beside this Python, telling nobody of us."""
-    here = str(Path(sys.executable).parent)
+    """The environment of Flower's programs: found beside this Python, and without telemetry."""
+    programs = str(Path(sys.executable).parent)
     return os.environ | {
-        "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -47,12 +47,12 @@ def log_to_file(path: Path) -> logging.Logger:
 
 
 class ChildProcess:
-    """A programme that ends when this one does, whose lines go to `log`."""
+    """A program that ends when this one does; each line that it prints goes to `log`."""
 
     def __init__(
         self, command: Sequence[str], env: Mapping[str, str], log: Callable[[str], None]
     ) -> None:
-        self.last: deque[str] = deque(maxlen=40)  # lines, for the one who must say why it ended
+        self.last: deque[str] = deque(maxlen=40)  # lines, to explain why it ended
         self._process = subprocess.Popen(
             command,
             env=dict(env),
@@ -61,8 +61,8 @@ class ChildProcess:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # Else Ctrl-C would reach it too, and Flower takes a second signal as an order to drop
-            # everything: the coordinator would count the site as connected for another minute.
+            # Otherwise Ctrl-C would reach it too. At a second signal Flower ends without taking its
+            # leave, and the coordinator would count the site as connected for another minute.
             start_new_session=True,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
@@ -79,11 +79,11 @@ class ChildProcess:
 
     @property
     def ended(self) -> int | None:
-        """Its exit status, None while it runs."""
+        """Its exit status; None while it runs."""
         return self._process.poll()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Ask it to end; end it if it does not."""
+        """Ask it to end, and kill it if it does not within these seconds."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -97,15 +97,15 @@ class ChildProcess:
 
 
 def _end_with_parent() -> None:
-    """Linux ends the child when its parent is gone, even one that was killed."""
+    """Let Linux end the child when its parent has ended, even if that was killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:
-    """A port on loopback that nobody uses now, nor is likely to before it is listened on.
+    """A port on loopback that nobody uses now, and that is likely to stay free for a while.
 
-    It is none of those that an outgoing connection is given (from 32768 on under Linux): a port
-    that the system chooses is of these, and on a busy machine is soon given away.
+    It is none of those that Linux gives to outgoing connections (from 32768 on). A port that the
+    system chooses is one of these, and on a busy machine is soon given to another.
     """
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
@@ -118,21 +118,21 @@ def free_port() -> int:
 
 
 def exit_immediately(code: int) -> NoReturn:
-    """End now, all that matters being closed: to take torch apart first costs seconds of a core."""
+    """End now, once output is written: to unload torch first costs seconds of a core."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-STOP_REQUESTED = threading.Event()  # set once this programme was asked to end
+STOP_REQUESTED = threading.Event()  # set once this program was asked to end
 
 
 def handle_stop_signals() -> None:
-    """SIGTERM and Ctrl-C end a programme alike, in order and even if the exception gets lost."""
+    """Let SIGTERM and Ctrl-C end this program in order, even if the exception gets lost."""
 
     def interrupt(*_: object) -> None:
-        # Where the exception meets code that drops it, the loops that wait still see the event.
+        # Code that drops the exception may be running; loops that wait still see the event.
         STOP_REQUESTED.set()
         raise KeyboardInterrupt
 
@@ -141,6 +141,6 @@ def handle_stop_signals() -> None:
 
 
 def raise_if_stopping() -> None:
-    """`KeyboardInterrupt` if this programme was asked to end."""
+    """`KeyboardInterrupt` if this program was asked to end."""
     if STOP_REQUESTED.is_set():
         raise KeyboardInterrupt

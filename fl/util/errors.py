@@ -1,4 +1,4 @@
-"""Trouble that is the user's or the data's, shown as one line and never as a traceback."""
+"""Errors that are a user's mistake or in the data; shown as one line, never as a traceback."""
 
 import difflib
 import errno
@@ -10,34 +10,35 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used: names the setting, its value and what is accepted."""
+    """A setting that cannot be used; its text names the setting, its value and what is accepted."""
 
 
 class DataError(Exception):
-    """Data that cannot be used: names the folder or record, what was found, what to do."""
+    """Data that cannot be used; its text names the folder or record, what was found, what to do."""
 
 
 class UnusableRecord(DataError):
-    """One record that cannot be used, with the verdict that is counted and reported.
+    """One record that cannot be used, with the verdict under which it is counted and reported.
 
     `reason` is one of `REASONS`; `detail` says what was found, without any patient field.
     """
 
     def __init__(self, record: str, reason: str, detail: str) -> None:
         if reason not in REASONS:
-            raise ValueError(f"{reason!r} is no verdict; known: {', '.join(REASONS)}")
+            raise ValueError(f"{reason!r} is not a verdict; known: {', '.join(REASONS)}")
         super().__init__(f"{record}: {REASONS[reason]} ({detail})")
         self.record, self.reason, self.detail = record, reason, detail
 
 
 class FederationError(Exception):
-    """A federated run that cannot go on: names the round and the sites."""
+    """A federated run that cannot continue; its text names the round and the sites."""
 
 
 def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int = 1) -> int:
-    """What a command line returns: `act`'s code, 2 for something to mend, 1 for a run that stopped.
+    """Run a command and return its exit code, with expected errors as one line on stderr.
 
-    An interrupt is told as `interrupted` and returns `ended`; a bug keeps its traceback.
+    The code is that of `act`, 2 for a user's mistake or unusable data, 1 for a run that stopped.
+    After Ctrl-C, `interrupted` is printed and `ended` returned. A bug keeps its traceback.
     """
     try:
         return act()
@@ -50,10 +51,10 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        where = f" at {error.filename}" if error.filename else ""
+        place = f" at {error.filename}" if error.filename else ""
         print(
-            f"{program}: stopped: {os.strerror(error.errno)}{where}. What is written is whole; "
-            "make room and run again (a run of run_sim.py goes on with --resume).",
+            f"{program}: stopped: {os.strerror(error.errno)}{place}. The files that were written "
+            "are complete; make room and run again (--resume continues a run of run_sim.py).",
             file=sys.stderr,
         )
         return 1
@@ -65,18 +66,18 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
 REASONS = {
     "missing-file": "a file is missing",
     "bad-header": "the header cannot be read",
-    "foreign-file": "the header names a file that is not the record's own",
+    "foreign-file": "a file of another record is named",
     "truncated": "the signal is shorter than the header says",
     "checksum": "the signal does not match the header's checksum",
     "bad-signal": "the signal cannot be read",
-    "lead-names": "its leads have no known name, or one name twice",
-    "wrong-rate": "the sampling rate is not this source's",
-    "no-signal": "no lead holds a usable signal",
+    "lead-names": "no lead has a known name, or two have the same",
+    "wrong-rate": "the sampling rate is not one of this source",
+    "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
-    "no-label": "no label in the task's classes",
+    "no-label": "no label among the classes of the task",
     "label-conflict": "its labels contradict each other",
-    "no-annotation": "no beat or rhythm annotation",
-    "paced": "paced beats, left out by ANSI/AAMI EC57",
+    "no-annotation": "no usable beat or rhythm annotation",
+    "paced": "paced beats, which ANSI/AAMI EC57 leaves out",
     "duplicate": "the same signal as another record",
 }
 

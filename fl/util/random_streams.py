@@ -11,10 +11,13 @@ def _digest(*name: str | int) -> int:
 
 
 def stream(seed: int, *name: str | int) -> np.random.Generator:
-    """Random numbers named by their use: `stream(7, "fit", "site-03", round)`."""
+    """A generator of random numbers, named by its use: `stream(7, "fit", "site-03", round)`.
+
+    The same seed and name always give the same numbers, whatever else was drawn before.
+    """
     return np.random.default_rng([seed, _digest(*name)])
 
 
 def torch_seed(seed: int, *name: str | int) -> int:
-    """A seed for `torch.manual_seed`, named like a stream."""
+    """A seed for `torch.manual_seed`, named by its use as in `stream`."""
     return int(stream(seed, *name).integers(2**63 - 1))

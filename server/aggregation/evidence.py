@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.messages.payloads import TrainingReply
-from fl.training.state_dict import HEAD, LEAD_ENTRIES, Weights
+from fl.models import NetworkParts
+from fl.training.state_dict import Weights
 from server.aggregation.update_store import with_entries
 
 
@@ -35,7 +36,9 @@ def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[Train
     return weighted
 
 
-def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> list[TrainingReply]:
+def average_by_evidence(
+    replies: Sequence[TrainingReply], start: Weights, parts: NetworkParts
+) -> list[TrainingReply]:
     """Let weights that only some sites can train be averaged over those sites alone.
 
     A row of the head learns only where its class is annotated, and a column of the first
@@ -53,10 +56,10 @@ def average_by_evidence(replies: Sequence[TrainingReply], start: Weights) -> lis
     for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
         changed: Weights = {}
         for name in reply.weights:
-            if name in HEAD:
+            if name in parts.head:
                 value = reply.weights[name]
                 factor = classes.reshape(-1, *[1] * (value.ndim - 1))
-            elif name.endswith(LEAD_ENTRIES):
+            elif name in parts.lead_columns:
                 value = reply.weights[name]
                 factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
             else:

@@ -45,7 +45,6 @@ def make_server_certificate(
     signer = serialization.load_pem_private_key(authority_key_path.read_bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    hosts = list(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     certificate = (
         _begun(subject, authority.subject, key.public_key(), SERVER_DAYS)
@@ -99,12 +98,9 @@ def _names(hosts: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+    text = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
+    write_atomically(path, text, mode=0o600)

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import fl
+from fl.messages.invitation import host_and_port
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 from server.deploy.certificates import make_authority, make_server_certificate
 
 FEDERATION = "HEARTFED_FEDERATION"  # environment of the SuperLink: the federation's folder
-PROGRESS = "progress.jsonl"  # in the run directory: what happens, for whoever watches
 CONNECTION = "heartfed"  # name of the connection in Flower's configuration
+# The addresses that mean all of a machine, and where the machine then finds itself.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 LICENCE = "HeartFed is licensed under the Apache License 2.0 (SPDX: Apache-2.0).\n"
 APP = """\
-# What `flwr run` hands to Flower. The programme itself is the one installed at each place.
+# What `flwr run` hands to Flower. The program itself is the one installed at each place.
 [project]
 name = "heartfed"
 version = "{version}"
@@ -45,14 +47,39 @@ class FederationSettings:
     name: str
     task: str
     hosts: tuple[str, ...]  # names and addresses of the coordinator; sites use the first
-    listen: str  # address that the gate listens on
-    port: int  # of the gate
+    listen: str  # address that the reverse proxy listens on
+    port: int  # of the reverse proxy
     superlink_port: int  # of the SuperLink, on loopback
 
     @property
     def address(self) -> str:
         """Where sites find the coordinator."""
-        return f"{self.hosts[0]}:{self.port}"
+        return host_and_port(self.hosts[0], self.port)
+
+    @property
+    def own_address(self) -> str:
+        """Where the reverse proxy is found from this machine itself."""
+        return host_and_port(LOOPBACK.get(self.listen, self.listen), self.port)
+
+    @property
+    def certificate_hosts(self) -> tuple[str, ...]:
+        """Names and addresses under which the server may be asked for."""
+        listened = () if self.listen in LOOPBACK else (self.listen,)
+        return tuple(dict.fromkeys([*self.hosts, *listened, "localhost", "127.0.0.1", "::1"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeState:
+    """A SuperNode as the SuperLink knows it."""
+
+    node: int
+    status: str  # registered (never seen), online, offline, unregistered
+    seen: float  # seconds since 1970 of its last sign of life; 0: never
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the SuperLink takes the node's key."""
+        return self.status != "unregistered"
 
 
 @dataclass(frozen=True)
@@ -109,16 +136,20 @@ class FederationFolder:
             ) from None
 
     def sites(self) -> dict[str, dict[str, Any]]:
-        """What is known of each site: node, when approved, when revoked."""
+        """What is known of each site: node, when approved, when revoked, its keys so far."""
         found = sorted((self.path / "sites").glob("*.json"))
         return {path.stem: json.loads(path.read_text()) for path in found}
+
+    def keys(self, site: str) -> list[str]:
+        """Fingerprints of the keys by which a site was ever approved."""
+        return list(self.sites().get(site, {}).get("keys", []))
 
     def approved(self) -> dict[str, int]:
         """Site -> node, of those that may take part."""
         return {s: int(f["node"]) for s, f in self.sites().items() if not f["revoked"]}
 
     def note_site(self, site: str, **facts: Any) -> None:
-        """Remember facts of a site, in a file of its own: two may be approved at once."""
+        """Keep facts of a site, in a file of its own: two may be approved at once."""
         known = self.sites().get(site, {})
         path = self.path / "sites" / f"{site}.json"
         write_atomically(path, json.dumps(known | facts, indent=1).encode())
@@ -131,7 +162,7 @@ def make_federation(path: Path, settings: FederationSettings) -> FederationFolde
         folder.path.mkdir(parents=True, mode=0o700)
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be made ({error.strerror}). Name a folder that is not there yet."
+            f"{path}: cannot be made ({error.strerror}). Name a folder that does not exist yet."
         ) from None
     for part in ("invitations", "sites", "jobs", "logs", "flwr", "heartfed"):
         (folder.path / part).mkdir(mode=0o700)
@@ -147,7 +178,7 @@ def make_federation(path: Path, settings: FederationSettings) -> FederationFolde
 
 def make_certificate(folder: FederationFolder) -> None:
     """A new server certificate from the federation's authority; sites need nothing new."""
-    hosts = folder.settings().hosts
+    hosts = folder.settings().certificate_hosts
     make_server_certificate(folder.ca, folder.ca_key, folder.certificate, folder.key, hosts)
 
 

@@ -1,27 +1,27 @@
-"""A grid whose messages cross the wire with all their arrays in one."""
+"""A Flower grid that sends all arrays of a message as one."""
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from fl.messages.flower_arrays import packed, unpacked
 from server.engines.grid_base import BaseGrid
 
 
 class PackedGrid(BaseGrid):
-    """Another grid, whose messages cross the wire with their arrays folded into one."""
+    """Another grid, whose messages travel with all their arrays packed into one."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
 
-    def set_run(self, run: Run) -> None:
+    def set_run(self, run: Any) -> None:
         self._grid.set_run(run)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> Any:
         return self._grid.run
 
     def get_node_ids(self) -> Iterable[int]:
@@ -43,5 +43,5 @@ class PackedGrid(BaseGrid):
         try:
             return unpacked(message)
         except ValueError as error:
-            logging.getLogger("heartfed").warning("a reply: %s", error)
-            return message  # it has not the model's entries, and is refused by name for that
+            logging.getLogger("heartfed").warning("a reply is damaged: %s", error)
+            return message  # it lacks the model's entries, for which its site is refused by name

@@ -1,94 +1,138 @@
-"""Questions to the SuperLink on this machine, by Flower's own client of its Control API."""
+"""Questions and orders to the SuperLink on this machine, by Flower's own command line.
+
+Each such command starts a Python. With the versions of Flower on which it was tested, a question
+goes through Flower's own client instead (`server.deploy.superlink_internals`).
+"""
 
 import datetime
-from collections.abc import Iterator
+import json
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import httpx
-from flwr.common.constant import HEARTBEAT_PATIENCE
-from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, StopRunRequest
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
+from fl.util.child_process import flower_environment
 from fl.util.errors import FederationError
-from server.deploy.federation_store import FederationFolder
+from fl.util.tested_versions import is_tested
+from server.deploy import superlink_internals
+from server.deploy.federation_store import CONNECTION, FederationFolder, NodeState
+
+FRAME = str.maketrans("╭─╮│╰╯", "      ")  # which Flower draws around its messages
+SECONDS = 5.0  # within which the SuperLink accepts a connection
+WORDS = 400  # characters of Flower's output in an error
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeState:
-    """A SuperNode as the SuperLink knows it."""
+def run_flower_command(folder: FederationFolder, *arguments: str) -> str:
+    """What Flower's command prints; `FederationError` with its last words if it fails."""
+    command = ["flwr", *arguments]
+    done = subprocess.run(
+        command, env=flower_environment(folder.flower_home), capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise _failure(arguments, done.stdout + done.stderr)
+    return done.stdout
 
-    node: int
-    site: str
-    status: str  # registered (never seen), online, offline, unregistered
-    seen: float  # seconds since 1970 of its last sign of life; 0: never
 
-    @property
-    def admitted(self) -> bool:
-        return self.status != "unregistered"
+def _failure(arguments: Sequence[str], output: str) -> FederationError:
+    words = " ".join(output.translate(FRAME).split())
+    return FederationError(f"`{shlex.join(['flwr', *arguments])}` failed: {words[-WORDS:]}")
+
+
+def show_flower_command(folder: FederationFolder, *arguments: str) -> None:
+    """Print Flower's command instead of running it."""
+    print(f"FLWR_HOME={shlex.quote(str(folder.flower_home))} {shlex.join(['flwr', *arguments])}")
+
+
+def ask_flower(folder: FederationFolder, *arguments: str) -> dict[str, Any]:
+    """Flower's answer as JSON; `FederationError` if the SuperLink or the command fails."""
+    require_superlink(folder)
+    output = run_flower_command(folder, *arguments, "--format", "json")
+    try:
+        answer = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    except ValueError:
+        raise _failure(arguments, output) from None
+    if not answer.get("success"):  # its exit status is 0 all the same
+        raise _failure(arguments, str(answer.get("error-message", output)))
+    return dict(answer)
+
+
+def require_superlink(folder: FederationFolder) -> None:
+    """`FederationError` unless the SuperLink accepts connections."""
+    try:
+        socket.create_connection(("127.0.0.1", folder.settings().superlink_port), SECONDS).close()
+    except OSError as error:
+        raise _away(folder, error) from None
+
+
+def _away(folder: FederationFolder, error: Exception) -> FederationError:
+    return FederationError(
+        f"the SuperLink does not answer ({type(error).__name__}). Is it running? "
+        f"`python -m server.deploy serve {folder.path}` starts it."
+    )
+
+
+def asks_directly() -> bool:
+    """Whether questions go through Flower's client, and not through its command line."""
+    otherwise = "the SuperLink is asked by `flwr` commands, which take seconds each"
+    return is_tested("flwr", superlink_internals.FLOWER_VERSIONS, otherwise)
 
 
 @contextmanager
-def control(folder: FederationFolder) -> Iterator[ControlHttpClient]:
-    """A connection; `FederationError` if the SuperLink does not answer."""
-    client = ControlHttpClient.from_server_address(
-        f"127.0.0.1:{folder.settings().superlink_port}",
-        insecure=False,
-        root_certificates=folder.ca.read_bytes(),
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-cli")],
-    )
+def direct(folder: FederationFolder) -> Iterator[None]:
+    """`FederationError` if a direct question finds no SuperLink."""
     try:
-        yield client
+        yield
     except httpx.HTTPError as error:
-        raise FederationError(
-            f"the SuperLink does not answer ({type(error).__name__}). Is it running? "
-            f"`python -m server.deploy serve {folder.path}` starts it."
-        ) from None
-    finally:
-        client.close()
+        raise _away(folder, error) from None
 
 
 def list_nodes(folder: FederationFolder) -> list[NodeState]:
     """Every SuperNode that was ever approved."""
-    with control(folder) as client:
-        found = client.ListNodes(ListNodesRequest()).nodes_info
+    if asks_directly():
+        with direct(folder):
+            return superlink_internals.list_nodes(folder)
+    found = ask_flower(folder, "supernode", "list", CONNECTION)["nodes"]
     return [
         NodeState(
-            node=info.node_id,
-            site=info.name,
-            status=info.status,
-            seen=info.online_until - HEARTBEAT_PATIENCE * info.heartbeat_interval
-            if info.last_activated_at
-            else 0.0,
+            node=int(node["node-id"]),
+            status=node["status"],
+            seen=_latest([node["online-at"], node["offline-at"]]),
         )
-        for info in found
+        for node in found
     ]
 
 
-def last_seen(node: NodeState | None) -> str:
-    """When a node last gave a sign of life, in words."""
-    if node is None or not node.seen:
-        return "never"
-    if node.status == "online":
-        return "now"
-    seen = datetime.datetime.fromtimestamp(node.seen, datetime.UTC)
-    return seen.isoformat(timespec="seconds")
+def _latest(times: Sequence[str]) -> float:
+    """Seconds since 1970 of the latest time; 0 if there is none."""
+    found = [0.0]
+    for text in times:
+        try:
+            found.append(datetime.datetime.fromisoformat(text).timestamp())
+        except ValueError:
+            continue  # Flower writes N/A for what has not happened
+    return max(found)
 
 
 def run_state(folder: FederationFolder, run_id: int) -> str:
-    """`pending`, `running`, ..., or `finished:` and how."""
-    with control(folder) as client:
-        found = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
-    if run_id not in found:
-        return "unknown"
-    status = found[run_id].status
-    return f"finished:{status.sub_status}" if status.status == "finished" else str(status.status)
+    """`pending`, `running`, ..., `finished:` and how, or `unknown`."""
+    if asks_directly():
+        with direct(folder):
+            return superlink_internals.run_state(folder, run_id)
+    runs = ask_flower(folder, "list", CONNECTION)["runs"]
+    return next((str(r["status"]) for r in runs if int(r["run-id"]) == run_id), "unknown")
 
 
 def stop_run(folder: FederationFolder, run_id: int) -> None:
     """End a run, if it has not ended."""
     state = run_state(folder, run_id)
-    if state != "unknown" and not state.startswith("finished"):
-        with control(folder) as client:
-            client.StopRun(StopRunRequest(run_id=run_id))
+    if state == "unknown" or state.startswith("finished"):
+        return
+    if asks_directly():
+        with direct(folder):
+            superlink_internals.stop_run(folder, run_id)
+    else:
+        ask_flower(folder, "stop", str(run_id), CONNECTION)

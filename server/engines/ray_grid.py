@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
-from fl.messages.flower_arrays import NumpyArray
+from fl.messages.flower_arrays import copy_arrays
 from fl.util.errors import ConfigError, FederationError
 from server.engines.grid_base import WAIT, SimulatedGrid, error_reply
 
@@ -223,8 +223,4 @@ class RayGrid(SimulatedGrid):
 def _copy_arrays_out(reply: Message) -> None:
     """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
     for record in reply.content.array_records.values() if reply.has_content() else ():
-        for name, array in record.items():
-            if isinstance(array, NumpyArray):
-                array.detach()
-            else:
-                record[name] = NumpyArray(array.numpy())
+        copy_arrays(record)

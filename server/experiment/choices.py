@@ -5,8 +5,9 @@ from collections.abc import Collection
 from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection, select_sources
+from fl.ecg.tasks import TASKS
 from fl.models import MODELS
-from fl.training.augmentation import AUGMENTATIONS
+from fl.training.augmentation import AUGMENTATIONS, check_augmentations
 from fl.util.errors import require_known
 from partitions.build import PARTITION_NAMES, check_partition
 from partitions.device_skew import SKEWS
@@ -32,8 +33,7 @@ def check_choices(config: RunConfig) -> SourceSelection:
     Reads no recording.
     """
     require_known(config.model, MODELS, "--model")
-    for name in config.augmentations:
-        require_known(name, AUGMENTATIONS, "--augment")
+    check_augmentations(config.augmentations, TASKS[config.task])
     selection = select_sources(config)
     check_partition(config, selection)
     strategies = _strategies()

@@ -10,7 +10,7 @@ import numpy as np
 
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
-from fl.data.example_cache import shard_in_memory
+from fl.data.shards import shard_in_memory
 from fl.datasets.base import Source
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import TASKS, Task
@@ -78,7 +78,7 @@ def expected_workload(config: RunConfig, samples: Sequence[SourceSample]) -> Wor
 def sample_source(config: RunConfig, source: Source) -> SourceSample:
     """Read and cut a few records, evenly spaced over the source; those unusable count as none."""
     root, task = Path(config.data_dir), TASKS[config.task]
-    names = source.records(root)
+    names = source.record_names(root)
     chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, SAMPLE).astype(int))]
     began, epoch, crops = time.perf_counter(), 0, 0
     for name in chosen:
@@ -101,10 +101,10 @@ def measure_speed(config: RunConfig, plan: TrainingPlan) -> Speed:
     """Train and apply the run's network on synthetic recordings for about a second."""
     task = TASKS[config.task]
     source = replace(SYNTHETIC, seconds=(30.0, 30.0))
-    cohort, n = _in_memory(task, source, Path(), source.records(Path())[:2]), 2
+    cohort, n = _in_memory(task, source, Path(), source.record_names(Path())[:2]), 2
     while len(cohort) < 2 * config.batch_size:
         n *= 2
-        cohort = _in_memory(task, source, Path(), source.records(Path())[:n])
+        cohort = _in_memory(task, source, Path(), source.record_names(Path())[:n])
     cohort = cohort.take(np.arange(2 * config.batch_size))
     network = build_network(config.model, task)
     plan = replace(plan, epochs=1, imbalance="none", per_recording=0)
@@ -140,4 +140,4 @@ def workers_of(config: RunConfig, n_sites: int) -> int:
 
 def _in_memory(task: Task, source: Source, root: Path, names: Sequence[str]) -> Cohort:
     records = [source.read(root, name) for name in names]
-    return Cohort.of(task, [shard_in_memory(task, r, task.cut(r)) for r in records])
+    return Cohort.of(task, [shard_in_memory(task, r, task.make_examples(r)) for r in records])

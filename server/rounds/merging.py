@@ -8,9 +8,11 @@ from typing import Any
 from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
+from fl.ecg.tasks import TASKS
 from fl.messages.flower_arrays import from_array_record, split_extra
 from fl.messages.flower_codec import training_reply
 from fl.messages.payloads import EvaluationReply, TrainingReply
+from fl.models import parts_of
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from server.aggregation.evidence import average_by_evidence, weight_sites
@@ -84,7 +86,8 @@ def _weighted(
     config = federation.job.config
     weighted = weight_sites(trained, config.weighting)
     if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
-        weighted = average_by_evidence(weighted, progress.weights)
+        parts = parts_of(config.model, TASKS[config.task])
+        weighted = average_by_evidence(weighted, progress.weights, parts)
     return weighted
 
 

@@ -106,7 +106,7 @@ def test_a_burst_rich_in_s_is_cut_as_if_it_were_the_recording(monkeypatch):
     monkeypatch.setattr(beat, "DS1", ("100",))
     monkeypatch.setattr(beat, "MITDB", SimpleNamespace(read=lambda data, name: record))
     burst = beat.stretches_of_s(Path())
-    in_the_recording = BEAT.cut(record).features[15:39]
+    in_the_recording = BEAT.make_examples(record).features[15:39]
     assert burst.labels.argmax(axis=1).tolist() == [0] * 5 + [1] * 14 + [0] * 5
     assert burst.column("recordings").tolist() == ["100"] * 24
     assert not np.allclose(burst.column("features"), in_the_recording, atol=0.1)

@@ -1,4 +1,4 @@
-"""Parts from outside: CONTRIBUTING.md's examples, a class and a line each, in one federation."""
+"""CONTRIBUTING.md's examples of parts from outside: each one class and one line, in one run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What every network promises, for every entry of MODELS and both tasks."""
+"""What every network must do, for every entry of MODELS and both tasks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fl.ecg.beat_features import FEATURES
-from fl.models import MODELS, Network, parameters
+from fl.ecg.tasks import TASKS as QUESTIONS
+from fl.models import MODELS, Network, build_network, parameters, parts_of
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class InputShape:
     leads: int
     samples: int
     features: int
@@ -31,7 +32,7 @@ class Task:
             .eval()
         )
 
-    def batch(self, n: int = 4, samples: int | None = None) -> Batch:
+    def batch(self, n: int = 4, samples: int | None = None) -> Inputs:
         rng = torch.Generator().manual_seed(1)
         return (
             torch.randn(n, self.leads, samples or self.samples, generator=rng),
@@ -40,17 +41,17 @@ class Task:
         )
 
 
-# Those that a CPU trains in seconds; a larger one is the same code with other numbers.
+# Networks that a CPU trains in seconds; a larger one is the same code with other numbers.
 SMALL = {name for name in MODELS if not name.endswith("_large")}
 TASKS = {
-    "rhythm": Task(leads=12, samples=1000, features=0, classes=9),
-    "beat": Task(leads=2, samples=128, features=len(FEATURES), classes=5),
+    "rhythm": InputShape(leads=12, samples=1000, features=0, classes=9),
+    "beat": InputShape(leads=2, samples=128, features=len(FEATURES), classes=5),
 }
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads waiting for each other cost these small batches more than they gain."""
+    """For batches this small, several threads are slower than one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +64,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=TASKS)
-def task(request: pytest.FixtureRequest) -> Task:
+def task(request: pytest.FixtureRequest) -> InputShape:
     return TASKS[request.param]
 
 
@@ -82,17 +83,17 @@ def test_logits_have_one_row_per_record_and_one_column_per_class(model, task, sa
 
 
 def test_one_channel_is_enough_for_a_beat(model):
-    task = Task(leads=1, samples=128, features=len(FEATURES), classes=5)
+    task = InputShape(leads=1, samples=128, features=len(FEATURES), classes=5)
     assert task.network(model)(*task.batch()).shape == (4, 5)
 
 
-@pytest.mark.parametrize("held", [0.0, -7.0, 1e30, float("inf"), float("nan")])
-def test_an_absent_lead_changes_nothing_whatever_it_holds(model, task, held):
+@pytest.mark.parametrize("value", [0.0, -7.0, 1e30, float("inf"), float("nan")])
+def test_a_missing_lead_changes_nothing_whatever_its_values(model, task, value):
     network = task.network(model)
     signal, mask, features = task.batch()
     mask[:, -1] = 0
     other = signal.clone()
-    other[:, -1] = held
+    other[:, -1] = value
     torch.testing.assert_close(
         network(other, mask, features), network(signal, mask, features), rtol=0, atol=0
     )
@@ -112,32 +113,60 @@ def test_a_flat_lead_is_not_a_missing_one(model, task):
     network = task.network(model)
     signal, mask, features = task.batch()
     signal[:, 0] = 0
-    absent = mask.clone()
-    absent[:, 0] = 0
-    assert not torch.allclose(network(signal, absent, features), network(signal, mask, features))
+    without_first = mask.clone()
+    without_first[:, 0] = 0
+    assert not torch.allclose(
+        network(signal, without_first, features), network(signal, mask, features)
+    )
 
 
-def test_every_rr_ratio_changes_something(model):
+def test_every_feature_changes_something(model):
     task = TASKS["beat"]
     network = task.network(model)
     signal, mask, features = task.batch()
     before = network(signal, mask, features)
-    for ratio in range(task.features):
+    for feature in range(task.features):
         other = features.clone()
-        other[:, ratio] += 1
+        other[:, feature] += 1
         assert not torch.allclose(network(signal, mask, other), before)
 
 
-def test_rr_weights_carry_rr_in_their_name(model):
-    def rr(task: Task) -> list[str]:
-        return [name for name, _ in task.network(model).named_parameters() if "rr" in name]
+@pytest.mark.parametrize("question", ["rhythm", "beat"])
+def test_declared_parts_have_one_row_per_class_and_one_column_per_lead(model, question):
+    task = QUESTIONS[question]
+    parts = parts_of(model, task)
+    shapes = {n: tuple(w.shape) for n, w in build_network(model, task).state_dict().items()}
+    assert parts.head == ("head.weight", "head.bias")
+    assert [shapes[name][0] for name in parts.head] == [len(task.classes)] * 2
+    assert parts.lead_columns
+    assert all(shapes[name][1] == task.leads for name in parts.lead_columns)
 
-    assert rr(TASKS["beat"])
-    assert all(name.startswith("rr.") for name in rr(TASKS["beat"]))
-    assert not rr(TASKS["rhythm"])
+
+@pytest.mark.parametrize("question", ["rhythm", "beat"])
+def test_every_entry_with_a_column_per_lead_is_declared(model, question):
+    """Three leads more: the entries whose shape changes are those that belong to leads."""
+
+    def shapes(leads: int) -> dict[str, torch.Size]:
+        task = TASKS[question]
+        network = MODELS[model].build(
+            leads=leads, samples=task.samples, features=task.features, classes=task.classes
+        )
+        return {name: weights.shape for name, weights in network.state_dict().items()}
+
+    few, many = shapes(TASKS[question].leads), shapes(TASKS[question].leads + 3)
+    belong_to_leads = {name for name in few if few[name] != many[name]}
+    assert belong_to_leads == set(parts_of(model, QUESTIONS[question]).lead_columns)
 
 
-EXTREMES: dict[str, Callable[[Batch], Batch]] = {
+def test_only_the_feature_branch_learns_faster_and_only_where_there_are_features(model):
+    network = TASKS["beat"].network(model)
+    fast = {f"rr.{name}": 2.0 for name, _ in network.rr.named_parameters()}
+    assert fast
+    assert parts_of(model, QUESTIONS["beat"]).rate_factors == fast
+    assert parts_of(model, QUESTIONS["rhythm"]).rate_factors == {}
+
+
+EXTREMES: dict[str, Callable[[Inputs], Inputs]] = {
     "huge": lambda b: (b[0] * 1e4, b[1], b[2] * 1e4),
     "huge and constant": lambda b: (torch.full_like(b[0], 1e4), b[1], b[2]),
     "zeros": lambda b: (b[0] * 0, b[1], b[2] * 0),
@@ -193,7 +222,7 @@ def test_a_record_alone_is_the_record_in_a_batch(model, task, training):
     network = task.network(model).train(training)
     without_dropout(network)
     signal, mask, features = task.batch(5)
-    mask[1:, 0] = 0  # one record has leads that the others lack
+    mask[1:, 0] = 0  # the first record has a lead that the others do not have
     together = network(signal, mask, features)
     for i in range(5):
         alone = network(signal[i : i + 1], mask[i : i + 1], features[i : i + 1])
@@ -216,15 +245,14 @@ def test_the_head_is_linear_with_one_row_per_class(model, task):
     network = task.network(model)
     assert type(network.head) is nn.Linear
     assert network.head.weight.shape[0] == network.head.bias.shape[0] == task.classes
-    seen: list[Tensor] = []
-    network.head.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
-    batch = task.batch()
-    logits = network(*batch)
-    if network.rr.early:  # they share out between the first two what the head gives both
-        both = [some[:, :2].logsumexp(dim=1) for some in (logits, seen[0])]
-        torch.testing.assert_close(*both)
-        logits, seen[0] = logits[:, 2:], seen[0][:, 2:]
-    assert torch.equal(logits, seen[0])
+    outputs: list[Tensor] = []
+    network.head.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
+    logits = network(*task.batch())
+    (head,) = outputs
+    if network.rr.early:  # early features only divide the first two classes' total between them
+        torch.testing.assert_close(logits[:, :2].logsumexp(dim=1), head[:, :2].logsumexp(dim=1))
+        logits, head = logits[:, 2:], head[:, 2:]
+    assert torch.equal(logits, head)
 
 
 @pytest.mark.parametrize("model", sorted(SMALL - {"beat_cnn"}))
@@ -240,11 +268,11 @@ def test_frozen_weights_are_not_counted():
 
 
 @pytest.mark.parametrize("model", sorted(SMALL))
-def test_a_few_steps_learn_fast_from_slow(model, task):
-    """Sixteen recordings of waves of two frequencies, half of them each; dealt labels."""
+def test_a_few_steps_learn_to_tell_fast_waves_from_slow_ones(model, task):
+    """Sixteen recordings, half of them with waves of one frequency and half with another."""
     network = task.network(model).train()
     signal, mask, features = task.batch(16)
-    labels = torch.arange(16) % 2 * 2  # not S: timing has most of the word on it in beat_cnn
+    labels = torch.arange(16) % 2 * 2  # not S, on which beat_cnn mostly decides by timing
     time = torch.arange(task.samples) / task.samples
     waves = (2 * torch.pi * (4 + 6 * labels).unsqueeze(1) * time).sin()
     signal = signal * 0.3 + waves.unsqueeze(1)
@@ -260,16 +288,16 @@ def test_a_few_steps_learn_fast_from_slow(model, task):
 
 
 @pytest.mark.parametrize("model", sorted(SMALL))
-def test_beats_that_only_their_timing_tells_apart_are_learnt(model):
-    """Noise for a signal; "early" means two of the ratios. Fresh beats at every step."""
+def test_beats_that_differ_only_in_timing_are_learnt(model):
+    """The signal is noise, and two of the features decide what is early. New beats at each step."""
     task = TASKS["beat"]
     network = task.network(model).train()
-    rr = list(network.rr.parameters())
+    branch = list(network.rr.parameters())
     rest = [p for name, p in network.named_parameters() if not name.startswith("rr.")]
-    optimizer = torch.optim.AdamW([{"params": rest, "lr": 1e-3}, {"params": rr, "lr": 1e-2}])
+    optimizer = torch.optim.AdamW([{"params": rest, "lr": 1e-3}, {"params": branch, "lr": 1e-2}])
     rng = torch.Generator().manual_seed(2)
 
-    def beats(n: int) -> tuple[Batch, Tensor]:
+    def beats(n: int) -> tuple[Inputs, Tensor]:
         features = torch.randn(n, task.features, generator=rng)
         early = (features[:, 0] < -0.5) & (features[:, 1] > 0)
         noise = torch.randn(n, task.leads, 64, generator=rng)
@@ -282,5 +310,5 @@ def test_beats_that_only_their_timing_tells_apart_are_learnt(model):
         optimizer.step()
     batch, early = beats(500)
     score = network.eval()(*batch).softmax(dim=1)[:, 1]
-    ranked_right = score[early == 1].unsqueeze(1) > score[early == 0]
-    assert ranked_right.float().mean() > 0.9  # AUROC
+    correct_pairs = score[early == 1].unsqueeze(1) > score[early == 0]
+    assert correct_pairs.float().mean() > 0.9  # AUROC

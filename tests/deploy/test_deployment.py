@@ -29,8 +29,8 @@ PLACES = {"hospital-a": "data-a", "hospital-b": "data-b", "hospital-c": "data-c"
 CODES = ("426783006", "164889003", "59118001", "270492004")
 # Four minutes, and the first test waits for the whole page: `make test-slow` runs these.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-# Recordings of a hospital; each next one has one more: of two that tell the same numbers Flower
-# takes the record that holds them from one, and the tap would miss it at the other.
+# Recordings of a hospital; each next one has one more. If two report the same numbers, Flower takes
+# the record that holds them from one alone, and the tap would miss it at the other.
 EACH = 20
 TRAINED = "weights/fedavg-last.safetensors"
 
@@ -166,8 +166,9 @@ def test_the_recordings_were_real(walked, real_data):
 
 def test_the_run_directory_is_the_simulations_with_the_coordinators_predictions_alone(walked):
     folder = walked.base / "runs" / "first"
-    told = facts(folder / "run.json")
-    assert (told["status"], told["engine"], len(told["resumed"])) == ("completed", "deployment", 1)
+    record = facts(folder / "run.json")
+    assert (record["status"], record["engine"]) == ("completed", "deployment")
+    assert len(record["resumed"]) == 1
     rounds = table(folder / "rounds.csv")
     assert [row["participants"] for row in rounds] == ["3", "3", "3"]
     rows = table(folder / "predictions.csv")
@@ -267,7 +268,7 @@ def test_plain_http_is_refused(walked):
 
 
 @pytest.mark.parametrize("path", ["/v1/control/list-nodes", "/v1/runtime/acquire-task", "/docs"])
-def test_the_gate_passes_only_what_a_supernode_needs(walked, path):
+def test_the_proxy_passes_only_what_a_supernode_needs(walked, path):
     answer = httpx.post(
         f"https://127.0.0.1:{walked.port}{path}",
         verify=ssl.create_default_context(cafile=str(walked.folder / "ca.pem")),

@@ -56,7 +56,7 @@ class Network:
 
 
 class Spread(Federation):
-    """A federation whose programmes run each in the namespace of its place."""
+    """A federation whose programs run each in the namespace of its place."""
 
     def __init__(self, base, network):
         self.network = network
@@ -84,11 +84,11 @@ def test_hospitals_with_addresses_of_their_own_train_together(tmp_path):
         federation.admit_all()
         flags = ("--rounds", "2", "--model", "resnet1d", "--local-epochs", "1", "--name", "run")
         federation.do("server.deploy", "run", federation.folder, *flags, timeout=600)
-        told = facts(tmp_path / "runs" / "run" / "run.json")
-        assert (told["status"], told["failures"]) == ("completed", [])
+        record = facts(tmp_path / "runs" / "run" / "run.json")
+        assert (record["status"], record["failures"]) == ("completed", [])
         summary = facts(tmp_path / "runs" / "run" / "summary.json")
         assert set(summary["strategies"]["fedavg"]["sites"]) == set(SITES)
-        # A hospital reaches the gate, and nothing else of the coordinator.
+        # A hospital reaches the reverse proxy, and nothing else of the coordinator.
         superlink = federation.superlink
         tried = f"import socket; socket.create_connection(('{NET}.1', {superlink}), 3)"
         refused = subprocess.run(

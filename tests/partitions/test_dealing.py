@@ -1,4 +1,4 @@
-"""Patients are dealt whole, central patients go to no site, and the file says it all."""
+"""Patients are kept together, central patients go to no site, and the file restores all of it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl.data.cohort import Cohort
-from fl.data.example_cache import open_shard, prepare
+from fl.data.example_cache import prepare
+from fl.data.shards import open_shard
 from fl.datasets import DATASETS
 from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.ecg.labels import BEAT_CLASSES
@@ -31,43 +32,48 @@ from partitions.summary import site_rows, unmeasurable
 EVEN = {"synthetic": 3, "synthetic-2lead": 2}
 
 
-def table(cohort, people, source="made-up", task=None):
-    """A cohort of nothing but patients and labels."""
-    shard = cohort.shards[0]
-    n = len(people)
+def table(cohort, patients, source="made-up", task=None):
+    """A cohort with these patients, one record each, for tests that read no signal."""
+    n = len(patients)
     names = np.array([f"R{i:03d}" for i in range(n)])
-    made = replace(shard, source=source, names=names, recordings=names, patients=np.array(people))
-    made = replace(made, groups=np.array([f"device-{person[-1]}" for person in people]))
     labels = np.eye(9, dtype=np.int8)[np.arange(n) % 9]
-    made = replace(made, labels=labels[:, : len((task or RHYTHM).classes)])
-    return Cohort.of(task or RHYTHM, [made])
+    shard = replace(
+        cohort.shards[0],
+        source=source,
+        names=names,
+        recordings=names,
+        patients=np.array(patients),
+        groups=np.array([f"device-{patient[-1]}" for patient in patients]),
+        labels=labels[:, : len((task or RHYTHM).classes)],
+    )
+    return Cohort.of(task or RHYTHM, [shard])
 
 
-def places(cohort, partition):
-    """The (site, split) of each patient: one, if nobody straddles."""
-    found: dict[str, set[tuple[str, str]]] = {}
+def sites_and_splits(cohort, partition):
+    """The (site, split) pairs of each patient; one pair if the patient is kept together."""
+    pairs: dict[str, set[tuple[str, str]]] = {}
     rows = zip(cohort.patients, partition.site, partition.split, strict=True)
     for patient, site, split in rows:
-        found.setdefault(str(patient), set()).add((str(site), str(split)))
-    return found
+        pairs.setdefault(str(patient), set()).add((str(site), str(split)))
+    return pairs
 
 
 @pytest.mark.parametrize("scheme", PARTITIONERS)
-@given(people=st.lists(st.integers(0, 25).map("P{:02d}".format), min_size=30, max_size=60))
-def test_no_patient_is_at_two_sites_or_in_two_splits(cohort, scheme, people):
-    made = table(cohort, [f"P{i:02d}" for i in range(26)] + people)
+@given(patients=st.lists(st.integers(0, 25).map("P{:02d}".format), min_size=30, max_size=60))
+def test_no_patient_is_at_two_sites_or_in_two_splits(cohort, scheme, patients):
+    made = table(cohort, [f"P{i:02d}" for i in range(26)] + patients)
     partition = deal(made, {"made-up": 3}, scheme, alpha=0.3, seed=0)
-    assert all(len(where) == 1 for where in places(made, partition).values())
+    assert all(len(pairs) == 1 for pairs in sites_and_splits(made, partition).values())
     assert partition.sites == [f"site-{i}" for i in (1, 2, 3)]
     assert (partition.site == CENTRAL).any()
     for site in partition.sites:
         assert len(partition.rows(site, "train"))
 
 
-def test_sites_hold_one_source_each_and_are_numbered_in_order(cohort):
+def test_a_site_has_one_source_and_sites_are_numbered_in_order(cohort):
     partition = deal(cohort, EVEN, "dirichlet", 0.5, seed=0)
-    held = [set(cohort.sources[partition.site == s].tolist()) for s in partition.sites]
-    assert held == [{"synthetic"}] * 3 + [{"synthetic-2lead"}] * 2
+    sources = [set(cohort.sources[partition.site == s].tolist()) for s in partition.sites]
+    assert sources == [{"synthetic"}] * 3 + [{"synthetic-2lead"}] * 2
 
 
 def test_every_source_has_central_patients_of_about_15_percent(cohort):
@@ -77,7 +83,7 @@ def test_every_source_has_central_patients_of_about_15_percent(cohort):
         assert 0.1 < share < 0.25
 
 
-def test_the_held_out_source_is_unseen_and_tested_only(cohort):
+def test_the_held_out_source_is_unseen_and_only_tested(cohort):
     partition = deal(cohort, {"synthetic": 3}, "patients", 0.5, seed=0, holdout="synthetic-2lead")
     unseen = partition.site == UNSEEN
     assert (unseen == (cohort.sources == "synthetic-2lead")).all()
@@ -96,9 +102,9 @@ def test_central_patients_do_not_depend_on_the_number_of_sites_or_the_scheme(coh
     assert (central[0] == central[1]).all()
 
 
-def test_another_seed_deals_otherwise(cohort):
-    one, other = (deal(cohort, EVEN, "patients", 0.5, seed).site for seed in (0, 1))
-    assert (one != other).any()
+def test_another_seed_deals_differently(cohort):
+    first, second = (deal(cohort, EVEN, "patients", 0.5, seed).site for seed in (0, 1))
+    assert (first != second).any()
 
 
 def test_the_file_gives_the_partition_back(cohort, tmp_path):
@@ -121,7 +127,7 @@ def test_a_partition_of_other_data_is_refused(cohort, tmp_path):
         read_partition(tmp_path / "partition.csv", table(cohort, ["P1"] * len(cohort)))
 
 
-def test_a_saved_partition_runs_again_as_it_was(cohort, tmp_path):
+def test_a_saved_partition_can_be_used_again(cohort, tmp_path):
     partition = hold_out(deal(cohort, EVEN, "pathological", 0.5, seed=0), cohort, "site-2")
     write_partition(tmp_path / "p.csv", cohort, partition)
     found = load_partition(tmp_path / "p.csv", cohort, clients=4)
@@ -140,8 +146,8 @@ def saved(cohort, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        (2, "somebody", "S00001 is another's"),
-        (5, "", "S00001 is relabelled"),
+        (2, "somebody", "S00001 has another patient"),
+        (5, "", "S00001 has other labels"),
         (1, "S99999", "S00001 is not in it, synthetic/S99999 is only in it"),
         (1, "S00002", "names a record twice"),
         (3, "../elsewhere", "site '../elsewhere', split '.*'. A site's name has letters"),
@@ -157,12 +163,12 @@ def test_a_changed_file_is_refused_with_what_is_changed(cohort, saved, field, va
         load_partition(path, cohort, clients=5)
 
 
-def test_a_file_that_parts_a_patient_from_itself_is_refused(cohort, saved):
+def test_a_file_that_divides_a_patient_is_refused(cohort, saved):
     path, lines = saved
     rows = [line.split(",") for line in lines]
     patients = [row[2] for row in rows]
-    twice = next(i for i, who in enumerate(patients) if patients.count(who) > 1)
-    rows[twice][3:5] = ["site-9", "train"]
+    repeated = next(i for i, patient in enumerate(patients) if patients.count(patient) > 1)
+    rows[repeated][3:5] = ["site-9", "train"]
     path.write_text("\n".join(map(",".join, rows)))
     with pytest.raises(DataError, match="1 patients are at two sites or in two splits"):
         load_partition(path, cohort, clients=6)
@@ -175,21 +181,23 @@ def test_a_file_of_another_number_of_sites_or_no_file_is_the_users_mistake(cohor
     with pytest.raises(ConfigError, match=r"--partition file:nowhere.csv: cannot be read"):
         load_partition(Path("nowhere.csv"), cohort, clients=8)
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"is no partition. Its columns are source,record"):
+    with pytest.raises(
+        DataError, match=r"is not a partition. The columns of one are source,record"
+    ):
         load_partition(path, cohort, clients=8)
 
 
 def test_a_site_held_out_is_unseen_and_nothing_else_changes(cohort):
     whole = deal(cohort, EVEN, "patients", 0.5, seed=0)
     partition = deal(cohort, EVEN, "patients", 0.5, seed=0, holdout="site-3")
-    held = whole.site == "site-3"
-    assert (partition.site[held] == UNSEEN).all()
-    assert (partition.split[held] == "test").all()
-    assert (partition.site[~held] == whole.site[~held]).all()
+    unseen = whole.site == "site-3"
+    assert (partition.site[unseen] == UNSEEN).all()
+    assert (partition.split[unseen] == "test").all()
+    assert (partition.site[~unseen] == whole.site[~unseen]).all()
     assert partition.sites == ["site-1", "site-2", "site-4", "site-5"]
 
 
-def test_a_holdout_that_is_not_there_or_leaves_nobody_is_the_users_mistake(cohort):
+def test_a_holdout_that_does_not_exist_or_leaves_no_site_is_the_users_mistake(cohort):
     partition = deal(cohort, {"synthetic": 1, "synthetic-2lead": 1}, "iid", 0.5, seed=0)
     with pytest.raises(ConfigError, match=r"'site-7'. Accepted: a source or .*site-1, site-2"):
         hold_out(partition, cohort, "site-7")
@@ -206,25 +214,25 @@ def test_natural_sites_are_as_many_as_the_groups_allow():
     most = {"a": 1, "b": 9}
     assert share_sites({"a": None, "b": None}, {"a": 900, "b": 90}, 6, most) == {"a": 1, "b": 5}
     for sources, clients in (({"a": None, "b": None}, 11), ({"a": 2, "b": None}, 4)):
-        with pytest.raises(ConfigError, match=r"to make sites of: a 1, b 9. Use --clients 10"):
+        with pytest.raises(ConfigError, match=r"the sources have: a 1, b 9. Use --clients 10"):
             share_sites(sources, {"a": 1, "b": 1}, clients, most)
 
 
-def test_natural_sites_of_the_synthetic_cohort_hold_devices_whole(cohort):
+def test_natural_sites_of_the_synthetic_cohort_keep_recorders_whole(cohort):
     most = count_groups(cohort, EVEN, seed=0)
     assert most == {"synthetic": 6, "synthetic-2lead": 6}
     partition = deal(cohort, EVEN, "natural", 0.5, seed=0)
     groups = cohort.column("groups")
     for source in EVEN:
         for device in np.unique(groups):
-            here = (cohort.sources == source) & (groups == device) & (partition.site != CENTRAL)
-            assert len(set(partition.site[here].tolist())) == 1
+            rows = (cohort.sources == source) & (groups == device) & (partition.site != CENTRAL)
+            assert len(set(partition.site[rows].tolist())) == 1
 
 
 @pytest.mark.real
 def test_real_recorders_become_sites(real_data, cache_dir):
-    if not DATASETS["mitdb"].found(real_data):
-        pytest.skip("no mitdb there")
+    if not DATASETS["mitdb"].exists(real_data):
+        pytest.skip("$ECG_DATA has no mitdb")
     path = prepare(DATASETS["mitdb"], real_data, RHYTHM, cache_dir, workers=2)
     cohort = Cohort.open(RHYTHM, [path])
     n = count_groups(cohort, ["mitdb"], seed=0)["mitdb"]
@@ -248,15 +256,15 @@ def test_the_summary_counts_every_example_once(cohort):
     assert sum(row[s] for row in rows for s in ("train", "val", "test")) == len(cohort)
     assert sum(row["patients"] for row in rows) == len(set(cohort.patients.tolist()))
     central = next(row for row in rows if row["site"] == CENTRAL)
-    absent = [c for c, n in central["labels"].items() if n == 0]
-    assert list(unmeasurable(cohort, partition)) == absent
+    not_shown = [c for c, n in central["labels"].items() if n == 0]
+    assert list(unmeasurable(cohort, partition)) == not_shown
 
 
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10_000), min_size=1),
     st.integers(0, 40),
 )
-def test_every_source_gets_a_site_and_all_sites_are_given(recordings, more):
+def test_every_source_gets_a_site_and_all_sites_are_assigned(recordings, more):
     clients = len(recordings) + more
     shares = share_sites(dict.fromkeys(recordings), recordings, clients)
     assert list(shares) == list(recordings)
@@ -282,27 +290,27 @@ def test_numbers_that_do_not_add_up_are_the_users_mistake(sources, clients):
 
 
 def assert_ds2_is_central(cohort):
-    """DS2 and its people are central, and nobody else is."""
+    """The patients of DS2 are central, and no others."""
     partition = deal(cohort, {"mitdb": 3}, "patients", 0.5, seed=0)
     recordings = cohort.column("recordings")
     central = set(recordings[partition.site == CENTRAL].tolist())
     assert central == {*DS2, "201"}
-    assert all(len(where) == 1 for where in places(cohort, partition).values())
+    assert all(len(pairs) == 1 for pairs in sites_and_splits(cohort, partition).values())
     assert set(recordings.tolist()) - central == {*DS1} - {"201"}
 
 
-def test_201_and_202_are_one_person_whose_beats_no_site_trains_on(cohort):
+def test_201_and_202_are_one_patient_whose_beats_no_site_trains_on(cohort):
     recordings = np.array(sorted({*DS1, *DS2}))
-    people = np.where(recordings == "202", "201", recordings)
-    made = table(cohort, people, source="mitdb", task=BEAT)
+    patients = np.where(recordings == "202", "201", recordings)
+    made = table(cohort, patients, source="mitdb", task=BEAT)
     shard = replace(made.shards[0], recordings=recordings)
     assert_ds2_is_central(Cohort.of(BEAT, [shard]))
 
 
 @pytest.fixture(scope="module")
 def mitdb_beats(real_data, cache_dir):
-    if not DATASETS["mitdb"].found(real_data):
-        pytest.skip("no mitdb there")
+    if not DATASETS["mitdb"].exists(real_data):
+        pytest.skip("$ECG_DATA has no mitdb")
     return prepare(DATASETS["mitdb"], real_data, BEAT, cache_dir, workers=2)
 
 
@@ -328,8 +336,8 @@ def test_real_beats_are_as_many_as_the_protocol_says(mitdb_beats):
 @pytest.mark.parametrize(("name", "records"), [("cpsc2018", 150), ("cpsc2018-lead1", 1329)])
 def test_real_recordings_are_as_many_as_the_folder_holds(real_data, cache_dir, name, records):
     source = DATASETS[name]
-    if not source.found(real_data):
-        pytest.skip(f"no {name} there")
+    if not source.exists(real_data):
+        pytest.skip(f"$ECG_DATA has no {name}")
     shard = open_shard(prepare(source, real_data, RHYTHM, cache_dir, workers=2))
-    assert len(source.records(real_data)) == records
+    assert len(source.record_names(real_data)) == records
     assert len(shard.names) + sum(map(len, shard.excluded.values())) == records

@@ -1,4 +1,4 @@
-"""A leak check that can fail: patients on both sides of a split must raise the validation score."""
+"""Patients on both sides of a split must raise the validation score: a leak would be noticed."""
 
 from dataclasses import replace
 
@@ -22,10 +22,10 @@ CLASS = 1
 
 
 @pytest.fixture(scope="module")
-def nameless(cache_dir, tmp_path_factory):
-    """Twelve recordings each of 16 patients, and labels that say nothing but who the patient is.
+def random_labels(cache_dir, tmp_path_factory):
+    """Twelve recordings each of 16 patients; a random half of the patients has one class.
 
-    Half the patients, by chance, have one class. Nothing of a patient never seen tells it.
+    The label can be predicted only for a patient who was in training.
     """
     source = replace(SYNTHETIC, n_records=192, n_patients=16, seconds=(10.0, 11.0))
     cohort = Cohort.open(
@@ -34,9 +34,9 @@ def nameless(cache_dir, tmp_path_factory):
     (shard,) = cohort.shards
     names, patient = np.unique(shard.patients, return_inverse=True)
     assert len(names) == 16
-    drawn = stream(0, "leak").permutation(np.arange(len(names)) % 2)
+    label_of = stream(0, "leak").permutation(np.arange(len(names)) % 2)
     labels = np.full_like(shard.labels, -1)
-    labels[:, CLASS] = drawn[patient]
+    labels[:, CLASS] = label_of[patient]
     return replace(cohort, shards=(replace(shard, labels=labels),))
 
 
@@ -48,19 +48,20 @@ def validation_auroc(cohort, split):
         seed=0, site="all", round=1, rounds=1, epochs=20, batch_size=16, lr=2e-3, weight_decay=0.01
     )
     fit(network, cohort.take(np.flatnonzero(split == TRAIN)), plan)
-    held = cohort.take(np.flatnonzero(split == VAL))
-    p = predict(network, held)
-    return scores(held.labels, p, p >= 0.5, RHYTHM.classes).macro_auroc
+    validation = cohort.take(np.flatnonzero(split == VAL))
+    p = predict(network, validation)
+    return scores(validation.labels, p, p >= 0.5, RHYTHM.classes).macro_auroc
 
 
-def test_shuffling_patients_across_splits_raises_the_validation_score(nameless):
-    partition = deal(nameless, {str(nameless.sources[0]): 1}, "patients", 0.5, 0)
+def test_shuffling_patients_across_splits_raises_the_validation_score(random_labels):
+    cohort = random_labels
+    partition = deal(cohort, {str(cohort.sources[0]): 1}, "patients", 0.5, 0)
     split = np.where(partition.site == CENTRAL, VAL, partition.split)
     split = np.where(split == TRAIN, TRAIN, VAL)
-    of_train = set(nameless.patients[split == TRAIN].tolist())
-    assert of_train.isdisjoint(nameless.patients[split == VAL].tolist())
-    leaking = stream(0, "shuffled").permutation(split)
-    honest, leaked = validation_auroc(nameless, split), validation_auroc(nameless, leaking)
-    assert honest < 0.75  # who is never seen cannot be known
-    assert leaked > 0.9
-    assert leaked > honest + 0.2
+    of_train = set(cohort.patients[split == TRAIN].tolist())
+    assert of_train.isdisjoint(cohort.patients[split == VAL].tolist())
+    shuffled = stream(0, "shuffled").permutation(split)
+    without_leak, with_leak = validation_auroc(cohort, split), validation_auroc(cohort, shuffled)
+    assert without_leak < 0.75  # the labels of new patients cannot be predicted
+    assert with_leak > 0.9
+    assert with_leak > without_leak + 0.2

@@ -1,4 +1,4 @@
-"""Splits keep their shares, and every class reaches every side where enough patients carry it."""
+"""Splits keep their shares, and every class reaches every subset if enough patients have it."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ seeds = st.integers(0, 1000)
 
 
 def one_class_each(counts):
-    """(patient, class) where each patient carries one class."""
+    """(patient, class) where each patient has one class."""
     return np.eye(len(counts), dtype=bool)[np.repeat(np.arange(len(counts)), counts)]
 
 
@@ -24,27 +24,27 @@ def test_every_patient_gets_one_subset_and_sizes_are_near_the_shares(present, sh
     subset = stratify(present, shares, stream(seed, "split"))
     assert subset.shape == (len(present),)
     assert set(subset.tolist()) <= set(range(len(shares)))
-    # Each class may pull a patient or two over: the classes come before the sizes.
-    slack = 2 + 2 * present.shape[1]
+    # Classes come before sizes, so each class may move a patient or two.
+    tolerance = 2 + 2 * present.shape[1]
     sizes = np.bincount(subset, minlength=len(shares))
-    assert (np.abs(sizes - np.array(shares) * len(present)) <= slack).all()
+    assert (np.abs(sizes - np.array(shares) * len(present)) <= tolerance).all()
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.sampled_from(SHARES), seeds)
-def test_every_class_with_enough_carriers_is_on_every_side_in_its_share(counts, shares, seed):
+def test_every_class_with_enough_patients_is_in_every_subset_in_its_share(counts, shares, seed):
     subset = stratify(one_class_each(counts), shares, stream(seed, "split"))
     class_of = np.repeat(np.arange(len(counts)), counts)
     for c, n in enumerate(counts):
-        here = np.bincount(subset[class_of == c], minlength=len(shares))
-        assert (np.abs(here - np.array(shares) * n) <= len(shares)).all()
+        in_subset = np.bincount(subset[class_of == c], minlength=len(shares))
+        assert (np.abs(in_subset - np.array(shares) * n) <= len(shares)).all()
         if n >= len(shares):
-            assert here.min() >= 1
+            assert in_subset.min() >= 1
 
 
 @given(tables, seeds)
 def test_the_same_stream_gives_the_same_split(present, seed):
-    one, other = (stratify(present, SITE_SHARES, stream(seed, "split")) for _ in range(2))
-    assert one.tolist() == other.tolist()
+    first, second = (stratify(present, SITE_SHARES, stream(seed, "split")) for _ in range(2))
+    assert first.tolist() == second.tolist()
 
 
 @given(tables, seeds)
@@ -56,6 +56,6 @@ def test_a_site_of_three_patients_or_more_trains_validates_and_tests(present, se
 
 
 @pytest.mark.parametrize(("n", "splits"), [(0, []), (1, ["train"]), (2, ["train", "val"])])
-def test_a_smaller_site_trains_first(n, splits):
-    found = split_site(np.ones((n, 2), dtype=bool), stream(0, "split"))
-    assert sorted(found.tolist()) == splits
+def test_a_site_with_fewer_patients_trains_first(n, splits):
+    result = split_site(np.ones((n, 2), dtype=bool), stream(0, "split"))
+    assert sorted(result.tolist()) == splits

@@ -1,4 +1,4 @@
-"""The non-IID measure has known values, and the picture says what the counts say."""
+"""The non-IID measure has known values, and the picture shows the counts."""
 
 import numpy as np
 import pytest
@@ -13,23 +13,23 @@ from partitions.partition import Partition
 from partitions.summary import js_distances, label_counts, non_iid, site_rows
 
 
-def distance(one, other):
-    return js_distances(np.array(one), np.array([other]))[0]
+def distance(first, second):
+    return js_distances(np.array(first), np.array([second]))[0]
 
 
-def test_equal_mixes_are_at_0_and_disjoint_ones_at_1():
+def test_equal_label_mixes_have_distance_0_and_disjoint_ones_distance_1():
     assert distance([3, 9, 0], [1, 3, 0]) == pytest.approx(0, abs=1e-7)
     assert distance([5, 0], [0, 2]) == pytest.approx(1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 900), st.integers(1, 900)), min_size=1, max_size=9))
 def test_the_distance_is_scipys(pairs):
-    one, other = np.array(pairs).T
-    here, there = distance(one, other), distance(other, one)
-    assert here == pytest.approx(there)
-    assert 0 <= here <= 1
-    divergence = jensenshannon(one, other, base=2)
-    assert here == pytest.approx(0 if np.isnan(divergence) else divergence, abs=1e-7)
+    first, second = np.array(pairs).T
+    ours = distance(first, second)
+    assert ours == pytest.approx(distance(second, first))
+    assert 0 <= ours <= 1
+    divergence = jensenshannon(first, second, base=2)
+    assert ours == pytest.approx(0 if np.isnan(divergence) else divergence, abs=1e-7)
 
 
 def test_a_class_that_one_site_does_not_annotate_is_left_out_for_the_pair():
@@ -37,16 +37,16 @@ def test_a_class_that_one_site_does_not_annotate_is_left_out_for_the_pair():
     assert np.isnan(distance([5, -1], [-1, 5]))
 
 
-def test_skewed_labels_are_further_apart_than_dealt_ones(cohort):
-    def apart(scheme):
+def test_sites_with_skewed_labels_differ_more_than_iid_sites(cohort):
+    def difference(scheme):
         return non_iid(cohort, deal(cohort, {"synthetic": 4, "synthetic-2lead": 2}, scheme, 0.5, 0))
 
-    assert apart("iid") < apart("dirichlet") < apart("pathological")
+    assert difference("iid") < difference("dirichlet") < difference("pathological")
 
 
-def test_one_site_has_nothing_to_be_compared_with(cohort):
-    everyone = np.full(len(cohort), "site-1")
-    assert non_iid(cohort, Partition(everyone, everyone)) is None
+def test_the_measure_of_a_single_site_is_none(cohort):
+    site = np.full(len(cohort), "site-1")
+    assert non_iid(cohort, Partition(site, site)) is None
 
 
 def test_classes_that_a_site_does_not_annotate_are_unknown_in_its_counts(few: Cohort):

@@ -6,7 +6,7 @@ from fl.ecg.records import Annotations, Record
 
 
 def recording(seconds=120.0, early=(), fs=360.0):
-    """A recording with a beat a second, those named 0.3 s early, as annotated normal."""
+    """A recording with one beat a second, annotated normal; those in `early` come 0.3 s early."""
     times = np.arange(1.0, seconds - 1) - 0.3 * np.isin(np.arange(1, seconds - 1), early)
     t = np.arange(round(seconds * fs)) / fs
     signal = np.zeros_like(t)

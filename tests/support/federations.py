@@ -21,7 +21,7 @@ from fl.util.child_process import free_port
 
 ROOT = Path(__file__).parents[2]
 SITES = ("site-1", "site-2", "site-3")
-HEAR = 180.0  # seconds within which a programme must say what is awaited
+PATIENCE = 180.0  # seconds within which a program must print what is awaited
 
 
 def write_folder(folder, names, seconds=(10.0, 12.0)):
@@ -73,7 +73,7 @@ def link_source(root, data_dir, source, records):
     for name in records:
         for file in (root / source).rglob(f"{name}.*"):
             (folder / file.name).symlink_to(file)
-    assert DATASETS[source].records(data_dir)
+    assert DATASETS[source].record_names(data_dir)
 
 
 class Federation:
@@ -106,13 +106,13 @@ class Federation:
         )
 
     def do(self, *arguments, timeout=240):
-        """A command that must end well; what it said."""
+        """A command that must end well; what it printed."""
         done = self.run(*arguments, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def start(self, name, *arguments, awaited):
-        """A programme that goes on; returns when it has said what is awaited."""
+        """A program that goes on; returns when it has printed what is awaited."""
         log = self.base / f"{name}.log"
         with log.open("a") as file:
             at = file.tell()
@@ -132,7 +132,7 @@ class Federation:
         return process
 
     def serve(self):
-        """SuperLink and gate; returns when they are at work."""
+        """SuperLink and reverse proxy; returns when they are at work."""
         self.start("serve", "server.deploy", "serve", self.folder, awaited="sites are awaited")
         await_that(lambda: self.run("server.deploy", "health", self.folder).returncode == 0)
 
@@ -179,7 +179,7 @@ class Federation:
         return self.do("server.deploy", "status", self.folder)
 
     def kill(self, name):
-        """End a programme, and all that it started, at once, as a power cut does."""
+        """End a program, and all that it started, at once, as a power cut does."""
         process = self.processes.pop(name)
         for one in [process, *psutil.Process(process.pid).children(recursive=True)]:
             one.kill()
@@ -204,11 +204,11 @@ class Federation:
         self.close()
 
 
-def await_that(holds, seconds=HEAR):
+def await_that(holds, seconds=PATIENCE):
     """Until it holds; fails if it does not in time."""
     end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"not within {seconds:g} s"
         time.sleep(0.1)
 
 

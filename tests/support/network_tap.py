@@ -1,6 +1,6 @@
-"""A tap on the line between one hospital and the coordinator: it passes all on, and writes it down.
+"""A tap on the line between one hospital and the coordinator: it passes all on, and records it.
 
-Run as a programme it listens with the coordinator's own certificate, which the test has.
+Run as a program it listens with the coordinator's own certificate, which the test has.
 """
 
 import base64
@@ -25,6 +25,7 @@ from fl.util.child_process import free_port
 from support.federations import ROOT
 
 SKIP = {"host", "content-length", "transfer-encoding", "connection"}
+SKIP |= {"accept-encoding", "content-encoding"}  # httpx decodes what it passes on
 
 
 def tap(federation, site):
@@ -64,9 +65,9 @@ def taken(federation):
     return messages, [body for _, body in sent]
 
 
-def main(folder, gate, port, taking):
+def main(folder, proxy, port, taking):
     upstream = httpx.AsyncClient(
-        base_url=f"https://127.0.0.1:{gate}",
+        base_url=f"https://127.0.0.1:{proxy}",
         verify=ssl.create_default_context(cafile=f"{folder}/ca.pem"),
         timeout=60,
     )

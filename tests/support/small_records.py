@@ -15,7 +15,7 @@ MAT_HEADER = 24  # bytes before the samples in a Challenge file
 
 
 def waves(leads: int, samples: int, seed: int = 0) -> np.ndarray:
-    """(sample, lead) mV: a beat once a second on noise, other in each lead."""
+    """(sample, lead) mV: a beat once a second with noise, different in each lead."""
     rng = np.random.default_rng([seed, leads])
     t = np.arange(samples) / 500
     beat = np.exp(-(((t % 1.0) - 0.5) ** 2) / 2e-4)
@@ -35,7 +35,7 @@ def write(
     mat: bool = False,
     seed: int = 0,
 ) -> Path:
-    """Writes `name`.hea with `.dat` or `.mat` and returns its path without suffix."""
+    """Write `name`.hea with `.dat` or `.mat`, and return its path without suffix."""
     folder.mkdir(parents=True, exist_ok=True)
     if signal is None:
         signal = waves(len(leads), round(seconds * fs), seed)
@@ -59,7 +59,7 @@ def write(
 
 
 def as_mat(stem: Path) -> None:
-    """Turns `.dat` into the `.mat` of the Challenges: the same samples after 24 bytes."""
+    """Turn `.dat` into the `.mat` of the Challenges: the same samples after 24 bytes."""
     dat, header = stem.with_suffix(".dat"), stem.with_suffix(".hea")
     stem.with_suffix(".mat").write_bytes(b"\1" * MAT_HEADER + dat.read_bytes())
     dat.unlink()
@@ -68,7 +68,7 @@ def as_mat(stem: Path) -> None:
 
 
 def challenge(folder: Path, name: str, dx: str = "59118001", **options: Any) -> Path:
-    """A record as CPSC2018's are in the Challenge."""
+    """Write a record as in the Challenge's copy of CPSC2018."""
     comments = [f"Age: {options.pop('age', 74)}", "Sex: Male", f"Dx: {dx}", "Rx: Unknown"]
     return write(folder, name, comments=comments, mat=True, **options)
 
@@ -82,7 +82,7 @@ def holter(
     symbols: str = "+NNVNA",
     **options: Any,
 ) -> Path:
-    """A record as MIT-BIH's are: 360 Hz, two leads, annotated beats."""
+    """Write a record like those of MIT-BIH: 360 Hz, two leads, annotated beats."""
     stem = write(folder, name, leads=leads, fs=360, comments=[comment], **options)
     wfdb_access.call(
         "wrann",
@@ -108,7 +108,7 @@ def ptbxl(
     path: str = "",
     fs: float = 100,
 ) -> Path:
-    """A record of PTB-XL and its line in the table."""
+    """Write a record of PTB-XL and its line in the table."""
     name = f"{number:05d}"
     table = root / "ptbxl" / "ptbxl_database.csv"
     low, high = f"records100/00000/{name}_lr", f"records500/00000/{name}_hr"
@@ -122,7 +122,7 @@ def ptbxl(
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Replaces text in a file, and fails if it is not there."""
+    """Replace text in a file; fails if the file does not have it."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -132,5 +132,5 @@ def outcome(source: Source, root: Path, name: str) -> Record | str:
     """The record, or the verdict why it cannot be used."""
     try:
         return source.read(root, name)
-    except UnusableRecord as refused:
-        return refused.reason
+    except UnusableRecord as verdict:
+        return verdict.reason

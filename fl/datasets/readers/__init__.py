@@ -1,1 +1,1 @@
-"""Readers of recording formats, which check what a file claims before they believe it."""
+"""Readers of recording formats, which check what a file states before they use it."""

@@ -1,8 +1,8 @@
-"""Folders in the form of the PhysioNet/CinC Challenges 2020 and 2021.
+"""Reads folders in the format of the PhysioNet/CinC Challenges 2020 and 2021.
 
-A record is `.hea` with `.mat` (or `.dat`); its diagnoses stand in the header's `#Dx:` line as
-SNOMED CT codes, in the first release of CPSC2018 as class names (Perez Alday et al. 2020,
-10.1088/1361-6579/abc960).
+A record is a `.hea` file with a `.mat` (or `.dat`) file. Its diagnoses are in the header's
+`#Dx:` line, as SNOMED CT codes or, in the first release of CPSC2018, as class names (Perez Alday
+et al. 2020, 10.1088/1361-6579/abc960).
 """
 
 import csv
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fl.datasets.base import Card
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
-from fl.datasets.record_discovery import deciding_files, find_stem, record_stems, require
+from fl.datasets.record_discovery import data_files, find_stem, record_stems, require_records
 from fl.ecg.labels import (
     CPSC_TEXT,
     RHYTHM_CLASSES,
@@ -29,31 +29,33 @@ from fl.util.errors import DataError, UnusableRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Challenge:
-    """A data set in Challenge form. Patients are not identified: each record is its own."""
+    """A data set in Challenge format. Patients are not identified: each record counts as one."""
 
     card: Card
     folder: str
-    closed: bool = False  # every diagnosis is one of the nine classes, so another is an error
-    reference: str = ""  # path under the data folder of a list of ranked labels, if there is one
+    closed: bool = False  # True: any diagnosis outside the nine classes is an error
+    reference: str = ""  # path below the data folder of a list of ranked labels, if there is one
 
-    def found(self, root: Path) -> bool:
+    def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
 
-    def records(self, root: Path) -> list[str]:
+    def record_names(self, root: Path) -> list[str]:
         folder = root / self.folder
-        return require(self.card, folder, list(record_stems(folder)), "pairs of .hea and .mat")
+        return require_records(
+            self.card, folder, list(record_stems(folder)), "pairs of .hea and .mat"
+        )
 
     def files(self, root: Path) -> list[Path]:
-        listed = root / self.reference
-        extra = {listed} if self.reference and listed.is_file() else set()
-        return sorted(extra.union(deciding_files(root / self.folder)))
+        reference = root / self.reference
+        extra = {reference} if self.reference and reference.is_file() else set()
+        return sorted(extra.union(data_files(root / self.folder)))
 
     def read(self, root: Path, name: str) -> Record:
         wave = self.waveform(root, name)
         fields = comment_fields(wave.comments)
         codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
         classes = self._classes(name, codes)
-        unsaid = open_classes(codes, SNOMED_OPEN)
+        unknown = open_classes(codes, SNOMED_OPEN)
         return Record(
             source=self.card.name,
             name=name,
@@ -61,43 +63,43 @@ class Challenge:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
-            labels=label_vector(classes, set(self.card.annotates) - unsaid),
+            labels=label_vector(classes, set(self.card.annotates) - unknown),
             first_label=self._first_label(root, name, classes),
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
-        """The signal alone, whatever its labels."""
+        """The signal, whatever its labels are."""
         stem = find_stem(root / self.folder, name)
         return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
 
     def _classes(self, name: str, codes: list[str]) -> list[str]:
-        """Classes that the diagnoses name; a class the source does not annotate is left out."""
+        """Classes that the diagnoses name, without those that the source does not annotate."""
         if not codes:
             raise UnusableRecord(name, "no-label", "no #Dx line, or an empty one")
-        strange = [c for c in codes if not self._is_known(c)]
-        if strange:
-            seen = strange[0][:20] if strange[0].isprintable() else "no text"
+        invalid = [c for c in codes if not self._is_valid(c)]
+        if invalid:
+            shown = repr(invalid[0][:20]) if invalid[0].isprintable() else "an unreadable code"
             kind = "class of the source" if self.closed else "SNOMED CT code"
-            raise UnusableRecord(name, "no-label", f"{seen!r} is no {kind}")
+            raise UnusableRecord(name, "no-label", f"{shown} is not a {kind}")
         classes = [c for c in map_codes(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
         if not classes:
             raise UnusableRecord(name, "no-label", "none of its diagnoses is an annotated class")
         return classes
 
-    def _is_known(self, code: str) -> bool:
-        """Whether a code can be what was written: a damaged one must not go unnoticed."""
-        listed = code in SNOMED or code in CPSC_TEXT
-        return listed or (not self.closed and is_snomed(code))
+    def _is_valid(self, code: str) -> bool:
+        """Whether the source can have written this code: a damaged code must be noticed."""
+        in_tables = code in SNOMED or code in CPSC_TEXT
+        return in_tables or (not self.closed and is_snomed(code))
 
     def _first_label(self, root: Path, name: str, classes: list[str]) -> str:
         """The source's own first label; `UnusableRecord` if its list contradicts the header."""
         ranked = ranked_labels(root / self.reference).get(name, ()) if self.reference else ()
         if ranked and set(ranked) != set(classes):
-            listed, stated = "+".join(ranked), "+".join(classes)
+            in_list, in_header = "+".join(ranked), "+".join(classes)
             raise UnusableRecord(
-                name, "label-conflict", f"header {stated}, reference list {listed}"
+                name, "label-conflict", f"header {in_header}, reference list {in_list}"
             )
         return ranked[0] if ranked else ""
 
@@ -114,7 +116,7 @@ def comment_fields(comments: tuple[str, ...]) -> dict[str, str]:
 
 
 def age_years(text: str) -> float | None:
-    """Age as headers write it; None for `NaN`, `Unknown`, `-1` and the impossible."""
+    """Age in years as headers write it; None for `NaN`, `Unknown`, `-1` and impossible ages."""
     try:
         age = float(text)
     except ValueError:
@@ -128,10 +130,10 @@ def sex_letter(text: str) -> str:
 
 
 def ranked_labels(path: Path) -> dict[str, tuple[str, ...]]:
-    """Labels of each record in CPSC2018's own order of importance; empty without the list.
+    """Labels of each record in CPSC2018's own order of importance; empty if there is no list.
 
-    REFERENCE.csv has the columns Recording, First_label, Second_label, Third_label with the
-    classes numbered from 1.
+    REFERENCE.csv has the columns Recording, First_label, Second_label and Third_label, with the
+    classes numbered from 1. Raises DataError with the line that cannot be read.
     """
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""The functions of wfdb that are used here, called without its warnings."""
+"""The functions of wfdb that this project uses, called without its warnings."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ from fl.util.fast_import import import_quietly
 
 
 def call(function: str, *args: object, **options: object) -> Any:
-    """Calls a function of wfdb: `call("rdheader", stem)`; raises whatever wfdb raises."""
+    """Call a function of wfdb by name: `call("rdheader", stem)`. Raises what wfdb raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return getattr(import_quietly("wfdb"), function)(*args, **options)

@@ -1,7 +1,7 @@
-"""WFDB recordings read with distrust: what the header claims is checked before it is believed.
+"""Reads WFDB recordings and checks everything that a header states before using it.
 
-A header is text that anyone may have edited. It is read here as text first, so that no file
-but the record's own is ever opened, and wfdb sees it only afterwards.
+A header is text that anyone may have edited. It is read as text first, so that no file other
+than the record's own is ever opened; only then is it given to wfdb.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.wfdb_samples import stored
+from fl.datasets.readers.wfdb_samples import with_stored_samples
 from fl.ecg.quality import fill_gaps, has_signal
 from fl.ecg.records import LEADS, lead_name
 from fl.util.errors import UnusableRecord
@@ -22,7 +22,7 @@ MIN_SECONDS = 5.0  # the shortest recording of CPSC2018 has 6 s
 MAX_HEADER = 100_000  # bytes; the longest published header has about 2,000
 
 SIGNAL_FILES = (".mat", ".dat")
-# Bytes per sample of the WFDB formats that are stored plainly (compressed ones are refused).
+# Bytes per sample of the uncompressed WFDB formats; compressed ones are refused.
 _FORMATS = {
     "8": 1.0,
     "16": 2.0,
@@ -42,20 +42,21 @@ _MILLIVOLTS = {"mV": 1.0, "mv": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
 class Waveform:
     """The usable leads of one recording, in the order of `fl.ecg.records.LEADS`."""
 
-    signal: NDArray[np.float32]  # (lead, sample) in the unit asked for
+    signal: NDArray[np.float32]  # (lead, sample) in the requested unit
     leads: tuple[str, ...]
-    dropped: tuple[str, ...]  # leads that were recorded but hold no usable signal
+    dropped: tuple[str, ...]  # leads that were recorded but have no usable signal
     fs: float  # Hz
-    comments: tuple[str, ...]  # header comments without `#`; may hold patient fields
+    comments: tuple[str, ...]  # header comments without `#`; they may contain patient fields
 
 
 def read_waveform(stem: Path, *, name: str, rates: tuple[float, ...], unit: str) -> Waveform:
-    """The recording `stem`.hea, in `unit`; no `rates` means any sampling rate.
+    """The recording with the header `stem`.hea, in `unit` (`mV` or `NU`).
 
-    A lead that is flat, clipped or missing for more than 5% of the time is left out; shorter
-    gaps are bridged by a straight line. Raises `UnusableRecord`.
+    `rates` (Hz) are the accepted sampling rates; empty accepts any. A lead that is flat, clipped
+    or missing for more than 5% of the time is left out; shorter gaps are filled by a straight
+    line. Raises `UnusableRecord` with the verdict if the recording cannot be used.
     """
-    header = _header(stem, name)
+    header = _checked_header(stem, name)
     if rates and not any(abs(header.fs - rate) < 1e-6 for rate in rates):
         accepted = " or ".join(f"{rate:g}" for rate in rates)
         raise UnusableRecord(name, "wrong-rate", f"fs is {header.fs:g} Hz; accepted: {accepted} Hz")
@@ -69,53 +70,55 @@ def read_waveform(stem: Path, *, name: str, rates: tuple[float, ...], unit: str)
     return _waveform(recorded, channels, name, unit)
 
 
-def _header(stem: Path, name: str) -> Any:
-    """The header as wfdb parses it, after its file names are known to be harmless."""
+def _checked_header(stem: Path, name: str) -> Any:
+    """The header as wfdb parses it, after its file names have been checked."""
     path = stem.parent / f"{stem.name}.hea"
-    content = read_own(path, name)
+    content = read_own_file(path, name)
     if len(content) > MAX_HEADER:
         raise UnusableRecord(name, "bad-header", f"{path.name} is too large to be a header")
     text = content.decode("ascii", errors="replace")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         raise UnusableRecord(name, "bad-header", f"{path.name} is empty")
-    own = {stem.name + suffix for suffix in SIGNAL_FILES}
-    named = {line.split()[0] for line in lines[1:]}
-    for file in sorted(named):
-        printable = re.fullmatch(r"[\w./\\:~-]+", file)
-        if file not in own and printable:
-            raise UnusableRecord(name, "foreign-file", f"it names {file[:60]}")
-        if file not in own:
-            raise UnusableRecord(name, "bad-header", f"{path.name} is not text")
-    if len(named) != 1:
-        raise UnusableRecord(
-            name, "bad-header", f"it names {len(named)} signal files; 1 is expected"
-        )
+    _check_signal_files({line.split()[0] for line in lines[1:]}, stem, name)
     first = lines[0].split()[0]
     if first != stem.name:
-        seen = first[:40] if first.isascii() and first.isprintable() else "no text"
-        raise UnusableRecord(name, "bad-header", f"its first line names {seen}, not {stem.name}")
-    header = _parsed(stem, name)
-    if header.n_sig != len(lines) - 1:
-        found = len(lines) - 1
+        shown = first[:40] if first.isascii() and first.isprintable() else "something unreadable"
+        raise UnusableRecord(name, "bad-header", f"its first line names {shown}, not {stem.name}")
+    header = _parsed_header(stem, name)
+    described = len(lines) - 1
+    if header.n_sig != described:
         raise UnusableRecord(
-            name, "bad-header", f"{header.n_sig} signals announced, {found} described"
+            name, "bad-header", f"it announces {header.n_sig} signals and describes {described}"
         )
     if header.fs is None or not 0 < header.fs < 1e6:
         raise UnusableRecord(name, "bad-header", "no sampling rate")
     return header
 
 
-def _parsed(stem: Path, name: str) -> Any:
+def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
+    """`UnusableRecord` unless the header names exactly one file and it is the record's own."""
+    own = {stem.name + suffix for suffix in SIGNAL_FILES}
+    for file in sorted(files - own):
+        if re.fullmatch(r"[\w./\\:~-]+", file):
+            raise UnusableRecord(name, "foreign-file", f"it names {file[:60]}")
+        raise UnusableRecord(name, "bad-header", f"{stem.name}.hea is not text")
+    if len(files) != 1:
+        raise UnusableRecord(
+            name, "bad-header", f"it names {len(files)} signal files; 1 is expected"
+        )
+
+
+def _parsed_header(stem: Path, name: str) -> Any:
     try:
         return wfdb_access.header(stem)
-    except Exception as error:  # wfdb raises whatever its parser trips over
-        kind = type(error).__name__  # its message may quote the header, and so a patient
+    except Exception as error:  # wfdb raises many kinds of errors on a broken header
+        kind = type(error).__name__  # not its message, which may quote a patient field
         raise UnusableRecord(name, "bad-header", f"wfdb: {kind}") from None
 
 
 def _channels(header: Any, name: str) -> dict[str, int]:
-    """Channel number of each known lead: by name, never by position."""
+    """Channel number of each known lead, by its name and never by its position."""
     known = [(lead_name(raw or ""), i) for i, raw in enumerate(header.sig_name)]
     channels: dict[str, int] = {}
     for lead, i in known:
@@ -125,12 +128,14 @@ def _channels(header: Any, name: str) -> dict[str, int]:
             raise UnusableRecord(name, "lead-names", f"lead {lead} is named twice")
         channels[lead] = i
     if not channels:
-        raise UnusableRecord(name, "lead-names", f"{header.n_sig} signals, none with a lead's name")
+        raise UnusableRecord(
+            name, "lead-names", f"{header.n_sig} signals, none with the name of a lead"
+        )
     return {lead: channels[lead] for lead in LEADS if lead in channels}
 
 
 def _check_length(stem: Path, header: Any, name: str) -> None:
-    """Compares the signal file's size with what the header promises, before reading it."""
+    """`UnusableRecord` if the signal file is smaller than the header says, or cannot be read."""
     path = stem.parent / header.file_name[0]
     require_file(path, name)
     if set(header.samps_per_frame) != {1} or any(skew for skew in header.skew if skew):
@@ -147,26 +152,27 @@ def _check_length(stem: Path, header: Any, name: str) -> None:
 
 
 def _samples(stem: Path, header: Any, name: str) -> Any:
-    """The recording as the integers that were stored."""
+    """The header with the stored integers."""
     try:
-        return stored(stem, header)
-    except Exception as error:  # wfdb and numpy raise many kinds; none may stop the others
+        return with_stored_samples(stem, header)
+    except Exception as error:  # wfdb and numpy raise many kinds of errors on a broken file
         raise UnusableRecord(name, "bad-signal", f"wfdb: {type(error).__name__}") from None
 
 
 def _check_sums(recorded: Any, name: str) -> None:
-    """Compares 16-bit sums and first samples with those that the header states, if it does."""
+    """`UnusableRecord` if a 16-bit sum or first sample differs from the one in the header."""
     sums = recorded.d_signal.sum(axis=0, dtype=np.int64)
     for i, lead in enumerate(recorded.sig_name):
         stated, first = recorded.checksum[i], recorded.init_value[i]
         if stated is not None and (int(sums[i]) - stated) % 65536:
             raise UnusableRecord(name, "checksum", f"the 16-bit sum of lead {lead} differs")
-        # A header without sums has no first values either; wfdb then fills in zeros.
+        # A header without sums has no first samples either; wfdb then fills in zeros.
         if stated is not None and first is not None and recorded.d_signal[0, i] != first:
             raise UnusableRecord(name, "checksum", f"the first sample of lead {lead} differs")
 
 
 def _waveform(recorded: Any, channels: dict[str, int], name: str, unit: str) -> Waveform:
+    """The leads with a usable signal, in the requested unit."""
     signal, kept, dropped = [], [], []
     physical = recorded.dac(return_res=32)
     for lead, i in channels.items():
@@ -188,16 +194,17 @@ def _waveform(recorded: Any, channels: dict[str, int], name: str, unit: str) -> 
     )
 
 
-def _scale(stated: str, wanted: str, name: str) -> float:
-    if wanted == "mV" and stated in _MILLIVOLTS:
+def _scale(stated: str, unit: str, name: str) -> float:
+    """What multiplies values in the stated unit to give values in `unit`."""
+    if unit == "mV" and stated in _MILLIVOLTS:
         return _MILLIVOLTS[stated]
-    if stated == wanted:
+    if stated == unit:
         return 1.0
-    raise UnusableRecord(name, "bad-header", f"unit is {stated[:20]!r}; {wanted} is expected")
+    raise UnusableRecord(name, "bad-header", f"unit is {stated[:20]!r}; {unit} is expected")
 
 
-def read_own(path: Path, name: str) -> bytes:
-    """Content of a record's own file; `UnusableRecord` if it is no file or may not be read."""
+def read_own_file(path: Path, name: str) -> bytes:
+    """Content of a record's own file; `UnusableRecord` if there is none that can be read."""
     require_file(path, name)
     try:
         return path.read_bytes()
@@ -206,7 +213,7 @@ def read_own(path: Path, name: str) -> bytes:
 
 
 def require_file(path: Path, name: str) -> None:
-    """Refuses what is not there, a folder, or a pipe that would never end."""
+    """`UnusableRecord` unless there is a regular file: no folder, and no pipe without an end."""
     if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is not there"
-        raise UnusableRecord(name, "missing-file", f"{path.name} {found}")
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise UnusableRecord(name, "missing-file", f"{path.name} {problem}")

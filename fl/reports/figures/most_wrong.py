@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fl.config.config_file import load_config
-from fl.data.example_cache import content_digest, default_cache_dir
+from fl.data.content_digest import content_digest
+from fl.data.example_cache import default_cache_dir
 from fl.datasets.base import Source
 from fl.datasets.source_selection import select_sources
 from fl.ecg.records import LEADS, Record

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
-from flwr.app.user_config import UserConfig
+from flwr.app import Context, RecordDict, UserConfig
 from flwr.common.config import parse_config_args
 from support.federations import copy_folder, part_of, write_folder
 
@@ -122,7 +121,7 @@ def context(own):
     )
 
 
-def visit(own, message):
+def answer(own, message):
     LocalGrid(app, 1)
     return app(packed(message), context(own))
 
@@ -132,7 +131,7 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     start = initial_weights(job())
     thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
     ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, thresholds)
-    evaluated = read_evaluation_reply(unpacked(visit(own, ask)))
+    evaluated = read_evaluation_reply(unpacked(answer(own, ask)))
     assert evaluated.report.subgroups is None
     folder = tmp_path / "runs" / "r-1"
     result = json.loads((folder / "summary.json").read_text())["strategies"]["fedavg"]
@@ -143,22 +142,22 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
         assert (folder / "report" / page).stat().st_size > 0
 
 
-def test_a_split_too_small_is_not_told_of(own):
+def test_nothing_is_reported_of_a_split_that_is_too_small(own):
     LocalGrid(app, 1)
     few = replace(own, min_count=6)
     ask = evaluation_request(job(), to_array_record(initial_weights(job())), 7, 1, "val")
-    evaluated = read_evaluation_reply(unpacked(visit(few, ask)))
+    evaluated = read_evaluation_reply(unpacked(answer(few, ask)))
     assert (evaluated.n_records, evaluated.loss_sum) == (0, 0.0)
     (validation,) = evaluated.by_source.values()
     assert validation.n_patients == 0
     assert not any(counts.any() for counts in vars(validation.scores).values())
 
 
-def test_why_a_visit_failed_is_told_in_general_words_only(own, caplog):
+def test_only_a_general_reason_leaves_for_a_request_that_failed(own, caplog):
     LocalGrid(app, 1)
-    reply = visit(own, site_info_request(job(version="0.0"), 7))
+    reply = answer(own, site_info_request(job(version="0.0"), 7))
     assert reply.error.reason == REASONS["version"]
     odd = evaluation_request(job(), to_array_record({"x": np.ones(2)}), 7, 1, "val")
-    reply = visit(own, odd)
+    reply = answer(own, odd)
     assert reply.error.reason == REASONS["failed"]
-    assert "a visit failed" in caplog.text
+    assert "a request failed" in caplog.text

@@ -1,4 +1,4 @@
-"""Batches hold what their records hold, and epochs are fair to the patients."""
+"""A batch has the samples of its records, and no patient dominates an epoch."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from fl.data.cohort import Cohort
 from fl.util.random_streams import stream
 
 
-def naive(cohort, index, start):
+def crop_by_hand(cohort, index, start):
     """The crop of one example, sample by sample."""
     shard = cohort.shards[cohort.shard[index]]
     row = cohort.row[index]
-    length, at = shard.lengths[row], shard.offsets[row]
+    length, offset = shard.lengths[row], shard.offsets[row]
     signal = np.zeros((cohort.task.leads, cohort.task.samples), dtype=np.float32)
-    for place, lead in enumerate(np.flatnonzero(shard.lead_mask[row])):
-        recorded = shard.signals[at + place * length : at + (place + 1) * length]
+    for number, lead in enumerate(np.flatnonzero(shard.lead_mask[row])):
+        recorded = shard.signals[offset + number * length : offset + (number + 1) * length]
         signal[lead] = [recorded[(start + i) % length] for i in range(cohort.task.samples)]
     return signal
 
@@ -30,33 +30,33 @@ def many_windows(cohort, per_recording=(7, 1, 3)):
     return Cohort(cohort.task, (changed,), np.zeros_like(rows), rows)
 
 
-def test_a_batch_is_what_the_records_hold(cohort, rng):
-    chosen = np.array([150, 0, 119, 120, 179, 0])  # both sources, in any order, one twice
-    starts = cohort.random_starts(chosen, rng)
-    batch = cohort.batch(chosen, starts)
-    for place, (index, start) in enumerate(zip(chosen, starts, strict=True)):
-        np.testing.assert_array_equal(batch.signal[place], naive(cohort, index, start))
-    np.testing.assert_array_equal(batch.labels, cohort.labels[chosen])
+def test_a_batch_has_the_samples_of_its_records(cohort, rng):
+    examples = np.array([150, 0, 119, 120, 179, 0])  # both sources, in any order, one twice
+    starts = cohort.random_starts(examples, rng)
+    batch = cohort.batch(examples, starts)
+    for row, (index, start) in enumerate(zip(examples, starts, strict=True)):
+        np.testing.assert_array_equal(batch.signal[row], crop_by_hand(cohort, index, start))
+    np.testing.assert_array_equal(batch.labels, cohort.labels[examples])
 
 
 def test_beats_come_with_their_features(beats):
-    chosen = np.array([5, 0, 17])
-    batch = beats.batch(chosen, np.zeros(3, dtype=np.int64))
-    np.testing.assert_array_equal(batch.features, beats.column("features")[chosen])
-    for place, index in enumerate(chosen):
-        np.testing.assert_array_equal(batch.signal[place], naive(beats, index, 0))
+    examples = np.array([5, 0, 17])
+    batch = beats.batch(examples, np.zeros(3, dtype=np.int64))
+    np.testing.assert_array_equal(batch.features, beats.column("features")[examples])
+    for row, index in enumerate(examples):
+        np.testing.assert_array_equal(batch.signal[row], crop_by_hand(beats, index, 0))
 
 
 def test_a_part_of_a_cohort_gives_the_same_batches(cohort):
-    chosen, zeros = np.array([7, 130, 44]), np.zeros(3, dtype=np.int64)
-    part = cohort.take(chosen)
+    examples, zeros = np.array([7, 130, 44]), np.zeros(3, dtype=np.int64)
+    part = cohort.take(examples)
     np.testing.assert_array_equal(
-        part.batch(np.arange(3), zeros).signal, cohort.batch(chosen, zeros).signal
+        part.batch(np.arange(3), zeros).signal, cohort.batch(examples, zeros).signal
     )
-    assert part.names.tolist() == cohort.names[chosen].tolist()
+    assert part.names.tolist() == cohort.names[examples].tolist()
 
 
-def test_missing_leads_are_zero_and_marked(cohort):
+def test_missing_leads_are_zero_and_masked(cohort):
     two_lead = np.flatnonzero(cohort.sources == "synthetic-2lead")[:4]
     batch = cohort.batch(two_lead, np.zeros(4, dtype=np.int64))
     recorded = np.isin(np.arange(12), [1, 6])  # II and V1
@@ -77,10 +77,10 @@ def test_a_short_recording_is_repeated_from_its_beginning(cohort):
 
 def test_random_crops_lie_within_the_recording_and_reach_both_ends(cohort, rng):
     index = int(cohort.lengths.argmin())
-    room = cohort.lengths[index] - cohort.task.samples
+    latest = cohort.lengths[index] - cohort.task.samples
     starts = cohort.random_starts(np.full(5000, index), rng)
     assert starts.min() == 0
-    assert starts.max() == room
+    assert starts.max() == latest
 
 
 @pytest.mark.parametrize("most", [1, 2, 4, 10])
@@ -88,17 +88,17 @@ def test_even_crops_cover_every_recording(cohort, most):
     example, starts = cohort.even_crops(most)
     samples = cohort.task.samples
     for index in range(len(cohort)):
-        mine = starts[example == index]
-        assert 1 <= len(mine) <= most
-        assert mine[0] == 0
-        assert mine[-1] + samples <= max(cohort.lengths[index], samples)
+        of_example = starts[example == index]
+        assert 1 <= len(of_example) <= most
+        assert of_example[0] == 0
+        assert of_example[-1] + samples <= max(cohort.lengths[index], samples)
         if most * samples >= cohort.lengths[index]:
-            assert mine[-1] + samples >= cohort.lengths[index]
-            assert (np.diff(mine) <= samples).all()  # no sample is left out
+            assert of_example[-1] + samples >= cohort.lengths[index]
+            assert (np.diff(of_example) <= samples).all()  # no sample is left out
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 100])
-def test_an_epoch_takes_at_most_so_many_of_each_recording(cohort, rng, most):
+def test_an_epoch_takes_at_most_the_given_number_of_each_recording(cohort, rng, most):
     windows = many_windows(cohort)
     order = windows.epoch(most, rng)
     counts = np.bincount(np.repeat([0, 1, 2], [7, 1, 3])[order])
@@ -107,7 +107,7 @@ def test_an_epoch_takes_at_most_so_many_of_each_recording(cohort, rng, most):
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 5])
-def test_epoch_weights_are_how_often_an_epoch_takes_each_example(cohort, most):
+def test_epoch_weights_are_the_probability_that_an_epoch_takes_each_example(cohort, most):
     windows = many_windows(cohort)
     taken = np.zeros(len(windows))
     for i in range(400):
@@ -121,35 +121,44 @@ def test_an_epoch_without_a_limit_takes_everything_once(cohort, rng):
     assert sorted(cohort.epoch(0, rng)) == list(range(len(cohort)))
 
 
-def test_patients_and_recordings_of_two_sources_are_never_one(cohort):
-    twice = Cohort.of(cohort.task, [cohort.shards[0], cohort.shards[1]])
-    of = [set(twice.patients[twice.sources == s].tolist()) for s in np.unique(twice.sources)]
-    assert not of[0] & of[1]
+def test_two_sources_have_no_patient_in_common(cohort):
+    patients = [set(cohort.patients[cohort.sources == s].tolist()) for s in set(cohort.sources)]
+    assert len(patients) == 2
+    assert not patients[0] & patients[1]
 
 
-def test_a_cohort_of_nobody_is_no_trouble(cohort, rng):
-    nobody = cohort.take(np.zeros(0, dtype=np.int64))
-    assert len(nobody.epoch(5, rng)) == 0
-    assert nobody.labels.shape == (0, 9)
-    assert nobody.patients.tolist() == []
-    assert len(nobody.even_crops(4)[0]) == 0
+def test_an_empty_cohort_has_empty_columns_and_epochs(cohort, rng):
+    empty = cohort.take(np.zeros(0, dtype=np.int64))
+    assert len(empty.epoch(5, rng)) == 0
+    assert empty.labels.shape == (0, 9)
+    assert empty.patients.tolist() == []
+    assert len(empty.even_crops(4)[0]) == 0
+
+
+def test_rare_classes_are_treated_as_not_annotated(cohort):
+    positive, negative = ((cohort.labels == value).sum(axis=0) for value in (1, 0))
+    rare = (positive < 40) | (negative < 40)
+    masked = cohort.without_rare(40)
+    assert 0 < rare.sum() < 9
+    assert (masked.labels[:, rare] == -1).all()
+    np.testing.assert_array_equal(masked.labels[:, ~rare], cohort.labels[:, ~rare])
 
 
 def test_joined_cohorts_keep_their_own_recorders(cohort):
     rows = np.arange(6)
     parts = [
         cohort.take(rows[:2]),
-        cohort.take(rows[2:4]).through(Louder(2)),
-        cohort.take(rows[4:]).through(Louder(3)),
+        cohort.take(rows[2:4]).recorded_by(Louder(2)),
+        cohort.take(rows[4:]).recorded_by(Louder(3)),
     ]
     joined, starts = Cohort.joined(parts), np.zeros(6, dtype=np.int64)
-    found = joined.batch(rows, starts)
+    batch = joined.batch(rows, starts)
     for i, part in enumerate(parts):
-        own, at = part.batch(np.arange(2), starts[:2]), slice(2 * i, 2 * i + 2)
-        np.testing.assert_array_equal(found.signal[at], own.signal)
-        np.testing.assert_array_equal(found.lead_mask[at], own.lead_mask)
-    picked = joined.take(np.array([5, 1, 2])).batch(np.arange(3), starts[:3])
-    np.testing.assert_array_equal(picked.signal, found.signal[[5, 1, 2]])
+        of_part, in_joined = part.batch(np.arange(2), starts[:2]), slice(2 * i, 2 * i + 2)
+        np.testing.assert_array_equal(batch.signal[in_joined], of_part.signal)
+        np.testing.assert_array_equal(batch.lead_mask[in_joined], of_part.lead_mask)
+    taken = joined.take(np.array([5, 1, 2])).batch(np.arange(3), starts[:3])
+    np.testing.assert_array_equal(taken.signal, batch.signal[[5, 1, 2]])
 
 
 def test_cohorts_of_other_data_are_not_joined(cohort, few):

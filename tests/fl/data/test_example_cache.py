@@ -1,4 +1,4 @@
-"""The cache is made once, whole, and again when anything it was made from changes."""
+"""The cache is made once, completely, and again when anything it was made from changes."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fl.data.example_cache import open_shard, prepare
+from fl.data.example_cache import prepare
+from fl.data.shards import open_shard
 from fl.datasets.synthetic import SYNTHETIC_HOLTER, Synthetic
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError, UnusableRecord
 
 TINY = replace(SYNTHETIC_HOLTER, n_records=16, seconds=(10.0, 11.0))
@@ -20,7 +20,7 @@ TINY = replace(SYNTHETIC_HOLTER, n_records=16, seconds=(10.0, 11.0))
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk(Synthetic):
-    """Synthetic records that change with a file; every fourth one cannot be used."""
+    """A source whose digest depends on a file; every fourth record cannot be used."""
 
     def files(self, root):
         return sorted(root.glob("*.txt"))
@@ -45,7 +45,7 @@ def made(tmp_path_factory):
 
 
 def prepare_tiny(folder):
-    """At module level: another process finds it by name."""
+    """At module level, so that another process can import it."""
     return contents(prepare(TINY, Path(), RHYTHM, folder))
 
 
@@ -61,31 +61,31 @@ def test_nothing_temporary_is_left(made):
 
 
 @pytest.mark.parametrize("name", ["cache.json", "index.npz", "signals.npy"])
-@pytest.mark.parametrize("harm", ["gone", "cut", "flipped", "empty"])
-def test_a_harmed_cache_is_made_again(made, name, harm):
-    whole, path = contents(made), made / name
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "empty"])
+def test_a_damaged_cache_is_made_again(made, name, damage):
+    before, path = contents(made), made / name
     data = path.read_bytes()
-    if harm == "gone":
+    if damage == "missing":
         path.unlink()
-    elif harm == "flipped":
-        at = len(data) // 2
-        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+    elif damage == "flipped":
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :])
     else:
-        path.write_bytes(data[: len(data) // 2] if harm == "cut" else b"")
-    if (name, harm) == ("cache.json", "flipped"):
-        path.write_text("[]")  # valid JSON, and no cache's
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    if (name, damage) == ("cache.json", "flipped"):
+        path.write_text("[]")  # valid JSON, but not the content of a cache.json
     prepare(TINY, Path(), RHYTHM, made.parent)
-    assert contents(made) == whole
+    assert contents(made) == before
 
 
-def test_a_build_that_was_killed_leaves_no_folder_that_counts(made, tmp_path):
-    half = tmp_path / made.name
-    half.mkdir()
-    (half / "signals.npy").write_bytes((made / "signals.npy").read_bytes())
+def test_an_incomplete_folder_is_made_again(made, tmp_path):
+    incomplete = tmp_path / made.name
+    incomplete.mkdir()
+    (incomplete / "signals.npy").write_bytes((made / "signals.npy").read_bytes())
     assert contents(prepare(TINY, Path(), RHYTHM, tmp_path)) == contents(made)
 
 
-def test_two_processes_at_once_make_the_same_cache_once(made, tmp_path):
+def test_two_processes_at_once_make_one_cache(made, tmp_path):
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         first, second = pool.map(prepare_tiny, [tmp_path, tmp_path])
     assert first == second == contents(made)
@@ -97,9 +97,11 @@ def test_two_workers_give_the_same_bytes_as_one(made, tmp_path):
 
 
 def test_progress_counts_every_record(tmp_path):
-    seen = []
-    prepare(TINY, Path(), RHYTHM, tmp_path, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(n, 16) for n in range(1, 17)]
+    calls = []
+    prepare(
+        TINY, Path(), RHYTHM, tmp_path, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(n, 16) for n in range(1, 17)]
 
 
 def test_other_content_task_or_source_gives_another_folder(tmp_path):
@@ -135,7 +137,7 @@ def test_records_that_cannot_be_used_are_counted_by_verdict(tmp_path):
     assert len(shard.names) == 12
 
 
-def test_no_usable_record_is_an_error_that_says_why(tmp_path):
+def test_a_source_without_usable_records_is_an_error_with_the_reasons(tmp_path):
     short = replace(TINY, n_records=3, seconds=(3.0, 4.0))
     with pytest.raises(DataError, match=r"none of 3 records can be used.*too-short: 3"):
         prepare(short, Path(), RHYTHM, tmp_path)
@@ -154,13 +156,3 @@ def test_the_index_points_at_each_signal(made):
     assert ends[-1] == len(shard.signals)
     assert json.loads((made / "cache.json").read_text())["source"] == TINY.name
     assert np.isfinite(shard.signals).all()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "table.csv"
-    write_atomically(path, b"old")
-    with pytest.raises(TypeError):
-        write_atomically(path, "no bytes")
-    assert contents(tmp_path) == {"table.csv": b"old"}
-    write_atomically(path, b"new")
-    assert contents(tmp_path) == {"table.csv": b"new"}

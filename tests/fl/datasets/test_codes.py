@@ -1,3 +1,5 @@
+"""The tables of codes and the facts of every data set are consistent."""
+
 from itertools import pairwise
 
 import pytest
@@ -12,16 +14,16 @@ def test_every_code_of_our_tables_agrees_with_its_check_digit():
 
 @pytest.mark.parametrize("code", ["164889003", "59118001", "67741000119109"])
 def test_a_damaged_digit_and_an_exchanged_pair_are_noticed(code):
-    for place, digit in enumerate(code):
+    for i, digit in enumerate(code):
         for other in set("0123456789") - {digit}:
-            assert not is_snomed(code[:place] + other + code[place + 1 :])
-    for place, (one, two) in enumerate(pairwise(code)):
-        if one != two:
-            assert not is_snomed(code[:place] + two + one + code[place + 2 :])
+            assert not is_snomed(code[:i] + other + code[i + 1 :])
+    for i, (first, second) in enumerate(pairwise(code)):
+        if first != second:
+            assert not is_snomed(code[:i] + second + first + code[i + 2 :])
 
 
 @pytest.mark.parametrize("text", ["", "AF", "-164889003", "16488 9003", "1", "٥٩١١٨٠٠١"])
-def test_what_is_no_number_is_no_code(text):
+def test_text_that_is_not_a_number_is_not_a_code(text):
     assert not is_snomed(text)
 
 
@@ -35,7 +37,7 @@ def test_no_code_both_names_a_class_and_leaves_it_open():
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_card_tells_its_facts(name):
+def test_every_card_has_all_facts(name):
     card = DATASETS[name].card
     assert card.name == name
     assert set(card.annotates) <= set(RHYTHM_CLASSES)

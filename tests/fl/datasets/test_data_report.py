@@ -1,3 +1,5 @@
+"""`check` reads every record and reports which are usable, which are not, and why."""
+
 import json
 
 import numpy as np
@@ -11,7 +13,7 @@ from fl.datasets.data_report import check
 
 @pytest.fixture
 def root(tmp_path):
-    """Two good records, a copy in another source, a broken one, a Holter, one without a class."""
+    """Good records, a copy in another source, a broken one, Holters, one without a class."""
     signal = waves(12, 4000, seed=1)
     flat = waves(12, 4000, seed=2)
     flat[:, 3] = 0
@@ -34,12 +36,12 @@ def root(tmp_path):
 
 
 def test_everything_is_read_counted_and_named(root):
-    sources = [s for s in DATASETS.values() if not s.card.synthetic and s.found(root)]
+    sources = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
     report = {s.name: s for s in check(sources, root).sources}
     cpsc, holters = report["cpsc2018"], report["mitdb"]
     assert (cpsc.records, cpsc.usable, cpsc.patients) == (3, 2, 2)
     assert cpsc.unusable == {"missing-file": ["A0003"]}
-    assert cpsc.details == {"A0003": "A0003.mat is not there"}
+    assert cpsc.details == {"A0003": "A0003.mat does not exist"}
     assert cpsc.missing_leads == {"aVR": ["A0002"]}
     assert cpsc.classes["RBBB"] == {"yes": 2, "no": 0, "unknown": 0}
     assert report["ptbxl"].unusable == {"no-label": ["00001"]}
@@ -55,7 +57,7 @@ def test_a_copy_in_another_source_is_found_across_units(root):
     assert (copy.usable, copy.unusable) == (0, {"duplicate": ["A0001"]})
 
 
-def test_copies_among_records_without_a_label_are_told_too(root):
+def test_copies_among_records_without_a_label_are_reported_too(root):
     ptbxl(root, 2, codes="{'LVH': 0.0}")
     path = root / "ptbxl" / "records100" / "00000" / "0000{}_lr{}"
     for suffix in (".hea", ".dat"):
@@ -95,19 +97,32 @@ def test_a_record_that_cannot_be_drawn_is_explained(root, capsys, record, out, p
 
 def test_the_command_prints_tables(root, capsys):
     assert main(["check", "--data-dir", str(root)]) == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for expected in ("cpsc2018-lead1", "missing-file", "cpsc2018/A0001", "all non-paced"):
-        assert expected in shown
+        assert expected in printed
 
 
-def test_the_command_prints_json_of_the_sources_asked_for(root, capsys, monkeypatch):
+def test_the_tables_have_the_words_of_the_field(root):
+    reports = check([DATASETS["cpsc2018"], DATASETS["cpsc2018-lead1"]], root)
+    overview, unusable, copies = reports.tables()
+    assert [str(column.header) for column in overview.columns] == [
+        *("Source", "Records", "Usable", "Patients", "Unusable", "Copies"),
+        "Records without a lead",
+    ]
+    assert [table.title for table in (unusable, copies)] == [
+        "Unusable records",
+        "Records with the same signal",
+    ]
+
+
+def test_the_command_prints_json_of_the_named_sources(root, capsys, monkeypatch):
     monkeypatch.setenv("ECG_DATA", str(root))
     assert main(["check", "--json", "mitdb"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert [s["name"] for s in shown["sources"]] == ["mitdb"]
+    printed = json.loads(capsys.readouterr().out)
+    assert [s["name"] for s in printed["sources"]] == ["mitdb"]
 
 
-def test_a_folder_of_ones_own_is_checked(root, tmp_path_factory, capsys):
+def test_a_users_own_folder_is_checked(root, tmp_path_factory, capsys):
     own = tmp_path_factory.mktemp("own")
     write(own, "one")
     (own / "labels.csv").write_text("record,patient,labels\none,p1,AF\n")
@@ -125,7 +140,7 @@ def test_a_folder_of_ones_own_is_checked(root, tmp_path_factory, capsys):
 )
 def test_a_mistake_is_one_line(tmp_path, arguments, problem, capsys):
     assert main([*arguments, "--data-dir", str(tmp_path)]) == 2
-    shown = capsys.readouterr()
-    assert problem in shown.err
-    assert shown.err.count("\n") == 1
-    assert not shown.out
+    printed = capsys.readouterr()
+    assert problem in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out

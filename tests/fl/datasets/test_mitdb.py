@@ -1,3 +1,5 @@
+"""MIT-BIH: leads by name, annotations checked against the signal, the protocol's records."""
+
 import numpy as np
 import pytest
 from support.small_records import holter, outcome, waves
@@ -36,23 +38,23 @@ def test_a_record_without_mlii_has_no_lead_ii(tmp_path, folder):
     assert MITDB.read(tmp_path, "102").leads == ("V2", "V5")
 
 
-def test_two_records_of_one_man_are_one_patient(tmp_path, folder):
+def test_records_201_and_202_are_of_one_patient(tmp_path, folder):
     for name in ("200", "201", "202"):
         holter(folder, name)
     assert [MITDB.read(tmp_path, n).patient for n in ("200", "201", "202")] == ["200", "201", "201"]
 
 
-def test_an_unknown_age_or_recorder_is_none():
+def test_an_unknown_recorder_is_empty():
     assert first_comment(["-1 F 2546 N/A x1"]) == ("-1", "F", "")
     assert first_comment([]) == ("", "", "")
 
 
 def test_the_protocol_splits_48_records_without_overlap():
-    everyone = {*DS1, *DS2, *PACED}
-    assert (len(DS1), len(DS2), len(everyone)) == (22, 22, 48)
+    all_records = {*DS1, *DS2, *PACED}
+    assert (len(DS1), len(DS2), len(all_records)) == (22, 22, 48)
 
 
-def refusal(tmp_path):
+def verdict(tmp_path):
     with pytest.raises(UnusableRecord) as refused:
         MITDB.read(tmp_path, "100")
     return refused.value.reason
@@ -60,9 +62,9 @@ def refusal(tmp_path):
 
 def test_missing_annotations_are_named(tmp_path, folder):
     holter(folder, "100").with_suffix(".atr").unlink()
-    assert refusal(tmp_path) == "missing-file"
+    assert verdict(tmp_path) == "missing-file"
     (folder / "100.atr").mkdir()
-    assert refusal(tmp_path) == "missing-file"
+    assert verdict(tmp_path) == "missing-file"
 
 
 @pytest.mark.parametrize(
@@ -72,24 +74,24 @@ def test_missing_annotations_are_named(tmp_path, folder):
 )
 def test_damaged_annotations_are_refused(tmp_path, folder, content):
     holter(folder, "100").with_suffix(".atr").write_bytes(content)
-    assert refusal(tmp_path) == "no-annotation"
+    assert verdict(tmp_path) == "no-annotation"
 
 
 def test_cut_annotations_are_refused_wherever_they_are_cut(tmp_path, folder):
     path = holter(folder, "100").with_suffix(".atr")
-    whole = path.read_bytes()
-    for end in range(len(whole)):
-        path.write_bytes(whole[:end])
-        found = outcome(MITDB, tmp_path, "100")
+    content = path.read_bytes()
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        result = outcome(MITDB, tmp_path, "100")
         # A cut inside the end mark loses nothing.
-        assert found == "no-annotation" or len(found.annotations.symbols) == 6
+        assert result == "no-annotation" or len(result.annotations.symbols) == 6
 
 
 def test_annotations_beyond_the_signal_are_refused(tmp_path, folder):
     holter(folder, "100", symbols="+" + "N" * 30)
-    assert refusal(tmp_path) == "no-annotation"
+    assert verdict(tmp_path) == "no-annotation"
 
 
-def test_notes_without_a_beat_are_no_annotation(tmp_path, folder):
+def test_annotations_without_a_beat_are_refused(tmp_path, folder):
     holter(folder, "100", symbols="+~")
-    assert refusal(tmp_path) == "no-annotation"
+    assert verdict(tmp_path) == "no-annotation"

@@ -1,3 +1,5 @@
+"""A hospital's own folder of records and labels is read like any data set."""
+
 import pytest
 from support.small_records import write
 
@@ -25,8 +27,8 @@ def classes(record, value=1):
 
 def test_records_are_read_with_their_table(site, tmp_path):
     source = site("ecg-1,p7,AF;PVC,71,F,", "ward/ecg-2,p8,59118001|Normal,,M,")
-    assert source.records(tmp_path) == ["ecg-1", "ward/ecg-2"]
-    one, two = (source.read(tmp_path, name) for name in source.records(tmp_path))
+    assert source.record_names(tmp_path) == ["ecg-1", "ward/ecg-2"]
+    one, two = (source.read(tmp_path, name) for name in source.record_names(tmp_path))
     assert (one.source, one.patient, one.age, one.sex) == ("mysite", "p7", 71.0, "F")
     assert (one.leads, one.fs, one.first_label) == (("I", "II"), 250.0, "AF")
     assert (classes(one), classes(two)) == ({"AF", "PVC"}, {"RBBB", "NSR"})
@@ -65,25 +67,25 @@ def test_a_record_that_cannot_be_used_has_a_verdict(site, tmp_path, line, reason
         (["../../etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
         (["/etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
         (["ecg-1,,AF,,,"], "line 2: record ecg-1 has no patient"),
-        (["ecg-1,p7,AF,,,", "ecg-1,p8,PVC,,,"], "line 3: record ecg-1 is there twice"),
+        (["ecg-1,p7,AF,,,", "ecg-1,p8,PVC,,,"], "line 3: record ecg-1 is listed twice"),
         ([], "no records in it"),
     ],
 )
 def test_a_table_with_a_mistake_is_named(site, tmp_path, lines, problem):
     with pytest.raises(DataError, match=problem):
-        site(*lines).records(tmp_path)
+        site(*lines).record_names(tmp_path)
 
 
-def test_a_table_without_a_column_or_of_no_text_is_named(site, tmp_path):
+def test_a_table_without_a_column_or_that_is_not_text_is_named(site, tmp_path):
     with pytest.raises(DataError, match="column patient is missing"):
-        site("ecg-1,AF", columns="record,labels").records(tmp_path)
+        site("ecg-1,AF", columns="record,labels").record_names(tmp_path)
     source = site()
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\0\1" * 99)
     with pytest.raises(DataError, match="Save it as UTF-8 CSV"):
-        source.records(tmp_path)
+        source.record_names(tmp_path)
     (tmp_path / "labels.csv").unlink()
     with pytest.raises(DataError, match="Make one with the columns"):
-        source.records(tmp_path)
+        source.record_names(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,14 @@ def test_a_table_without_a_column_or_of_no_text_is_named(site, tmp_path):
         ("mysite=", "Accepted: a name"),
         ("My Site={path}", "Accepted: small letters"),
         ("../x={path}", "Accepted: small letters"),
-        ("mitdb={path}", "mitdb is a data set"),
+        ("mitdb={path}", "mitdb is a known data set"),
         ("pooled={path}", "the name 'pooled', which results use for something else"),
         ("local={path}", "the name 'local'"),
         ("central={path}", "the name 'central'"),
         ("unseen={path}", "the name 'unseen'"),
-        ("mysite={path}/gone", "which is not there"),
+        ("mysite={path}/gone", "which does not exist"),
     ],
 )
-def test_a_source_that_cannot_be_meant_is_explained(tmp_path, text, problem):
+def test_a_source_that_cannot_be_used_is_explained(tmp_path, text, problem):
     with pytest.raises(ConfigError, match=problem):
         parse_source(text.format(path=tmp_path))

@@ -1,3 +1,5 @@
+"""PTB-XL: labels, patients and files come from its table, which is checked first."""
+
 import shutil
 
 import pytest
@@ -13,7 +15,7 @@ def classes(record, value=1):
     return {c for c, label in zip(RHYTHM_CLASSES, record.labels, strict=True) if label == value}
 
 
-def refusal(tmp_path, name="00001"):
+def verdict(tmp_path, name="00001"):
     with pytest.raises(UnusableRecord) as refused:
         PTBXL.read(tmp_path, name)
     return refused.value.reason
@@ -21,7 +23,7 @@ def refusal(tmp_path, name="00001"):
 
 def test_a_record_is_read_with_its_patient_and_site(tmp_path):
     ptbxl(tmp_path)
-    assert PTBXL.records(tmp_path) == ["00001"]
+    assert PTBXL.record_names(tmp_path) == ["00001"]
     record = PTBXL.read(tmp_path, "00001")
     assert (record.patient, record.group, record.age, record.sex) == ("15709", "2", 56.0, "F")
     assert (record.leads, record.fs, record.signal.shape) == (LEADS, 100.0, (12, 800))
@@ -44,7 +46,7 @@ def test_a_statement_that_leaves_a_class_open_masks_it(tmp_path):
 )
 def test_a_record_without_a_class_has_no_label(tmp_path, codes):
     ptbxl(tmp_path, codes=codes)
-    assert refusal(tmp_path) == "no-label"
+    assert verdict(tmp_path) == "no-label"
 
 
 @pytest.mark.parametrize(("age", "expected"), [("300.0", 90), ("89", 89), ("", None), ("x", None)])
@@ -56,14 +58,14 @@ def test_ages_above_89_are_at_least_90(tmp_path, age, expected):
 def test_two_records_may_be_of_one_patient(tmp_path):
     ptbxl(tmp_path, 1, patient="7.0")
     ptbxl(tmp_path, 2, patient="7")
-    assert {PTBXL.read(tmp_path, n).patient for n in PTBXL.records(tmp_path)} == {"7"}
+    assert {PTBXL.read(tmp_path, n).patient for n in PTBXL.record_names(tmp_path)} == {"7"}
 
 
-def test_the_500_hz_copy_is_read_where_it_is_the_only_one(tmp_path):
+def test_the_500_hz_copy_is_read_if_it_is_the_only_one(tmp_path):
     ptbxl(tmp_path, fs=500)
     assert PTBXL.read(tmp_path, "00001").fs == 500
     (tmp_path / "ptbxl" / "records100").mkdir()
-    assert refusal(tmp_path) == "missing-file"
+    assert verdict(tmp_path) == "missing-file"
 
 
 @pytest.mark.parametrize(
@@ -71,49 +73,49 @@ def test_the_500_hz_copy_is_read_where_it_is_the_only_one(tmp_path):
 )
 def test_a_table_that_names_another_file_is_not_followed(tmp_path, path):
     ptbxl(tmp_path, path=path)
-    assert refusal(tmp_path) == "foreign-file"
+    assert verdict(tmp_path) == "foreign-file"
 
 
 def test_a_record_that_is_listed_twice_is_refused(tmp_path):
     ptbxl(tmp_path)
     ptbxl(tmp_path, codes="{'AFIB': 0.0}")
-    assert refusal(tmp_path) == "label-conflict"
+    assert verdict(tmp_path) == "label-conflict"
 
 
 def test_a_record_without_a_patient_is_refused(tmp_path):
     ptbxl(tmp_path, patient="")
-    assert refusal(tmp_path) == "label-conflict"
+    assert verdict(tmp_path) == "label-conflict"
 
 
 def test_a_record_that_the_table_does_not_list_is_missing(tmp_path):
     ptbxl(tmp_path)
-    assert refusal(tmp_path, "00002") == "missing-file"
+    assert verdict(tmp_path, "00002") == "missing-file"
 
 
 def test_a_table_without_its_columns_is_named(tmp_path):
     ptbxl(tmp_path)
     edit(tmp_path / "ptbxl" / "ptbxl_database.csv", "scp_codes", "labels")
     with pytest.raises(DataError, match="column scp_codes is missing"):
-        PTBXL.records(tmp_path)
+        PTBXL.record_names(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\1\2\xff" * 500])
-def test_a_table_that_is_none_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_table_is_named(tmp_path, content):
     ptbxl(tmp_path)
     (tmp_path / "ptbxl" / "ptbxl_database.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"ptbxl_database\.csv"):
-        PTBXL.records(tmp_path)
+        PTBXL.record_names(tmp_path)
 
 
-def test_a_short_line_gives_no_wrong_label(tmp_path):
+def test_an_incomplete_line_does_not_give_a_wrong_label(tmp_path):
     ptbxl(tmp_path)
     table = tmp_path / "ptbxl" / "ptbxl_database.csv"
     table.write_text(table.read_text().split('"{')[0])
-    assert refusal(tmp_path) == "no-label"
+    assert verdict(tmp_path) == "no-label"
 
 
-def test_without_its_table_it_has_no_records(tmp_path):
+def test_a_folder_without_the_table_has_no_records(tmp_path):
     shutil.rmtree(ptbxl(tmp_path).parent)
     (tmp_path / "ptbxl" / "ptbxl_database.csv").unlink()
     with pytest.raises(DataError, match="no records in it"):
-        PTBXL.records(tmp_path)
+        PTBXL.record_names(tmp_path)

@@ -1,4 +1,4 @@
-"""What is known of the published recordings, measured on those under $ECG_DATA."""
+"""Known facts about the published recordings, measured on those under $ECG_DATA."""
 
 import os
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_ptbxl_has_144_records_without_a_class(report):
     assert report["ptbxl"].classes["STD"]["yes"] == 22
 
 
-def test_mitdb_holds_the_beats_of_the_protocol(report):
+def test_mitdb_has_the_beats_of_the_protocol(report):
     beats = report["mitdb"].beats
     assert sum(beats["DS1"].values()) == 51_021
     assert beats["all non-paced"] == {"N": 90_125, "S": 2_781, "V": 7_009, "F": 803, "Q": 15}
@@ -68,13 +68,13 @@ def test_mitdb_has_47_patients_and_two_records_without_lead_ii(report):
     assert report["mitdb"].missing_leads["II"] == ["102", "104"]
 
 
-def test_the_reversed_leads_of_114_are_read_right():
+def test_the_reversed_leads_of_114_are_read_by_name():
     record = MITDB.read(ROOT, "114")
     assert record.leads == ("II", "V5")
-    # Its header gives 1027 as MLII's first sample: (1027 - 1024) / 200 mV.
+    # The header states 1027 as the first sample of MLII: (1027 - 1024) / 200 mV.
     assert record.signal[0, 0] == pytest.approx(0.015)
 
 
-def test_recorders_are_the_natural_sites():
+def test_recorders_are_read_from_the_headers():
     groups = {name: MITDB.read(ROOT, name).group for name in ("100", "203", "208", "212")}
     assert groups == {"100": "1629", "203": "356", "208": "", "212": "171"}

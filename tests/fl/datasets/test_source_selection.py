@@ -1,4 +1,4 @@
-"""Which sources a run uses, and what is said when they are not there."""
+"""Which sources a run uses, and the error if they do not exist."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from fl.datasets.source_selection import select_sources
 from fl.util.errors import ConfigError
 
 
-def choose(tmp_path, **settings):
+def select(tmp_path, **settings):
     return select_sources(RunConfig(data_dir=str(tmp_path), **settings))
 
 
-def test_without_recordings_the_synthetic_cohort_takes_their_place(tmp_path):
-    choice = choose(tmp_path)
+def test_without_recordings_the_synthetic_cohorts_are_used(tmp_path):
+    choice = select(tmp_path)
     assert choice.synthetic == tuple(choice.sources) == ("synthetic", "synthetic-2lead")
 
 
-def test_recordings_that_are_there_are_used_and_nothing_synthetic(tmp_path):
+def test_existing_recordings_are_used_and_nothing_synthetic(tmp_path):
     (tmp_path / "mitdb").mkdir()
-    choice = choose(tmp_path)
+    choice = select(tmp_path)
     assert (list(choice.sources), choice.synthetic) == (["mitdb"], ())
 
 
@@ -31,8 +31,8 @@ def test_recordings_that_are_there_are_used_and_nothing_synthetic(tmp_path):
         {"sources": "synthetic", "data": "synthetic", "holdout": "synthetic-2lead"},
     ],
 )
-def test_the_synthetic_cohort_is_as_large_as_asked_and_of_the_runs_seed(tmp_path, settings):
-    sources = choose(tmp_path, synthetic_records=60, seed=3, **settings).sources
+def test_the_synthetic_cohorts_have_the_runs_size_and_seed(tmp_path, settings):
+    sources = select(tmp_path, synthetic_records=60, seed=3, **settings).sources
     assert {n: (s.n_records, s.seed) for n, s in sources.items()} == {
         "synthetic": (60, 3),
         "synthetic-2lead": (30, 3),
@@ -40,29 +40,29 @@ def test_the_synthetic_cohort_is_as_large_as_asked_and_of_the_runs_seed(tmp_path
 
 
 def test_a_number_behind_a_source_fixes_its_sites(tmp_path):
-    choice = choose(tmp_path, sources="synthetic=3, synthetic-2lead")
+    choice = select(tmp_path, sources="synthetic=3, synthetic-2lead")
     assert choice.sites == {"synthetic": 3, "synthetic-2lead": None}
 
 
 @pytest.mark.parametrize("sources", ["synthetic", "synthetic,synthetic-2lead"])
 def test_a_source_held_out_gets_no_site(tmp_path, sources):
-    choice = choose(tmp_path, sources=sources, holdout="synthetic-2lead")
+    choice = select(tmp_path, sources=sources, holdout="synthetic-2lead")
     assert list(choice.sites) == ["synthetic"]
     assert set(choice.sources) == {"synthetic", "synthetic-2lead"}
 
 
-def test_a_folder_held_out_is_known_by_its_name(tmp_path):
+def test_a_held_out_folder_has_the_given_name(tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "labels.csv").write_text("record,labels\n")
-    choice = choose(tmp_path, sources="synthetic", holdout=f"mysite={tmp_path / 'own'}")
+    choice = select(tmp_path, sources="synthetic", holdout=f"mysite={tmp_path / 'own'}")
     assert (choice.holdout, list(choice.sites)) == ("mysite", ["synthetic"])
     assert set(choice.sources) == {"synthetic", "mysite"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "wanted"),
+    ("settings", "message"),
     [
-        ({"data": "real"}, "holds none of cpsc2018"),
+        ({"data": "real"}, "has none of cpsc2018"),
         ({"sources": "nope"}, "--sources names 'nope'. Known: cpsc2018"),
         ({"sources": "mitdb"}, "mitdb: not found in"),
         ({"sources": "synthetic=0"}, "at least one site"),
@@ -71,17 +71,17 @@ def test_a_folder_held_out_is_known_by_its_name(tmp_path):
         ({"sources": "mitdb", "data": "synthetic"}, "which is real"),
     ],
 )
-def test_a_mistake_is_answered_with_what_is_there(tmp_path, settings, wanted):
+def test_a_mistake_is_explained(tmp_path, settings, message):
     with pytest.raises(ConfigError) as error:
-        choose(tmp_path, **settings)
-    assert wanted in str(error.value)
+        select(tmp_path, **settings)
+    assert message in str(error.value)
 
 
-def test_the_synthetic_cohort_has_as_many_patients_as_asked(tmp_path):
+def test_the_synthetic_cohorts_have_the_given_number_of_patients(tmp_path):
     config = RunConfig(data="synthetic", synthetic_records=60, synthetic_patients=20)
     twelve, two = select_sources(config).sources.values()
     for source, records, patients in ((twelve, 60, 20), (two, 30, 10)):
-        names = source.records(tmp_path)
+        names = source.record_names(tmp_path)
         assert len(names) == records
         assert len({source.patient(i).name for i in range(records)}) == patients
 

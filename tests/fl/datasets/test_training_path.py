@@ -1,4 +1,4 @@
-"""What `check` says of a record is what training does with it."""
+"""Training uses and leaves out exactly the records that `check` reports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,12 @@ from fl.reports.terminal.partition_tables import left_out
 from fl.runs.run_record import shard_facts
 
 FULL_SIZE = 6877  # records in CPSC2018
-MEAN_SECONDS = 16.1  # of those at hand, 1,479 of them
+MEAN_SECONDS = 16.1  # of the 1,479 recordings that are available
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Good and bad records, copies with and without a label, a paced Holter."""
+    """A data folder: good and bad records, copies with and without a label, a paced Holter."""
     flat = waves(12, 4000, seed=2)
     flat[:, 3] = 0
     folder = tmp_path / "cpsc2018"
@@ -53,7 +53,7 @@ def trained_on(root, names, task):
     ("task", "names"),
     [("rhythm", ("cpsc2018", "georgia", "mitdb", "ptbxl")), ("beat", ("mitdb",))],
 )
-def test_training_leaves_out_what_check_names(root, task, names):
+def test_training_leaves_out_what_check_reports(root, task, names):
     report = check([DATASETS[name] for name in names], root, task=TASKS[task]).sources
     facts = trained_on(root, names, TASKS[task])
     assert {f["source"]: f["excluded"] for f in facts} == {s.name: s.unusable for s in report}
@@ -66,20 +66,20 @@ def test_a_labelled_copy_of_a_record_without_a_label_is_used(root):
     assert (report.usable, report.unusable) == (2, {"no-label": ["E00001"]})
 
 
-def test_what_was_left_out_is_told_in_one_line(root):
+def test_records_that_were_left_out_are_reported_in_one_line(root):
     line = left_out(trained_on(root, ("cpsc2018", "georgia", "ptbxl"), RHYTHM))
     assert line == (
         "Records: 4 used; left out: cpsc2018 1 duplicate, 1 missing-file; "
         "georgia 1 duplicate, 1 no-label; ptbxl 1 no-label (run.json names each)."
     )
-    whole = [{"source": "mysite", "recordings": 3, "excluded": {}}]
-    assert left_out(whole) == "Records: 3 used, none left out."
+    complete = [{"source": "mysite", "recordings": 3, "excluded": {}}]
+    assert left_out(complete) == "Records: 3 used, none left out."
 
 
 def test_a_flat_lead_is_masked_and_the_others_are_used(root):
     cohort = Cohort.open(RHYTHM, [prepare(CPSC2018, root, RHYTHM, root / "cache")])
-    at = cohort.names.tolist().index("A0002")
-    batch = cohort.batch(np.array([at]), np.array([0]))
+    row = cohort.names.tolist().index("A0002")
+    batch = cohort.batch(np.array([row]), np.array([0]))
     flat = LEADS.index("aVR")
     assert [i for i in range(12) if not batch.lead_mask[0, i]] == [flat]
     assert not batch.signal[0, flat].any()
@@ -91,12 +91,12 @@ def test_a_cohort_of_full_size_takes_less_than_a_gibibyte(tmp_path):
     path = prepare(few, Path(), RHYTHM, tmp_path)
     cohort = Cohort.open(RHYTHM, [path])
     seconds = cohort.lengths.sum() / RHYTHM.fs
-    # Leads that a device lost take no room; count them as if they did.
+    # Leads that a device lost are not stored; count them as if they were.
     share = cohort.column("lead_mask").mean()
     size = sum(file.stat().st_size for file in path.iterdir())
     assert size / seconds / share * MEAN_SECONDS * FULL_SIZE < 2**30
 
 
-def test_paced_records_are_of_no_use_to_the_beat_task(root):
+def test_the_beat_task_cannot_use_paced_records(root):
     report = check([DATASETS["mitdb"]], root, task=BEAT).sources[0]
     assert report.unusable == {"paced": ["102"]}

@@ -1,4 +1,4 @@
-"""Signals keep their time and shape; only what should go goes."""
+"""Filters keep the time and shape of waves, and remove only noise and baseline."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_resampling_keeps_the_seconds_and_the_wave(fs):
     np.testing.assert_allclose(middle(resampled, 100), middle(sine(5, 100), 100), atol=0.01)
 
 
-def test_resampling_lets_no_fast_wave_through_as_a_slow_one():
+def test_resampling_does_not_turn_a_fast_wave_into_a_slow_one():
     assert np.abs(middle(resample(sine(95, 500), 500, 100), 100)).max() < 0.01
 
 
@@ -51,14 +51,14 @@ def test_the_band_pass_takes_a_recording_shorter_than_its_padding():
     assert np.isfinite(bandpass(sine(5, 100, 1.0), 100)).all()
 
 
-def test_the_baseline_goes_and_the_beat_stays():
+def test_the_baseline_is_removed_and_the_beat_is_kept():
     signal = np.full((1, 1800), 3.0, dtype=np.float32)
     signal[0, 900:910] += 1.0  # 0.06 s, as long as a QRS
     np.testing.assert_allclose(remove_baseline(signal, 180.0), signal - 3.0, atol=1e-6)
 
 
 @given(st.floats(0.01, 50), st.floats(-100, 100))
-def test_normalised_leads_forget_scale_and_offset(scale, offset):
+def test_normalised_leads_do_not_depend_on_scale_and_offset(scale, offset):
     wave = np.array([[0.0, 1.0, 2.0, 5.0]])
     np.testing.assert_allclose(
         zscore((wave * scale + offset).astype(np.float32)),
@@ -73,15 +73,15 @@ def test_a_flat_lead_becomes_zero():
 
 def test_windows_repeat_the_end_sample_beyond_an_end():
     signal = np.arange(10, dtype=np.float32)[None]
-    cut = windows_around(signal, np.array([1, 5, 9]), before=2, after=2)
-    assert cut[:, 0].tolist() == [[0, 0, 1, 2], [3, 4, 5, 6], [7, 8, 9, 9]]
+    windows = windows_around(signal, np.array([1, 5, 9]), before=2, after=2)
+    assert windows[:, 0].tolist() == [[0, 0, 1, 2], [3, 4, 5, 6], [7, 8, 9, 9]]
 
 
-def test_windows_are_one_per_centre_and_lead():
+def test_there_is_one_window_per_centre_and_lead():
     assert windows_around(sine(1, 100, leads=3), np.array([50, 80]), 4, 6).shape == (2, 3, 10)
 
 
-def test_the_baseline_of_each_lead_is_its_own():
+def test_each_lead_has_its_own_baseline():
     two = np.stack([np.full(900, 1.0), np.linspace(0, 9, 900)]).astype(np.float32)
-    alone = np.concatenate([remove_baseline(two[:1], 180.0), remove_baseline(two[1:], 180.0)])
-    np.testing.assert_array_equal(remove_baseline(two, 180.0), alone)
+    separately = np.concatenate([remove_baseline(two[:1], 180.0), remove_baseline(two[1:], 180.0)])
+    np.testing.assert_array_equal(remove_baseline(two, 180.0), separately)

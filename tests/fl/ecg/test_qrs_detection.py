@@ -1,40 +1,39 @@
-"""Beats found without annotations, and the count of those that were."""
+"""Detected beats are at the R peak, and are matched with annotated beats once."""
 
 import numpy as np
 import pytest
 from support.beat_recordings import recording
 
-from fl.ecg.beat_examples import BeatCutter
+from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.qrs_detection import DETECTORS, detect_beats, match_beats
 
 FS = 360.0
 
 
-def test_a_detection_within_150_ms_is_the_beat_and_counts_once():
+def test_a_detection_within_150_ms_matches_the_beat_and_is_used_once():
     annotated = np.array([1000, 2000, 3000])
-    found = np.array([1054, 1055, 2040, 2020, 3055])  # 54 samples are 150 ms
-    known, place = match_beats(annotated, np.sort(found), FS)
-    assert known.tolist() == [0, 1]
-    assert np.sort(found)[place].tolist() == [1054, 2020]
+    detected = np.array([1054, 1055, 2020, 2040, 3055])  # 54 samples are 150 ms
+    annotation, detection = match_beats(annotated, detected, FS)
+    assert annotation.tolist() == [0, 1]
+    assert detected[detection].tolist() == [1054, 2020]
 
 
-def test_nothing_matches_nothing():
-    nobody = np.zeros(0, dtype=np.int64)
-    known, place = match_beats(np.array([5]), nobody, FS)
-    assert (len(known), len(place)) == (0, 0)
+def test_without_detections_there_are_no_pairs():
+    annotation, detection = match_beats(np.array([5]), np.zeros(0, dtype=np.int64), FS)
+    assert (len(annotation), len(detection)) == (0, 0)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_detectors_find_clear_beats_at_their_peak(detector):
-    made = recording(seconds=40.0)
-    found = detect_beats(detector, made.signal[0], FS)
-    known, place = match_beats(made.annotations.samples, found, FS)
-    assert len(known) >= 36
-    assert np.abs(found[place] - made.annotations.samples[known]).max() <= 2
+    record = recording(seconds=40.0)
+    annotated = record.annotations.samples
+    detected = detect_beats(detector, record.signal[0], FS)
+    annotation, detection = match_beats(annotated, detected, FS)
+    assert len(annotation) >= 36
+    assert np.abs(detected[detection] - annotated[annotation]).max() <= 2
 
 
-def test_detected_beats_carry_the_label_of_the_annotated_one():
-    made = recording(seconds=40.0)
-    examples = BeatCutter(detector="xqrs")(made)
+def test_detected_beats_have_the_label_of_the_annotated_ones():
+    examples = BeatExampleMaker(detector="xqrs")(recording(seconds=40.0))
     assert len(examples.names) >= 36
     assert (examples.labels[:, 0] == 1).all()

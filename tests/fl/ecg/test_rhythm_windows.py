@@ -1,4 +1,4 @@
-"""How a recording becomes examples: the rules of PROTOCOL.md on annotations made by hand."""
+"""How a recording becomes examples: the rules of docs/protocol.md on annotations made by hand."""
 
 import numpy as np
 import pytest
@@ -59,16 +59,16 @@ def test_normal_rhythm_with_normal_beats_is_nsr():
     ("symbol", "classes"),
     [("A", {"PAC"}), ("a", {"PAC"}), ("V", {"PVC"}), ("E", set()), ("L", set()), ("j", set())],
 )
-def test_one_other_beat_ends_nsr_and_may_be_a_class(symbol, classes):
+def test_one_beat_of_another_kind_excludes_nsr_and_may_be_a_class(symbol, classes):
     assert labels_of(*NORMAL, (5.2, symbol)) == [classes]
 
 
 @pytest.mark.parametrize(
-    ("starts", "there"), [(4.0, True), (5.0, True), (5.1, False), (9.0, False)]
+    ("starts", "is_af"), [(4.0, True), (5.0, True), (5.1, False), (9.0, False)]
 )
-def test_af_is_at_least_half_the_window(starts, there):
+def test_af_is_at_least_half_the_window(starts, is_af):
     (classes,) = labels_of(*NORMAL, (starts, "(AFIB"))
-    assert ("AF" in classes) is there
+    assert ("AF" in classes) is is_af
     assert "NSR" not in classes
 
 
@@ -104,11 +104,11 @@ def test_a_rhythm_lasts_until_the_next_mark():
     assert labels_of(*marks, seconds=30.0) == [{"NSR"}, {"AF"}, {"AF"}]
 
 
-def test_the_rest_of_a_recording_that_fills_no_window_is_left_out():
+def test_the_end_of_a_recording_that_fills_no_window_is_left_out():
     assert len(labels_of(*NORMAL, *every_second("N", 19, since=10), seconds=19.9)) == 1
 
 
-def test_holters_say_nothing_of_conduction_time_and_st():
+def test_holters_do_not_annotate_conduction_time_and_st():
     ((_, vector),) = labelled_windows(notes(*NORMAL), FS, 10.0)
     unknown = [c for c, value in zip(RHYTHM_CLASSES, vector, strict=True) if value == -1]
     assert unknown == ["IAVB", "STD", "STE"]
@@ -116,39 +116,39 @@ def test_holters_say_nothing_of_conduction_time_and_st():
 
 def test_rhythm_windows_are_named_by_their_start_and_have_1000_samples():
     marks = [(0.0, "(N"), *every_second("N", 20)]
-    examples = RHYTHM.cut(record(notes(*marks), seconds=20.0))
+    examples = RHYTHM.make_examples(record(notes(*marks), seconds=20.0))
     assert examples.names == ["100/0000s", "100/0010s"]
     assert [signal.shape for signal in examples.signals] == [(2, 1000), (2, 1000)]
     assert examples.leads == (1, 6)  # II and V1 among the twelve
 
 
-def test_a_labelled_recording_stays_whole():
+def test_a_labelled_recording_is_one_example():
     labels = np.eye(9, dtype=np.int8)[1]
-    examples = RHYTHM.cut(record(None, seconds=17.0, labels=labels))
+    examples = RHYTHM.make_examples(record(None, seconds=17.0, labels=labels))
     assert examples.names == ["100"]
     assert examples.signals[0].shape == (2, 1700)
     assert examples.labels.tolist() == [labels.tolist()]
 
 
-def test_a_recording_of_no_class_or_of_4_seconds_is_refused():
+def test_a_recording_without_a_class_or_of_4_seconds_is_refused():
     with pytest.raises(UnusableRecord, match="none of the nine") as verdict:
-        RHYTHM.cut(record(None, labels=np.zeros(9, dtype=np.int8)))
+        RHYTHM.make_examples(record(None, labels=np.zeros(9, dtype=np.int8)))
     assert verdict.value.reason == "no-label"
     with pytest.raises(UnusableRecord, match="too short"):
-        RHYTHM.cut(record(notes(*NORMAL), seconds=4.0))
+        RHYTHM.make_examples(record(notes(*NORMAL), seconds=4.0))
 
 
 def test_beats_get_their_ec57_class():
     marks = [(0.0, "(N"), *[(t + 1.0, s) for t, s in enumerate("NLRejAaJSVEFQ")]]
-    examples = BEAT.cut(record(notes(*marks), seconds=16.0))
-    found = [BEAT_CLASSES[i] for i in examples.labels.argmax(axis=1)]
-    assert "".join(found) == "NNNNNSSSSVVFQ"
+    examples = BEAT.make_examples(record(notes(*marks), seconds=16.0))
+    classes = [BEAT_CLASSES[i] for i in examples.labels.argmax(axis=1)]
+    assert "".join(classes) == "NNNNNSSSSVVFQ"
 
 
-def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
+def test_there_is_an_example_for_each_beat_with_its_features():
     peaks = [(1.0, "N"), (2.0, "N"), (2.5, "A"), (4.0, "N")]
     annotated = notes((0.0, "(N"), *peaks, (5.0, "~"), (5.5, "!"))
-    examples = BEAT.cut(record(annotated, leads=("V1", "II")))
+    examples = BEAT.make_examples(record(annotated, leads=("V1", "II")))
     assert examples.names == ["100/000360", "100/000720", "100/000900", "100/001440"]
     assert [signal.shape for signal in examples.signals] == [(2, BEAT.samples)] * 4
     assert examples.features.shape == (4, len(BEAT.features))
@@ -159,7 +159,7 @@ def test_beats_are_cut_around_their_peak_from_lead_ii_with_their_features():
 @pytest.mark.parametrize("symbol", ["/", "f"])
 def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
     with pytest.raises(UnusableRecord, match="paced") as verdict:
-        BEAT.cut(record(notes(*NORMAL, (9.9, symbol))))
+        BEAT.make_examples(record(notes(*NORMAL, (9.9, symbol))))
     assert verdict.value.reason == "paced"
 
 
@@ -173,5 +173,5 @@ def test_a_recording_with_paced_beats_is_refused_for_beats(symbol):
 )
 def test_beats_need_annotations_and_lead_ii(annotations, leads, reason):
     with pytest.raises(UnusableRecord) as verdict:
-        BEAT.cut(record(annotations, leads=leads))
+        BEAT.make_examples(record(annotations, leads=leads))
     assert verdict.value.reason == reason

@@ -1,4 +1,4 @@
-"""The ResLSTM-TemporalSE: its formula on small numbers, and what each switch takes away."""
+"""The ResLSTM-TemporalSE: its formula on small numbers, and what each switch removes."""
 
 from dataclasses import replace
 from math import e
@@ -73,7 +73,7 @@ def test_temporal_se_is_its_formula_on_two_moments_of_one_channel():
     assert out.flatten().tolist() == pytest.approx([0.0, moment * excited * gate])
 
 
-def test_dropout_in_a_block_leaves_what_came_in():
+def test_dropout_in_a_block_leaves_its_input():
     block = ResLSTMBlock(8, tse(), residual=True, bidirectional=True, dropout=1.0)
     h = sequence()
     torch.testing.assert_close(block.train()(h), h)
@@ -105,13 +105,13 @@ def test_with_everything_off_temporal_se_changes_nothing_and_has_no_weights():
     ],
 )
 def test_a_switch_removes_its_weights_and_no_others(switches, gone):
-    left = names(build(**switches))
-    assert not [name for name in left for part in gone if part in name]
+    remaining = names(build(**switches))
+    assert not [name for name in remaining for part in gone if part in name]
     expected = {name for name in names(build()) if not any(part in name for part in gone)}
     if "stem" in switches:
-        left = {name for name in left if "stem" not in name}
+        remaining = {name for name in remaining if "stem" not in name}
         expected = {name for name in expected if "stem" not in name}
-    assert left == expected
+    assert remaining == expected
 
 
 def test_without_residual_the_weights_stay_and_the_logits_differ():
@@ -122,7 +122,7 @@ def test_without_residual_the_weights_stay_and_the_logits_differ():
     assert not torch.allclose(plain(*batch), residual(*batch))
 
 
-def test_a_block_adds_its_update_to_what_came_in():
+def test_a_block_adds_its_update_to_its_input():
     module = tse()
     with_skip = ResLSTMBlock(8, module, residual=True, bidirectional=True, dropout=0.0)
     without = ResLSTMBlock(8, module, residual=False, bidirectional=True, dropout=0.0)
@@ -131,24 +131,25 @@ def test_a_block_adds_its_update_to_what_came_in():
     torch.testing.assert_close(with_skip(h), h + without(h))
 
 
-def test_one_direction_knows_nothing_of_what_comes_later():
+def test_one_direction_does_not_see_what_comes_later():
     h = sequence()
-    later = h.clone()
-    later[:, 4:] = later[:, 4:].flip(dims=[2])  # LayerNorm would not see a shift
-    silent = tse(se=False, time_gate=False)
+    changed_later = h.clone()
+    changed_later[:, 4:] = changed_later[:, 4:].flip(dims=[2])  # LayerNorm would undo a shift
+    identity = tse(se=False, time_gate=False)
     torch.manual_seed(0)
-    one_way = ResLSTMBlock(8, silent, residual=True, bidirectional=False, dropout=0.0)
-    both_ways = ResLSTMBlock(8, silent, residual=True, bidirectional=True, dropout=0.0)
-    assert torch.equal(one_way(h)[:, :4], one_way(later)[:, :4])
-    assert not torch.allclose(both_ways(h)[:, :4], both_ways(later)[:, :4])
+    one_way = ResLSTMBlock(8, identity, residual=True, bidirectional=False, dropout=0.0)
+    both_ways = ResLSTMBlock(8, identity, residual=True, bidirectional=True, dropout=0.0)
+    assert torch.equal(one_way(h)[:, :4], one_way(changed_later)[:, :4])
+    assert not torch.allclose(both_ways(h)[:, :4], both_ways(changed_later)[:, :4])
 
 
 @pytest.mark.parametrize("stem", ["residual", "conv", "linear"])
 @pytest.mark.parametrize(("stride", "steps"), [(8, 125), (16, 63), (4, 250)])
 def test_every_stem_gives_one_step_per_stride(stem, stride, steps):
     network = build(stem=stem, stride=stride)
-    whole = steps - 1 if stem == "linear" and 1000 % stride else steps  # no half patch at the end
-    assert network.stem(torch.randn(2, 12, 1000), torch.ones(2, 12)).shape == (2, 64, whole)
+    if stem == "linear" and 1000 % stride:
+        steps -= 1  # no incomplete patch at the end
+    assert network.stem(torch.randn(2, 12, 1000), torch.ones(2, 12)).shape == (2, 64, steps)
 
 
 def test_the_default_has_about_as_many_weights_as_the_first_trials_had():
@@ -160,7 +161,7 @@ def test_depth_and_width_are_options():
 
 
 @pytest.mark.parametrize(
-    ("option", "says"),
+    ("option", "message"),
     [
         ({"stem": "wavelet"}, "model.stem is 'wavelet'. Known stems: residual, conv, linear"),
         ({"width": 33}, "model.width is 33"),
@@ -168,6 +169,6 @@ def test_depth_and_width_are_options():
         ({"stride": 2}, "model.stride is 2"),
     ],
 )
-def test_an_option_without_meaning_is_refused_by_name(option, says):
-    with pytest.raises(ConfigError, match=says):
+def test_an_option_without_meaning_is_refused_by_name(option, message):
+    with pytest.raises(ConfigError, match=message):
         ResLSTMTemporalSE(**option)

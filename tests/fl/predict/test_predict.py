@@ -1,4 +1,4 @@
-"""A trained model applied to single recordings: the same figures as in the run it came from."""
+"""A trained model applied to single recordings predicts what it predicted in its run."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ WEIGHTS = "weights/fedavg-best.safetensors"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of each task with its cards. Not to be changed."""
+    """A run of each task with its model cards; tests must not change it."""
     out = tmp_path_factory.mktemp("runs")
     for name in ("rhythm", "beat"):
         write_cards(read_run(made_runs.make(out, name)))
@@ -34,13 +34,13 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def weights(runs, tmp_path):
-    """A copy of one run's weights that a test may change."""
+    """Makes a copy of one run's weights that a test may change."""
 
-    def copied(name):
+    def copy(name):
         shutil.copytree(runs / name / "weights", tmp_path / f"{name}-weights")
         return tmp_path / f"{name}-weights" / "fedavg-best.safetensors"
 
-    return copied
+    return copy
 
 
 def source_of(run, name):
@@ -48,7 +48,7 @@ def source_of(run, name):
 
 
 def expected(run, source):
-    """Test records of a source as predictions.csv has them."""
+    """The rows of predictions.csv for one source, by record."""
     rows = [r for r in made_runs.table(run / "predictions.csv") if r["source"] == source]
     return {row["record"]: row for row in rows}
 
@@ -61,7 +61,7 @@ def write_csv(path, signal, leads):
 
 
 def write_wfdb(folder, name, record, units="mV"):
-    """The recording in a WFDB format fine enough to lose nothing that counts."""
+    """Write the recording in a WFDB format without a loss of precision that matters."""
     wfdb_access.call(
         "wrsamp",
         name,
@@ -79,34 +79,34 @@ def write_wfdb(folder, name, record, units="mV"):
 def test_a_record_of_the_cohort_gets_the_probability_that_the_run_gave_it(runs, source):
     run = runs / "rhythm"
     model, data = load_model(run / WEIGHTS), source_of(run, source)
-    wanted = expected(run, source)
-    for name in list(wanted)[:6]:
+    rows = expected(run, source)
+    for name in list(rows)[:6]:
         record = data.read(Path(), name)
-        reading = predict_recording(model, record, name, source=source, windows=False, detector="")
-        (found,) = reading.findings
-        p = [float(wanted[name][f"p_{c}"]) for c in model.task.classes]
-        assert list(found.p.values()) == pytest.approx(p, abs=1e-6)
+        result = predict_recording(model, record, name, source=source, windows=False, detector="")
+        (segment,) = result.findings
+        p = [float(rows[name][f"p_{c}"]) for c in model.task.classes]
+        assert list(segment.p.values()) == pytest.approx(p, abs=1e-6)
         thresholds = model.thresholds[source]
         predicted = [c for c, v in zip(model.task.classes, p, strict=True) if v >= thresholds[c]]
-        assert list(found.predicted) == predicted
+        assert list(segment.predicted) == predicted
 
 
 def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
     run = runs / "beat"
     model = load_model(run / WEIGHTS)
-    wanted = expected(run, "synthetic-2lead")
-    name = next(iter(wanted)).split("/")[0]
+    all_rows = expected(run, "synthetic-2lead")
+    name = next(iter(all_rows)).split("/")[0]
     record = source_of(run, "synthetic-2lead").read(Path(), name)
-    reading = predict_recording(model, record, name, source="pooled", windows=False, detector="")
-    assert reading.beats == "annotations"
-    found = {f"{name}/{f.peak:06d}": f for f in reading.findings}
-    mine = {record: row for record, row in wanted.items() if record.split("/")[0] == name}
-    assert mine.keys() <= found.keys()
-    for beat, row in mine.items():
+    result = predict_recording(model, record, name, source="pooled", windows=False, detector="")
+    assert result.beats == "annotations"
+    beats = {f"{name}/{f.peak:06d}": f for f in result.findings}
+    rows = {beat: row for beat, row in all_rows.items() if beat.split("/")[0] == name}
+    assert rows.keys() <= beats.keys()
+    for beat, row in rows.items():
         p = [float(row[f"p_{c}"]) for c in model.task.classes]
-        assert list(found[beat].p.values()) == pytest.approx(p, abs=1e-6)
-        assert found[beat].predicted == (model.task.classes[int(np.argmax(p))],)
-        assert found[beat].start <= found[beat].peak < found[beat].end
+        assert list(beats[beat].p.values()) == pytest.approx(p, abs=1e-6)
+        assert beats[beat].predicted == (model.task.classes[int(np.argmax(p))],)
+        assert beats[beat].start <= beats[beat].peak < beats[beat].end
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def recording(runs):
     return name, source_of(runs / "rhythm", "synthetic-2lead").read(Path(), name)
 
 
-def test_wfdb_and_csv_of_a_recording_say_the_same(runs, recording, tmp_path, capsys):
+def test_wfdb_and_csv_of_a_recording_give_the_same_predictions(runs, recording, tmp_path, capsys):
     name, record = recording
     write_wfdb(tmp_path, name, record)
     write_csv(tmp_path / "table.csv", record.signal, record.leads)
@@ -125,15 +125,15 @@ def test_wfdb_and_csv_of_a_recording_say_the_same(runs, recording, tmp_path, cap
     assert main([*command, *files]) == 0
     predicted = json.loads(capsys.readouterr().out)
     row = expected(runs / "rhythm", "synthetic-2lead")[name]
-    for reading in predicted["records"]:
-        for c, p in reading["findings"][0]["p"].items():
+    for result in predicted["records"]:
+        for c, p in result["findings"][0]["p"].items():
             assert p == pytest.approx(float(row[f"p_{c}"]), abs=2e-3)
     assert [r["record"] for r in predicted["records"]] == files
     assert predicted["records"][0]["leads"] == list(record.leads)
     assert predicted["synthetic"] is True
 
 
-def test_a_lead_is_known_by_its_name_and_not_by_its_place(runs, recording, tmp_path):
+def test_a_lead_is_identified_by_its_name_and_not_by_its_column(runs, recording, tmp_path):
     _, record = recording
     write_csv(tmp_path / "a.csv", record.signal, record.leads)
     write_csv(tmp_path / "b.csv", record.signal[::-1], ["v1", "MLII"])
@@ -142,7 +142,7 @@ def test_a_lead_is_known_by_its_name_and_not_by_its_place(runs, recording, tmp_p
     assert np.array_equal(a.signal, b.signal)
 
 
-def test_long_recordings_are_read_in_windows_with_their_samples(runs, recording, tmp_path, capsys):
+def test_long_recordings_are_predicted_in_windows(runs, recording, tmp_path, capsys):
     _, record = recording
     times = int(np.ceil(160 * record.fs / record.signal.shape[1]))
     write_csv(tmp_path / "long.csv", np.tile(record.signal, times), record.leads)
@@ -161,12 +161,12 @@ def test_beats_without_annotations_are_found_by_a_detector(runs, recording, tmp_
     write_csv(tmp_path / "x.csv", np.tile(record.signal, 3), record.leads)
     command = ["--weights", str(runs / "beat" / WEIGHTS), "--fs", f"{record.fs:g}"]
     assert main([*command, "--json", str(tmp_path / "x.csv")]) == 0
-    (reading,) = json.loads(capsys.readouterr().out)["records"]
-    assert reading["beats"] == "xqrs"
-    peaks = [f["peak"] for f in reading["findings"]]
+    (result,) = json.loads(capsys.readouterr().out)["records"]
+    assert result["beats"] == "xqrs"
+    peaks = [f["peak"] for f in result["findings"]]
     assert len(peaks) > 10
     assert peaks == sorted(peaks)
-    assert all(abs(sum(f["p"].values()) - 1) < 1e-6 for f in reading["findings"])
+    assert all(abs(sum(f["p"].values()) - 1) < 1e-6 for f in result["findings"])
 
 
 def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_path, capsys):
@@ -174,12 +174,12 @@ def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_pa
     write_csv(tmp_path / "x.csv", record.signal, record.leads)
     command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", f"{record.fs:g}"]
     assert main([*command, str(tmp_path / "x.csv")]) == 0
-    told = capsys.readouterr()
-    head, line = told.out.splitlines()
+    printed = capsys.readouterr()
+    head, line = printed.out.splitlines()
     assert head.split()[:5] == ["record", "samples", "predicted", "NSR", "AF"]
     assert f"0-{record.signal.shape[1]}" in line
-    assert "no medical device" in told.err
-    assert "SYNTHETIC DATA" in told.err
+    assert "not a medical device" in printed.err
+    assert "SYNTHETIC DATA" in printed.err
 
 
 SECONDS = 12
@@ -189,54 +189,54 @@ BAD_TABLES = {
     "no lead": (WAVE, ["foo"], "'foo'; known: I, II"),
     "twice": (np.tile(WAVE, (2, 1)), ["II", "MLII"], "lead II is named twice"),
     "unit": (1000 * WAVE, ["II"], "Give the unit: --unit"),
-    "flat": (FLAT, ["II"], "no lead holds a usable signal"),
+    "flat": (FLAT, ["II"], "no lead has a usable signal"),
     "short": (WAVE[:, :300], ["II"], "the recording is too short (3.0 s"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
 def test_a_table_that_cannot_be_used_is_refused_in_one_line(runs, tmp_path, capsys, name):
-    signal, leads, wanted = BAD_TABLES[name]
+    signal, leads, message = BAD_TABLES[name]
     write_csv(tmp_path / "x.csv", signal, leads)
     command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", "100"]
     assert main([*command, str(tmp_path / "x.csv")]) == 2
-    told = capsys.readouterr()
-    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert wanted in errors[0]
-    assert told.out == ""
+    assert message in errors[0]
+    assert printed.out == ""
 
 
 BAD_FILES = {
     "text": ("I,II\n1,x\n", "line 2 is not all numbers"),
-    "ragged": ("I,II\n1\n", "line 2 has 1 values, its header 2"),
+    "ragged": ("I,II\n1\n", "line 2 has 1 values, but its header has 2"),
     "empty": ("I,II\n", "has no samples"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_is_no_table_is_refused_in_one_line(runs, tmp_path, capsys, name):
-    content, wanted = BAD_FILES[name]
+def test_a_file_that_is_not_a_table_is_refused_in_one_line(runs, tmp_path, capsys, name):
+    content, message = BAD_FILES[name]
     (tmp_path / "x.csv").write_text(content)
     command = ["--weights", str(runs / "rhythm" / WEIGHTS), "--fs", "100"]
     assert main([*command, str(tmp_path / "x.csv")]) == 2
-    assert wanted in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 MISSING = {
-    "no rate": (["{folder}/x.csv"], "a CSV file does not state its sampling rate"),
-    "nothing there": (["{folder}/none"], "none.hea is not there"),
+    "no rate": (["{folder}/x.csv"], "a CSV file does not contain its sampling rate"),
+    "no file": (["{folder}/none"], "none.hea does not exist"),
     "signal file": (["{folder}/x.dat"], "Name its header:"),
 }
 
 
 @pytest.mark.parametrize("name", MISSING)
 def test_a_record_that_cannot_be_read_is_refused(runs, tmp_path, capsys, name):
-    arguments, wanted = MISSING[name]
+    arguments, message = MISSING[name]
     (tmp_path / "x.csv").write_text("I\n1\n")
-    given = [text.format(folder=tmp_path) for text in arguments]
-    assert main(["--weights", str(runs / "rhythm" / WEIGHTS), *given]) == 2
-    assert wanted in capsys.readouterr().err
+    records = [text.format(folder=tmp_path) for text in arguments]
+    assert main(["--weights", str(runs / "rhythm" / WEIGHTS), *records]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_header_with_another_unit_is_refused(runs, recording, tmp_path, capsys):
@@ -246,21 +246,21 @@ def test_a_header_with_another_unit_is_refused(runs, recording, tmp_path, capsys
     assert "unit is 'mmHg'; mV is expected" in capsys.readouterr().err
 
 
-def test_the_other_records_are_read_all_the_same(runs, recording, tmp_path, capsys):
+def test_the_other_records_are_predicted_even_if_one_fails(runs, recording, tmp_path, capsys):
     name, record = recording
     write_wfdb(tmp_path, name, record)
     files = [str(tmp_path / "none"), str(tmp_path / name)]
     assert main(["--weights", str(runs / "rhythm" / WEIGHTS), *files]) == 2
-    told = capsys.readouterr()
-    assert "none.hea" in told.err
-    assert len(told.out.splitlines()) == 2
+    printed = capsys.readouterr()
+    assert "none.hea" in printed.err
+    assert len(printed.out.splitlines()) == 2
 
 
-def test_microvolts_are_read_as_such(recording, tmp_path):
+def test_microvolts_become_millivolts(recording, tmp_path):
     _, record = recording
     write_csv(tmp_path / "x.csv", 1000 * record.signal, record.leads)
-    found = read_record(str(tmp_path / "x.csv"), record.fs, "uV")
-    assert found.signal == pytest.approx(record.signal, abs=1e-4)
+    in_microvolts = read_record(str(tmp_path / "x.csv"), record.fs, "uV")
+    assert in_microvolts.signal == pytest.approx(record.signal, abs=1e-4)
 
 
 def test_beats_need_lead_two(runs, tmp_path, capsys):
@@ -271,34 +271,35 @@ def test_beats_need_lead_two(runs, tmp_path, capsys):
 
 
 def refused(path, capsys, *more):
+    """The one line with which weights are refused."""
     assert main(["--weights", str(path), "x", *more]) == 2
-    predicted = capsys.readouterr().err
-    assert predicted.count("\n") == 1
-    return predicted
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1
+    return stderr
 
 
 def test_weights_of_the_other_task_are_refused(weights, runs, capsys):
     path = weights("rhythm")
-    assert "answers the task 'rhythm', not 'beat'" in refused(path, capsys, "--task", "beat")
+    assert "is for the task 'rhythm', not 'beat'" in refused(path, capsys, "--task", "beat")
     shutil.copy(runs / "beat" / "weights" / "fedavg.json", path.with_name("fedavg.json"))
     assert "are of the task 'rhythm', but fedavg.json says 'beat'" in refused(path, capsys)
 
 
-def test_weights_without_their_file_or_with_anothers_are_refused(weights, capsys):
+def test_weights_without_their_description_or_with_another_one_are_refused(weights, capsys):
     path = weights("rhythm")
-    beside = path.with_name("fedavg.json")
-    made_runs.change(beside, lambda facts: facts.update(sha256="0" * 64))
+    sidecar = path.with_name("fedavg.json")
+    made_runs.change(sidecar, lambda facts: facts.update(sha256="0" * 64))
     assert "its SHA-256 is not the one in fedavg.json" in refused(path, capsys)
-    beside.write_text("{")
+    sidecar.write_text("{")
     assert "not valid JSON" in refused(path, capsys)
-    beside.unlink()
+    sidecar.unlink()
     assert "python -m fl.reports RUN" in refused(path, capsys)
     path.write_bytes(b"nonsense")
-    assert "is no safetensors file" in refused(path, capsys)
+    assert "is not a safetensors file" in refused(path, capsys)
     path.unlink()
     assert "no such file" in refused(path, capsys)
 
 
 def test_a_source_without_thresholds_is_refused(runs, capsys):
-    predicted = refused(runs / "rhythm" / WEIGHTS, capsys, "--source", "nope")
-    assert "The model has thresholds for: pooled, synthetic, synthetic-2lead" in predicted
+    stderr = refused(runs / "rhythm" / WEIGHTS, capsys, "--source", "nope")
+    assert "The model has thresholds for: pooled, synthetic, synthetic-2lead" in stderr

@@ -1,4 +1,4 @@
-"""Nothing but what is listed leaves a hospital, and of an error only a general reason."""
+"""Nothing but what is listed leaves a hospital, and for an error only a general reason."""
 
 import json
 
@@ -105,6 +105,10 @@ def one_more_number(reply):
     reply.content["metrics"]["age"] = 71
 
 
+def a_number_for_each_record(reply):
+    reply.content["metrics"]["loss-sum"] = [0.1, 0.2, 0.3]
+
+
 def a_path_for_a_name(reply):
     reply.content["config"]["site"] = "/data/A0001.hea"
 
@@ -127,6 +131,7 @@ def text_in_an_array(reply):
         one_more_record,
         one_more_word,
         one_more_number,
+        a_number_for_each_record,
         a_path_for_a_name,
         one_more_array,
         another_shape,
@@ -226,12 +231,29 @@ def test_validation_beside_an_update_holds_nothing_else_either(record, more):
         {"macro_f1": {"value": 0.5, "patient": "P1"}},
         {"classes": {"AF": {"f1": 0.5, "records": ["A0001"]}}, "macro_classes": []},
         {"macro_classes": ["A0001"]},
+        {"classes": {"AF": {"f1": 0.5}, "A0001": {"f1": 0.5}}},
         {"subgroups": {"sex": {"female": None}}},
     ],
 )
 def test_a_report_with_anything_else_stays_where_it_is(more):
     with pytest.raises(EgressError):
         check_egress(measures(REPORT | more), asked())
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.zeros((9, BINS)), "does not hold counts"),
+        (np.zeros((9, BINS + 1), np.int64), "is no histogram per class"),
+        (np.zeros(9 * BINS, np.int64), "is no histogram per class"),
+    ],
+)
+def test_an_evaluation_holds_counts_in_the_listed_ranges_alone(array, why):
+    reply = measures(REPORT)
+    counts = {name: reply.content["arrays"][name].numpy() for name in reply.content["arrays"]}
+    reply.content["arrays"] = to_array_record(counts | {"positive": array})
+    with pytest.raises(EgressError, match=f"positive .*{why}"):
+        check_egress(reply, asked())
 
 
 def test_a_report_loses_what_is_not_listed():
@@ -258,7 +280,7 @@ def test_of_an_error_only_a_general_reason_leaves(error, reason):
     check_egress(reply, asked())
 
 
-def test_an_errors_own_words_stay():
+def test_the_text_of_an_error_stays():
     with pytest.raises(EgressError):
         check_egress(Message(Error(2, "A0001: no such file"), reply_to=asked()), asked())
 
@@ -266,15 +288,15 @@ def test_an_errors_own_words_stay():
 @pytest.mark.parametrize("min_count", [0, 3, 5])
 def test_rare_classes_count_as_not_annotated(cohort: Cohort, min_count):
     part = cohort.take(np.arange(30))
-    told = part.without_rare(min_count)
+    permitted = part.without_rare(min_count)
     for c in range(part.labels.shape[1]):
-        there = [(part.labels[:, c] == value).sum() for value in (1, 0)]
-        seen = [(told.labels[:, c] == value).sum() for value in (1, 0)]
-        assert seen == ([0, 0] if min(there) < min_count else there)
-    assert (part.labels >= 0).sum() >= (told.labels >= 0).sum()
+        held = [(part.labels[:, c] == value).sum() for value in (1, 0)]
+        seen = [(permitted.labels[:, c] == value).sum() for value in (1, 0)]
+        assert seen == ([0, 0] if min(held) < min_count else held)
+    assert (part.labels >= 0).sum() >= (permitted.labels >= 0).sum()
 
 
-def test_small_counts_are_told_as_none():
+def test_small_counts_leave_as_none():
     assert withhold_small_counts(5, np.array([0.0, 4.4, 4.6, 20.0])) == (0, 0, 5, 20)
 
 
@@ -290,11 +312,11 @@ def test_a_job_goes_out_without_the_coordinators_folders():
     )
     sent = json.dumps(dict(run_settings(job)))
     assert not [word for word in ("/srv", "/runs", "/cache", 'nodes\\": {\\"a') if word in sent]
-    told = read_job(site_info_request(job, 7))
-    assert (told.run, told.version, told.config.seed, told.deployed) == ("x-1", "1", 7, True)
+    read = read_job(site_info_request(job, 7))
+    assert (read.run, read.version, read.config.seed, read.deployed) == ("x-1", "1", 7, True)
 
 
-def test_arrays_are_folded_into_one_and_come_out_the_same():
+def test_arrays_are_packed_into_one_and_come_out_the_same():
     both = WEIGHTS | {"n": np.array(3, np.int64), "d": np.array([1e-300, np.nan])}
     message = evaluation_request(JOB, to_array_record(both), 7, 3, "val")
     sent = packed(message)
@@ -306,7 +328,7 @@ def test_arrays_are_folded_into_one_and_come_out_the_same():
         assert found[name].tobytes() == value.tobytes()
 
 
-def test_a_folded_message_is_of_objects_that_flowers_wire_takes():
+def test_a_packed_message_is_of_objects_that_flower_can_send():
     message = packed(evaluation_request(JOB, to_array_record(WEIGHTS), 7, 3, "val"))
     objects = get_all_nested_objects(message.content)
     contents = {number: part.deflate() for number, part in objects.items()}

@@ -1,11 +1,12 @@
-"""Changes to training batches leave what they must: absent leads, labels, finite signals."""
+"""Augmentations keep what they must: missing leads, labels, finite signals."""
 
 import numpy as np
 import pytest
 import torch
 
+import run_sim
 from fl.data.cohort import Batch
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM, TASKS
 from fl.training.augmentation import (
     AUGMENTATIONS,
     BLANK,
@@ -13,15 +14,17 @@ from fl.training.augmentation import (
     NOISE,
     STRETCH,
     WANDER,
-    _white_everywhere,
-    _white_where_recorded,
+    _add_noise_to_all,
+    _add_noise_to_recorded,
     augment_batch,
+    check_augmentations,
 )
+from fl.util.errors import ConfigError
 from fl.util.random_streams import stream
 
 
 def batch(n=12, samples=1000):
-    """Ones and twos of leads at random, sines of 8 cycles in them, and some labels unknown."""
+    """Random leads recorded, a sine of 8 cycles in each, and some labels not annotated."""
     rng = stream(1, "augment")
     mask = torch.from_numpy((rng.random((n, 12)) < 0.4).astype(np.float32))
     mask[:, 0] = 1
@@ -48,46 +51,46 @@ def changed(name, seed=0):
 def test_shapes_and_finiteness_stay(name):
     before, after = batch(), changed(name)
     for field in vars(before):
-        one, other = getattr(before, field), getattr(after, field)
-        assert one.shape == other.shape
-        assert one.dtype == other.dtype
-        assert other.isfinite().all()
+        old, new = getattr(before, field), getattr(after, field)
+        assert old.shape == new.shape
+        assert old.dtype == new.dtype
+        assert new.isfinite().all()
 
 
-def test_an_absent_lead_stays_silent(name):
+def test_a_missing_lead_stays_zero(name):
     after = changed(name)
     assert not after.signal[after.lead_mask == 0].any()
 
 
-def test_something_changes_and_the_same_seed_changes_the_same(name):
-    before, one, again, other = batch(), changed(name), changed(name), changed(name, seed=1)
+def test_a_batch_changes_and_the_same_seed_gives_the_same_change(name):
+    before, first, again, other = batch(), changed(name), changed(name), changed(name, seed=1)
 
     def same(a, b):
         return torch.equal(a.signal, b.signal) and torch.equal(a.features, b.features)
 
-    assert same(one, again)
-    assert not same(one, before)
-    assert not same(one, other)
+    assert same(first, again)
+    assert not same(first, before)
+    assert not same(first, other)
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"mixup"}))
-def test_what_the_recording_shows_stays(name):
+def test_labels_stay_as_they_are(name):
     assert torch.equal(changed(name).labels, batch().labels)
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS.keys() - {"mixup", "lead_dropout"}))
-def test_leads_stay(name):
+def test_the_lead_mask_stays_as_it_is(name):
     assert torch.equal(changed(name).lead_mask, batch().lead_mask)
 
 
-def test_lead_dropout_keeps_a_lead_and_invents_none():
+def test_lead_dropout_keeps_at_least_one_lead_and_adds_none():
     before, after = batch(200), AUGMENTATIONS["lead_dropout"](batch(200), RHYTHM, stream(0, "x"))
     assert (after.lead_mask <= before.lead_mask).all()
     assert after.lead_mask.sum(dim=1).min() == 1
     assert 0.2 < (after.lead_mask.sum(dim=1) < before.lead_mask.sum(dim=1)).float().mean() < 0.6
 
 
-def test_stretching_changes_how_fast_a_wave_is():
+def test_stretching_changes_the_frequency_of_a_wave():
     signal = changed("stretch").signal[:, 0]
     crossings = ((signal[:, 1:] * signal[:, :-1]) < 0).sum(dim=1)
     assert len(set(crossings.tolist())) > 1
@@ -95,26 +98,49 @@ def test_stretching_changes_how_fast_a_wave_is():
     assert (crossings <= 16 * np.exp(STRETCH) + 2).all()
 
 
-def test_a_blank_is_one_stretch_of_all_leads():
+def test_a_blank_is_one_stretch_of_time_of_all_leads():
     before, after = batch(), changed("blank")
-    gone = ((before.signal != after.signal).any(dim=1)).float()
-    for row in gone:
-        where = row.nonzero().flatten()
-        assert len(where) == 0 or where[-1] - where[0] < BLANK * 1000 + 1
+    blanked = ((before.signal != after.signal).any(dim=1)).float()
+    for row in blanked:
+        samples = row.nonzero().flatten()
+        assert len(samples) == 0 or samples[-1] - samples[0] < BLANK * 1000 + 1
 
 
-def test_mixup_knows_a_class_where_both_do_and_keeps_its_own_word_otherwise():
+def test_mixup_mixes_a_label_where_both_annotate_it_and_keeps_it_otherwise():
     before, after = batch(), changed("mixup")
     assert torch.equal(after.labels >= 0, before.labels >= 0)
     mixed = (after.labels > 0) & (after.labels < 1)
     assert mixed.any()
-    # An example stays mostly itself.
+    # At least half of each example is its own.
     assert torch.equal(after.labels.clamp(min=0).round(), before.labels.clamp(min=0))
 
 
-def test_none_asked_for_is_none_done():
+def test_no_names_means_no_change():
     before = batch()
     assert augment_batch(before, RHYTHM, (), stream(0, "none")) is before
+
+
+def test_the_default_augmentations_of_every_task_are_accepted():
+    for task in TASKS.values():
+        check_augmentations(task.augment, task)
+
+
+def test_mixup_is_refused_where_an_example_has_exactly_one_class():
+    check_augmentations(("mixup",), RHYTHM)
+    with pytest.raises(ConfigError, match=r"names 'mixup'.*beat task.*Accepted.*: lead_dropout"):
+        check_augmentations(("gain", "mixup"), BEAT)
+
+
+def test_an_unknown_augmentation_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"--augment is 'blur'. Known: blank, feature_noise"):
+        check_augmentations(("gain", "blur"), RHYTHM)
+
+
+def test_the_command_line_refuses_mixup_for_beats_in_one_line(capsys):
+    assert run_sim.main(["--task", "beat", "--augment", "gain,mixup"]) == 2
+    stderr = capsys.readouterr().err
+    assert "--augment names 'mixup'" in stderr
+    assert stderr.count("\n") == 1
 
 
 # As they were when every batch was on the host; results on a CPU may not change by a bit.
@@ -142,17 +168,17 @@ def wander_on_the_host(before, rng):
 
 @pytest.mark.parametrize("known", [lead_dropout_on_the_host, wander_on_the_host])
 @pytest.mark.parametrize("n", [1, 8, 200])
-def test_the_host_makes_what_it_always_made(known, n):
+def test_results_on_the_host_do_not_change(known, n):
     change = AUGMENTATIONS[known.__name__.removesuffix("_on_the_host")]
     found = change(batch(n), RHYTHM, stream(n, "host")).signal
     assert torch.equal(found, known(batch(n), stream(n, "host")))
 
 
-def test_noise_drawn_for_all_leads_is_heard_on_the_recorded_ones_alone():
+def test_noise_drawn_for_all_leads_reaches_only_the_recorded_ones():
     before = batch(40)
     strengths = torch.linspace(0, NOISE, 40)[:, None].expand_as(before.lead_mask)
-    for white in (_white_everywhere, _white_where_recorded):
-        drawn = torch.Generator().manual_seed(1)
-        added = white(before, strengths, drawn) - before.signal
+    for add_noise in (_add_noise_to_all, _add_noise_to_recorded):
+        generator = torch.Generator().manual_seed(1)
+        added = add_noise(before, strengths, generator) - before.signal
         spread = added.std(dim=2)
         torch.testing.assert_close(spread, strengths * before.lead_mask, rtol=0.15, atol=1e-6)

@@ -1,4 +1,4 @@
-"""What a GPU does otherwise, as far as a CPU can show it; `test_on_gpu.py` has the rest."""
+"""Precision and memory on a GPU, as far as a CPU can show them; `test_on_gpu.py` has the rest."""
 
 import math
 
@@ -21,8 +21,8 @@ PLAN = TrainingPlan(
 )
 
 
-def without_chance(model, task):
-    """A network of which nothing in training is left to chance."""
+def without_dropout(model, task):
+    """A network whose training has no randomness."""
     torch.manual_seed(0)
     network = build_network(model, task)
     for module in network.modules():
@@ -31,22 +31,23 @@ def without_chance(model, task):
     return network.train()
 
 
-def types_of(network):
-    """What convolutions and LSTMs give, by kind; filled in when the network is applied."""
-    found = {}
+def output_types(network):
+    """The output types of convolutions and of LSTMs; filled in when the network is applied."""
+    types = {}
 
-    def note(module, given, made):
-        found.setdefault(type(module), set()).add((made[0] if type(made) is tuple else made).dtype)
+    def note(module, inputs, output):
+        tensor = output[0] if type(output) is tuple else output
+        types.setdefault(type(module), set()).add(tensor.dtype)
 
     for module in network.modules():
         if isinstance(module, Conv | nn.LSTM):
             module.register_forward_hook(note)
-    return found
+    return types
 
 
-def learnt(network, batch, task, wanted):
+def logits_and_gradient(network, batch, task, bfloat16):
     """Logits, and the gradient of all weights in one row."""
-    with mixed_precision("cpu", wanted):
+    with mixed_precision("cpu", bfloat16):
         logits = network(batch.signal, batch.lead_mask, batch.features)
     loss = task_loss(task, logits, batch.labels)
     grads = torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True)
@@ -58,28 +59,29 @@ def test_bfloat16_gives_nearly_the_logits_and_gradients_of_float32(model, cohort
     data = beats if model == "beat_cnn" else cohort
     rows = np.arange(len(data))[:: len(data) // 16]
     batch = data.batch(rows, np.zeros(len(rows), dtype=np.int64))
-    network = without_chance(model, data.task)
-    (exact, one), (near, other) = (learnt(network, batch, data.task, b) for b in (False, True))
-    assert near.dtype == other.dtype == torch.float32
-    torch.testing.assert_close(near, exact, rtol=0.05, atol=0.05)
-    assert torch.cosine_similarity(one, other, dim=0) > 0.99
-    assert 0.95 < one.norm() / other.norm() < 1.05
-    assert not torch.equal(near, exact)
+    network = without_dropout(model, data.task)
+    exact, exact_gradient = logits_and_gradient(network, batch, data.task, False)
+    rounded, rounded_gradient = logits_and_gradient(network, batch, data.task, True)
+    assert rounded.dtype == rounded_gradient.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
+    assert torch.cosine_similarity(exact_gradient, rounded_gradient, dim=0) > 0.99
+    assert 0.95 < exact_gradient.norm() / rounded_gradient.norm() < 1.05
+    assert not torch.equal(rounded, exact)
 
 
 @pytest.mark.parametrize("model", ["reslstm_temporalse", "cnn_lstm"])
-def test_convolutions_are_done_in_bfloat16_and_lstms_are_not(model, cohort):
-    network = without_chance(model, RHYTHM)
-    found = types_of(network)
+def test_convolutions_use_bfloat16_and_lstms_do_not(model, cohort):
+    network = without_dropout(model, RHYTHM)
+    types = output_types(network)
     batch = cohort.batch(np.arange(4), np.zeros(4, dtype=np.int64))
-    learnt(network, batch, RHYTHM, True)
-    assert found == {Conv: {torch.bfloat16}, nn.LSTM: {torch.float32}}
+    logits_and_gradient(network, batch, RHYTHM, True)
+    assert types == {Conv: {torch.bfloat16}, nn.LSTM: {torch.float32}}
 
 
 @pytest.mark.parametrize("task", [RHYTHM, BEAT], ids=["rhythm", "beat"])
 def test_training_in_bfloat16_learns(task, few, beats):
     cohort = few if task is RHYTHM else beats.take(np.arange(64))
-    network = without_chance("resnet1d" if task is RHYTHM else "beat_cnn", task)
+    network = without_dropout("resnet1d" if task is RHYTHM else "beat_cnn", task)
     before = mean_loss(task, cohort.labels, predict(network, cohort))
     fitted = fit(network, cohort, TrainingPlan(**(vars(PLAN) | {"bf16": True})))
     after = mean_loss(task, cohort.labels, predict(network, cohort, bf16=True))
@@ -89,16 +91,16 @@ def test_training_in_bfloat16_learns(task, few, beats):
     assert math.isfinite(fitted.loss_sum)
 
 
-def test_a_cpu_stays_at_float32_unless_asked(few):
-    network = without_chance("resnet1d", RHYTHM)
-    found = types_of(network)
+def test_a_cpu_uses_float32_unless_told_otherwise(few):
+    network = without_dropout("resnet1d", RHYTHM)
+    types = output_types(network)
     fit(network, few, TrainingPlan(**(vars(PLAN) | {"epochs": 1})))
     predict(network, few)
-    assert found == {Conv: {torch.float32}}
+    assert types == {Conv: {torch.float32}}
 
 
 class FakeGPU:
-    """Answers as torch.cuda does on a GPU of 1,000 bytes, of which others have 300."""
+    """Answers as torch.cuda does on a GPU of 1,000 bytes, of which other processes use 300."""
 
     def __init__(self, monkeypatch, reserved=0):
         self.fraction = 1.0
@@ -112,7 +114,7 @@ class FakeGPU:
             monkeypatch.setattr(torch.cuda, name, answer)
 
 
-def test_a_worker_has_its_share_of_the_memory_and_no_more_than_is_free(monkeypatch):
+def test_a_worker_gets_its_share_of_the_memory_and_no_more_than_is_free(monkeypatch):
     fake, device = FakeGPU(monkeypatch, reserved=50), torch.device("cuda")
     assert free_gpu_memory(device) == 650
     limit_gpu_memory(0.25)
@@ -122,8 +124,8 @@ def test_a_worker_has_its_share_of_the_memory_and_no_more_than_is_free(monkeypat
     assert free_gpu_memory(device) == 0
 
 
-def test_without_a_gpu_there_is_no_share_and_no_end_of_room():
+def test_without_a_gpu_memory_is_not_limited():
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("this machine has a GPU")
     limit_gpu_memory(0.5)
     assert free_gpu_memory(torch.device("cpu")) == math.inf

@@ -1,4 +1,4 @@
-"""A visit trains as its plan says, and says the same again when asked again."""
+"""One round of training at a site follows its plan, and repeats to the bit."""
 
 import copy
 import math
@@ -39,10 +39,10 @@ def test_a_class_that_is_not_annotated_has_no_gradient():
     labels[:, 2] = -1
     labels[0, 5] = -1
     task_loss(RHYTHM, logits, labels).backward()
-    silent = logits.grad == 0
-    assert silent[:, 2].all()
-    assert silent[0, 5]
-    assert silent.sum() == 5
+    no_gradient = logits.grad == 0
+    assert no_gradient[:, 2].all()
+    assert no_gradient[0, 5]
+    assert no_gradient.sum() == 5
 
 
 def test_a_class_weighs_the_same_whether_the_others_are_annotated_or_not():
@@ -77,26 +77,26 @@ def test_the_learning_rate_warms_up_once_and_falls_to_zero_over_the_whole_run():
     assert learning_rate(replace(plan, round=10), 1.0) == pytest.approx(0.0)
 
 
-def test_a_schedule_may_restart_at_every_visit_or_be_constant():
+def test_a_schedule_may_restart_in_every_round_or_be_constant():
     plan = replace(PLAN, rounds=10, round=7, lr=1.0)
-    again = replace(plan, restart=True)
-    assert learning_rate(again, 0.0) == pytest.approx(0.02)
-    assert learning_rate(again, 1.0) == pytest.approx(0.0)
+    restarting = replace(plan, restart=True)
+    assert learning_rate(restarting, 0.0) == pytest.approx(0.02)
+    assert learning_rate(restarting, 1.0) == pytest.approx(0.0)
     assert {learning_rate(replace(plan, constant=True), d) for d in (0.0, 0.5, 1.0)} == {1.0}
 
 
 def test_a_running_mean_of_weights_ends_between_the_start_and_the_last_step(few):
-    begun = build_network("resnet1d", RHYTHM)
+    initial = build_network("resnet1d", RHYTHM)
     ends = []
     for ema in (0.0, 0.9):
-        network = copy.deepcopy(begun)
+        network = copy.deepcopy(initial)
         fit(network, few, replace(PLAN, ema=ema))
         ends.append(torch.nn.utils.parameters_to_vector(network.parameters()))
-    start = torch.nn.utils.parameters_to_vector(begun.parameters())
+    start = torch.nn.utils.parameters_to_vector(initial.parameters())
     assert 0 < torch.dist(ends[1], start) < torch.dist(ends[0], start)
 
 
-def test_a_round_goes_on_at_the_rate_where_the_last_one_ended():
+def test_a_round_starts_at_the_rate_at_which_the_last_one_ended():
     plan = replace(PLAN, rounds=7)
     for number in range(1, 7):
         after = replace(plan, round=number + 1)
@@ -104,26 +104,26 @@ def test_a_round_goes_on_at_the_rate_where_the_last_one_ended():
 
 
 def test_the_same_plan_gives_the_same_bits(few):
-    (one, _), (other, _) = (weights_after(few) for _ in range(2))
-    assert same(one, other)
+    (first, _), (second, _) = (weights_after(few) for _ in range(2))
+    assert same(first, second)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"site": "site-2"}, {"round": 2}])
-def test_another_seed_site_or_round_sees_the_records_in_another_order(few, change):
+def test_another_seed_site_or_round_takes_the_records_in_another_order(few, change):
     assert not same(weights_after(few)[0], weights_after(few, replace(PLAN, **change))[0])
 
 
 def test_training_draws_from_its_own_stream_and_not_from_the_process(few):
-    one = weights_after(few)[0]
+    expected = weights_after(few)[0]
     torch.manual_seed(99)
     network = fresh()
     torch.rand(17)
     np.random.default_rng().random()
-    assert same(weights_after(few, network=network)[0], one)
+    assert same(weights_after(few, network=network)[0], expected)
 
 
-def plainly(network, cohort, plans):
-    """The same steps as torch's examples write them: one AdamW over the parameters lives on."""
+def train_as_torch_does(network, cohort, plans):
+    """The same steps written as in torch's examples: one AdamW object for all rounds."""
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=plans[0].weight_decay)
     network.train()
     for plan in plans:
@@ -131,9 +131,9 @@ def plainly(network, cohort, plans):
         draws = stream(plan.seed, "fit", plan.site, plan.round)
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, draws)
         batches = np.array_split(order, math.ceil(len(order) / plan.batch_size))
-        for step, chosen in enumerate(batches):
+        for step, examples in enumerate(batches):
             optimizer.param_groups[0]["lr"] = learning_rate(plan, step / len(batches))
-            batch = cohort.batch(chosen, cohort.random_starts(chosen, draws))
+            batch = cohort.batch(examples, cohort.random_starts(examples, draws))
             logits = network(batch.signal, batch.lead_mask, batch.features)
             optimizer.zero_grad()
             task_loss(cohort.task, logits, batch.labels).backward()
@@ -141,16 +141,16 @@ def plainly(network, cohort, plans):
             optimizer.step()
 
 
-def test_two_visits_that_keep_the_state_are_one_training_written_plainly(few):
-    network, other = fresh(), fresh()
+def test_two_rounds_that_keep_the_state_are_one_training_in_plain_torch(few):
+    network, reference = fresh(), fresh()
     _, first = weights_after(few, network=network)
     kept, _ = weights_after(few, replace(PLAN, round=2), network=network, state=first.state)
-    plainly(other, few, [PLAN, replace(PLAN, round=2)])
-    for name, weights in get_weights(other).items():
+    train_as_torch_does(reference, few, [PLAN, replace(PLAN, round=2)])
+    for name, weights in get_weights(reference).items():
         np.testing.assert_allclose(kept[name], weights, rtol=0, atol=2e-5, err_msg=name)
 
 
-def test_two_visits_that_keep_the_state_repeat_to_the_bit(few):
+def test_two_rounds_that_keep_the_state_repeat_to_the_bit(few):
     ends = []
     for _ in range(2):
         network = fresh()
@@ -161,14 +161,14 @@ def test_two_visits_that_keep_the_state_repeat_to_the_bit(few):
     assert ends[0]["0/step"] == 6
 
 
-def test_a_trained_network_shares_no_memory_between_its_weights(few):
+def test_the_weights_of_a_trained_network_share_no_memory(few):
     network = fresh()
     fit(network, few, PLAN)
-    owners = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    assert len(owners) == len(list(network.parameters()))
+    storages = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    assert len(storages) == len(list(network.parameters()))
 
 
-def test_a_forgotten_state_is_not_the_same_training(few):
+def test_training_without_the_optimizer_state_differs(few):
     ends = []
     for keep in (True, False):
         network = fresh()
@@ -178,7 +178,7 @@ def test_a_forgotten_state_is_not_the_same_training(few):
     assert not same(*ends)
 
 
-def test_a_visit_counts_what_it_saw(few):
+def test_training_counts_its_examples_and_steps(few):
     _, fitted = weights_after(few, replace(PLAN, epochs=2, batch_size=10))
     assert (fitted.n_seen, fitted.steps) == (48, 6)
     assert 0.3 < fitted.loss_sum / fitted.n_seen < 1.0
@@ -187,10 +187,10 @@ def test_a_visit_counts_what_it_saw(few):
 def test_a_penalty_changes_the_weights(few):
     plain, _ = weights_after(few)
     zero, _ = weights_after(few, penalty=lambda net: 0.0 * net.head.weight.sum())
-    pulled, _ = weights_after(few, penalty=lambda net: 10 * net.head.bias.pow(2).sum())
+    smaller, _ = weights_after(few, penalty=lambda net: 10 * net.head.bias.pow(2).sum())
     assert same(plain, zero)
-    assert not same(plain, pulled)
-    assert np.abs(pulled["head.bias"]).sum() < np.abs(plain["head.bias"]).sum()
+    assert not same(plain, smaller)
+    assert np.abs(smaller["head.bias"]).sum() < np.abs(plain["head.bias"]).sum()
 
 
 def test_training_lowers_the_loss(few):
@@ -201,10 +201,13 @@ def test_training_lowers_the_loss(few):
     assert mean_loss(few.task, few.labels, predict(network, few)) < before
 
 
-def test_training_on_beats_learns_too(beats):
+def test_training_on_beats_lowers_the_loss_too(beats):
     some = beats.take(np.arange(64))
-    _, fitted = weights_after(some, replace(PLAN, batch_size=16))
-    assert fitted.steps == 4
+    network = fresh(BEAT)
+    before = mean_loss(BEAT, some.labels, predict(network, some))
+    fitted = fit(network, some, replace(PLAN, batch_size=16, epochs=4, lr=5e-3, rounds=1))
+    assert fitted.steps == 16
+    assert mean_loss(BEAT, some.labels, predict(network, some)) < before
 
 
 def test_predictions_do_not_depend_on_order_or_batch(cohort, rng):
@@ -221,15 +224,16 @@ def test_predictions_are_the_mean_over_the_crops(cohort):
     longest = cohort.take(np.array([int(cohort.lengths.argmax())]))
     example, starts = longest.even_crops(4)
     assert len(example) > 1
-    each = []
+    probabilities = []
     for start in starts:
         batch = longest.batch(np.array([0]), np.array([start]))
         network.eval()
         with torch.inference_mode():
             logits = network(batch.signal, batch.lead_mask, batch.features)
-        each.append(logits.double().sigmoid().numpy()[0])
-    # A batch of two is summed in another order than two of one.
-    np.testing.assert_allclose(predict(network, longest)[0], np.mean(each, axis=0), atol=1e-6)
+        probabilities.append(logits.double().sigmoid().numpy()[0])
+    # A batch of two is added up in another order than two batches of one.
+    expected = np.mean(probabilities, axis=0)
+    np.testing.assert_allclose(predict(network, longest)[0], expected, atol=1e-6)
 
 
 def test_predictions_are_probabilities_of_seven_decimals(beats):
@@ -238,17 +242,17 @@ def test_predictions_are_probabilities_of_seven_decimals(beats):
     assert np.array_equal(p, np.round(p, 7))
 
 
-def test_nobody_gets_no_prediction(few):
+def test_an_empty_cohort_has_no_predictions(few):
     assert predict(fresh(), few.take(np.zeros(0, dtype=np.int64))).shape == (0, 9)
 
 
-def test_sgd_goes_on_with_the_momentum_of_its_last_visit(few):
+def test_sgd_continues_with_the_momentum_of_the_last_round(few):
     plan = replace(PLAN, sgd=True, momentum=0.9, constant=True, weight_decay=0.0, batch_size=999)
     first, network = get_weights(fresh()), fresh()
     second, fitted = weights_after(few, plan, network)  # one step
-    fresh_start, _ = weights_after(few, plan, copy.deepcopy(network))
-    kept, _ = weights_after(few, plan, copy.deepcopy(network), state=fitted.state)
+    without_momentum, _ = weights_after(few, plan, copy.deepcopy(network))
+    with_momentum, _ = weights_after(few, plan, copy.deepcopy(network), state=fitted.state)
     assert fitted.steps == 1
-    for name, value in kept.items():
+    for name, value in with_momentum.items():
         step = 0.9 * (second[name] - first[name])
-        np.testing.assert_allclose(value, fresh_start[name] + step, atol=1e-6)
+        np.testing.assert_allclose(value, without_momentum[name] + step, atol=1e-6)

@@ -1,4 +1,4 @@
-"""On a GPU everything is as on the CPU, up to rounding. Tried wherever there is one."""
+"""A GPU gives the same results as the CPU, up to rounding. Run wherever there is a GPU."""
 
 import csv
 from dataclasses import replace
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import run_sim
-from fl.data.gpu_cohort import GpuCohort, batch_cutter
+from fl.data.gpu_cohort import GpuCohort, batch_maker
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, build_network
 from fl.training.augmentation import AUGMENTATIONS, augment_batch
@@ -20,7 +20,7 @@ from fl.util.random_streams import stream
 from partitions.device_skew import recorder_of
 
 pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="torch finds no GPU here, so nothing is tried on one"
+    not torch.cuda.is_available(), reason="torch finds no GPU on this machine"
 )
 GPU = torch.device("cuda")
 PLAN = TrainingPlan(
@@ -41,13 +41,13 @@ RUN = [
 
 
 @pytest.fixture(autouse=True)
-def _every_digit(monkeypatch):
-    """cuDNN rounds float32 to ten bits unless it is told not to."""
+def _full_float32(monkeypatch):
+    """By default cuDNN rounds float32 to ten bits."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def fresh(model, task):
-    """A network of which nothing in training is left to chance, as a GPU draws other numbers."""
+    """A network without dropout, for which a GPU would draw other random numbers."""
     torch.manual_seed(0)
     network = build_network(model, task)
     for module in network.modules():
@@ -57,32 +57,32 @@ def fresh(model, task):
 
 
 @pytest.mark.parametrize("kind", ["rhythm", "beats"])
-def test_a_batch_cut_on_the_gpu_is_the_hosts_to_the_bit(cohort, beats, rng, kind):
+def test_a_batch_made_on_the_gpu_equals_the_hosts_to_the_bit(cohort, beats, rng, kind):
     data = cohort if kind == "rhythm" else beats
-    there = GpuCohort.of(data, GPU)
-    assert there.signals.is_cuda
+    on_gpu = GpuCohort.of(data, GPU)
+    assert on_gpu.signals.is_cuda
     for n in (1, 8, 64):
-        chosen = rng.integers(0, len(data), n)
-        starts = data.random_starts(chosen, rng)
-        found = there.batch(chosen, starts)
-        for name, tensor in vars(data.batch(chosen, starts)).items():
-            assert torch.equal(getattr(found, name).cpu(), tensor), name
+        examples = rng.integers(0, len(data), n)
+        starts = data.random_starts(examples, rng)
+        batch = on_gpu.batch(examples, starts)
+        for name, tensor in vars(data.batch(examples, starts)).items():
+            assert torch.equal(getattr(batch, name).cpu(), tensor), name
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_an_augmentation_draws_the_same_but_for_the_noise(cohort, name):
-    chosen = np.arange(100, 140), np.zeros(40, dtype=np.int64)
-    there = augment_batch(batch_cutter(cohort, "cuda")(*chosen), RHYTHM, (name,), stream(0, "gpu"))
-    here = augment_batch(cohort.batch(*chosen), RHYTHM, (name,), stream(0, "gpu"))
-    assert not there.signal[there.lead_mask == 0].any()
-    for field, tensor in vars(here).items():
+def test_an_augmentation_draws_the_same_except_for_the_noise(cohort, name):
+    crops = np.arange(100, 140), np.zeros(40, dtype=np.int64)
+    on_gpu = augment_batch(batch_maker(cohort, "cuda")(*crops), RHYTHM, (name,), stream(0, "gpu"))
+    on_host = augment_batch(cohort.batch(*crops), RHYTHM, (name,), stream(0, "gpu"))
+    assert not on_gpu.signal[on_gpu.lead_mask == 0].any()
+    for field, tensor in vars(on_host).items():
         # 0.5: noise has a standard deviation of 0.1 at most
         atol = 0.5 * 2 if (name, field) == ("noise", "signal") else 1e-5
-        torch.testing.assert_close(getattr(there, field).cpu(), tensor, rtol=1e-5, atol=atol)
+        torch.testing.assert_close(getattr(on_gpu, field).cpu(), tensor, rtol=1e-5, atol=atol)
 
 
 @pytest.mark.parametrize("model", SMALL)
-def test_predictions_are_the_cpus(model, cohort, beats):
+def test_predictions_equal_the_cpus(model, cohort, beats):
     data = beats if model == "beat_cnn" else cohort
     some = data.take(np.arange(len(data))[:: len(data) // 30])
     network = fresh(model, some.task)
@@ -94,7 +94,7 @@ def test_predictions_are_the_cpus(model, cohort, beats):
 
 
 @pytest.mark.parametrize("model", ["resnet1d", "reslstm_temporalse"])
-def test_two_visits_that_keep_the_state_end_near_the_cpus(few, model):
+def test_two_rounds_that_keep_the_state_end_near_the_cpus(few, model):
     ends, sums = [], []
     for device in ("cpu", "cuda"):
         network, state = fresh(model, RHYTHM), None
@@ -109,7 +109,7 @@ def test_two_visits_that_keep_the_state_end_near_the_cpus(few, model):
 
 
 @pytest.mark.parametrize("model", ["resnet1d", "reslstm_temporalse"])
-def test_training_as_it_is_by_default_on_a_gpu_learns(few, model):
+def test_training_with_the_defaults_of_a_gpu_learns(few, model):
     torch.manual_seed(0)
     network = build_network(model, RHYTHM)
     before = mean_loss(few.task, few.labels, predict(network, few, device="cuda"))
@@ -119,17 +119,17 @@ def test_training_as_it_is_by_default_on_a_gpu_learns(few, model):
     assert 0 < fitted.loss_sum / fitted.n_seen < 1
 
 
-def test_a_site_with_a_recorder_of_its_own_trains(few):
-    skewed = few.through(recorder_of(("noise", "rate"), RHYTHM, 0, "site-1"))
+def test_a_site_with_its_own_recorder_trains(few):
+    skewed = few.recorded_by(recorder_of(("noise", "rate"), RHYTHM, 0, "site-1"))
     assert GpuCohort.of(skewed, GPU) is None
     assert fit(fresh("resnet1d", RHYTHM), skewed, replace(PLAN, device="cuda")).n_seen == len(few)
 
 
-def test_there_is_room_and_a_share_of_it():
-    whole = free_gpu_memory(GPU)
+def test_a_process_can_be_limited_to_a_share_of_the_memory():
+    before = free_gpu_memory(GPU)
     try:
         limit_gpu_memory(0.1)
-        assert 0 < free_gpu_memory(GPU) < whole
+        assert 0 < free_gpu_memory(GPU) < before
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -144,7 +144,7 @@ def test_a_small_federation_ends_near_the_cpus(tmp_path, engine):
     for device in ("cpu", "cuda"):
         more = ["--engine", engine, "--workers", "2", "--device", device]
         assert run_sim.main([*RUN, *more, "--out", str(tmp_path), "--name", device]) == 0
-    here, there = (rounds(tmp_path / device)[-1] for device in ("cpu", "cuda"))
-    assert there["failures"] == here["failures"]
-    for column in ("train_loss", "val_loss"):  # dropout and noise are drawn otherwise
-        assert float(there[column]) == pytest.approx(float(here[column]), abs=0.1), column
+    on_cpu, on_gpu = (rounds(tmp_path / device)[-1] for device in ("cpu", "cuda"))
+    assert on_gpu["failures"] == on_cpu["failures"]
+    for column in ("train_loss", "val_loss"):  # a GPU draws dropout and noise differently
+        assert float(on_gpu[column]) == pytest.approx(float(on_cpu[column]), abs=0.1), column

@@ -1,4 +1,4 @@
-"""Random streams are known by their names."""
+"""A random stream depends only on its seed and its name."""
 
 from hypothesis import given
 from hypothesis import strategies as st

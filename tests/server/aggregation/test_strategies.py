@@ -8,12 +8,16 @@ from hypothesis import strategies as st
 from fl.config.run_config import RunConfig
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.payloads import TrainingReply
-from fl.training.state_dict import HEAD
+from fl.models import NetworkParts
 from server.aggregation.evidence import average_by_evidence, weight_sites
 from server.aggregation.strategies import STRATEGIES
 
 CLASSES = 3
 LEADS = 2
+PARTS = NetworkParts(
+    head=("head.weight", "head.bias"),
+    lead_columns=("stem.conv.weight", "stem.lead_shift.weight"),
+)
 START = {
     "stem.conv.weight": np.zeros((4, LEADS, 5), dtype=np.float32),
     "stem.lead_shift.weight": np.zeros((4, LEADS), dtype=np.float32),
@@ -44,7 +48,7 @@ def averaged(replies):
 
 
 def merged(*replies):
-    return averaged(average_by_evidence(replies, START))
+    return averaged(average_by_evidence(replies, START, PARTS))
 
 
 def test_a_class_that_one_site_annotates_takes_that_sites_row():
@@ -69,12 +73,12 @@ def test_a_lead_that_one_site_records_takes_that_sites_column():
 
 def test_where_all_annotate_alike_it_is_the_plain_average():
     replies = [reply("a", 1.0, n=30), reply("b", 4.0, n=10)]
-    assert average_by_evidence(replies, START) == replies
+    assert average_by_evidence(replies, START, PARTS) == replies
     np.testing.assert_allclose(averaged(replies)["head.bias"], 1.75)
 
 
 def test_one_site_changes_nothing():
-    (found,) = average_by_evidence([reply("a", 3.0)], START)
+    (found,) = average_by_evidence([reply("a", 3.0)], START, PARTS)
     assert all((found.weights[k] == 3.0).all() for k in START)
 
 
@@ -95,9 +99,14 @@ def test_a_row_is_the_average_by_annotated_records(sites):
 
 def test_only_the_head_is_touched():
     replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, annotated=(0, 10, 10))]
-    for before, after in zip(replies, average_by_evidence(replies, START), strict=True):
+    for before, after in zip(replies, average_by_evidence(replies, START, PARTS), strict=True):
         changed = {k for k in START if not np.array_equal(before.weights[k], after.weights[k])}
-        assert changed <= set(HEAD)
+        assert changed <= set(PARTS.head)
+
+
+def test_a_network_without_declared_parts_is_averaged_plainly():
+    replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, recorded=(10, 0))]
+    assert average_by_evidence(replies, START, NetworkParts()) == replies
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -108,7 +117,7 @@ def test_every_strategy_can_be_made_from_the_settings(name):
 
 def test_equal_weights_average_to_themselves():
     replies = [reply(s, 0.1, n=n) for s, n in (("a", 3), ("b", 7), ("c", 11))]
-    found = averaged(average_by_evidence(replies, START))
+    found = averaged(average_by_evidence(replies, START, PARTS))
     np.testing.assert_allclose(found["head.bias"], np.float32(0.1), rtol=1e-6)
     assert from_array_record(to_array_record(found)).keys() == START.keys()
 

@@ -4,6 +4,7 @@ import ssl
 import stat
 import subprocess
 
+import httpx
 import pytest
 from cryptography import x509
 
@@ -11,6 +12,7 @@ from clients.deploy import __main__ as site
 from fl.messages.invitation import Invitation
 from fl.util.errors import ConfigError
 from server.deploy import __main__ as deploy
+from server.deploy.admission import read_site
 from server.deploy.federation_store import FederationFolder, make_certificate
 
 
@@ -35,7 +37,7 @@ def names_of(path):
 
 def test_the_certificate_is_the_authoritys_and_names_every_host(folder):
     assert names_of(folder.certificate) == [
-        *("ecg.example.org", "10.0.0.1", "localhost", "127.0.0.1")
+        *("ecg.example.org", "10.0.0.1", "localhost", "127.0.0.1", "::1")
     ]
     verified = subprocess.run(
         ["openssl", "verify", "-x509_strict", "-CAfile", folder.ca, folder.certificate],
@@ -66,14 +68,50 @@ def test_an_invitation_comes_out_as_it_went_in(folder, invitation):
     assert found.ca.strip() == folder.ca.read_text().strip()
 
 
-def test_a_sites_key_is_made_once_and_its_public_half_names_the_site(invitation, tmp_path):
+def test_a_site_makes_a_key_that_the_coordinator_reads(invitation, tmp_path, capsys):
     flags = ["key", str(invitation), "--site", "a", "--home", str(tmp_path / "home")]
     assert site.main(flags) == 0
-    made = (tmp_path / "home" / "site.key").read_bytes()
-    assert site.main(flags) == 0
-    assert (tmp_path / "home" / "site.key").read_bytes() == made
-    assert stat.S_IMODE((tmp_path / "home" / "site.key").stat().st_mode) == 0o600
-    assert deploy.read_site(tmp_path / "home" / "a.pub") == "a"
+    assert read_site(tmp_path / "home" / "a.pub") == "a"
+    assert "To compare by telephone: SHA256:" in capsys.readouterr().out
+
+
+ADDRESSES = {
+    "[::1]": ("::1", "[::1]:8443"),
+    "2001:DB8::7": ("2001:db8::7", "[2001:db8::7]:8443"),
+    "10.0.0.1": ("10.0.0.1", "10.0.0.1:8443"),
+    "ecg.example.org": ("ecg.example.org", "ecg.example.org:8443"),
+}
+
+
+@pytest.mark.parametrize("given", ADDRESSES)
+def test_an_address_stands_in_an_invitation_as_urls_have_it(tmp_path, given):
+    host, address = ADDRESSES[given]
+    path = tmp_path / "federation"
+    assert deploy.main(["init", str(path), "--host", f"{given},other.example.org"]) == 0
+    folder = FederationFolder(path)
+    assert deploy.main(["invite", str(path), "a"]) == 0
+    assert folder.settings().hosts == (host, "other.example.org")
+    assert Invitation.read(folder.invitation("a")).address == address
+    assert host in names_of(folder.certificate)
+    assert str(httpx.URL(f"https://{address}/health").port) == "8443"
+
+
+@pytest.mark.parametrize(
+    ("listen", "own", "in_certificate"),
+    [
+        ("0.0.0.0", "127.0.0.1:8443", False),
+        ("::", "[::1]:8443", False),
+        ("::1", "[::1]:8443", True),
+        ("[fd00::5]", "[fd00::5]:8443", True),
+        ("10.9.8.7", "10.9.8.7:8443", True),
+    ],
+)
+def test_the_coordinator_finds_itself_where_it_listens(tmp_path, listen, own, in_certificate):
+    path = tmp_path / "federation"
+    assert deploy.main(["init", str(path), "--host", "x.example.org", "--listen", listen]) == 0
+    folder = FederationFolder(path)
+    assert folder.settings().own_address == own
+    assert (listen.strip("[]") in names_of(folder.certificate)) == in_certificate
 
 
 PRINTED = {
@@ -106,12 +144,15 @@ MISTAKES = {
     "no folder": (["status", "{none}"], "is no federation's folder"),
     "folder there": (["init", "{folder}", "--host", "x"], "cannot be made"),
     "host": (["init", "{none}", "--host", "a b"], "--host is 'a b'"),
+    "port": (["init", "{none}", "--host", "x:8443"], "--host is 'x:8443'"),
+    "no host": (["init", "{none}", "--host", ","], "--host is empty"),
     "site": (["invite", "{folder}", "a/b"], "SITE is 'a/b'"),
     "no key": (["approve", "{folder}", "{none}"], "cannot be read"),
     "not a key": (["approve", "{folder}", "{folder}/ca.pem"], "is no site's public key"),
     "revoke": (["revoke", "{folder}", "a"], "takes no part"),
     "clients": (["run", "{folder}", "--clients", "3"], "--clients is 3, but 0 sites are approved"),
     "model": (["run", "{folder}", "--model", "nope"], "--model is 'nope'"),
+    "data": (["run", "{folder}", "--data-dir", "{none}"], "is no folder"),
     "simulated": (["run", "{folder}", "--config", "{toml}"], "skew is for simulations"),
 }
 
@@ -121,6 +162,8 @@ def test_a_mistake_is_answered_in_one_line(folder, tmp_path, capsys, name):
     arguments, wanted = MISTAKES[name]
     toml = tmp_path / "run.toml"
     toml.write_text('skew = "noise"\n')
+    if name == "data":
+        folder.note_site("a", node=7, approved="now", revoked="")
     paths = {"folder": folder.path, "none": tmp_path / "none", "toml": toml}
     assert deploy.main([word.format(**paths) for word in arguments]) == 2
     output = capsys.readouterr().err
@@ -129,7 +172,7 @@ def test_a_mistake_is_answered_in_one_line(folder, tmp_path, capsys, name):
     assert output.count("\n") == 1
 
 
-def test_a_superlink_that_is_away_is_said_in_one_line(folder, capsys):
+def test_a_superlink_that_is_away_is_reported_in_one_line(folder, capsys):
     text = (folder.path / "federation.toml").read_text()
     (folder.path / "federation.toml").write_text(text.replace("8000", "1"))
     assert deploy.main(["status", str(folder.path)]) == 1
@@ -143,8 +186,3 @@ def test_an_invitation_for_another_site_or_none_is_refused(invitation, tmp_path,
     (tmp_path / "x.toml").write_text("site = 3")
     with pytest.raises(ConfigError, match="is no invitation"):
         Invitation.read(tmp_path / "x.toml")
-
-
-def test_a_site_that_does_not_run_is_not_at_work(tmp_path, capsys):
-    assert site.main(["health", "--site", "a", "--home", str(tmp_path / "home")]) == 1
-    assert capsys.readouterr().out == "not at work\n"

@@ -1,3 +1,5 @@
+"""Records in the format of the PhysioNet Challenges: labels, leads, files and refusals."""
+
 import numpy as np
 import pytest
 from support.small_records import challenge, edit, waves, write
@@ -36,7 +38,7 @@ def test_class_names_of_the_first_release_are_read(tmp_path, dx, expected):
 
 
 @pytest.mark.parametrize("dx", ["", "RBBBB", "59118002", "426177001", "AF,?", "59118001,junk"])
-def test_cpsc2018_refuses_what_is_none_of_its_classes(tmp_path, dx):
+def test_cpsc2018_refuses_a_diagnosis_outside_its_classes(tmp_path, dx):
     challenge(tmp_path / "cpsc2018", "A0001", dx)
     with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, "A0001")
@@ -71,36 +73,36 @@ def test_a_broken_reference_list_is_named(tmp_path, line):
         CPSC2018.read(tmp_path, "A0001")
 
 
-def test_lead_one_alone_is_read_in_its_own_unit(tmp_path):
+def test_a_recording_of_lead_i_alone_is_read_in_its_own_unit(tmp_path):
     folder = tmp_path / "cpsc2018-lead1"
     write(folder, "A0156", leads=("I",), unit="NU", comments=["Dx: 164884008"])
     record = CPSC2018_LEAD1.read(tmp_path, "A0156")
     assert (record.leads, classes(record)) == (("I",), {"PVC"})
 
 
-def test_records_are_found_in_subfolders_and_missing_ones_by_their_list(tmp_path):
+def test_records_are_found_in_subfolders_and_missing_ones_in_the_list(tmp_path):
     folder = tmp_path / "cpsc2018"
     challenge(folder / "g1", "A0001")
     challenge(folder / "g2", "A0002")
     (folder / "RECORDS").write_text("g1/\ng2/\n")
     (folder / "g2" / "RECORDS").write_text("A0002\nA0003\n../../../etc/passwd\n/etc/passwd\n")
-    assert CPSC2018.records(tmp_path) == ["A0001", "A0002", "A0003"]
+    assert CPSC2018.record_names(tmp_path) == ["A0001", "A0002", "A0003"]
     assert CPSC2018.read(tmp_path, "A0002").name == "A0002"
     with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, "A0003")
     assert refused.value.reason == "missing-file"
 
 
-def test_two_records_of_one_name_keep_their_subfolders_apart(tmp_path):
+def test_two_records_of_one_name_are_distinguished_by_their_subfolders(tmp_path):
     challenge(tmp_path / "cpsc2018" / "g1", "A0001", "164889003")
     challenge(tmp_path / "cpsc2018" / "g2", "A0001", "59118001")
-    names = CPSC2018.records(tmp_path)
+    names = CPSC2018.record_names(tmp_path)
     assert names == ["A0001", "g2/A0001"]
     assert [classes(CPSC2018.read(tmp_path, n)) for n in names] == [{"AF"}, {"RBBB"}]
 
 
 @pytest.mark.parametrize("name", ["../cpsc2018/A0001", "/etc/passwd", "nothing"])
-def test_a_name_that_is_no_record_is_refused(tmp_path, name):
+def test_a_name_without_a_record_is_refused(tmp_path, name):
     challenge(tmp_path / "cpsc2018", "A0001")
     with pytest.raises(UnusableRecord) as refused:
         CPSC2018.read(tmp_path, name)
@@ -112,9 +114,9 @@ def test_a_name_that_is_no_record_is_refused(tmp_path, name):
 def test_a_folder_without_records_is_named_with_the_next_step(tmp_path, source, empty):
     if empty:
         (tmp_path / source).mkdir()
-    assert DATASETS[source].found(tmp_path) is empty
+    assert DATASETS[source].exists(tmp_path) is empty
     with pytest.raises(DataError, match=f"{source}: no .*python -m fl.datasets download {source}"):
-        DATASETS[source].records(tmp_path)
+        DATASETS[source].record_names(tmp_path)
 
 
 @pytest.mark.parametrize("source", CHALLENGE_SETS)
@@ -143,7 +145,7 @@ def test_both_codes_of_left_bundle_branch_block_count(tmp_path):
 
 
 @pytest.mark.parametrize("dx", ["426783006,16488x003", "426783006,164889004", "426783006,\0"])
-def test_a_damaged_code_is_never_read_as_an_absent_class(tmp_path, dx):
+def test_a_damaged_code_is_never_read_as_a_negative_label(tmp_path, dx):
     challenge(tmp_path / "georgia", "E00001")
     edit(tmp_path / "georgia" / "E00001.hea", "59118001", dx)
     with pytest.raises(UnusableRecord) as refused:
@@ -157,7 +159,7 @@ def test_a_record_of_other_diagnoses_has_no_label(tmp_path):
         DATASETS["georgia"].read(tmp_path, "E00001")
 
 
-def test_facts_are_read_as_headers_write_them():
+def test_age_sex_and_comments_are_read_as_headers_write_them():
     assert [age_years(t) for t in ("74", "NaN", "Unknown", "-1", "300", "")] == [74] + [None] * 5
     assert [sex_letter(t) for t in ("Female", "male", "F", "Unknown", "")] == [
         "F",
@@ -169,7 +171,7 @@ def test_facts_are_read_as_headers_write_them():
     assert comment_fields(("Dx: AF", " dx : RBBB", "no colon")) == {"dx": "AF,RBBB"}
 
 
-def test_files_are_those_that_decide_what_is_read(tmp_path):
+def test_files_are_those_that_can_change_what_is_read(tmp_path):
     challenge(tmp_path / "cpsc2018" / "g1", "A0001")
     path = reference(tmp_path, "A0001,5,,")
     (tmp_path / "cpsc2018" / "notes.txt").write_text("not read")

@@ -1,4 +1,4 @@
-"""Damaged copies: each ends in a named verdict, never in a traceback or a wrong label."""
+"""A damaged recording gets a verdict, never a traceback or a wrong label."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def own_folder(root: Path) -> Path:
     return write(root / "own", "ecg1")
 
 
-# How a good record of each kind of source is written, and its name.
+# For each kind of source: a function that writes a good record, and the record's name.
 KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "cpsc2018": (lambda root: challenge(root / "cpsc2018", "A0001"), "A0001"),
     "georgia": (lambda root: challenge(root / "georgia" / "g1", "E00001"), "E00001"),
@@ -46,7 +46,7 @@ def header_of(stem: Path) -> Path:
 
 
 def samples(stem: Path) -> tuple[bytes, np.ndarray]:
-    """What stands before the samples, and the samples as (sample, lead)."""
+    """The bytes before the samples, and the samples as (sample, lead)."""
     path = signal_of(stem)
     start = MAT_HEADER if path.suffix == ".mat" else 0
     leads = int(header_of(stem).read_text().split()[1])
@@ -56,7 +56,7 @@ def samples(stem: Path) -> tuple[bytes, np.ndarray]:
 
 
 def rewrite(stem: Path, change: Callable[[np.ndarray], np.ndarray], sums: bool) -> None:
-    """Stores changed samples; with `sums`, the header's checksums agree with them."""
+    """Store changed samples; with `sums`, also change the header's checksums to fit them."""
     before, stored = samples(stem)
     stored = change(stored).astype("<i2")
     signal_of(stem).write_bytes(before + stored.tobytes())
@@ -102,11 +102,11 @@ def garbage(stored: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).integers(-30000, 30000, stored.shape)
 
 
-# Damage, what is done, and the verdict.
+# For each kind of damage: a function that does it, and the expected verdict.
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "signal cut in half": (cut, "truncated"),
     "signal of zero length": (lambda s: signal_of(s).write_bytes(b""), "truncated"),
-    "signal gone": (lambda s: signal_of(s).unlink(), "missing-file"),
+    "signal missing": (lambda s: signal_of(s).unlink(), "missing-file"),
     "folder in the signal's place": (lambda s: replace_by_folder(signal_of(s)), "missing-file"),
     "one bit flipped": (lambda s: rewrite(s, flip_a_bit, sums=False), "checksum"),
     "garbage for a signal": (lambda s: rewrite(s, garbage, sums=False), "checksum"),
@@ -117,7 +117,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "flat lines": (lambda s: rewrite(s, lambda x: 0 * x + 7, sums=True), "no-signal"),
     "two seconds long": (lambda s: rewrite(s, lambda x: x[: len(x) // 4], sums=True), "too-short"),
-    "header gone": (lambda s: header_of(s).unlink(), "missing-file"),
+    "header missing": (lambda s: header_of(s).unlink(), "missing-file"),
     "folder in the header's place": (lambda s: replace_by_folder(header_of(s)), "missing-file"),
     "header of zero length": (lambda s: header_of(s).write_bytes(b""), "bad-header"),
     "garbage for a header": (
@@ -132,18 +132,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "absolute path named": (lambda s: name_other_file(s, "/etc/passwd"), "foreign-file"),
     "Windows path named": (lambda s: name_other_file(s, "..\\secret.dat"), "foreign-file"),
     "standard input named": (lambda s: name_other_file(s, "-"), "foreign-file"),
-    "leads of no name": (lambda s: name_leads(s, lambda i: f"ch{i}"), "lead-names"),
+    "leads with unknown names": (lambda s: name_leads(s, lambda i: f"ch{i}"), "lead-names"),
     "one name for all leads": (lambda s: name_leads(s, lambda i: "II"), "lead-names"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_copy_has_a_verdict(tmp_path, kind, damage):
-    do, verdict = DAMAGE[damage]
+def test_a_damaged_record_has_a_verdict(tmp_path, kind, damage):
+    do_damage, verdict = DAMAGE[damage]
     stem = KINDS[kind][0](tmp_path)
-    assert isinstance(read(kind, tmp_path), Record)  # it was good before
-    do(stem)
+    assert isinstance(read(kind, tmp_path), Record)  # it is good before the damage
+    do_damage(stem)
     assert read(kind, tmp_path) == verdict
 
 
@@ -182,11 +182,11 @@ def test_a_pipe_is_never_opened(tmp_path):
         assert read("cpsc2018", tmp_path) == "missing-file"
 
 
-def same(found: Record, good: Record) -> bool:
-    """Whether labels and what the network sees are as they were."""
-    if found.annotations is not None and good.annotations is not None:
-        return found.annotations.symbols == good.annotations.symbols
-    return np.array_equal(found.labels, good.labels)
+def same_labels(damaged: Record, good: Record) -> bool:
+    """Whether both records have the same labels or beats."""
+    if damaged.annotations is not None and good.annotations is not None:
+        return damaged.annotations.symbols == good.annotations.symbols
+    return np.array_equal(damaged.labels, good.labels)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -197,11 +197,11 @@ def test_one_wrong_byte_in_a_header_never_makes_a_wrong_label(tmp_path_factory, 
     stem = KINDS[kind][0](root)
     good = read(kind, root)
     content = bytearray(header_of(stem).read_bytes())
-    at = data.draw(st.integers(0, len(content) - 1))
-    content[at] = data.draw(st.integers(0, 255).filter(lambda value: value != content[at]))
+    i = data.draw(st.integers(0, len(content) - 1))
+    content[i] = data.draw(st.integers(0, 255).filter(lambda value: value != content[i]))
     header_of(stem).write_bytes(bytes(content))
-    found = read(kind, root)
-    assert isinstance(found, str) or same(found, good)
+    result = read(kind, root)
+    assert isinstance(result, str) or same_labels(result, good)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,15 +1,17 @@
+"""Samples decoded here equal those that wfdb decodes."""
+
 import numpy as np
 import pytest
 
 from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.wfdb_samples import stored
+from fl.datasets.readers.wfdb_samples import with_stored_samples
 
-RANGE = {"16": 32768, "212": 2048, "80": 128}  # -RANGE stands for a missing sample
+RANGE = {"16": 32768, "212": 2048, "80": 128}  # -RANGE means a missing sample
 
 
 @pytest.mark.parametrize("fmt", RANGE)
 @pytest.mark.parametrize(("leads", "samples"), [(1, 1001), (2, 1000), (3, 1001)])
-def test_samples_are_those_that_wfdb_reads(tmp_path, fmt, leads, samples):
+def test_samples_equal_those_that_wfdb_reads(tmp_path, fmt, leads, samples):
     top = RANGE[fmt]
     signal = np.random.default_rng(samples).integers(-top, top, (samples, leads))
     signal[:3] = [[-top], [top - 1], [0]]
@@ -26,8 +28,8 @@ def test_samples_are_those_that_wfdb_reads(tmp_path, fmt, leads, samples):
         write_dir=str(tmp_path),
     )
     stem = tmp_path / "r"
-    read = stored(stem, wfdb_access.header(stem))
-    known = wfdb_access.call("rdrecord", str(stem), physical=False, return_res=32)
-    np.testing.assert_array_equal(read.d_signal, known.d_signal)
-    np.testing.assert_array_equal(read.dac(return_res=32), known.dac(return_res=32))
-    assert (read.checksum, read.init_value) == (known.checksum, known.init_value)
+    read = with_stored_samples(stem, wfdb_access.header(stem))
+    expected = wfdb_access.call("rdrecord", str(stem), physical=False, return_res=32)
+    np.testing.assert_array_equal(read.d_signal, expected.d_signal)
+    np.testing.assert_array_equal(read.dac(return_res=32), expected.dac(return_res=32))
+    assert (read.checksum, read.init_value) == (expected.checksum, expected.init_value)

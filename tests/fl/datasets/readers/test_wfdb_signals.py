@@ -1,3 +1,5 @@
+"""WFDB recordings: units, leads by name, unusable leads, gaps, and errors without patient data."""
+
 import numpy as np
 import pytest
 from support.small_records import edit, waves, write
@@ -25,7 +27,7 @@ def test_leads_are_found_by_name_whatever_their_order(tmp_path):
     np.testing.assert_allclose(wave.signal, signal.T[[2, 1, 0]], atol=6e-4)
 
 
-def test_channels_that_are_no_leads_are_left_out(tmp_path):
+def test_channels_that_are_not_leads_are_left_out(tmp_path):
     wave = read(write(tmp_path, "A1", leads=("vx", "II", "RESP")))
     assert wave.leads == ("II",)
 
@@ -62,7 +64,7 @@ def test_a_record_of_bad_leads_alone_has_no_signal(tmp_path, kind):
     assert refused.value.reason == "no-signal"
 
 
-def test_a_short_gap_is_bridged(tmp_path):
+def test_a_short_gap_is_filled_by_a_straight_line(tmp_path):
     signal = waves(1, 4000)
     signal[2000:2010] = np.nan
     wave = read(write(tmp_path, "A1", leads=("II",), signal=signal))
@@ -80,7 +82,7 @@ def test_a_header_without_lead_names_is_not_guessed(tmp_path):
     assert refused.value.reason == "lead-names"
 
 
-def test_any_rate_is_read_if_none_is_asked_for(tmp_path):
+def test_any_sampling_rate_is_accepted_if_none_is_given(tmp_path):
     assert read(write(tmp_path, "A1", fs=333), rates=()).fs == 333
 
 

@@ -1,0 +1,36 @@
+"""Whether the site is at work: its process is alive and its SuperNode listens."""
+
+import argparse
+import json
+import os
+import socket
+from contextlib import suppress
+
+from clients.deploy.site_folder import SiteFolder, site_folder
+from fl.util.atomic_io import write_atomically
+
+SECONDS = 5.0  # within which the SuperNode accepts a connection
+
+
+def show_health(options: argparse.Namespace) -> int:
+    """Show whether the site is at work; exit code 0 if it is, else 1."""
+    well = is_at_work(site_folder(options))
+    print("at work" if well else "not at work")
+    return 0 if well else 1
+
+
+def note_at_work(folder: SiteFolder, port: int) -> None:
+    """Let `show_health` know this process, and the port that its SuperNode listens on."""
+    write_atomically(folder.state, json.dumps({"port": port, "process": os.getpid()}).encode())
+
+
+def is_at_work(folder: SiteFolder) -> bool:
+    """Whether the process that `note_at_work` noted is alive and its SuperNode listens."""
+    try:
+        state = json.loads(folder.state.read_text())
+        with suppress(PermissionError):  # alive, and another user's
+            os.kill(state["process"], 0)
+        with socket.create_connection(("127.0.0.1", state["port"]), SECONDS):
+            return True
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return False

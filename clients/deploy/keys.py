@@ -1,0 +1,95 @@
+"""The site's key pair: made once, written whole or not at all, and repaired if it is incomplete."""
+
+import argparse
+import secrets
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from clients.deploy.site_folder import SiteFolder, read_invitation, site_folder
+from fl.messages.invitation import fingerprint
+from fl.util.atomic_io import write_atomically
+from fl.util.errors import ConfigError
+
+OWNER_ONLY = 0o600
+SECRET_BYTES = 32
+
+
+def make_key(options: argparse.Namespace) -> int:
+    """Make the site's key where it will be used; only its public half is for others."""
+    read_invitation(options)
+    folder = site_folder(options)
+    ensure_key(folder)
+    show_public_key(folder)
+    return 0
+
+
+def show_public_key(folder: SiteFolder) -> None:
+    """What the hospital does with the public half of its key."""
+    print(f"Send this file to the coordinator: {folder.public_key}")
+    print("It is not secret. The other half of the key stays here.")
+    print(f"To compare by telephone: {fingerprint(folder.public_key.read_bytes())}")
+
+
+def ensure_key(folder: SiteFolder) -> bool:
+    """Make whatever is missing of the site's key pair; whether the private key is new.
+
+    An incomplete private key, as an interruption left it, can never have been used: it makes way
+    for a new one. `ConfigError` if the file holds another kind of key.
+    """
+    found = _read_key(folder)
+    key = found or _new_key(folder)
+    public = _public_text(key, folder.site)
+    if not folder.public_key.exists() or folder.public_key.read_bytes() != public:
+        write_atomically(folder.public_key, public)
+    return found is None
+
+
+def _new_key(folder: SiteFolder) -> ec.EllipticCurvePrivateKey:
+    if folder.key.exists():
+        print(f"{folder.key} was incomplete. A new key is made; it needs to be approved.")
+    key = ec.generate_private_key(ec.SECP384R1())
+    write_atomically(folder.key, _private_text(key), OWNER_ONLY)
+    return key
+
+
+def ensure_secret(folder: SiteFolder) -> None:
+    """The secret by which this site's processes know each other, whole."""
+    if not folder.secret.exists() or folder.secret.stat().st_size != SECRET_BYTES:
+        write_atomically(folder.secret, secrets.token_bytes(SECRET_BYTES), OWNER_ONLY)
+
+
+def _read_key(folder: SiteFolder) -> ec.EllipticCurvePrivateKey | None:
+    """The private key; None if there is none or only a part of one."""
+    try:
+        key = serialization.load_ssh_private_key(folder.key.read_bytes(), None)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{folder.key}: cannot be read ({error.strerror}).") from None
+    except (TypeError, UnsupportedAlgorithm):  # TypeError: it is locked with a password
+        key = None
+    except ValueError:
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(
+            f"{folder.key}: is no key that `python -m clients.deploy key` made (ECDSA, without a "
+            "password). Move it away and run `key` again."
+        )
+    return key
+
+
+def _private_text(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+
+
+def _public_text(key: ec.EllipticCurvePrivateKey, site: str) -> bytes:
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return public + f" {site}\n".encode()

@@ -1,0 +1,72 @@
+"""The site folder: what its files are called, and the invitation that it is made for."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl.messages.invitation import Invitation
+from fl.util.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SiteFolder:
+    """The site's own folder: its key, the federation's certificate, logs and runs."""
+
+    path: Path
+    site: str
+
+    @property
+    def key(self) -> Path:
+        return self.path / "site.key"
+
+    @property
+    def public_key(self) -> Path:
+        return self.path / f"{self.site}.pub"
+
+    @property
+    def ca(self) -> Path:
+        return self.path / "ca.pem"
+
+    @property
+    def secret(self) -> Path:
+        """Known to this site's own processes alone."""
+        return self.path / "supernode.secret"
+
+    @property
+    def admitted(self) -> Path:
+        """Exists if the coordinator admitted this key when it was last asked."""
+        return self.path / "admitted"
+
+    @property
+    def state(self) -> Path:
+        """Exists while the site is at work: its process and the port of its SuperNode."""
+        return self.path / "state.json"
+
+    @property
+    def flower_home(self) -> Path:
+        return self.path / "flwr"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "logs" / "site.log"
+
+
+def site_folder(options: argparse.Namespace) -> SiteFolder:
+    """The site's folder, named after it unless --home names another."""
+    path: Path = options.home or Path(f"heartfed-{options.site}")
+    return SiteFolder(path.absolute(), options.site)
+
+
+def read_invitation(options: argparse.Namespace) -> Invitation:
+    """The invitation, if it is for this site, whose folder is then made for its owner alone."""
+    invitation = Invitation.read(options.invitation)
+    if invitation.site != options.site:
+        raise ConfigError(
+            f"--site is {options.site!r}, but {options.invitation} invites {invitation.site!r}."
+        )
+    path = site_folder(options).path
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"--home {path}: cannot be made ({error.strerror}).") from None
+    return invitation

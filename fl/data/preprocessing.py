@@ -1,0 +1,64 @@
+"""Recordings become examples, in worker processes if there are many."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.data.shards import Columns, columns_of_record
+from fl.datasets.base import Source
+from fl.ecg.duplicates import fingerprints
+from fl.ecg.tasks import TASKS
+from fl.util.errors import UnusableRecord
+
+MIN_PARALLEL_RECORDS = 16  # fewer records are done before worker processes have started
+MAX_CHUNK = 8  # records handed to a worker at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordExamples:
+    """The examples of one recording, as they are written to a cache folder."""
+
+    fingerprints: tuple[str, ...]  # of the recording's leads
+    columns: Columns
+    samples: NDArray[np.float16]  # of all examples, in one row
+
+
+def preprocess(source: Source, root: Path, task_name: str, name: str) -> RecordExamples | str:
+    """The examples of a record, or the verdict why there are none."""
+    task = TASKS[task_name]
+    try:
+        record = source.read(root, name)
+        examples = task.make_examples(record)
+    except UnusableRecord as verdict:
+        return verdict.reason
+    columns, samples = columns_of_record(task, name, record, examples)
+    return RecordExamples(
+        fingerprints=fingerprints(record.leads, record.signal), columns=columns, samples=samples
+    )
+
+
+class PreprocessingPool:
+    """Worker processes that start when the first work arrives and end with an exit stack."""
+
+    def __init__(self, workers: int, stack: ExitStack) -> None:
+        self.workers, self._stack = workers, stack
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
+        """`work` of each name, in the order of the names."""
+        if self.workers < 2 or len(names) < MIN_PARALLEL_RECORDS:
+            return map(work, names)
+        if self._pool is None:
+            # Spawned, not forked: the parent may have threads (progress display) and hold locks.
+            pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            self._pool = pool
+            self._stack.callback(pool.shutdown, cancel_futures=True)
+        chunk = max(1, min(MAX_CHUNK, len(names) // (8 * self.workers)))
+        return self._pool.map(work, names, chunksize=chunk)

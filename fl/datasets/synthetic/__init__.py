@@ -1,0 +1,8 @@
+"""Recordings of people who do not exist, so that everything runs before real data are available.
+
+Results on these recordings show that the software works, and nothing about medicine.
+"""
+
+from fl.datasets.synthetic.cohort import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
+
+__all__ = ["SYNTHETIC", "SYNTHETIC_HOLTER", "Synthetic"]

@@ -1,0 +1,82 @@
+"""Which weights of a network belong to one class, to one lead, or learn at another rate.
+
+A network declares these parts itself, so that nobody has to guess them from names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParts:
+    """The entries of a network's state dict that are treated in a special way, by exact name."""
+
+    head: tuple[str, ...] = ()  # entries with one row per class
+    lead_columns: tuple[str, ...] = ()  # entries with one column (second axis) per lead
+    rate_factors: Mapping[str, float] = field(default_factory=dict)  # of the learning rate
+
+    def rate_factor(self, parameter: str) -> float:
+        """What multiplies the learning rate of a parameter: 1 unless the network says otherwise."""
+        return self.rate_factors.get(parameter, 1.0)
+
+
+def network_parts(network: nn.Module) -> NetworkParts:
+    """The parts that a network declares as `parts`, else those that its modules declare.
+
+    This is all that a network from outside has to know, and every item is optional:
+
+    - `parts`, a `NetworkParts`, declares everything at once and is taken as it is;
+    - an attribute `head` that is an `nn.Linear` is the head, one row per class;
+    - a module with `lead_columns`, a tuple of its own parameters' names, has one column per
+      lead in each of them;
+    - a module with `rate_factor`, a number, has its parameters trained at that multiple of the
+      learning rate.
+
+    A network with none of these has no special parts.
+    """
+    declared = getattr(network, "parts", None)
+    return declared if isinstance(declared, NetworkParts) else parts_of_modules(network)
+
+
+def parts_of_modules(network: nn.Module) -> NetworkParts:
+    """The parts that the modules of a network declare, each for its own parameters."""
+    lead_columns: list[str] = []
+    rate_factors: dict[str, float] = {}
+    for name, module in network.named_modules():
+        prefix = f"{name}." if name else ""
+        lead_columns += [prefix + own for own in getattr(module, "lead_columns", ())]
+        factor = getattr(module, "rate_factor", None)
+        if factor is not None:
+            rate_factors |= {prefix + own: float(factor) for own, _ in module.named_parameters()}
+    head = getattr(network, "head", None)
+    rows = [own for own, _ in head.named_parameters()] if isinstance(head, nn.Linear) else []
+    return NetworkParts(
+        head=tuple(f"head.{own}" for own in rows),
+        lead_columns=tuple(lead_columns),
+        rate_factors=rate_factors,
+    )
+
+
+def check_parts(
+    parts: NetworkParts, entries: Mapping[str, Tensor], *, classes: int, leads: int
+) -> None:
+    """`ValueError` if a declared entry does not exist or has another number of rows or columns.
+
+    `entries` is the network's state dict.
+    """
+    declared = {*parts.head, *parts.lead_columns, *parts.rate_factors}
+    if unknown := sorted(declared - entries.keys()):
+        raise ValueError(f"the network declares parts it does not have: {', '.join(unknown)}")
+    for axis, names, expected, unit in (
+        (0, parts.head, classes, "row per class"),
+        (1, parts.lead_columns, leads, "column per lead"),
+    ):
+        for name in names:
+            shape = tuple(entries[name].shape)
+            if len(shape) <= axis or shape[axis] != expected:
+                raise ValueError(
+                    f"the network declares that {name} has one {unit} ({expected}), but its "
+                    f"shape is {shape}"
+                )

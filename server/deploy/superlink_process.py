@@ -1,0 +1,83 @@
+"""Run Flower's SuperLink on loopback and the reverse proxy before it."""
+
+import argparse
+import shlex
+import threading
+import time
+
+import uvicorn
+
+from fl.messages.invitation import host_and_port
+from fl.util.child_process import ChildProcess, flower_environment, log_to_file
+from fl.util.errors import FederationError
+from server.deploy.federation_store import FEDERATION, FederationFolder
+from server.deploy.fleet_proxy import proxy_app
+
+LOOK = 0.2  # seconds between looks whether the SuperLink has ended
+WORDS = 400  # characters of its last lines in an error
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run SuperLink and reverse proxy until ended; 1 if the SuperLink ends by itself."""
+    folder = FederationFolder(options.federation.absolute())
+    settings = folder.settings()
+    command = superlink_command(folder)
+    if options.print:
+        print(f"FLWR_HOME={shlex.quote(str(folder.flower_home))} {shlex.join(command)}")
+        listened = host_and_port(settings.listen, settings.port)
+        print(f"and the reverse proxy, https://{listened}, before it")
+        return 0
+    log = log_to_file(folder.path / "logs" / "serve.log")
+    proxy = proxy_server(folder)
+    environment = flower_environment(folder.flower_home, **{FEDERATION: str(folder.path)})
+    superlink = ChildProcess(command, environment, lambda line: log.info("superlink: %s", line))
+    threading.Thread(target=_end_together, args=(superlink, proxy), daemon=True).start()
+    print(f"{settings.name}: sites are awaited at {settings.address}", flush=True)
+    try:
+        proxy.run()
+    finally:
+        ended = superlink.ended
+        superlink.stop()
+    if ended is not None:
+        last = " ".join(superlink.last)[-WORDS:]
+        raise FederationError(f"the SuperLink ended with status {ended}: {last}")
+    return 0
+
+
+def superlink_command(folder: FederationFolder) -> list[str]:
+    """Flower's SuperLink on loopback, with TLS, keys of nodes, a database and its own log."""
+    return [
+        *("flower-superlink", "--host", "127.0.0.1"),
+        *("--port", str(folder.settings().superlink_port)),
+        *("--ssl-ca-certfile", str(folder.ca), "--ssl-certfile", str(folder.certificate)),
+        *("--ssl-keyfile", str(folder.key), "--enable-supernode-auth"),
+        *("--database", str(folder.database), "--disable-runtime-dependency-installation"),
+        *("--log-file", str(folder.path / "logs" / "superlink.log")),
+        *("--log-rotation-interval-hours", "24", "--log-rotation-backup-count", "14"),
+    ]
+
+
+def proxy_server(folder: FederationFolder) -> uvicorn.Server:
+    """The reverse proxy, with the federation's certificate, on the address for the sites."""
+    settings = folder.settings()
+    return uvicorn.Server(
+        uvicorn.Config(
+            proxy_app(settings.superlink_port, folder.ca),
+            host=settings.listen,
+            port=settings.port,
+            ssl_certfile=str(folder.certificate),
+            ssl_keyfile=str(folder.key),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def _end_together(superlink: ChildProcess, proxy: uvicorn.Server) -> None:
+    """A proxy with nothing behind it is of no use: whoever keeps us running starts both again."""
+    while superlink.ended is None:
+        time.sleep(LOOK)
+    proxy.should_exit = True
