@@ -190,10 +190,12 @@ def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
         "loss-sum": evaluated.loss_sum,
         "steps": evaluated.steps,
     }
-    stacked: Weights = {}
-    if by_source:
-        for name in HISTOGRAMS:
-            stacked[name] = np.stack([getattr(s.scores, name) for s in by_source.values()])
+    if not by_source:
+        return _reply(request, config, metrics)
+    stacked: Weights = {
+        name: np.stack([getattr(source.scores, name) for source in by_source.values()])
+        for name in HISTOGRAMS
+    }
     return _reply(request, config, metrics, to_array_record(stacked))
 
 
@@ -226,7 +228,9 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
         n_records=int(numbers[WEIGHTED_BY]),
         loss_sum=float(numbers["loss-sum"]),
         by_source=_read_sources(
-            config["sources"], numbers["n-patients"], content.array_records[ARRAYS]
+            config["sources"],
+            numbers["n-patients"],
+            content.array_records.get(ARRAYS, ArrayRecord()),
         ),
         report=_read_measures(str(config["report"])),
         steps=int(numbers["steps"]),
