@@ -243,9 +243,9 @@ def test_a_report_with_anything_else_stays_where_it_is(more):
 @pytest.mark.parametrize(
     ("array", "why"),
     [
-        (np.zeros((9, BINS)), "does not hold counts"),
-        (np.zeros((9, BINS + 1), np.int64), "is no histogram per class"),
-        (np.zeros(9 * BINS, np.int64), "is no histogram per class"),
+        (np.zeros((2, 9, BINS)), "does not hold counts"),
+        (np.zeros((2, 9, BINS + 1), np.int64), "is no histogram of each source"),
+        (np.zeros((9, BINS), np.int64), "is no histogram of each source"),
     ],
 )
 def test_an_evaluation_holds_counts_in_the_listed_ranges_alone(array, why):
