@@ -71,27 +71,27 @@ class BeatRecipe:
 
     features: tuple[str, ...] = FEATURES
     signal: bool = True
-    silence: float = 0.5
+    signal_dropout: float = 0.5  # share of training examples that show only their features
     width: int = 16
     trainable: tuple[str, ...] = BEAT.trainable
     imbalance: str = BEAT.imbalance
     augment: tuple[str, ...] = BEAT.augment
     epochs: int = EPOCHS
     model: str = BEAT.model
-    early: tuple[str, ...] = EARLY  # features with an S against N decision of their own; or none
+    early_features: tuple[str, ...] = EARLY  # with a decision of their own on S against N; or ()
 
 
 # A full pass has three times as many beats as a thinned one: two full passes are as many steps.
 RECIPES = {
     "as proposed": BeatRecipe(),
-    "as in the first look": BeatRecipe(features=FIRST, early=()),
-    "S against N by all features": BeatRecipe(early=()),
+    "as in the first look": BeatRecipe(features=FIRST, early_features=()),
+    "S against N by all features": BeatRecipe(early_features=()),
     "imbalance: none": BeatRecipe(imbalance="none", epochs=2),
     "imbalance: weighted": BeatRecipe(imbalance="weighted", epochs=2),
     "imbalance: focal": BeatRecipe(imbalance="focal", epochs=2),
     "imbalance: balanced": BeatRecipe(imbalance="balanced"),
     "F and Q trained on as well": BeatRecipe(trainable=BEAT_CLASSES),
-    "signal never silenced": BeatRecipe(silence=0.0),
+    "signal never hidden": BeatRecipe(signal_dropout=0.0),
     "features only": BeatRecipe(signal=False),
     "four RR ratios and the signal": BeatRecipe(features=RATIOS),
     "timing and the signal": BeatRecipe(features=TIMING),
@@ -122,9 +122,9 @@ def train(
     torch.manual_seed(torch_seed(seed, "init"))
     model: Any = MODELS[recipe.model]
     if recipe.model == BEAT.model:
-        silence = recipe.silence if recipe.signal else 1.0
-        early = tuple(FEATURES.index(name) for name in recipe.early)
-        model = replace(model, signal_dropout=silence, width=recipe.width, early_features=early)
+        dropout = recipe.signal_dropout if recipe.signal else 1.0
+        early = tuple(FEATURES.index(name) for name in recipe.early_features)
+        model = replace(model, signal_dropout=dropout, width=recipe.width, early_features=early)
     network = model.build(
         leads=task.leads,
         samples=task.samples,
@@ -255,20 +255,29 @@ def detector_quality(name: str, data: Path) -> dict[str, Any]:
     return quality
 
 
-def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
-    """The settings that the results depend on, and the machine and command that made them."""
-    settings = {
+def settings_of(data: str) -> dict[str, Any]:
+    """The settings that the results depend on; `data` is the digest of the recordings."""
+    return {
         "recipe": repr(BeatRecipe()),
         "model": repr(MODELS[BEAT.model]),
         "task": BEAT.preprocessing,
         "lr": LR,
         "early_weight": EARLY_WEIGHT,
         "folds": FOLDS,
-        "data": cohort.shards[0].digest,
+        "data": data,
     }
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+def digest_of(settings: dict[str, Any]) -> str:
+    """A short name of the settings: results of other settings are not used."""
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+
+def stamp(cohort: Cohort, device: str) -> dict[str, Any]:
+    """The settings that the results depend on, and the machine and command that made them."""
+    settings = settings_of(cohort.shards[0].digest)
     return {
-        "settings": digest,
+        "settings": digest_of(settings),
         "details": settings,
         "machine": machine_description(device),
         "torch": torch.__version__,

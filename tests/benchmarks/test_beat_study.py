@@ -16,6 +16,8 @@ from fl.datasets.mitdb import DS1, DS2, MITDB
 from fl.ecg.records import Annotations, Record
 from fl.ecg.tasks import BEAT
 
+DOCS = Path(__file__).parents[2] / "docs"
+
 
 def run(right=90, wrong=10):
     """Two records of N and S beats, one of them 232."""
@@ -123,6 +125,14 @@ def test_stored_results_are_not_made_again_unless_settings_change(tmp_path):
         assert StoredResults(path, {"settings": settings}).get_or_make("x", make) == {"a": 1}
         assert len(calls) == times
     assert json.loads(path.read_text())["results"] == {"x": {"a": 1}}
+
+
+def test_the_stored_results_are_of_the_present_settings():
+    """A renamed field would make the command train everything again."""
+    stored = json.loads((DOCS / "results-beat.json").read_text())
+    settings = beat.settings_of(stored["details"]["data"])
+    assert stored["details"] == json.loads(json.dumps(settings))
+    assert stored["settings"] == beat.digest_of(settings)
 
 
 def test_a_recipe_without_signal_has_no_weights_for_the_signal(beats):
