@@ -28,6 +28,12 @@ test-slow: $(VENV)/installed
 mutate: $(VENV)/installed
 	$(BIN)/python tests/mutate.py
 
+# API pages, and the picture of the architecture from the code's own imports.
+docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python -m pdoc --output-directory build/docs fl partitions clients server heartfed run_sim
+
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

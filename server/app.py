@@ -17,11 +17,7 @@ from fl.runs.listener import Listener
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
-from server.aggregation.flower_internals import (
-    check_resumable,
-    restore_memory,
-    warn_if_not_resumable,
-)
+from server.aggregation.flower_internals import check_resumable, restore_memory
 from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
@@ -116,8 +112,9 @@ def train(federation: Federation) -> TrainingProgress:
     """All rounds, from the last checkpoint if there is one; writes both sets of weights."""
     job = federation.job
     progress = start_or_resume(federation)
-    strategy = STRATEGIES[job.config.strategy].make(job.config)
-    restore_memory(strategy, progress.memory)
+    name = job.config.strategy
+    strategy = STRATEGIES[name].make(job.config)
+    restore_memory(name, strategy, progress.memory)
     progress = run_rounds(federation, strategy, progress)
     save_trained(federation.folder, job, job.strategy, progress)
     return progress
@@ -128,7 +125,6 @@ def start_or_resume(federation: Federation) -> TrainingProgress:
     job = federation.job
     progress = load_progress(federation.folder / "checkpoint" / job.strategy)
     if progress is None:
-        warn_if_not_resumable(job.config.strategy)
         start = initial_weights(job)
         return TrainingProgress(weights=start, best_weights=start, extra=initial_extra(job))
     if progress.round < job.config.rounds and rounds_left(job.config, progress):

@@ -167,7 +167,6 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
 def client_of(idle: bool) -> Any:
     """HeartFed's client with each request timed; if idle, one that replies without any work."""
     from clients.app import app
-    from clients.local_training import empty_evaluation
     from clients.simulated_sites import open_site
     from fl.messages.flower_codec import (
         evaluation_reply,
@@ -177,7 +176,7 @@ def client_of(idle: bool) -> Any:
         read_weights,
         training_reply,
     )
-    from fl.messages.payloads import TrainingReply
+    from fl.messages.payloads import EvaluationReply, TrainingReply
 
     def working(message: Any, context: Any) -> Any:
         job = read_job(message)
@@ -192,7 +191,9 @@ def client_of(idle: bool) -> Any:
             return app(message, context)
         job = read_job(message)
         site = open_site(job, int(context.node_config["partition-id"]))
-        nothing = empty_evaluation(site.name, "none", len(site.splits["train"].task.classes))
+        nothing = EvaluationReply(
+            site=site.name, n_records=0, loss_sum=0.0, by_source={}, report=None
+        )
         if kind == "train":
             trained = TrainingReply(
                 site=site.name,

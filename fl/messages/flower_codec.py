@@ -37,7 +37,7 @@ VALIDATION_PREFIX = "validation-"
 VALIDATE_FIRST = "validate-first"  # key of a training request's settings
 HISTOGRAMS = ("positive", "negative", "argmax")  # fields of ScoreHistograms
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
-SITE_FAILED = 2  # code of the error that a site answers; Flower uses it for an app that raises
+CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
 
 
 def run_settings(job: Job) -> ConfigRecord:
@@ -259,7 +259,7 @@ def _read_measures(text: str) -> GroupMeasures | None:
 
 def failure_reply(error: BaseException, request: Message) -> Message:
     """What a hospital answers after an error: one of a few general reasons."""
-    return Message(Error(SITE_FAILED, egress_policy.reason_for(error)), reply_to=request)
+    return Message(Error(CLIENT_FAILED, egress_policy.reason_for(error)), reply_to=request)
 
 
 def check_egress(reply: Message, request: Message) -> None:

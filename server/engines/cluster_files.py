@@ -19,7 +19,7 @@ from partitions.partition import CENTRAL, UNSEEN
 
 PIECE = 32 * 2**20  # bytes of a cache file that travel at once
 SITES = Path("checkpoint") / "sites"  # what sites keep between requests, in the run directory
-FOR_TRAINING = ("optimizer", "extra")  # kinds of kept arrays that an evaluation does not read
+FOR_TRAINING = ("optimizer", "extra")  # folders of a site that an evaluation does not read
 ROUNDS_KEPT = 2  # files of these that are kept, as a site itself keeps them
 
 Files = dict[str, bytes]  # contents by path below SITES

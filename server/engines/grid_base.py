@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
+from fl.messages.flower_codec import CLIENT_FAILED
 from fl.util.polling import Backoff
 from server.engines.grid_internals import identify_server
 from server.engines.numbered_message import NumberedMessage
@@ -30,7 +31,6 @@ class BaseGrid(Grid):
 
 WAIT = 0.5  # seconds a pull waits for the next reply
 FIRST_NODE = 1001  # the simulation's nodes are this one and those after it
-CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
 
 
 class SimulatedGrid(BaseGrid):

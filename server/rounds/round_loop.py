@@ -113,8 +113,8 @@ def next_round(
         if finishes:  # otherwise a resumed run would validate that round again
             write_checkpoint(federation, progress)
         raise
-    progress.memory = strategy_memory(strategy)
-    progress.memory_saved = memory_is_saved(federation.job.config.strategy)
+    name = federation.job.config.strategy
+    progress.memory, progress.memory_saved = strategy_memory(name, strategy), memory_is_saved(name)
     progress.unvalidated["seconds"] = clock.seconds()
 
 
@@ -155,7 +155,7 @@ def _prepare_round(
     sites = sample_sites(federation, number, progress.n_seen)
     arrays = to_array_record(with_extra(progress.weights, progress.extra))
     settings = training_settings(job, validate_first=bool(progress.unvalidated))
-    forget_merged_arrays(strategy)
+    forget_merged_arrays(config.strategy, strategy)
     nodes = [federation.nodes[site] for site in sites]
     by_node = configure_round(strategy, number, arrays, settings, nodes)
     local = local_entries(config.strategy, config.model, config.task)

@@ -88,10 +88,10 @@ def reply(site, value, n=10):
     return training_reply(trained, request)
 
 
-def merge(strategy, replies, start=None):
+def merge(name, strategy, replies, start=None):
     """One round: the weights after it."""
     sent = to_array_record(START if start is None else start)
-    forget_merged_arrays(strategy)
+    forget_merged_arrays(name, strategy)
     configure_round(strategy, 1, sent, ConfigRecord(), [1, 2, 3])
     # Copies, because some of Flower's strategies take the arrays out of the replies.
     result, _ = strategy.aggregate_train(1, copy.deepcopy(replies))
@@ -104,14 +104,14 @@ def new(name):
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES.keys() - ADAPTIVE))
 def test_equal_sites_give_plain_training(name):
-    found = merge(new(name), [reply(site, 0.5) for site in "abc"])
+    found = merge(name, new(name), [reply(site, 0.5) for site in "abc"])
     for value in found.values():
         np.testing.assert_allclose(value, 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTIVE))
 def test_an_adaptive_step_goes_where_the_sites_went(name):
-    found = merge(new(name), [reply(site, 0.5) for site in "abc"])
+    found = merge(name, new(name), [reply(site, 0.5) for site in "abc"])
     assert (found["body"] > START["body"]).all()
     assert (found["head.bias"] < START["head.bias"]).all()
 
@@ -119,7 +119,7 @@ def test_an_adaptive_step_goes_where_the_sites_went(name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_permuting_the_sites_changes_nothing(name):
     replies = [reply("a", 0.1), reply("b", 0.2), reply("c", 0.6), reply("d", 0.3)]
-    one, other = merge(new(name), replies), merge(new(name), replies[::-1])
+    one, other = merge(name, new(name), replies), merge(name, new(name), replies[::-1])
     for key in START:
         np.testing.assert_allclose(one[key], other[key], atol=1e-6)
 
@@ -127,8 +127,8 @@ def test_permuting_the_sites_changes_nothing(name):
 @pytest.mark.parametrize("name", AVERAGING)
 def test_a_site_of_weight_zero_changes_nothing(name):
     replies = [reply("a", 0.1, n=30), reply("b", 0.2, n=10)]
-    without = merge(new(name), replies)
-    with_it = merge(new(name), [*replies, reply("c", 99.0, n=0)])
+    without = merge(name, new(name), replies)
+    with_it = merge(name, new(name), [*replies, reply("c", 99.0, n=0)])
     for key in START:
         np.testing.assert_allclose(with_it[key], without[key], rtol=1e-6)
 
@@ -137,20 +137,22 @@ def test_a_site_of_weight_zero_changes_nothing(name):
 def test_a_resumed_strategy_goes_on_as_if_it_had_not_stopped(name):
     first, second = [reply("a", 0.1), reply("b", 0.2)], [reply("a", 0.4), reply("b", 0.1)]
     whole = new(name)
-    middle = merge(whole, first)
+    middle = merge(name, whole, first)
     resumed = new(name)
-    restore_memory(resumed, strategy_memory(whole))
-    expected, found = merge(whole, second, middle), merge(resumed, second, middle)
+    restore_memory(name, resumed, strategy_memory(name, whole))
+    expected, found = merge(name, whole, second, middle), merge(name, resumed, second, middle)
     for key in START:
         np.testing.assert_array_equal(found[key], expected[key])
 
 
 @pytest.mark.parametrize("name", ["fedavg", "fedavgm"])
 def test_sites_count_by_their_records(name):
-    found = merge(new(name), [reply("a", 1.0, n=30), reply("b", 5.0, n=10)])
+    found = merge(name, new(name), [reply("a", 1.0, n=30), reply("b", 5.0, n=10)])
     np.testing.assert_allclose(found["body"], 2.0, rtol=1e-6)
 
 
 def test_the_median_ignores_one_wild_site():
-    found = merge(new("fedmedian"), [reply("a", 0.1), reply("b", 0.2), reply("c", 1e9)])
+    found = merge(
+        "fedmedian", new("fedmedian"), [reply("a", 0.1), reply("b", 0.2), reply("c", 1e9)]
+    )
     np.testing.assert_allclose(found["body"], 0.2, rtol=1e-6)

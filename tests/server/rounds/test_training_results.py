@@ -57,8 +57,8 @@ def result(predicted=NO_PREDICTIONS, name="fedavg"):
     return TrainingResult(
         name=name,
         summary=SUMMARY,
-        rounds=[ROUND],
-        sites=[SITE],
+        round_rows=[ROUND],
+        site_rows=[SITE],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
         predictions=predicted,
     )
