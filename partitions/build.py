@@ -12,7 +12,10 @@ from partitions.partition import Partition, load_partition
 from partitions.patients import count_groups
 from partitions.schemes import PARTITIONERS
 
-PARTITION_NAMES = (*PARTITIONERS, "file:PATH")  # what `--partition` accepts
+
+def partition_names() -> tuple[str, ...]:
+    """What `--partition` accepts."""
+    return (*PARTITIONERS, "file:PATH")
 
 
 def check_partition(config: RunConfig, selection: SourceSelection) -> None:
@@ -23,7 +26,7 @@ def check_partition(config: RunConfig, selection: SourceSelection) -> None:
     """
     path = config.partition_file
     if path is None:
-        require_known(config.partition, PARTITION_NAMES, "--partition")
+        require_known(config.partition, partition_names(), "--partition")
     elif not path.is_file():
         raise ConfigError(f"--partition file:{path}: no such file. Name a run's partition.csv.")
     check_skews(config.skews, TASKS[config.task])

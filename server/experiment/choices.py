@@ -9,7 +9,7 @@ from fl.ecg.tasks import TASKS
 from fl.models import MODELS
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
 from fl.util.errors import require_known
-from partitions.build import PARTITION_NAMES, check_partition
+from partitions.build import check_partition, partition_names
 from partitions.device_skew import SKEWS
 
 
@@ -18,7 +18,7 @@ def known_names() -> dict[str, Collection[str]]:
     strategies = _strategies()
     return {
         "sources": DATASETS,
-        "partition": PARTITION_NAMES,
+        "partition": partition_names(),
         "skew": SKEWS,
         "model": MODELS,
         "augment": AUGMENTATIONS,

@@ -85,7 +85,7 @@ def test_the_command_draws_a_record(root, tmp_path, capsys, record):
     ("record", "out", "problem"),
     [
         ("A0003", "sheet.png", "A0003: a file is missing"),
-        ("A0001", "sheet.pdf", "drawn as .png or .svg"),
+        ("A0001", "sheet.pdf", "Accepted: .png or .svg"),
         ("A0001", "gone/sheet.png", "cannot be written"),
     ],
 )

@@ -240,6 +240,22 @@ def test_a_report_with_anything_else_stays_where_it_is(more):
         check_egress(measures(REPORT | more), asked())
 
 
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.zeros((2, 9, BINS)), "does not hold counts"),
+        (np.zeros((2, 9, BINS + 1), np.int64), "is no histogram of each source"),
+        (np.zeros((9, BINS), np.int64), "is no histogram of each source"),
+    ],
+)
+def test_an_evaluation_holds_counts_in_the_listed_ranges_alone(array, why):
+    reply = measures(REPORT)
+    counts = {name: reply.content["arrays"][name].numpy() for name in reply.content["arrays"]}
+    reply.content["arrays"] = to_array_record(counts | {"positive": array})
+    with pytest.raises(EgressError, match=f"positive .*{why}"):
+        check_egress(reply, asked())
+
+
 def test_a_report_loses_what_is_not_listed():
     more = REPORT | {"subgroups": {"sex": {}}, "classes": {"AF": {"f1": 0.5, "reliability": [1]}}}
     kept = egress_policy.permitted_report(more)
