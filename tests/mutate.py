@@ -34,6 +34,24 @@ class Room:
 
 
 STRATEGIES = ("tests/contracts/test_strategy_contract.py",)
+# These take milliseconds. They come first: the tests of a fault stop at the first that fails.
+QUICK_ROUNDS = (
+    "tests/server/rounds/test_prepared_rounds.py",
+    "tests/server/rounds/test_merged_progress.py",
+    "tests/server/rounds/test_validated_progress.py",
+    "tests/server/rounds/test_sending_requests.py",
+    "tests/server/rounds/test_reply_validation.py",
+    "tests/server/rounds/test_site_sampling.py",
+    "tests/server/rounds/test_checkpoints.py",
+    "tests/server/rounds/test_final_evaluation.py",
+    "tests/server/rounds/test_training_results.py",
+)
+QUICK_AGGREGATION = (
+    "tests/server/aggregation/test_update_weights.py",
+    "tests/server/aggregation/test_strategy_memory.py",
+    "tests/server/aggregation/test_strategies.py",
+    "tests/server/rounds/test_merged_progress.py",
+)
 ROOMS = {
     "partitions": Room(
         files=("partitions/[!_]*.py",),
@@ -41,11 +59,14 @@ ROOMS = {
     ),
     "rounds": Room(
         files=("server/rounds/*.py",),
-        tests=("tests/server/rounds", "tests/server/baselines"),
+        tests=(*QUICK_ROUNDS, "tests/server/rounds", "tests/server/baselines"),
     ),
     "aggregation": Room(
         files=("server/aggregation/*.py",),
-        tests=(*STRATEGIES, "tests/server/aggregation", "tests/server/rounds"),
+        tests=(
+            *QUICK_AGGREGATION,
+            *(*STRATEGIES, "tests/server/aggregation", "tests/server/rounds"),
+        ),
     ),
     "local objectives": Room(
         files=(

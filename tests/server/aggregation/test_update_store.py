@@ -60,3 +60,19 @@ def test_a_run_with_stored_updates_gives_the_same_weights(make_job, monkeypatch,
     assert set(used) == {3}
     assert watching.failed == []
     assert digest(job) == digest(plain)
+
+
+def test_updates_that_just_fit_stay_in_memory(tmp_path):
+    weights = {name: np.zeros(2**17, dtype=np.float32) for name in ("w", "b")}  # a megabyte
+    assert update_store_for(64, weights, tmp_path) is None
+    assert update_store_for(65, weights, tmp_path) is not None
+
+
+def test_a_store_that_nothing_refers_to_closes_its_file(tmp_path):
+    store = UpdateStore(tmp_path)
+    stored = store.put(ARRAYS)
+    file = store._file
+    del store
+    assert not file.closed, "the update still reads from it"
+    del stored
+    assert file.closed

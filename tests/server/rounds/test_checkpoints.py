@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
+from fl.config.run_config import RunConfig
+from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
+from fl.training.state_dict import load_weights
 from server.rounds import checkpoints
-from server.rounds.checkpoints import TrainingProgress, load_progress, save_progress
+from server.rounds.checkpoints import (
+    TrainingProgress,
+    load_progress,
+    save_progress,
+    save_trained,
+)
 
 ROUND = RoundRow(
     strategy="fedavg",
@@ -112,3 +120,29 @@ def test_a_save_that_fails_leaves_the_last_round_as_it_was(tmp_path, monkeypatch
         save_progress(tmp_path, progress(2))
     assert load_progress(tmp_path).round == 1
     assert [path.name for path in tmp_path.iterdir()] == ["000001"]
+
+
+def test_a_training_begins_before_its_first_round():
+    new = TrainingProgress(weights={}, best_weights={})
+    assert (new.round, new.best_round, new.steps, new.validated_rounds) == (0, 0, 0, 0)
+    assert new.memory_saved
+    assert new.best_score < 0, "any round is better"
+
+
+def test_a_save_makes_the_folders_it_needs_and_leaves_nothing_else_in_them(tmp_path):
+    folder = tmp_path / "checkpoint" / "fedavg"
+    save_progress(folder, progress(1))
+    save_progress(folder, progress(2))
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
+
+
+def test_a_training_ends_with_its_best_and_its_last_weights(tmp_path):
+    job = Job(config=RunConfig(), strategy="fedavg")
+    save_trained(tmp_path, job, "fedavg", progress(7))
+    save_trained(tmp_path, job, "site-1", progress(3), kinds=("best",))
+    files = {path.name: load_weights(path)["steps"] for path in (tmp_path / "weights").iterdir()}
+    assert files == {
+        "fedavg-last.safetensors": 7,
+        "fedavg-best.safetensors": 6,
+        "site-1-best.safetensors": 2,
+    }
