@@ -77,7 +77,9 @@ def test_the_partition_of_no_example_is_empty(tmp_path):
 )
 def test_a_file_with_other_columns_is_no_partition(tmp_path, text):
     (tmp_path / "p.csv").write_text(text)
-    with pytest.raises(DataError, match="is not a partition. The columns of one are source,record"):
+    with pytest.raises(
+        DataError, match=r"is not a partition. The columns of one are source,record"
+    ):
         read_partition(tmp_path / "p.csv", COHORT)
 
 
@@ -133,3 +135,11 @@ def test_divided_patients_are_counted_and_a_record_of_the_first_is_named(tmp_pat
 def test_another_number_of_sites_is_the_users_mistake(tmp_path, clients):
     with pytest.raises(ConfigError, match=rf"--clients is {clients}, .* has 2 sites. Use --cli"):
         load_partition(saved(tmp_path), COHORT, clients)
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be read \(No such file or directory\)"):
+        load_partition(tmp_path / "none.csv", COHORT, clients=2)
+    (tmp_path / "p.csv").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"cannot be read \('utf-8' codec can't decode"):
+        load_partition(tmp_path / "p.csv", COHORT, clients=2)
