@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fl.ecg.records import LEADS
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM
+from fl.util.errors import ConfigError
 from partitions.device_skew import SiteRecorder, check_skews, recorder_facts, recorder_of
 
 SITES = [f"site-{i}" for i in range(400)]
@@ -64,6 +65,8 @@ def test_a_recorder_without_faults_changes_nothing(rng):
 def test_the_facts_are_the_faults_and_lost_leads_have_their_names():
     facts = recorder(muscle=0.1, rails=2.0, rate=30.0, lost=(0, 6)).facts()
     assert facts == {"muscle": 0.1, "rails": 2.0, "rate": 30.0, "lost": [LEADS[0], LEADS[6]]}
+    assert recorder(task=FAST, muscle=0.1).facts() == {"muscle": 0.1}
+    assert recorder(task=replace(RHYTHM, fs=120.0), hum=0.1, mains=60.0).facts() == {}
     by_site = recorder_facts(("gain",), RHYTHM, 0, ["a", "b"])
     assert list(by_site) == ["a", "b"]
     assert all(set(faults) == {"rails"} for faults in by_site.values())
@@ -155,4 +158,6 @@ def test_lost_leads_are_not_delivered_unless_no_lead_would_be_left():
 
 def test_only_a_task_of_twelve_leads_can_lose_one():
     check_skews(("leads",), RHYTHM)
-    check_skews((), RHYTHM)
+    check_skews(("noise",), BEAT)
+    with pytest.raises(ConfigError, match=r"cannot lose it\. Accepted here: noise, gain, rate\."):
+        check_skews(("noise", "leads"), BEAT)

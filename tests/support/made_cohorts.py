@@ -35,7 +35,7 @@ def made_shard(patients, labels=None, source="made-up", task=RHYTHM, **columns):
         path=Path(),
         source=source,
         digest="",
-        patients=np.asarray(patients),
+        patients=np.array(list(patients)),
         excluded={},
         fingerprints={},
         **fields,
