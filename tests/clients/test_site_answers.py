@@ -153,7 +153,7 @@ def test_scaffold_keeps_and_sends_what_the_rates_of_its_steps_give(tmp_path, tra
         np.testing.assert_allclose(kept[name], -4, rtol=1e-4)
 
 
-def test_strategies_without_extra_arrays_keep_only_the_optimizer(tmp_path, training):
+def test_plain_strategies_keep_only_the_optimizer(tmp_path, training):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT)
     train_site(site, job, initial_weights(job), 1)
     assert [path.parent.name for path in site.folder.rglob("*.safetensors")] == [OPTIMIZER]
