@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mutate import NOTICED, SURVIVED, Fault, FaultyFinder, faults_of, report
+from mutate import NOTICED, SURVIVED, Fault, FaultyFinder, faults_of, in_order, report
 
 SOURCE = '''"""A docstring with 1 and min."""
 
@@ -54,3 +54,10 @@ def test_nine_in_ten_must_be_noticed(capsys, noticed, code):
     verdicts = [NOTICED] * noticed + [SURVIVED] * (10 - noticed)
     assert report([("room", fault)] * 10, verdicts) == code
     assert capsys.readouterr().out.count("a.py:1: a  ->  b") == 10 - noticed
+
+
+def test_test_files_are_run_once_in_the_order_given(tmp_path):
+    for name in ("test_a.py", "test_b.py", "helper.py"):
+        (tmp_path / name).touch()
+    first = str(tmp_path / "test_b.py")
+    assert in_order([first, str(tmp_path)]) == [first, str(tmp_path / "test_a.py")]

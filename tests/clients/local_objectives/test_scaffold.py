@@ -1,11 +1,14 @@
 """SCAFFOLD's two halves against the algorithm of the paper, written by hand."""
 
 import numpy as np
+import pytest
+import torch
 from support.quadratic_sites import LR, ROUNDS, STEPS, TwoParameters, descend, gradient
 
 from clients.client_state import EXTRA
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
+from clients.local_objectives.scaffold import control_penalty, next_control
 from clients.local_training import site_state, train_site
 from clients.simulated_sites import open_site
 from server.aggregation.scaffold import merge_control
@@ -16,6 +19,36 @@ SCAFFOLD = LOCAL_OBJECTIVES["scaffold"]
 
 def round_start(weights, control, kept):
     return RoundStart(network=TwoParameters(weights), weights=weights, sent=control, kept=kept)
+
+
+def test_the_next_control_variate_is_that_of_option_2():
+    arrays = ({"w": np.array([value])} for value in (5.0, 3.0, 8.0, 7.0))
+    found = next_control(*arrays, lr_sum=0.25)
+    assert found["w"].tolist() == [5 - 3 + (8 - 7) / 0.25]
+    assert found["w"].dtype == np.float32
+
+
+def test_the_correction_has_the_drift_as_its_gradient():
+    local = [
+        torch.tensor([2.0, 3.0], requires_grad=True),
+        torch.tensor([[4.0]], requires_grad=True),
+    ]
+    drift = [torch.tensor([0.5, -1.0]), torch.tensor([[7.0]])]
+    term = control_penalty(local, drift)
+    assert term.item() == 2 * 0.5 - 3 + 4 * 7
+    term.backward()
+    assert [w.grad.tolist() for w in local] == [d.tolist() for d in drift]
+
+
+@pytest.mark.parametrize(("kept", "own"), [({}, 0.0), ({"w": np.array([0.5, 0.5])}, 0.5)])
+def test_a_site_corrects_by_the_difference_of_the_control_variates(kept, own):
+    begin = round_start({"w": np.ones(2)}, {"w": np.array([2.0, 3.0], dtype=np.float32)}, kept)
+    term = SCAFFOLD.penalty(begin)(begin.network)
+    assert term.item() == (2 - own) + (3 - own)
+    update = SCAFFOLD.extra(begin, {"w": np.zeros(2)}, lr_sum=0.5)
+    # Option II keeps c_site - c + 1 / 0.5; c and what that adds to c_site are sent.
+    assert update.kept["w"].tolist() == [own - 2 + 2, own - 3 + 2]
+    assert update.sent["w"].tolist() == [2.0, 2.0]
 
 
 def test_scaffold_is_the_reference():
