@@ -42,7 +42,7 @@ def trained(steps=None, thresholds=HALF, by_site=None):
 
 def summaries(**by_site):
     """A federated training, the pooled one, and each site's own with its own thresholds."""
-    own = {site: HALF for site in ("site-1", "site-2", "site-3")} | by_site
+    own = dict.fromkeys(("site-1", "site-2", "site-3"), HALF) | by_site
     return {
         "fedavg": trained(70),
         "local": trained(None, None, own),
