@@ -434,13 +434,13 @@ def test_only_an_evaluation_names_sources_and_holds_a_report(kind):
             egress_policy.check_content(kind, {"site": "a", more: "a"}, {}, {}, {})
 
 
-def test_a_query_has_no_arrays():
+def test_a_query_sends_no_weights():
     check_arrays("query", {})
     with pytest.raises(EgressError, match="arrays in a reply that has none"):
         check_arrays("query", {"x": np.zeros(3)}, {"x": (3,)})
 
 
-def test_an_update_has_the_arrays_that_came_with_the_request():
+def test_an_update_has_the_shapes_that_came_with_the_request():
     shapes = {"w": (2, 3), "n": ()}
     check_arrays("train", {"w": np.zeros((2, 3), np.float32), "n": np.array(3)}, shapes)
     check_arrays("train", {}, shapes)
@@ -465,7 +465,7 @@ def test_a_histogram_is_of_each_source_and_class_and_of_its_own_bins(name, bins)
         check_arrays("evaluate", {name: np.zeros((2, 9, bins))})
 
 
-def test_an_evaluation_has_no_other_arrays():
+def test_an_evaluation_sends_listed_histograms_alone():
     with pytest.raises(EgressError, match="histograms that are not on the list: probabilities"):
         check_arrays("evaluate", {"probabilities": np.zeros((2, 9, 2), np.int64)})
 
