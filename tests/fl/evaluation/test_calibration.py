@@ -45,3 +45,15 @@ def test_the_error_is_the_mean_distance_weighed_by_examples():
     truth, p = np.array([True, False, True, True]), np.array([0.25, 0.25, 0.95, 0.95])
     # Half the examples are said to be .25 and are .5; half are said to be .95 and are 1.
     assert expected_calibration_error(reliability(truth, p)) == pytest.approx(0.15)
+
+
+def test_a_probability_on_an_edge_is_in_the_bin_that_begins_there_and_one_is_in_the_last():
+    p = np.array([0.0, 0.5, 1.0])
+    curve = reliability(np.array([False, True, True]), p)
+    assert [point.low for point in curve] == pytest.approx([0, 0.5, 0.9])
+    assert [point.high for point in curve] == pytest.approx([0.1, 0.6, 1])
+    assert [(point.n, point.mean_p, point.observed) for point in curve] == [
+        (1, 0.0, 0.0),
+        (1, 0.5, 1.0),
+        (1, 1.0, 1.0),
+    ]

@@ -29,3 +29,15 @@ def test_with_one_label_each_it_is_macro_f1():
 def test_a_class_that_is_nowhere_has_no_score():
     labels = np.eye(3, dtype=np.int8)[[0, 1]]
     assert official_score(np.array([0, 1]), labels, np.array([0, 1]))["classes"][2] is None
+
+
+def test_without_a_recording_there_is_no_score():
+    none = np.array([], dtype=np.int64)
+    found = official_score(none, np.zeros((0, 2), dtype=np.int8), none)
+    assert found == {"f1": None, "classes": [None, None], "n": 0}
+
+
+def test_a_recording_counts_once_whatever_the_number_of_its_labels():
+    labels = np.ones((3, 2), dtype=np.int8)
+    found = official_score(np.array([0, 0, 1]), labels, np.array([0, 1, 1]))
+    assert found == {"f1": 1.0, "classes": [1.0, 1.0], "n": 3}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fl.evaluation.ec57 import by_record, confusion, intervals, table
+from fl.util.random_streams import stream
 
 N, S, V = 0, 1, 2
 
@@ -55,3 +56,38 @@ def test_intervals_are_by_record():
 def test_equal_records_have_no_spread():
     low, high = intervals([counts(*[{(N, N): 8, (N, S): 2}] * 6)] * 2, seed=0)["accuracy"]
     assert low == high == pytest.approx(0.8)
+
+
+@pytest.fixture(scope="module")
+def trainings():
+    """Beats of seven records as two trainings classify them; no beat is of class Q."""
+    made = stream(0, "trainings").integers(1, 30, size=(2, 7, 5, 5))
+    made[:, :, 4, :] = made[:, :, :, 4] = 0
+    return list(made)
+
+
+def test_intervals_are_those_of_a_bootstrap_written_out(trainings):
+    picks = stream(3, "bootstrap", "records", 7).integers(0, 7, size=(40, 7))
+    drawn = [[table(counts[pick].sum(axis=0)) for counts in trainings] for pick in picks]
+
+    def middle(figure):
+        means = [np.mean([figure(table) for table in tables]) for tables in drawn]
+        return pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
+
+    found = intervals(trainings, seed=3, draws=40)
+    assert found["accuracy"] == middle(lambda table: table["accuracy"])
+    assert found["macro_f1"] == middle(lambda table: table["macro_f1"])
+    for name in ("N", "S", "V", "F"):
+        for measure, limits in found["classes"][name].items():
+            assert limits == middle(lambda t, n=name, m=measure: t["classes"][n][m])
+    assert found["classes"]["Q"] == dict.fromkeys(("se", "ppv", "f1"))
+
+
+def test_fewer_than_twenty_draws_are_no_interval(trainings):
+    assert intervals(trainings, seed=0, draws=19)["accuracy"] is None
+    assert intervals(trainings, seed=0, draws=20)["accuracy"] is not None
+
+
+def test_without_a_beat_nothing_is_measured():
+    found = table(np.zeros((5, 5), dtype=np.int64))
+    assert found["accuracy"] is found["macro_f1"] is None

@@ -1,9 +1,12 @@
 """A group's measures agree with scikit-learn, and its parts by sex and age are its own patients."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss
 
+from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.group_evaluation import (
     AGE_BANDS,
     MIN_SUBGROUP_PATIENTS,
@@ -84,3 +87,52 @@ def test_measures_without_parts_stay_without_them_in_a_mean(judged):
     )
     assert "subgroups" in mean_over_models([plain, plain]).to_json()
     assert "subgroups" not in mean_over_models([left, left]).to_json()
+
+
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [
+        (0, "under 50"),
+        (49, "under 50"),
+        (50, "50 to 64"),
+        (64, "50 to 64"),
+        (65, "65 to 79"),
+        (79, "65 to 79"),
+        (80, "80 and over"),
+        (105, "80 and over"),
+        (np.nan, None),
+    ],
+)
+def test_an_age_is_in_the_band_that_names_it(age, band):
+    cohort = SimpleNamespace(column={"ages": np.array([age])}.get)
+    assert [name for name, rows in by_age(cohort).items() if rows[0]] == [band] * (band is not None)
+
+
+@pytest.mark.parametrize("n_patients", [4, 5])
+def test_a_part_is_measured_from_five_patients_on(cohort, judged, n_patients):
+    p, _ = judged
+    women = np.flatnonzero(cohort.column("sexes") == "F")
+    names = list(dict.fromkeys(cohort.patients[women].tolist()))[:n_patients]
+    rows = women[np.isin(cohort.patients[women], names)]
+    parts = evaluate_group(cohort.take(rows), p[rows], None, seed=0).subgroups
+    assert (parts["sex"]["female"] is not None) is (n_patients >= 5)
+    assert parts["sex"]["male"] is None
+
+
+def test_a_groups_intervals_are_those_of_a_thousand_draws_of_its_patients(cohort, judged):
+    p, found = judged
+    draws = draw_patients(cohort.patients, 0)
+    assert draws.weights.shape == (1000, found.n_patients)
+    drawn = bootstrap_macro(cohort.labels, p, p >= 0.5, draws)
+    for metric in ("macro_f1", "macro_auroc"):
+        estimate = found.estimate(metric)
+        assert (estimate.low, estimate.high) == interval(drawn[metric])
+        assert estimate.low < estimate.value < estimate.high
+
+
+def test_what_cannot_be_measured_has_no_interval_either(cohort, judged):
+    p, _ = judged
+    one = np.arange(1)
+    found = evaluate_group(cohort.take(one), p[one], None, seed=0)
+    for metric in ("macro_f1", "macro_auroc"):
+        assert set(dict(found.estimate(metric)).values()) == {None}

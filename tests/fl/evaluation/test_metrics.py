@@ -12,6 +12,7 @@ from fl.evaluation.metrics import MEASURES, scores
 from fl.evaluation.score_histograms import (
     BIN_EDGES,
     BINS,
+    ScoreHistograms,
     confusion_counts,
     confusion_f1s,
     count_scores,
@@ -210,3 +211,170 @@ def test_the_same_seed_gives_the_same_interval():
     patients = np.arange(20).astype(str)
     one, other = (draw_patients(patients, seed=5).weights for _ in range(2))
     np.testing.assert_array_equal(one, other)
+
+
+def counted(labels, p):
+    """The histograms of one class."""
+    return count_scores(np.array(labels, np.int8)[:, None], np.array(p)[:, None])
+
+
+def test_bins_are_a_sixteenth_of_log_odds_wide_about_one_half():
+    assert (len(BIN_EDGES), BINS) == (255, 256)
+    assert BIN_EDGES[127] == 0.5
+    np.testing.assert_array_equal(BIN_EDGES, np.round(BIN_EDGES, 7))
+    log_odds = np.log(BIN_EDGES / (1 - BIN_EDGES))
+    np.testing.assert_allclose(np.diff(log_odds), 1 / 16, atol=1e-3)
+    np.testing.assert_allclose(log_odds, -log_odds[::-1], atol=1e-3)
+
+
+def test_the_first_bin_holds_zero_the_last_one_and_an_edge_begins_a_bin():
+    positive = counted([1, 1, 1, 1], [0.0, 0.4999, 0.5, 1.0]).positive[0]
+    assert np.flatnonzero(positive).tolist() == [0, 127, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("labels", "p", "auroc"),
+    [
+        ([1, 0], [0.9, 0.1], 1.0),
+        ([1, 0], [0.1, 0.9], 0.0),
+        ([1, 0], [0.5, 0.5], 0.5),  # a tie counts half
+        ([1, 0, 0, 0], [0.5, 0.9, 0.5, 0.1], 0.5),
+        ([1, 1, 0, 0], [0.9, 0.2, 0.5, 0.1], 0.75),
+        ([1, 1], [0.9, 0.1], None),
+        ([0, 0], [0.9, 0.1], None),
+    ],
+)
+def test_auroc_of_a_histogram_is_the_share_of_pairs_in_order(labels, p, auroc):
+    assert histogram_aurocs(counted(labels, p)) == [auroc]
+
+
+def test_without_thresholds_the_most_probable_class_is_counted():
+    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [-1, 1]], dtype=np.int8)
+    p = np.array([[0.9, 0.2], [0.3, 0.4], [0.1, 0.2], [0.8, 0.1], [0.6, 0.5]])
+    # Class 0 is the answer three times and right once, class 1 is it twice and right once.
+    assert confusion_counts(count_scores(labels, p)).tolist() == [[1, 3, 2, 2], [1, 2, 2, 3]]
+
+
+def test_counts_of_decisions_by_thresholds():
+    counts = counted([1, 1, 1, 0, 0, -1], [0.9, 0.5, 0.1, 0.6, 0.2, 0.9])
+    assert confusion_counts(counts, [0.5]).tolist() == [[2, 3, 3, 2]]
+    assert confusion_f1s(confusion_counts(counts, [0.5])) == [2 * 2 / (3 + 3)]
+
+
+def test_f1_of_counts_needs_a_positive_and_a_negative():
+    counts = np.array([[0, 1, 0, 3], [1, 1, 3, 0], [1, 2, 1, 1], [0, 0, 1, 1]])
+    assert confusion_f1s(counts) == [None, None, pytest.approx(2 / 3), 0.0]
+
+
+def test_histograms_are_added_count_by_count():
+    shape = ((1, BINS), (1, BINS), (1, 2))
+    one, two = (ScoreHistograms(*(np.full(s, n + i) for i, s in enumerate(shape))) for n in (1, 5))
+    added = one + two
+    found = [set(counts.ravel()) for counts in (added.positive, added.negative, added.argmax)]
+    assert found == [{6}, {8}, {10}]
+
+
+def test_of_several_best_thresholds_the_middle_one_is_taken():
+    counts = counted([1, 0], [0.9, 0.1])  # every edge between them is right
+    assert best_threshold(counts.positive[0], counts.negative[0]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "p"),
+    [
+        # One half is the only edge between .49 and .51.
+        ([1, 1, 0, 0], [0.51, 0.51, 0.49, 0.49]),
+        ([1, 1, 1, 0, 0], [0.9, 0.8, 0.51, 0.49, 0.2]),
+    ],
+)
+def test_one_best_threshold_is_taken_as_it_is(labels, p):
+    counts = counted(labels, p)
+    assert best_threshold(counts.positive[0], counts.negative[0]) == 0.5
+
+
+@pytest.mark.parametrize(("positives", "own"), [(4, False), (5, True)])
+def test_a_source_has_its_own_threshold_from_five_positives_on(positives, own):
+    here = counted([1] * positives + [0] * 9, [0.3] * positives + [0.1] * 9)
+    there = counted([1] * 50 + [0] * 50, [0.95] * 50 + [0.7] * 50)
+    chosen = choose_thresholds({"here": here, "there": there}, ["a"])
+    assert chosen["pooled"]["a"] > 0.7
+    assert (0.1 < chosen["here"]["a"] <= 0.3) is own
+    assert (chosen["here"]["a"] == chosen["pooled"]["a"]) is not own
+
+
+def test_a_source_of_positives_alone_takes_the_pooled_threshold():
+    chosen = choose_thresholds(
+        {"all": counted([1] * 9, [0.2] * 9), "both": counted([1, 0], [0.9, 0.6])}, ["a"]
+    )
+    assert chosen["all"] == chosen["pooled"]
+
+
+def test_each_class_has_its_own_threshold():
+    labels = np.array([[1, 0]] * 6 + [[0, 1]] * 6, dtype=np.int8)
+    p = np.array([[0.9, 0.1]] * 6 + [[0.7, 0.3]] * 6)
+    chosen = choose_thresholds({"x": count_scores(labels, p)}, ["a", "b"])["x"]
+    assert 0.7 < chosen["a"] <= 0.9
+    assert 0.1 < chosen["b"] <= 0.3
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.75])
+def test_a_class_is_predicted_at_its_threshold_and_not_below(threshold):
+    p = np.array([[threshold], [threshold - 1e-7]])
+    predicted = decide(p, ["x", "x"], {"pooled": {"a": threshold}}, ["a"])
+    assert predicted.tolist() == [[True], [False]]
+
+
+def test_the_measures_of_a_class_counted_by_hand():
+    labels = np.array([[1], [1], [1], [0], [0], [-1]], dtype=np.int8)
+    p = np.array([[0.95], [0.65], [0.25], [0.75], [0.05], [0.5]])
+    found = scores(labels, p, p >= 0.5, ["a"])
+    one = found.classes["a"]
+    assert (found.n_records, one.n, one.positive, one.prevalence) == (6, 5, 3, 0.6)
+    assert (one.precision, one.recall, one.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert one.accuracy == found.accuracy == pytest.approx(3 / 5)
+    assert one.auroc == pytest.approx(4 / 6)
+    assert one.auprc == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    squares = 0.05**2 + 0.35**2 + 0.75**2 + 0.75**2 + 0.05**2
+    assert one.brier == found.macro_brier == pytest.approx(squares / 5)
+    assert one.ece == found.macro_ece == pytest.approx((0.05 + 0.35 + 0.75 + 0.75 + 0.05) / 5)
+
+
+def test_a_class_that_is_never_predicted_has_a_precision_of_zero():
+    p = np.array([[0.2], [0.1]])
+    one = scores(np.array([[1], [0]], np.int8), p, p >= 0.5, ["a"]).classes["a"]
+    assert (one.precision, one.recall, one.f1, one.auroc) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_in_brief_only_f1_and_auroc_are_measured():
+    labels, p = group(50)
+    brief = scores(labels, p, p >= 0.5, CLASSES, brief=True)
+    whole = scores(labels, p, p >= 0.5, CLASSES)
+    for name in CLASSES:
+        measured = {m for m in MEASURES if getattr(brief.classes[name], m) is not None}
+        assert measured == {"f1", "auroc"}
+        assert None not in dict(whole.classes[name]).values()
+    assert (brief.macro_f1, brief.macro_auroc) == (whole.macro_f1, whole.macro_auroc)
+
+
+def test_a_draw_of_positives_or_negatives_alone_has_no_measures():
+    labels, p = np.array([[1], [0]], np.int8), np.array([[0.9], [0.1]])
+    draws = draw_patients(np.array(["one", "other"]), seed=0, draws=50)
+    found = bootstrap_macro(labels, p, p >= 0.5, draws)
+    both = (draws.weights == 1).all(axis=1)
+    assert 0 < both.sum() < 50
+    for values in found.values():
+        np.testing.assert_array_equal(values, np.where(both, 1.0, np.nan))
+
+
+def test_without_a_class_there_are_draws_and_nothing_measured():
+    draws = draw_patients(np.array(["one", "other"]), seed=0, draws=7)
+    none = np.zeros((2, 0))
+    for values in bootstrap_macro(none.astype(np.int8), none, none > 0, draws).values():
+        np.testing.assert_array_equal(values, np.full(7, np.nan))
+
+
+def test_an_interval_is_the_middle_ninety_five_percent_of_twenty_values_or_more():
+    assert interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+    some = np.append(np.arange(20.0), [np.nan, np.nan])
+    assert interval(some) == pytest.approx((19 * 0.025, 19 * 0.975))
+    assert interval(some[1:]) == (None, None)

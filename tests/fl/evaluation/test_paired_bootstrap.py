@@ -113,10 +113,45 @@ def test_over_sites_the_mean_and_the_worst_leave_out_what_cannot_be_measured(giv
         assert (mean.draws[i], worst.draws[i]) == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_part_that_cannot_be_measured_is_left_out_of_the_value():
+    given_parts = [
+        BootstrapEstimate(None, np.full(3, np.nan)),
+        BootstrapEstimate(0.25, np.full(3, 0.25)),
+        BootstrapEstimate(0.75, np.full(3, 0.75)),
+    ]
+    assert mean_estimate(given_parts).value == 0.5
+    assert worst_estimate(given_parts).value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "significant"),
+    [
+        (0.02, 0.01, 0.05, True),
+        (0.02, 0.0, 0.05, False),
+        (0.02, -0.01, 0.05, False),
+        (0.0, 0.01, 0.05, False),
+        (-0.02, -0.05, -0.01, True),
+        (-0.02, -0.05, 0.0, False),
+        (-0.02, -0.05, 0.01, False),
+        (0.0, -0.05, -0.01, False),
+        (0.02, -0.05, -0.01, False),
+        (None, 0.01, 0.05, False),
+        (0.02, None, 0.05, False),
+        (0.02, 0.01, None, False),
+    ],
+)
+def test_a_difference_is_significant_if_all_of_it_is_on_one_side_of_zero(
+    value, low, high, significant
+):
+    assert is_significant(Difference(value, low, high, 25)) is significant
+
+
 def test_what_cannot_be_measured_anywhere_has_no_difference():
     none = mean_estimate([BootstrapEstimate(None, np.full(3, np.nan))])
     assert none.value is None
-    assert difference(none, BootstrapEstimate(0.5, np.full(3, 0.5)), 20).value is None
+    some = BootstrapEstimate(0.5, np.full(3, 0.5))
+    for found in (difference(none, some, 20), difference(some, none, 20)):
+        assert found == Difference(None, None, None, 20)
 
 
 SENTENCES = [
@@ -182,6 +217,21 @@ def test_the_words_follow_from_the_interval(given_gap, words):
             [-0.02, 0.04],
             "On the central test records, the seeds do not agree on a difference between SCAFFOLD "
             "and pooled training: macro-F1 +.010 (mean of 2 seeds, -.020 to +.040).",
+        ),
+        (
+            [0.05],
+            "On the central test records, SCAFFOLD's macro-F1 is .050 higher than pooled training "
+            "(mean of 1 seed, .050 to .050 higher).",
+        ),
+        (
+            [0.0, 0.04],
+            "On the central test records, the seeds do not agree on a difference between SCAFFOLD "
+            "and pooled training: macro-F1 +.020 (mean of 2 seeds, .000 to +.040).",
+        ),
+        (
+            [-0.04, 0.0],
+            "On the central test records, the seeds do not agree on a difference between SCAFFOLD "
+            "and pooled training: macro-F1 -.020 (mean of 2 seeds, -.040 to .000).",
         ),
         (
             [None],

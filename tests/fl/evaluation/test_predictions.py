@@ -67,6 +67,19 @@ FAULTS = {
         f"{HEADER}\n{LINE.replace('0.5000000', 'nan')}\n",
         "line 2: a probability is not from 0 to 1",
     ),
+    "nan beside numbers": (
+        f"{HEADER}\n{LINE.replace('0.1250000', 'nan')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+    "negative": (
+        f"{HEADER}\n{LINE.replace('0.1250000', '-0.1')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+    "a little too large": (
+        f"{HEADER}\n{LINE.replace('0.5000000', '1.0000001')}\n",
+        "line 2: a probability is not from 0 to 1",
+    ),
+    "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 13 cells, not 12"),
     "too large": (
         f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
         "line 2: a probability is not from 0 to 1",
@@ -128,3 +141,11 @@ def test_the_sources_own_thresholds_decide(tmp_path):
     low, high = dict.fromkeys(CLASSES, 0.2), dict.fromkeys(CLASSES, 0.5)
     predicted = found.predicted({"pooled": high, "mitdb": low})
     assert predicted.tolist() == [[True, False, False], [True, True, False]]
+
+
+@pytest.mark.parametrize("value", ["0.0000000", "1.0000000"])
+def test_zero_and_one_are_probabilities(tmp_path, value):
+    path = tmp_path / "predictions.csv"
+    line = ",".join([*LINE.split(",")[:-3], value, value, value])
+    path.write_text(f"{HEADER}\n{line}\n")
+    assert read_predictions(path, CLASSES).probabilities.tolist() == [[float(value)] * 3]

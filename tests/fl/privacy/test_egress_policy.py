@@ -11,6 +11,8 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from clients.app import app as client_app
 from clients.local_training import withhold_small_counts
 from fl.data.cohort import Cohort
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.metrics import ClassMeasures
 from fl.evaluation.score_histograms import BINS, empty_histograms
 from fl.messages.flower_arrays import packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
@@ -229,6 +231,11 @@ def test_validation_beside_an_update_holds_nothing_else_either(record, more):
         {"accuracy": [0.1, 0.2]},
         {"n_records": "A0001"},
         {"macro_f1": {"value": 0.5, "patient": "P1"}},
+        {"macro_f1": {"value": 0.5, "low": "A0001", "high": None}},
+        {"macro_auroc": {"value": [0.1, 0.2], "low": None, "high": None}},
+        {"classes": {"AF": {"f1": 0.5, "age": 71}}},
+        {"classes": {"AF": {"f1": [0.1, 0.2]}}},
+        {"classes": {"AF": {"n": "A0001"}}},
         {"classes": {"AF": {"f1": 0.5, "records": ["A0001"]}}, "macro_classes": []},
         {"macro_classes": ["A0001"]},
         {"classes": {"AF": {"f1": 0.5}, "A0001": {"f1": 0.5}}},
@@ -344,3 +351,157 @@ def test_a_damaged_message_is_left_as_it_is_and_refused_later():
     with pytest.raises(ValueError, match="its arrays cannot be read"):
         unpacked(message)
     assert PackedGrid(LocalGrid(client_app, 1))._read(message) is message
+
+
+def check_numbers(kind, numbers):
+    texts = {"sources": ["a"]} if kind == "evaluate" else {}
+    egress_policy.check_content(kind, texts, numbers, {}, {})
+
+
+def check_arrays(kind, arrays, shapes=None, sources=("a", "b")):
+    """Check a reply of these arrays; those of an evaluation are of so many sources."""
+    of_sources = kind == "evaluate"
+    texts = {"sources": list(sources)} if of_sources else {}
+    numbers = {"n-patients": [4] * len(sources)} if of_sources else {}
+    egress_policy.check_content(kind, texts, numbers, arrays, shapes or {})
+
+
+def test_a_reply_to_an_unknown_request_stays_where_it_is():
+    with pytest.raises(EgressError, match="'reveal' is no known kind of request"):
+        egress_policy.check_content("reveal", {}, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        ("query", {"n-train": 4, "n-val": 0, "n-test": 1}),
+        ("train", {"num-examples": 4, "annotated": [4, 0], "recorded": [4], "loss-sum": 0.5}),
+        ("train", {"n-seen": 4, "steps": 1}),
+        ("evaluate", {"num-examples": 4, "n-patients": [3], "loss-sum": 0.5, "steps": 1}),
+    ],
+)
+def test_listed_numbers_pass_for_their_kind_of_request_and_no_other_number_does(kind, numbers):
+    given = {"n-patients": [3]} | numbers if kind == "evaluate" else numbers
+    check_numbers(kind, given)
+    with pytest.raises(EgressError, match="numbers that are not on the list: age"):
+        check_numbers(kind, given | {"age": 71})
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        ({"num-examples": [4, 5]}, "num-examples is not one number"),
+        ({"loss-sum": [0.5]}, "loss-sum is not one number"),
+        ({"num-examples": "A0001"}, "num-examples is not a number"),
+        ({"num-examples": None}, "num-examples is not a number"),
+        ({"annotated": [4, "A0001"]}, "annotated is not a number"),
+        ({"recorded": [[4, 5]]}, "recorded is not a number"),
+    ],
+)
+def test_a_number_is_a_number_and_a_list_is_of_numbers(numbers, why):
+    with pytest.raises(EgressError, match=why):
+        check_numbers("train", numbers)
+
+
+@pytest.mark.parametrize("kind", ["query", "train", "evaluate"])
+@pytest.mark.parametrize(
+    ("site", "passes"),
+    [
+        ("site-1", True),
+        ("St_Mary.2+b", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("", False),
+        ("two words", False),
+        ("../A0001", False),
+        ("site-1\n", False),
+    ],
+)
+def test_a_name_is_short_and_no_path(kind, site, passes):
+    texts = {"site": site} | ({"sources": []} if kind == "evaluate" else {})
+    numbers = {"n-patients": []} if kind == "evaluate" else {}
+    if passes:
+        egress_policy.check_content(kind, texts, numbers, {}, {})
+    else:
+        with pytest.raises(EgressError, match="site is not a name"):
+            egress_policy.check_content(kind, texts, numbers, {}, {})
+
+
+@pytest.mark.parametrize("kind", ["query", "train"])
+def test_only_an_evaluation_names_sources_and_holds_a_report(kind):
+    for more in ("sources", "report", "file"):
+        with pytest.raises(EgressError, match=f"texts that are not on the list: {more}"):
+            egress_policy.check_content(kind, {"site": "a", more: "a"}, {}, {}, {})
+
+
+def test_a_query_sends_no_weights():
+    check_arrays("query", {})
+    with pytest.raises(EgressError, match="arrays in a reply that has none"):
+        check_arrays("query", {"x": np.zeros(3)}, {"x": (3,)})
+
+
+def test_an_update_has_the_shapes_that_came_with_the_request():
+    shapes = {"w": (2, 3), "n": ()}
+    check_arrays("train", {"w": np.zeros((2, 3), np.float32), "n": np.array(3)}, shapes)
+    check_arrays("train", {}, shapes)
+    for name, array in (("w", np.zeros((3, 2))), ("n", np.zeros(1)), ("v", np.zeros((2, 3)))):
+        with pytest.raises(EgressError, match=f"{name} of shape .* is no entry of the model"):
+            check_arrays("train", {name: array}, shapes)
+    for values in ("A0001", b"A0001", True):
+        with pytest.raises(EgressError, match="w does not hold numbers"):
+            check_arrays("train", {"w": np.full((2, 3), values)}, shapes)
+
+
+@pytest.mark.parametrize(("name", "bins"), [("positive", BINS), ("negative", BINS), ("argmax", 2)])
+def test_a_histogram_is_of_each_source_and_class_and_of_its_own_bins(name, bins):
+    check_arrays("evaluate", {name: np.zeros((2, 9, bins), np.int64)})
+    for shape in ((2, 9, bins + 1), (9, bins), (2, 9, bins, 3), (2, 9, bins - 1)):
+        with pytest.raises(EgressError, match=f"{name} of shape .* is no histogram"):
+            check_arrays("evaluate", {name: np.zeros(shape, np.int64)})
+    for sources in (1, 3):
+        with pytest.raises(EgressError, match=f"{name} of shape .* is not one of each source"):
+            check_arrays("evaluate", {name: np.zeros((sources, 9, bins), np.int64)})
+    with pytest.raises(EgressError, match=f"{name} does not hold counts"):
+        check_arrays("evaluate", {name: np.zeros((2, 9, bins))})
+
+
+def test_an_evaluation_sends_listed_histograms_alone():
+    with pytest.raises(EgressError, match="histograms that are not on the list: probabilities"):
+        check_arrays("evaluate", {"probabilities": np.zeros((2, 9, 2), np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("sources", "n_patients", "why"),
+    [
+        ("ab", [4, 4], "are not lists"),
+        (["a", "b"], 8, "are not lists"),
+        ("a", 8, "are not lists"),
+        (["a", "b"], [4], "1 numbers of patients for 2 sources"),
+        (["a", "b"], [4, 4, 4], "3 numbers of patients for 2 sources"),
+        (["a", "a"], [4, 4], "2 numbers of patients for 2 sources"),
+    ],
+)
+def test_each_source_has_one_number_of_patients(sources, n_patients, why):
+    numbers = {"n-patients": n_patients}
+    with pytest.raises(EgressError, match=why):
+        egress_policy.check_content("evaluate", {"sources": sources}, numbers, {}, {})
+
+
+def test_a_site_sends_every_measure_of_its_records_but_none_of_a_subgroup():
+    measured = GroupMeasures.model_fields.keys()
+    assert measured - {"subgroups"} == (
+        egress_policy.FIGURES | egress_policy.INTERVALS | {"classes", "macro_classes"}
+    )
+    assert ClassMeasures.model_fields.keys() == egress_policy.CLASS_FIGURES
+
+
+def test_a_report_of_every_measure_passes_with_figures_and_without():
+    for figure in (0.5, None):
+        estimate = {"value": figure, "low": figure, "high": figure}
+        report = dict.fromkeys(egress_policy.FIGURES, figure)
+        report |= dict.fromkeys(egress_policy.INTERVALS, estimate)
+        report |= {"classes": {"AF": dict.fromkeys(egress_policy.CLASS_FIGURES, figure)}}
+        report |= {"macro_classes": ["AF"]}
+        egress_policy.check_report(report)
+        assert egress_policy.permitted_report(report | {"subgroups": {}}) == report
+    egress_policy.check_report({})
