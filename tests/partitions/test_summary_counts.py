@@ -82,3 +82,13 @@ def test_a_site_without_labels_has_no_distance():
 
 def test_a_class_that_one_of_two_sites_annotates_and_never_shows_counts():
     assert js_distances(np.array([0, 5]), np.array([[5, 0]]))[0] == 1
+
+
+def test_a_class_that_some_of_a_sites_examples_annotate_is_counted_over_these():
+    labels = COHORT.labels.copy()
+    labels[0, 0] = -1  # one of site-1's two examples of the first class
+    cohort = COHORT.take(np.arange(len(COHORT)))
+    cohort.__dict__["labels"] = labels
+    assert label_counts(cohort, PARTITION)[0, 0] == 1
+    labels[:3, 0] = -1
+    assert label_counts(cohort, PARTITION)[0, 0] == -1
