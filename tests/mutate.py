@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTICED, SURVIVED, HUNG = "noticed", "SURVIVED", "noticed (time)"
-LIMIT = 240.0  # seconds for the tests of one fault; a fault that makes them hang is noticed
+LIMIT = 120.0  # seconds for the tests of one fault; a fault that makes them hang is noticed
 AIM = 0.9  # share of the faults that must be noticed
 
 
