@@ -43,7 +43,7 @@ class SelectedNodes(Grid):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise NotImplementedError(
+        raise RuntimeError(
             "A strategy may only ask which nodes there are; the round loop sends the messages."
         )
 

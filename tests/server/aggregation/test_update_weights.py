@@ -152,5 +152,5 @@ def test_nothing_but_the_nodes_is_given_to_a_strategy():
         lambda: nodes.pull_messages([]),
         lambda: nodes.send_and_receive([]),
     ):
-        with pytest.raises(NotImplementedError, match="the round loop sends"):
+        with pytest.raises(RuntimeError, match="the round loop sends"):
             ask()

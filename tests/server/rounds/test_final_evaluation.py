@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.prepared_sites import PreparedSites, federation_of, prepared_job, start
+from support.site_measures import measures
 
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.group_evaluation import Estimate, GroupMeasures, evaluate_group
+from fl.evaluation.group_evaluation import evaluate_group
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
@@ -30,21 +31,6 @@ from server.rounds.final_evaluation import (
 )
 
 NOTHING = {"worst_site": None, "site_mean": None, "spread": None}
-
-
-def measures(f1, auroc=0.5):
-    """A site's own measures."""
-    names = ("precision", "recall", "auprc", "brier", "ece")
-    return GroupMeasures(
-        n_records=4,
-        n_patients=4,
-        macro_classes=("AF",),
-        macro_f1=Estimate(value=f1, low=None, high=None),
-        macro_auroc=Estimate(value=auroc, low=None, high=None),
-        accuracy=None,
-        classes={},
-        **{f"macro_{name}": None for name in names},
-    )
 
 
 def test_the_worst_site_the_mean_and_the_spread():

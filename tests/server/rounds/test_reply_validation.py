@@ -5,29 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.prepared_sites import CLASSES, ranked, update
+from support.site_measures import measures
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from server.rounds.reply_validation import validate_counts, validate_evaluation, validate_weights
 
 MODEL = {"w": np.zeros((2, 3)), "b": np.zeros(2)}
-
-
-def measures(f1=0.5, auroc=0.5):
-    """A site's own measures."""
-    names = ("precision", "recall", "auprc", "brier", "ece")
-    return GroupMeasures(
-        n_records=4,
-        n_patients=4,
-        macro_classes=("AF",),
-        macro_f1=Estimate(value=f1, low=None, high=None),
-        macro_auroc=Estimate(value=auroc, low=None, high=None),
-        accuracy=None,
-        classes={},
-        **{f"macro_{name}": None for name in names},
-    )
 
 
 def evaluation(**changed):
