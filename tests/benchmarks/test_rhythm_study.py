@@ -91,7 +91,9 @@ def test_several_networks_are_tested_by_the_mean_of_their_probabilities(study, m
     monkeypatch.setattr(rhythm, "stored_fold", every_second_is_certain)
     mixed = rhythm.tested(study, cohort, TINY, TINY)
     (source,) = once["sources"]
-    assert mixed["sources"][source]["macro_auroc"] == once["sources"][source]["macro_auroc"]
+    # Each fold is calibrated by itself, which changes no order inside the fold.
+    for one, other in zip(mixed["folds"], once["folds"], strict=True):
+        assert one[source] == pytest.approx(other[source], abs=1e-3)
     assert mixed["sources"][source]["macro_brier"] != once["sources"][source]["macro_brier"]
 
 
