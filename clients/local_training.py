@@ -11,6 +11,7 @@ from torch import nn
 from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
+from clients.local_objectives.evidence import trained_entries
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
@@ -66,6 +67,7 @@ def train_site(
         mu=mu,
         sent=extra or {},
         kept=site_state(site, job, EXTRA).before(round_number),
+        trained=trained_entries(config, site.splits[TRAIN], start),
         device=config.device,
     )
     fitted = fit(

@@ -20,6 +20,8 @@ class RoundStart:
     mu: float = 0.0  # weight of FedProx's term, which the request names; 0: none
     sent: Weights = field(default_factory=dict)  # extra arrays that came with the weights
     kept: Weights = field(default_factory=dict)  # extra arrays of the site's last round, if any
+    # Of parameters that the site trains in part: 1 where it does, 0 elsewhere (`evidence.py`).
+    trained: Weights = field(default_factory=dict)
     device: str = "cpu"
 
 

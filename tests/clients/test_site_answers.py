@@ -153,6 +153,18 @@ def test_scaffold_keeps_and_sends_what_the_rates_of_its_steps_give(tmp_path, tra
         np.testing.assert_allclose(kept[name], -4, rtol=1e-4)
 
 
+def test_scaffold_leaves_the_control_variate_of_a_class_that_a_site_does_not_annotate(
+    tmp_path, training
+):
+    labels = COHORT.labels.copy()
+    labels[:, 2] = -1
+    shard = replace(made_shard("abcde", [[0], [0], [1], [1], [1]]), labels=labels)
+    job, site = job_of(tmp_path, "scaffold"), site_of(tmp_path, Cohort.of(RHYTHM, [shard]))
+    control = initial_extra(job)
+    found = train_site(site, job, initial_weights(job), 1, extra=control).extra["head.bias"]
+    np.testing.assert_allclose(found, [-2, -2, 0, *[-2] * 6], rtol=1e-4)
+
+
 def test_plain_strategies_keep_only_the_optimizer(tmp_path, training):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT)
     train_site(site, job, initial_weights(job), 1)
