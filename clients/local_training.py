@@ -65,6 +65,7 @@ def train_site(
         network=network,
         weights=start,
         mu=mu,
+        proximal=config.proximal,
         sent=extra or {},
         kept=site_state(site, job, EXTRA).before(round_number),
         trained=trained_entries(config, site.splits[TRAIN], start),
@@ -76,6 +77,7 @@ def train_site(
         training_plan(config, site.name, round_number),
         state=_optimizer_before(site, job, round_number),
         penalty=objective.penalty(begin),
+        pull=objective.pull(begin),
     )
     end = get_weights(network)
     update = objective.extra(begin, end, fitted.lr_sum)

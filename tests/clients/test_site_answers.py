@@ -98,11 +98,15 @@ def test_a_site_sends_the_weights_that_it_trained(tmp_path, training):
     assert training.calls[0]["penalty"] is None
 
 
-@pytest.mark.parametrize(("given", "has_term"), [({}, False), ({"mu": 0.1}, True)])
-def test_fedprox_has_its_term_only_if_the_request_names_mu(tmp_path, training, given, has_term):
-    job = job_of(tmp_path, "fedprox")
-    train_site(site_of(tmp_path, COHORT), job, initial_weights(job), 1, **given)
-    assert (training.calls[0]["penalty"] is not None) is has_term
+@pytest.mark.parametrize(("given", "mu"), [({}, 0.0), ({"mu": 0.1}, 0.1)])
+def test_fedprox_has_its_term_only_if_the_request_names_mu(tmp_path, training, given, mu):
+    for proximal in ("decoupled", "loss"):
+        job = job_of(tmp_path, "fedprox", proximal=proximal)
+        train_site(site_of(tmp_path, COHORT), job, initial_weights(job), 1, **given)
+    decoupled, loss = training.calls
+    assert (decoupled["penalty"], decoupled["pull"]) == (None, mu)
+    assert (loss["penalty"] is not None) is (mu > 0)
+    assert loss["pull"] == 0
 
 
 def test_the_optimizer_goes_on_from_the_round_before(tmp_path, training):

@@ -1,5 +1,7 @@
 """A strategy that adds nothing trains plainly."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -12,6 +14,7 @@ def test_a_strategy_without_a_field_adds_nothing():
     begin = RoundStart(network=network, weights={})
     assert (begin.mu, begin.sent, begin.kept, begin.device) == (0, {}, {}, "cpu")
     assert plain.penalty(begin) is None
+    assert plain.pull(replace(begin, mu=1.0)) == 0
     assert plain.extra(begin, {"w": np.ones(1)}, 0.1) == ExtraUpdate(kept={}, sent={})
     assert plain.before_test(network, None, None) == 0
 
