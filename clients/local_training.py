@@ -12,6 +12,8 @@ from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
+from clients.own_thresholds import own_thresholds
+from clients.personalization import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
@@ -164,12 +166,16 @@ def evaluate_site(
     config = job.config
     network = network_for(config.model, config.task)
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
-    steps = 0
+    own = OwnModel()
     if split == TEST:
-        steps = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
+        own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
     p = predict(network, site.splits[split], device=config.device)
     if split == TEST:
-        return _test_reply(site, job, p, thresholds, steps)
+        if own.changed and thresholds is not None:
+            val = site.splits[VAL]
+            p_val = predict(network, val, device=config.device)
+            thresholds = own_thresholds(val, p_val, thresholds)
+        return _test_reply(site, job, p, thresholds, own.steps)
     return _validation_reply(site, job, site.splits[split], p)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from clients.personalization import OwnModel
 from clients.simulated_sites import Site
 from fl.config.run_config import RunConfig
 from fl.training.loop import Penalty
@@ -49,9 +50,9 @@ def no_extra(begin: RoundStart, end: Weights, lr_sum: float) -> ExtraUpdate:
     return ExtraUpdate()
 
 
-def no_step(network: nn.Module, site: Site, config: RunConfig) -> int:
+def no_step(network: nn.Module, site: Site, config: RunConfig) -> OwnModel:
     """The network is tested as it was sent."""
-    return 0
+    return OwnModel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class LocalObjective:
     `penalty`: the term that is added to the loss of every batch. `pull`: how strongly each step
     pulls the weights back to those the round began with, beside the gradient. `extra`: extra
     arrays after a round, from its start, the trained weights and the sum of the learning rates of
-    its steps. `before_test`: what a site does with the network before it tests it; returns gradient steps.
+    its steps. `before_test`: what a site does with the network before it tests it.
 
     Traits that the server or the settings need too (gradient steps without momentum, entries
     that stay at the site) stand in `fl/config/strategy_traits.py`.
@@ -70,4 +71,4 @@ class LocalObjective:
     penalty: Callable[[RoundStart], Penalty | None] = no_penalty
     pull: Callable[[RoundStart], float] = no_pull
     extra: Callable[[RoundStart, Weights, float], ExtraUpdate] = no_extra
-    before_test: Callable[[nn.Module, Site, RunConfig], int] = no_step
+    before_test: Callable[[nn.Module, Site, RunConfig], OwnModel] = no_step

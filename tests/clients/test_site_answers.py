@@ -18,6 +18,8 @@ from clients.local_training import (
     train_site,
     withhold_small_counts,
 )
+from clients.own_thresholds import own_thresholds
+from clients.personalization import OwnModel
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import RHYTHM
 from fl.training.losses import mean_loss
@@ -209,7 +211,13 @@ def test_fedbn_is_evaluated_with_the_entries_of_the_round_asked_for(
 @pytest.fixture
 def seven_steps(monkeypatch):
     """A strategy whose sites take seven steps before they test."""
-    monkeypatch.setitem(LOCAL_OBJECTIVES, "finetune", LocalObjective(before_test=lambda *given: 7))
+    return own_model(monkeypatch, OwnModel(steps=7, changed=False))
+
+
+def own_model(monkeypatch, own):
+    """A strategy whose sites do this before they test."""
+    half = LocalObjective(before_test=lambda *given: own)
+    monkeypatch.setitem(LOCAL_OBJECTIVES, "finetune", half)
     return "finetune"
 
 
@@ -221,6 +229,37 @@ def test_a_site_takes_steps_before_it_tests_and_not_before_it_validates(
         s: evaluate_site(site, job, initial_weights(job), s, None, 1).steps for s in (VAL, TEST)
     }
     assert steps == {VAL: 0, TEST: 7}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_model_of_its_own_is_judged_at_the_sites_own_thresholds(
+    tmp_path, predictions, monkeypatch, changed
+):
+    given = []
+    evaluate_group = local_training.evaluate_group
+    monkeypatch.setattr(
+        local_training,
+        "evaluate_group",
+        lambda cohort, p, thresholds, seed: (
+            given.append(thresholds) or evaluate_group(cohort, p, thresholds, seed)
+        ),
+    )
+    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=changed)))
+    sent = {"pooled": dict.fromkeys(RHYTHM.classes, 0.9)}
+    val = COHORT.take(np.arange(4))
+    site = site_of(tmp_path, COHORT, val=val)
+    evaluate_site(site, job, initial_weights(job), TEST, sent, 1)
+    p_val = local_training.predict(None, val, "cpu")
+    assert given == [own_thresholds(val, p_val, sent) if changed else sent]
+    assert (given[0] != sent) is changed
+
+
+def test_a_beat_of_a_model_of_its_own_stays_the_most_probable_class(
+    tmp_path, predictions, monkeypatch
+):
+    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=True)))
+    reply = evaluate_site(site_of(tmp_path, COHORT), job, initial_weights(job), TEST, None, 1)
+    assert reply.steps == 7
 
 
 def test_most_strategies_take_no_step_before_a_test(tmp_path, predictions):
