@@ -152,3 +152,11 @@ def test_every_row_of_the_federated_study_makes_as_many_passes(name):
     base = {"model": "resnet1d", "rounds": 10, "local_epochs": 3}
     config = load_config(federated.settings_of(name, base))
     assert config.rounds * config.local_epochs == 30
+
+
+@pytest.mark.parametrize("kind", ["", "pooled", "local"])
+def test_every_kind_of_training_has_a_row_of_half_and_of_double_the_rate(kind):
+    names = [name for name in federated.STUDY if federated.baseline_of(name) == kind]
+    assert any(not federated.STUDY[name] for name in names)
+    rates = [federated.STUDY[name]["lr"] for name in names if "rate ." in name]
+    assert rates == [0.001, 0.004]
