@@ -114,6 +114,6 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
         by_own_source[rows] = p[rows] >= list(thresholds[source].values())
     decided = decide(p, cohort.sources, thresholds, RHYTHM.classes)
     np.testing.assert_array_equal(decided, by_own_source)
-    expected = scores(cohort.labels, p, by_own_source, RHYTHM.classes)
+    expected = scores(cohort.labels, p, by_own_source, RHYTHM.classes, cohort.patients)
     assert summary.sites["site-1"].macro_f1.value == expected.macro_f1
     assert summary.sites["site-1"].accuracy == expected.accuracy
