@@ -31,9 +31,9 @@ from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
-from fl.evaluation.thresholds import Thresholds, choose_thresholds
+from fl.evaluation.thresholds import Thresholds, choose_thresholds, decide
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow
 from fl.runs.results import read_summary
@@ -56,7 +56,8 @@ def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> Grou
     cohort = server_cohorts(job)[CENTRAL]
     p = predict(network, cohort)
     thresholds = None if task.exclusive else choose_thresholds(val, task.classes)
-    return evaluate_group(cohort, p, thresholds, job.config.seed)
+    predicted = decide(p, cohort.sources, thresholds, task.classes)
+    return evaluate_sources(cohort, p, predicted, job.config.seed)[0]
 
 
 def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS, Task
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group, mean_over_models
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources, mean_over_models
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import Predictions, read_predictions
-from fl.evaluation.thresholds import Thresholds
+from fl.evaluation.thresholds import Thresholds, decide
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
@@ -53,7 +53,10 @@ def server_cohorts(job: Job) -> dict[str, Cohort]:
 def evaluate_server_groups(
     job: Job, strategy: str, weights: Weights, thresholds: Mapping[str, Thresholds] | None
 ) -> tuple[ServerMeasures, Predictions]:
-    """Measures of weights on the central and the unseen records, and what they predict there."""
+    """Measures of weights on the central and the unseen records, and what they predict there.
+
+    Each group is the mean over its sources, weighted by their patients.
+    """
     one_thread()
     task = TASKS[job.config.task]
     network = build_network(job.config.model, task)
@@ -63,17 +66,9 @@ def evaluate_server_groups(
     parts = []
     for name, cohort in server_cohorts(job).items():
         p = predict(network, cohort, device=job.config.device)
-        groups[name] = evaluate_group(cohort, p, thresholds, job.config.seed)
-        if name == CENTRAL:
-            by_source = {
-                str(source): evaluate_group(
-                    cohort.take(rows := np.flatnonzero(cohort.sources == source)),
-                    p[rows],
-                    thresholds,
-                    job.config.seed,
-                )
-                for source in np.unique(cohort.sources)
-            }
+        predicted = decide(p, cohort.sources, thresholds, task.classes)
+        groups[name], each = evaluate_sources(cohort, p, predicted, job.config.seed)
+        by_source |= each if name == CENTRAL else {}
         parts.append(Predictions.of_cohort(cohort, p, strategy=strategy, site=name, split=TEST))
     measures = ServerMeasures(
         central=groups.get(CENTRAL), unseen=groups.get(UNSEEN), central_by_source=by_source

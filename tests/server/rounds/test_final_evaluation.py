@@ -9,8 +9,9 @@ from support.prepared_sites import PreparedSites, federation_of, prepared_job, s
 from support.site_measures import measures
 
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.group_evaluation import evaluate_sources
 from fl.evaluation.predictions import Predictions, write_predictions
+from fl.evaluation.thresholds import decide
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
 from fl.training.loop import predict
@@ -151,7 +152,8 @@ def test_the_server_measures_each_group_and_each_source_of_the_central_one(
     p = predict(network, parts.central, device="cpu")
 
     def expected(part, p):
-        return evaluate_group(part, p, None, job.config.seed)
+        decided = decide(p, part.sources, None, RHYTHM.classes)
+        return evaluate_sources(part, p, decided, job.config.seed)[0]
 
     assert found.central == expected(parts.central, p)
     assert found.unseen == expected(parts.unseen, predict(network, parts.unseen, device="cpu"))
