@@ -131,21 +131,25 @@ def _training_reply(
 ) -> TrainingReply:
     cohort = site.splits[TRAIN]
     weight = cohort.epoch_weights(job.config.per_recording)
+    by_patient = job.config.weighting == "patients"
+    counted = cohort.patient_weights(job.config.per_recording) if by_patient else weight
+    patients = np.array([len(set(cohort.patients.tolist()))], dtype=np.float64)
     return TrainingReply(
         site=site.name,
         weights=weights,
         extra=extra,
         n_records=round(weight.sum()),
-        annotated=withhold_small_counts(site.min_count, weight @ (cohort.labels >= 0)),
-        recorded=withhold_small_counts(site.min_count, weight @ cohort.lead_mask),
+        annotated=withhold_small_counts(site.min_count, counted @ (cohort.labels >= 0)),
+        recorded=withhold_small_counts(site.min_count, counted @ cohort.lead_mask),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,
+        n_patients=withhold_small_counts(site.min_count, patients)[0],
     )
 
 
 def withhold_small_counts(min_count: int, counts: NDArray[np.float64]) -> tuple[int, ...]:
-    """Counts of records, each 0 where it is too small to leave the site."""
+    """Counts of records or patients, each 0 where it is too small to leave the site."""
     whole = np.rint(counts).astype(int)
     return tuple(np.where(whole < min_count, 0, whole).tolist())
 
