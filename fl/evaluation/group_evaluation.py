@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
 from fl.evaluation.decision_rule import DecisionRule, answer
-from fl.evaluation.metrics import ClassMeasures, mean_of, scores
+from fl.evaluation.metrics import ClassMeasures, Labels, Probs, mean_of, scores
+from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
 SEXES = {"F": "female", "M": "male"}
@@ -86,24 +87,48 @@ def evaluate_predicted(
 
     Intervals: the middle 95% of 1,000 bootstrap draws of patients; None where they are too few.
     """
-    found = scores(cohort.labels, p, predicted, cohort.task.classes)
-    draws = bootstrap_macro(cohort.labels, p, predicted, draw_patients(cohort.patients, seed))
+    subgroups = {
+        kind: {name: _subgroup(cohort, p, predicted, rows) for name, rows in parts.items()}
+        for kind, parts in (("sex", by_sex(cohort)), ("age", by_age(cohort)))
+    }
+    measured = _measured(cohort.labels, p, predicted, cohort.task.classes, cohort.patients, seed)
+    return measured.model_copy(update={"subgroups": subgroups})
+
+
+def evaluate_predictions(predictions: Predictions, seed: int) -> GroupMeasures:
+    """Measure predictions from their file alone: as `evaluate_predicted`, without subgroups."""
+    return _measured(
+        predictions.labels,
+        predictions.probabilities,
+        predictions.decided,
+        predictions.classes,
+        predictions.patient,
+        seed,
+    )
+
+
+def _measured(
+    labels: Labels,
+    p: Probs,
+    predicted: NDArray[np.bool_],
+    classes: Sequence[str],
+    patients: NDArray[np.str_],
+    seed: int,
+) -> GroupMeasures:
+    """Measures without subgroups, with intervals of the macro averages."""
+    found = scores(labels, p, predicted, classes)
+    draws = bootstrap_macro(labels, p, predicted, draw_patients(patients, seed))
 
     def estimate(value: float | None, drawn: NDArray[np.float64]) -> Estimate:
         low, high = (None, None) if value is None else interval(drawn)
         return Estimate(value=value, low=low, high=high)
 
-    subgroups = {
-        kind: {name: _subgroup(cohort, p, predicted, rows) for name, rows in parts.items()}
-        for kind, parts in (("sex", by_sex(cohort)), ("age", by_age(cohort)))
-    }
     return GroupMeasures(
         **dict(found)
         | {
             "macro_f1": estimate(found.macro_f1, draws["macro_f1"]),
             "macro_auroc": estimate(found.macro_auroc, draws["macro_auroc"]),
-            "n_patients": len(set(cohort.patients.tolist())),
-            "subgroups": subgroups,
+            "n_patients": len(set(patients.tolist())),
         }
     )
 

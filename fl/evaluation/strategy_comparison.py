@@ -88,29 +88,46 @@ class MeasuredTrainings:
         """Every site with a test record."""
         return sorted({site for _, site in self._groups} - set(SERVER_GROUPS))
 
-    def n_patients(self, where: str) -> int:
-        """Test patients of a group."""
-        people = (g.patient for (_, site), g in self._groups.items() if site == where)
-        return len(set(next(people, np.array([])).tolist()))
+    def patients(self, strategy: str, where: str) -> set[str]:
+        """Names of the patients of a group that a training was tested on."""
+        return {p for lines in self._lines(strategy, where) for p in lines.patient.tolist()}
+
+    def same_patients(self, one: str, other: str, where: str) -> bool:
+        """Not so where a site failed in a fold of one of the trainings."""
+        return self.patients(one, where) == self.patients(other, where)
 
     def at(self, strategy: str, where: str) -> Estimates | None:
-        """One training on one group; of `local` on records of no site, the mean of its models."""
-        key = (strategy, where)
-        if key not in self._figures:
-            if strategy == LOCAL and where in SERVER_GROUPS:
-                names = [name for name, site in self._groups if site == where]
-                models = [self._one(n, where) for n in names if n.startswith(f"{LOCAL}-")]
-                if not models:
-                    return None
-                self._figures[key] = {m: mean_estimate([f[m] for f in models]) for m in METRICS}
-            elif key in self._groups:
-                self._figures[key] = self._one(strategy, where)
-            else:
-                return None
-        return self._figures[key]
+        """One training on one group.
 
-    def _one(self, name: str, where: str) -> Estimates:
-        group = self._groups[name, where]
+        On records of no site the mean of its models: of `local` there is one for each site, and
+        of a run over folds one for each fold. A site's folds are one group.
+        """
+        key = (strategy, where)
+        if key not in self._figures and (lines := self._lines(strategy, where)):
+            if where in SERVER_GROUPS:
+                self._figures[key] = self._mean_over_folds(lines, where)
+            else:
+                self._figures[key] = self._one(lines[0], where)
+        return self._figures.get(key)
+
+    def _lines(self, strategy: str, where: str) -> list[Predictions]:
+        """What a training's models predicted for a group."""
+        return [
+            group
+            for (name, site), group in self._groups.items()
+            if site == where and (name == strategy or _is_local(name, strategy, where))
+        ]
+
+    def _mean_over_folds(self, models: Sequence[Predictions], where: str) -> Estimates:
+        """The mean over the folds, each the mean over its models."""
+        folds: dict[str, list[Estimates]] = {}
+        for model in models:
+            for fold in np.unique(model.fold).tolist():
+                lines = model.take(model.fold == fold)
+                folds.setdefault(fold, []).append(self._one(lines, where))
+        return _mean([_mean(of_fold) for of_fold in folds.values()])
+
+    def _one(self, group: Predictions, where: str) -> Estimates:
         return bootstrap_estimates(
             group.labels,
             group.probabilities,
@@ -119,6 +136,15 @@ class MeasuredTrainings:
             where,
             self._seed,
         )
+
+
+def _is_local(name: str, strategy: str, where: str) -> bool:
+    """Whether it is a site's own model, on records of no site."""
+    return strategy == LOCAL and where in SERVER_GROUPS and name.startswith(f"{LOCAL}-")
+
+
+def _mean(models: Sequence[Estimates]) -> Estimates:
+    return {metric: mean_estimate([model[metric] for model in models]) for metric in METRICS}
 
 
 def comparison(
@@ -146,18 +172,20 @@ def comparison(
 def differences(
     measured: MeasuredTrainings, strategy: str, against: str
 ) -> Iterator[ComparisonRow]:
-    """One training minus another, wherever both were measured."""
+    """One training minus another, wherever both were measured on the same patients."""
     pairs = {
         where: (one, other)
         for where in (*SERVER_GROUPS, *measured.sites)
-        if (one := measured.at(strategy, where)) and (other := measured.at(against, where))
+        if measured.same_patients(strategy, against, where)
+        and (one := measured.at(strategy, where))
+        and (other := measured.at(against, where))
     }
     for metric in METRICS:
         both = {where: (one[metric], other[metric]) for where, (one, other) in pairs.items()}
         at_sites = {site: pair for site, pair in both.items() if site not in SERVER_GROUPS}
         known = {site: pair for site, pair in at_sites.items() if None not in _values(pair)}
         sites = known or at_sites
-        people = {where: measured.n_patients(where) for where in both}
+        people = {where: len(measured.patients(strategy, where)) for where in both}
         merged = {
             where: (reduce([a for a, _ in sites.values()]), reduce([b for _, b in sites.values()]))
             for where, reduce in (("mean_site", mean_estimate), ("worst_site", worst_estimate))
