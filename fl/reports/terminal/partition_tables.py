@@ -69,7 +69,7 @@ def fold_lines(facts: Mapping[str, Any]) -> str:
     ]
     small = ", ".join(f"{s} has {n}" for s, n in facts.get("smaller_than_folds", {}).items())
     if small:
-        lines.append(f"Fewer patients than folds: {small}. There a fold can be without a test.")
+        lines.append(f"Fewer patients than folds: {small}; in the other folds they test nobody.")
     for name, sites in facts.get("untested", {}).items():
         patients = ", ".join(f"{n} of {site}" for site, n in sites.items())
         lines.append(

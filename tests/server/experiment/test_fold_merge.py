@@ -53,5 +53,5 @@ def test_patients_without_a_test_result_are_counted_and_shown():
     found = untested([["header"], *rows], predictions, ("local", "fedavg"))
     assert found == {"local": {"b": 1, "c": 1}}
     shown = fold_lines({"site_folds": 2, "smaller_than_folds": {"c": 1}, "untested": found})
-    assert "Fewer patients than folds: c has 1." in shown
+    assert "Fewer patients than folds: c has 1;" in shown
     assert "local tested all but these patients: 1 of b, 1 of c." in shown
