@@ -117,12 +117,14 @@ def _merged_training(
             for fold in folds
         ]
     )
+    sites = sorted({site for fold in folds for site in fold.sites})
+    predicted = {site: at_sites.get(site) for site in sites}
     steps = [fold.gradient_steps for fold in folds if fold.gradient_steps is not None]
     return training_summary(
         server,
         {
-            site: evaluate_predictions(at_sites[site], seed) if site in at_sites else None
-            for site in sorted({site for fold in folds for site in fold.sites})
+            site: evaluate_predictions(lines, seed) if lines else None
+            for site, lines in predicted.items()
         },
         thresholds=None,
         best_round=None,

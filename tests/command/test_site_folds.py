@@ -58,6 +58,11 @@ def measures(rows, classes):
     return found
 
 
+def mean(values):
+    """None where nothing can be measured."""
+    return None if None in values else pytest.approx(np.mean(values))
+
+
 def test_every_fold_is_a_complete_run_with_the_same_patients_at_the_same_sites(parent):
     first, second = (table(parent / fold / "partition.csv") for fold in FOLDS)
     for fold in FOLDS:
@@ -107,12 +112,12 @@ def test_figures_on_records_of_no_site_are_the_mean_over_the_folds(parent):
     whole, folds = strategies(parent), [strategies(parent / fold) for fold in FOLDS]
     for name, training in whole.items():
         for where in AT_SERVER:
-            parts = [fold[name][where]["macro_f1"]["value"] for fold in folds]
-            assert training[where]["macro_f1"] == {
-                "value": pytest.approx(np.mean(parts)),
-                "low": None,
-                "high": None,
-            }
+            parts = [fold[name][where] for fold in folds]
+            for c, found in training[where]["classes"].items():
+                for metric in ("f1", "auroc", "brier"):
+                    assert found[metric] == mean([part["classes"][c][metric] for part in parts])
+            value = mean([part["macro_f1"]["value"] for part in parts])
+            assert training[where]["macro_f1"] == {"value": value, "low": None, "high": None}
         assert training["thresholds"] is None
         assert training["gradient_steps"] == sum(fold[name]["gradient_steps"] for fold in folds)
 
