@@ -1,12 +1,11 @@
 """The measures of one group of examples, with intervals by patient.
 
-
 Within one source the unit of a figure is the example (a record, a window or a beat), and
 `n_patients` stands beside it. Over several sources it is the sources' mean, weighted by patients.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from fl.evaluation.bootstrap import (
 )
 from fl.evaluation.decision_rule import DecisionRule, answer
 from fl.evaluation.metrics import MEASURES, ClassMeasures, Scores, mean_of, scores
+from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
 SEXES = {"F": "female", "M": "male"}
@@ -99,6 +99,21 @@ def evaluate_predicted(
     Intervals are of 95%, by 1,000 bootstrap draws of patients; None where patients are too few.
     """
     return _measured(cohort, p, predicted, seed)[0]
+
+
+def evaluate_predictions(
+    predictions: Predictions, seed: int, averaged: Collection[str] | None = None
+) -> GroupMeasures:
+    """Measure predictions from their file alone: as `evaluate_predicted`, without subgroups.
+
+    `averaged`: the classes that macro averages may take; None: all.
+    """
+    lines = (predictions.labels, predictions.probabilities, predictions.decided)
+    found = scores(*lines, predictions.classes, predictions.patient, averaged=averaged)
+    figures = bootstrap_estimates(found, *lines, predictions.patient, seed)
+    n_patients = len(set(predictions.patient.tolist()))
+    estimates = {name: _estimate(figure, n_patients) for name, figure in figures.items()}
+    return GroupMeasures(**dict(found) | estimates, n_patients=n_patients)
 
 
 def evaluate_sources(
