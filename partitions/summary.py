@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.splits import TEST, TRAIN, VAL
+from partitions.table_one import table_one
 
 
 def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     """One row per site, then `central` and `unseen` if they have examples.
 
     A row has the site's name, sources, groups, number of patients, number of examples in each
-    split, and number of positive examples of each class.
+    split, number of positive examples of each class, and who its patients are.
     """
     rows: list[dict[str, object]] = []
     groups = cohort.column("groups").astype(np.str_)
@@ -30,6 +31,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
                 "patients": len(set(cohort.patients[at_site].tolist())),
                 **{s: int((partition.split[at_site] == s).sum()) for s in (TRAIN, VAL, TEST)},
                 "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
+                "table_one": table_one(cohort.take(np.flatnonzero(at_site))),
             }
         )
     return rows
