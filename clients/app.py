@@ -87,12 +87,12 @@ def train(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """How well the given weights do on the site's own records."""
     job, site = _site(message, context)
-    split, thresholds = read_split(message)
+    split, rule = read_split(message)
     weights, number = read_weights(message), read_round(message)
-    evaluated = evaluate_site(site, job, weights, split, thresholds, number)
+    evaluated = evaluate_site(site, job, weights, split, rule, number)
     if is_deployed(context.node_config):
         if split == TEST and len(site.splits[TEST]):
             settings = SiteSettings.from_node(context.node_config)
-            deployed_site.write_site_report(site, settings, job, thresholds, number)
+            deployed_site.write_site_report(site, settings, job, rule, number)
         evaluated = deployed_site.permitted_evaluation(evaluated)
     return evaluation_reply(evaluated, message)

@@ -1,6 +1,5 @@
 """What a site does when it is asked: train on its own records, or evaluate weights on them."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -15,15 +14,15 @@ from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.decision_rule import DecisionRule, answer
+from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.evaluation.score_histograms import count_scores
-from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.models import build_network
 from fl.training.loop import FitResult, OptimizerState, fit, predict
-from fl.training.losses import mean_loss
+from fl.training.losses import example_losses
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -130,18 +129,30 @@ def _training_reply(
         weights=weights,
         extra=extra,
         n_records=round(weight.sum()),
-        annotated=withhold_small_counts(site.min_count, weight @ (cohort.labels >= 0)),
-        recorded=withhold_small_counts(site.min_count, weight @ cohort.lead_mask),
+        annotated=_permitted_counts(site, weight, cohort.labels >= 0),
+        recorded=_permitted_counts(site, weight, cohort.lead_mask),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,
     )
 
 
-def withhold_small_counts(min_count: int, counts: NDArray[np.float64]) -> tuple[int, ...]:
-    """Counts of records, each 0 where it is too small to leave the site."""
-    whole = np.rint(counts).astype(int)
-    return tuple(np.where(whole < min_count, 0, whole).tolist())
+def _permitted_counts(
+    site: Site, weight: NDArray[np.float64], of: NDArray[np.bool_]
+) -> tuple[int, ...]:
+    """Training records that are marked in each column of `of`; 0 where too few patients have one.
+
+    `weight` (example,) is the probability that an epoch takes the example.
+    """
+    patients = site.splits[TRAIN].count_patients(of)
+    return withhold_small_counts(site.min_count, weight @ of, patients)
+
+
+def withhold_small_counts(
+    min_count: int, counts: NDArray[np.float64], patients: NDArray[np.int64]
+) -> tuple[int, ...]:
+    """Counts of records, each 0 where fewer than `min_count` patients stand behind it."""
+    return tuple(np.where(patients < min_count, 0, np.rint(counts).astype(int)).tolist())
 
 
 def evaluate_site(
@@ -149,7 +160,7 @@ def evaluate_site(
     job: Job,
     weights: Weights,
     split: str,
-    thresholds: Mapping[str, Thresholds] | None,
+    rule: DecisionRule | None,
     round_number: int,
 ) -> EvaluationReply:
     """Evaluate the weights of a round on one split of the site's records.
@@ -165,7 +176,7 @@ def evaluate_site(
         steps = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
     p = predict(network, site.splits[split], device=config.device)
     if split == TEST:
-        return _test_reply(site, job, p, thresholds, steps)
+        return _test_reply(site, job, p, rule, steps)
     return _validation_reply(site, job, site.splits[split], p)
 
 
@@ -173,22 +184,25 @@ def _test_reply(
     site: Site,
     job: Job,
     p: Probabilities,
-    thresholds: Mapping[str, Thresholds] | None,
+    rule: DecisionRule | None,
     steps: int,
 ) -> EvaluationReply:
-    """The site's measures, without classes too rare to leave it; nothing of too few records."""
+    """The site's measures, without classes too rare to leave it; nothing of too few patients."""
     cohort, measures = site.splits[TEST], None
     if len(cohort):
+        calibrated, decided = answer(rule, p, cohort.sources, cohort.task.classes)
         frequent = cohort.without_rare(site.min_count)
-        measures = evaluate_group(frequent, p, thresholds, job.config.seed)
+        measures = evaluate_predicted(frequent, calibrated, decided, job.config.seed)
         predictions = Predictions.of_cohort(
-            cohort, p, strategy=job.strategy, site=site.name, split=TEST
+            cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
         )
         write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
-    enough = len(cohort) >= site.min_count
+    n_patients = len(np.unique(cohort.patients))
+    enough = n_patients >= site.min_count
     return EvaluationReply(
         site=site.name,
         n_records=len(cohort) if enough else 0,
+        n_patients=n_patients if enough else 0,
         loss_sum=_loss_sum(cohort, p) if enough else 0.0,
         by_source={},
         report=measures if enough else None,
@@ -197,23 +211,26 @@ def _test_reply(
 
 
 def _validation_reply(site: Site, job: Job, cohort: Cohort, p: Probabilities) -> EvaluationReply:
-    """Counts by source. A source with too few records counts as one without any."""
+    """Counts by source. A source with too few patients counts as one without any."""
     by_source = {}
     counted = np.zeros(len(cohort), dtype=bool)
     # A source that the site trains on is named even where none of its records is validated.
     for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
         rows = np.flatnonzero(cohort.sources == source)
-        rows = rows if len(rows) >= site.min_count else rows[:0]
+        if len(np.unique(cohort.patients[rows])) < site.min_count:
+            rows = rows[:0]
         counted[rows] = True
         part = cohort.take(rows)
+        permitted = part.without_rare(site.min_count)
         by_source[source] = SourceValidation(
-            n_patients=len(set(part.patients.tolist())),
-            scores=count_scores(part.without_rare(site.min_count).labels, p[rows]),
+            n_patients=len(np.unique(part.patients)),
+            scores=count_scores(permitted.labels, p[rows], part.patients),
         )
     kept = np.flatnonzero(counted)
     return EvaluationReply(
         site=site.name,
         n_records=len(kept),
+        n_patients=sum(source.n_patients for source in by_source.values()),
         loss_sum=_loss_sum(cohort.take(kept), p[kept]),
         by_source=by_source,
         report=None,
@@ -221,4 +238,7 @@ def _validation_reply(site: Site, job: Job, cohort: Cohort, p: Probabilities) ->
 
 
 def _loss_sum(cohort: Cohort, p: Probabilities) -> float:
-    return mean_loss(cohort.task, cohort.labels, p) * len(cohort) if len(cohort) else 0.0
+    """Sum over patients of the mean loss of each one's examples."""
+    patients = np.unique(cohort.patients, return_inverse=True)[1]
+    losses = example_losses(cohort.task, cohort.labels, p)
+    return float((losses / np.bincount(patients)[patients]).sum())

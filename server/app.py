@@ -14,6 +14,7 @@ from fl.messages.payloads import SiteInfo
 from fl.models import build_network
 from fl.runs.history_tables import RoundRow
 from fl.runs.listener import Listener
+from fl.runs.results import decided_by
 from fl.training.state_dict import Weights, get_weights
 from fl.util.errors import ConfigError
 from fl.util.random_streams import torch_seed
@@ -140,14 +141,14 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
     in_run_directory = {} if job.deployed else sites
     at_sites = site_predictions(federation.folder, task, job.strategy, in_run_directory)
     measures, at_server = evaluate_server_groups(
-        job, job.strategy, progress.best_weights, progress.thresholds
+        job, job.strategy, progress.best_weights, progress.rule
     )
     return TrainingResult(
         name=job.strategy,
         summary=training_summary(
             measures,
             sites,
-            thresholds=progress.thresholds,
+            **decided_by(progress.rule),
             best_round=progress.best_round,
             rounds=progress.round,
             gradient_steps=progress.steps,

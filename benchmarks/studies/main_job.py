@@ -31,9 +31,9 @@ from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
+from fl.evaluation.decision_rule import choose_rule
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
-from fl.evaluation.thresholds import Thresholds, choose_thresholds
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow
 from fl.runs.results import read_summary
@@ -55,17 +55,15 @@ def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> Grou
     set_weights(network, weights)
     cohort = server_cohorts(job)[CENTRAL]
     p = predict(network, cohort)
-    thresholds = None if task.exclusive else choose_thresholds(val, task.classes)
-    return evaluate_group(cohort, p, thresholds, job.config.seed)
+    return evaluate_group(cohort, p, choose_rule(val, task), job.config.seed)
 
 
 def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:
     """Validation histograms by source, over the given sites."""
     opened = open_sites(job.workspace, job.shards, job.config.task)
     by_source: dict[str, ScoreHistograms] = {}
-    thresholds: dict[str, Thresholds] | None = None
     for name in sites:
-        result = evaluate_site(opened[name], job, weights, VAL, thresholds, job.config.rounds)
+        result = evaluate_site(opened[name], job, weights, VAL, None, job.config.rounds)
         for source, validation in result.by_source.items():
             total = by_source.get(source, empty_histograms(len(validation.scores.positive)))
             by_source[source] = total + validation.scores

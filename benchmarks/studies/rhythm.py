@@ -45,10 +45,10 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.cpsc2018_score import official_score
+from fl.evaluation.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.metrics import Scores, scores
 from fl.evaluation.score_histograms import count_scores
-from fl.evaluation.thresholds import Thresholds, choose_thresholds, decide
 from fl.training.losses import mean_loss
 
 NETWORKS = ("reslstm_temporalse", "resnet1d", "cnn1d", "cnn_lstm", "lstm")
@@ -156,8 +156,8 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
         rows, val_rows = stored[0]["test_rows"], stored[0]["val_rows"]
         p[rows] = np.mean([fold["test_p"] for fold in stored], axis=0)
         val_p = np.mean([fold["val_p"] for fold in stored], axis=0)
-        thresholds = fold_thresholds(cohort.take(val_rows), val_p)
-        predicted[rows] = decide(p[rows], cohort.sources[rows], thresholds, RHYTHM.classes)
+        rule = fold_rule(cohort.take(val_rows), val_p)
+        p[rows], predicted[rows] = answer(rule, p[rows], cohort.sources[rows], RHYTHM.classes)
         seconds += sum(float(fold["seconds"]) for fold in stored)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
     size = sum(recipe.size for recipe in recipes)
@@ -173,14 +173,14 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
     return result
 
 
-def fold_thresholds(part: Cohort, p: Any) -> dict[str, Thresholds]:
-    """Thresholds of one fold, by source, from its validation patients."""
+def fold_rule(part: Cohort, p: Any) -> DecisionRule | None:
+    """How one fold's network decides, by source, from its validation patients."""
     tallies = {
-        str(source): count_scores(part.labels[rows], p[rows])
+        str(source): count_scores(part.labels[rows], p[rows], part.patients[rows])
         for source in np.unique(part.sources)
         if len(rows := np.flatnonzero(part.sources == source))
     }
-    return choose_thresholds(tallies, RHYTHM.classes)
+    return choose_rule(tallies, RHYTHM)
 
 
 def _auroc_by_source(part: Cohort, p: Any) -> dict[str, float | None]:

@@ -7,7 +7,6 @@ are the hospital's own settings, and come from its SuperNode's configuration.
 import json
 import logging
 import platform
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,14 +22,14 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
+from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predicted
 from fl.evaluation.predictions import read_predictions, write_predictions
-from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_report
 from fl.runs.history_tables import write_history_tables
-from fl.runs.results import RunSummary, TrainingSummary, write_summary
+from fl.runs.results import RunSummary, TrainingSummary, decided_by, write_summary
 from fl.runs.run_record import shard_facts
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
@@ -127,7 +126,7 @@ def write_site_report(
     site: Site,
     settings: SiteSettings,
     job: Job,
-    thresholds: Mapping[str, Thresholds] | None,
+    rule: DecisionRule | None,
     number: int,
 ) -> None:
     """The site's own results, all classes, as a run directory that never leaves it."""
@@ -135,12 +134,14 @@ def write_site_report(
     folder = site.folder.parents[2]
     predictions = read_predictions(site.folder / f"predictions-{job.strategy}.csv", task.classes)
     write_predictions(folder / "predictions.csv", predictions)
-    measures = evaluate_group(cohort, predictions.probabilities, thresholds, job.config.seed)
+    measures = evaluate_predicted(
+        cohort, predictions.probabilities, predictions.decided, job.config.seed
+    )
     result = TrainingSummary(
         central=None,
         unseen=None,
         sites={site.name: measures},
-        thresholds=None if thresholds is None else dict(thresholds),
+        **decided_by(rule),
         best_round=number,
         worst_site=None,
         site_mean=None,

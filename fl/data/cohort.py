@@ -144,12 +144,18 @@ class Cohort:
     def without_rare(self, min_count: int) -> "Cohort":
         """The same examples, with every rare class treated as not annotated.
 
-        A class is rare if fewer than `min_count` examples are positive for it, or fewer than
-        `min_count` are negative.
+        A class is rare if fewer than `min_count` patients have a positive example of it, or fewer
+        than `min_count` a negative one.
         """
-        counts = np.stack([(self.labels == value).sum(axis=0) for value in (1, 0)])
+        counts = np.stack([self.count_patients(self.labels == value) for value in (1, 0)])
         rare = (counts < min_count).any(axis=0)
         return replace(self, masked_classes=tuple(np.flatnonzero(rare).tolist()))
+
+    def count_patients(self, of: NDArray[np.bool_]) -> Indices:
+        """Patients with at least one example that is marked: (example, column) -> (column,)."""
+        patients = np.unique(self.patients, return_inverse=True)[1]
+        counts = [len(np.unique(patients[marked])) for marked in of.T]
+        return np.array(counts, dtype=np.int64)
 
     def column(self, name: str) -> NDArray[np.generic]:
         """One field of `Shard` for every example, (example, ...): `names`, `labels`, `ages`, ..."""

@@ -22,6 +22,7 @@ class Task:
     fs: float  # Hz
     features: tuple[str, ...]  # names of the numbers that accompany each signal
     exclusive: bool  # True: one class per example, by argmax; False: any number, by threshold
+    alone: str  # a class that excludes all others where any number is possible, or ""
     model: str  # default network, a name of MODELS
     partition: str  # default scheme, a name of PARTITIONERS
     augment: tuple[str, ...]  # default augmentations, names of AUGMENTATIONS
@@ -41,6 +42,7 @@ RHYTHM = Task(
     fs=RHYTHM_FS,
     features=(),
     exclusive=False,
+    alone="NSR",  # in CPSC2018: nothing else was found
     model="reslstm_temporalse",
     partition="dirichlet",
     augment=("lead_dropout", "gain", "noise", "wander"),
@@ -59,6 +61,7 @@ BEAT = Task(
     fs=NETWORK_FS,
     features=FEATURES,
     exclusive=True,
+    alone="",
     model="beat_cnn",
     partition="patients",
     augment=("gain", "noise", "feature_noise"),

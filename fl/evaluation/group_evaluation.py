@@ -1,6 +1,6 @@
 """The measures of one group of examples, with intervals by patient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
+from fl.evaluation.decision_rule import DecisionRule, answer
 from fl.evaluation.metrics import ClassMeasures, mean_of, scores
-from fl.evaluation.thresholds import Thresholds, decide
 from fl.util.json_record import JsonRecord
 
 SEXES = {"F": "female", "M": "male"}
@@ -71,12 +71,12 @@ class GroupMeasures(JsonRecord):
 def evaluate_group(
     cohort: Cohort,
     p: NDArray[np.float64],
-    thresholds: Mapping[str, Thresholds] | None,
+    rule: DecisionRule | None,
     seed: int,
 ) -> GroupMeasures:
-    """Measure these examples, decided by thresholds or, without, by the most probable class."""
-    predicted = decide(p, cohort.sources, thresholds, cohort.task.classes)
-    return evaluate_predicted(cohort, p, predicted, seed)
+    """Measure a network's probabilities of these examples, as the rule calibrates and decides."""
+    calibrated, predicted = answer(rule, p, cohort.sources, cohort.task.classes)
+    return evaluate_predicted(cohort, calibrated, predicted, seed)
 
 
 def evaluate_predicted(

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.evaluation.metrics import Labels, Probs
-from fl.evaluation.thresholds import Thresholds, decide
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError
 
 KEYS = ("strategy", "source", "record", "patient", "site", "split")
+VALUES = ("labels", "probabilities", "decided", "fold")
 DECIMALS = 7  # of a probability, as networks' predictions are rounded
 LABEL_OF_CELL = {"1": 1, "0": 0, "": -1}
 CELL_OF_LABEL = {label: cell for cell, label in LABEL_OF_CELL.items()}
+DECISION_OF_CELL = {"1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,17 +35,26 @@ class Predictions:
     site: NDArray[np.str_]  # its name, or `central`, or `unseen`
     split: NDArray[np.str_]
     labels: Labels  # (line, class): 1 yes, 0 no, -1 not annotated
-    probabilities: Probs  # (line, class), of seven decimals
+    probabilities: Probs  # (line, class) calibrated, of seven decimals
+    decided: NDArray[np.bool_]  # (line, class) whether the class is predicted to be present
+    fold: NDArray[np.str_]  # (line,) of a run with several folds inside its sites; else ""
 
     def __len__(self) -> int:
         return len(self.record)
 
     @classmethod
     def of_cohort(
-        cls, cohort: Cohort, p: Probs, *, strategy: str, site: str, split: str
+        cls,
+        cohort: Cohort,
+        p: Probs,
+        decided: NDArray[np.bool_],
+        *,
+        strategy: str,
+        site: str,
+        split: str,
     ) -> "Predictions":
-        """The probabilities p (example, class) that one model gave the examples of a cohort."""
-        same = {"strategy": strategy, "site": site, "split": split}
+        """What one model answered for the examples of a cohort: p and decided (example, class)."""
+        same = {"strategy": strategy, "site": site, "split": split, "fold": ""}
         return cls(
             classes=cohort.task.classes,
             source=np.asarray(cohort.sources, dtype=np.str_),
@@ -52,16 +62,17 @@ class Predictions:
             patient=np.asarray(cohort.patients, dtype=np.str_),
             labels=np.asarray(cohort.labels, dtype=np.int8),
             probabilities=np.asarray(np.round(p, DECIMALS), dtype=np.float64),
+            decided=decided,
             **{name: np.full(len(cohort), value) for name, value in same.items()},
         )
 
     @classmethod
     def joined(cls, parts: Sequence["Predictions"], classes: Sequence[str]) -> "Predictions":
         """The lines of several predictions of the same classes, one after the other."""
-        whole = [_from_columns([()] * len(KEYS), (), (), classes), *parts]
+        whole = [_from_columns([()] * (len(KEYS) + 1), (), (), (), classes), *parts]
         if any(part.classes != whole[0].classes for part in parts):
             raise ValueError("predictions of different classes cannot be joined")
-        columns = (*KEYS, "labels", "probabilities")
+        columns = (*KEYS, *VALUES)
         found: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in whole]) for name in columns
         }
@@ -69,7 +80,7 @@ class Predictions:
 
     def take(self, rows: NDArray[Any]) -> "Predictions":
         """Only these lines."""
-        columns = (*KEYS, "labels", "probabilities")
+        columns = (*KEYS, *VALUES)
         found: dict[str, Any] = {name: getattr(self, name)[rows] for name in columns}
         return Predictions(classes=self.classes, **found)
 
@@ -84,9 +95,9 @@ class Predictions:
             rows.setdefault(key, []).append(row)
         return {key: self.take(np.array(chosen)) for key, chosen in rows.items()}
 
-    def predicted(self, thresholds: Mapping[str, Thresholds] | None) -> NDArray[np.bool_]:
-        """(line, class) which classes the model predicts to be present."""
-        return decide(self.probabilities, self.source, thresholds, self.classes)
+    def in_fold(self, fold: str) -> "Predictions":
+        """The same lines as those of one fold."""
+        return replace(self, fold=np.full(len(self), fold))
 
     def to_csv(self) -> str:
         """The text of predictions.csv."""
@@ -94,11 +105,12 @@ class Predictions:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_header(self.classes))
         keys = zip(*(getattr(self, name).tolist() for name in KEYS), strict=True)
-        for texts, labels, row in zip(
-            keys, self.labels.tolist(), self.probabilities.tolist(), strict=True
-        ):
+        columns = (self.labels, self.probabilities, self.decided.astype(int), self.fold)
+        values = zip(*(column.tolist() for column in columns), strict=True)
+        for texts, (labels, row, decided, fold) in zip(keys, values, strict=True):
             cells = [CELL_OF_LABEL[label] for label in labels]
-            writer.writerow([*texts, *cells, *(f"{value:.{DECIMALS}f}" for value in row)])
+            numbers = [f"{value:.{DECIMALS}f}" for value in row]
+            writer.writerow([*texts, *cells, *numbers, *decided, fold])
         return text.getvalue()
 
 
@@ -121,12 +133,13 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
 
 
 def _header(classes: Sequence[str]) -> list[str]:
-    return [*KEYS, *(f"y_{c}" for c in classes), *(f"p_{c}" for c in classes)]
+    return [*KEYS, *(f"{kind}_{c}" for kind in "ypd" for c in classes), "fold"]
 
 
 def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
     """The predictions in the lines of a `csv.reader`; `ValueError` names a line that is wrong."""
-    header, first, second = _header(classes), len(KEYS), len(KEYS) + len(classes)
+    header, first = _header(classes), len(KEYS)
+    second, third = first + len(classes), first + 2 * len(classes)
     found: list[str] = next(lines, [])
     if found != header:
         odd = next((name for name in header if name not in found), ", ".join(found))
@@ -134,19 +147,21 @@ def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
             f"its columns are not those of the classes {', '.join(classes)}: see {odd}"
         )
     # Flat lists: of a million lines, a list for each would take as long as reading them.
-    texts: list[list[str]] = [[] for _ in KEYS]
+    texts: list[list[str]] = [[] for _ in (*KEYS, "fold")]
     labels: list[int] = []
     probabilities: list[float] = []
+    decided: list[bool] = []
     for row in lines:
         if len(row) != len(header):
             raise ValueError(f"line {lines.line_num}: {len(row)} cells, not {len(header)}")
-        for column, text in zip(texts, row, strict=False):
+        for column, text in zip(texts, [*row[:first], row[-1]], strict=True):
             column.append(text)
         try:
             labels += [LABEL_OF_CELL[cell] for cell in row[first:second]]
-            values = [float(cell) for cell in row[second:]]
+            values = [float(cell) for cell in row[second:third]]
+            decided += [DECISION_OF_CELL[cell] for cell in row[third:-1]]
         except KeyError as error:
-            problem = f"a label is {error}; accepted are 0, 1 and an empty cell"
+            problem = f"a label or decision is {error}; accepted are 0, 1 and, as a label, nothing"
             raise ValueError(f"line {lines.line_num}: {problem}") from None
         except ValueError as error:
             raise ValueError(
@@ -155,20 +170,25 @@ def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
         if not 0 <= sum(values) <= len(values) or min(values) < 0 or max(values) > 1:  # nan, too
             raise ValueError(f"line {lines.line_num}: a probability is not from 0 to 1")
         probabilities += values
-    return _from_columns(texts, labels, probabilities, classes)
+    return _from_columns(texts, labels, probabilities, decided, classes)
 
 
 def _from_columns(
     texts: Sequence[Sequence[str]],
     labels: Sequence[int],
     probabilities: Sequence[float],
+    decided: Sequence[bool],
     classes: Sequence[str],
 ) -> Predictions:
-    """`texts` are columns; labels and probabilities are flat, line after line."""
+    """`texts` are columns, the fold last; the others are flat, line after line."""
     shape = (len(texts[0]), len(classes))
     return Predictions(
         classes=tuple(classes),
         labels=np.array(labels, dtype=np.int8).reshape(shape),
         probabilities=np.array(probabilities, dtype=np.float64).reshape(shape),
-        **{name: np.array(c, dtype=np.str_) for name, c in zip(KEYS, texts, strict=True)},
+        decided=np.array(decided, dtype=np.bool_).reshape(shape),
+        **{
+            name: np.array(column, dtype=np.str_)
+            for name, column in zip((*KEYS, "fold"), texts, strict=True)
+        },
     )

@@ -1,4 +1,4 @@
-"""Histograms of scores, which sites can send and the server can add, and their measures."""
+"""Histograms of scores by patient, which sites can send and the server can add."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,46 +12,81 @@ from fl.evaluation.metrics import Labels, Probs
 # as large ones. They are rounded like probabilities, so that both decide alike at an edge.
 BIN_EDGES = np.round(1 / (1 + np.exp(-np.arange(-127, 128) / 16)), 7)
 BINS = len(BIN_EDGES) + 1
+BIN_LOGITS = (np.arange(BINS) - 127.5) / 16  # (BINS,) log-odds in the middle of each bin
+# One patient, in the whole numbers of a histogram: they can be added in any order. It is large
+# enough that the share of each of a Holter patient's many windows or beats is hardly rounded.
+PATIENT = 1 << 20
 
 
 @dataclass(frozen=True)
 class ScoreHistograms:
-    """The scores of one split of one site, as counts that can be added."""
+    """The scores of one split of one site, as counts that can be added.
+
+    A patient counts once for each class, however many records, windows or beats annotate it: each
+    of these counts PATIENT divided by their number.
+    """
 
     positive: NDArray[np.int64]  # (class, BINS) examples of the class, by score
     negative: NDArray[np.int64]  # (class, BINS) annotated examples not of it, by score
     argmax: NDArray[np.int64]  # (class, 2) as the most probable class: how often right, in all
+    patients: NDArray[np.int64]  # (class, 2) patients that show the class; that annotate it
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         return ScoreHistograms(
             self.positive + other.positive,
             self.negative + other.negative,
             self.argmax + other.argmax,
+            self.patients + other.patients,
         )
 
 
-def count_scores(labels: Labels, p: Probs) -> ScoreHistograms:
-    """Count the scores of the annotated examples of each class."""
+def count_scores(labels: Labels, p: Probs, patients: NDArray[np.str_]) -> ScoreHistograms:
+    """Count the scores of the annotated examples of each class.
+
+    labels and p are (example, class), patients (example,).
+    """
     bins = np.searchsorted(BIN_EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
-    counts = [
-        np.stack(
-            [
-                np.bincount(bins[labels[:, c] == value, c], minlength=BINS)
-                for c in range(labels.shape[1])
-            ]
-        ).astype(np.int64)
-        for value in (1, 0)
-    ]
+    names, patient = np.unique(patients, return_inverse=True)
+    known, shown = labels >= 0, labels == 1
+    n_known = _by_patient(known, patient, len(names))  # (patient, class)
+    share = np.rint(PATIENT / np.maximum(n_known, 1)).astype(np.int64)[patient]
+    positive, negative = (
+        np.stack([_histogram(bins[:, c], share[:, c] * of[:, c]) for c in range(labels.shape[1])])
+        for of in (shown, known & ~shown)
+    )
     predicted = np.eye(labels.shape[1], dtype=bool)[p.argmax(axis=1)]
-    argmax = np.stack([(predicted & (labels == 1)).sum(axis=0), predicted.sum(axis=0)], axis=1)
-    return ScoreHistograms(counts[0], counts[1], argmax.astype(np.int64))
+    argmax = [(share * (predicted & of)).sum(axis=0) for of in (shown, known)]
+    n_shown = _by_patient(shown, patient, len(names))
+    patients_of = [(counts > 0).sum(axis=0) for counts in (n_shown, n_known)]
+    return ScoreHistograms(
+        positive,
+        negative,
+        np.stack(argmax, axis=1).astype(np.int64),
+        np.stack(patients_of, axis=1).astype(np.int64),
+    )
+
+
+def _by_patient(
+    of: NDArray[np.bool_], patient: NDArray[np.int64], n_patients: int
+) -> NDArray[np.int64]:
+    """How many examples of each patient are marked: (example, class) -> (patient, class)."""
+    counts = np.zeros((n_patients, of.shape[1]), dtype=np.int64)
+    np.add.at(counts, patient, of)
+    return counts
+
+
+def _histogram(bins: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of whole-number weights in each bin, exactly: (BINS,)."""
+    # Sums of floats below 2**53 that are whole numbers are exact.
+    return np.rint(np.bincount(bins, weights, minlength=BINS)).astype(np.int64)
 
 
 def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
     """AUROC of each class from its histogram; scores in one bin count as ties."""
     aurocs: list[float | None] = []
-    for positive, negative in zip(scores.positive, scores.negative, strict=True):
-        pairs = int(positive.sum()) * int(negative.sum())
+    for counts in zip(scores.positive, scores.negative, strict=True):
+        positive, negative = (values / PATIENT for values in counts)
+        pairs = positive.sum() * negative.sum()
         below = negative.cumsum() - negative
         wins = (positive * (below + negative / 2)).sum()
         aurocs.append(float(wins / pairs) if pairs else None)
@@ -61,14 +96,15 @@ def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
 def confusion_counts(
     scores: ScoreHistograms, thresholds: Sequence[float] | None = None
 ) -> NDArray[np.int64]:
-    """Counts of decisions by thresholds (each one of BIN_EDGES) or by the most probable class.
+    """Counts of decisions by thresholds of the score or by the most probable class.
 
-    (class, 4): true positives, predicted positives, positives, negatives; they can be added.
+    (class, 4): true positives, predicted positives, positives, negatives, in units of PATIENT;
+    they can be added. A bin is predicted if its lower edge is at or above the threshold.
     """
     positive, negative = scores.positive.sum(axis=1), scores.negative.sum(axis=1)
     if thresholds is None:
         return np.stack([scores.argmax[:, 0], scores.argmax[:, 1], positive, negative], axis=1)
-    at_least = np.arange(BINS) >= np.searchsorted(BIN_EDGES, thresholds, side="right")[:, None]
+    at_least = np.arange(BINS) > np.searchsorted(BIN_EDGES, thresholds, side="left")[:, None]
     right = (scores.positive * at_least).sum(axis=1)
     predicted = right + (scores.negative * at_least).sum(axis=1)
     return np.stack([right, predicted, positive, negative], axis=1)
@@ -85,4 +121,5 @@ def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
 def empty_histograms(classes: int) -> ScoreHistograms:
     """The histograms of no example."""
     none = np.zeros((classes, BINS), dtype=np.int64)
-    return ScoreHistograms(none, none, np.zeros((classes, 2), dtype=np.int64))
+    two = np.zeros((classes, 2), dtype=np.int64)
+    return ScoreHistograms(none, none, two, two)

@@ -18,7 +18,6 @@ from fl.evaluation.paired_bootstrap import (
     worst_estimate,
 )
 from fl.evaluation.predictions import Predictions
-from fl.evaluation.thresholds import Thresholds
 from fl.util.json_record import JsonRecord
 
 SERVER_GROUPS = ("central", "unseen")  # groups that no site holds
@@ -69,23 +68,16 @@ class ComparedTraining(Protocol):
     @property
     def gradient_steps(self) -> int | None: ...
 
-    @property
-    def thresholds(self) -> Mapping[str, Thresholds] | None: ...
-
-    @property
-    def thresholds_by_site(self) -> Mapping[str, Mapping[str, Thresholds] | None]: ...
-
 
 class MeasuredTrainings:
     """Every training's figures on every group, each computed once."""
 
     def __init__(
         self,
-        summaries: Mapping[str, ComparedTraining],
         predictions: Sequence[Predictions],
         seed: int,
     ) -> None:
-        self._summaries, self._seed = summaries, seed
+        self._seed = seed
         self._groups: dict[tuple[str, str], Predictions] = {}
         for part in predictions:
             self._groups |= part.by_model_and_site()
@@ -122,18 +114,11 @@ class MeasuredTrainings:
         return bootstrap_estimates(
             group.labels,
             group.probabilities,
-            group.predicted(self._thresholds(name, where)),
+            group.decided,
             group.patient,
             where,
             self._seed,
         )
-
-    def _thresholds(self, name: str, where: str) -> Mapping[str, Thresholds] | None:
-        if name != LOCAL and not name.startswith(f"{LOCAL}-"):
-            return self._summaries[name].thresholds
-        # Every site that trains alone has thresholds of its own.
-        site = where if name == LOCAL else name.removeprefix(f"{LOCAL}-")
-        return self._summaries[LOCAL].thresholds_by_site[site]
 
 
 def comparison(
@@ -145,7 +130,7 @@ def comparison(
 ) -> Comparison:
     """Budget and differences of trainings on the same records; `summaries` by name, in order."""
     steps = {name: summary.gradient_steps for name, summary in summaries.items()}
-    measured = MeasuredTrainings(summaries, predictions, seed)
+    measured = MeasuredTrainings(predictions, seed)
     return Comparison(
         budget=Budget(rounds=rounds, local_epochs=local_epochs, steps=steps),
         differences=tuple(

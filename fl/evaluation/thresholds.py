@@ -1,66 +1,72 @@
-"""Thresholds of each class and source, chosen on validation, and decisions by them."""
+"""Thresholds of each class and source, chosen on validation, of calibrated probabilities."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation.metrics import Probs
-from fl.evaluation.score_histograms import BIN_EDGES, ScoreHistograms, empty_histograms
+from fl.evaluation.platt_scaling import PlattMap, log_odds, sigmoid
+from fl.evaluation.score_histograms import BIN_LOGITS, PATIENT, ScoreHistograms
 
 Thresholds = dict[str, float]
-MIN_POSITIVES = 5  # in validation; a source with fewer takes the pooled threshold
+POOLED_SOURCE = "pooled"  # the entry for a source that no site trained on
+MIN_POSITIVES = 5  # patients in validation; a source with fewer takes the pooled threshold
+SHRINKAGE = 10  # patients with the class at which a source's own threshold counts for half
+MOST_PREDICTED = 1.25  # a class is predicted at most so many times as often as it occurs
+WITHOUT_POSITIVES = 0.5  # threshold of a class that no validation patient shows
 
 
-def best_threshold(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> float | None:
-    """The edge of a histogram with the highest F1; the middle one if several have it."""
-    if positive.sum() == 0 or negative.sum() == 0:
+def best_threshold(
+    positive: NDArray[np.int64], negative: NDArray[np.int64], platt: PlattMap
+) -> float | None:
+    """The threshold of the calibrated probability with the highest expected F1.
+
+    The true positives above a threshold are expected from the calibrated probabilities: their sum
+    varies less than a count of the few patients with the class does. No threshold is taken that
+    predicts the class more than MOST_PREDICTED times as often as it is expected: such a threshold
+    may have the highest F1 where it was chosen, but elsewhere it calls everyone ill.
+    """
+    if not positive.any() or not negative.any():
         return None
-    true = positive[::-1].cumsum()[::-1][1:]  # at or above EDGES[k]
-    false = negative[::-1].cumsum()[::-1][1:]
-    f1 = 2 * true / (true + false + positive.sum())
-    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    return float(BIN_EDGES[best[len(best) // 2]])
+    weight = (positive + negative) / PATIENT
+    p = sigmoid(platt.apply(BIN_LOGITS))
+    predicted = weight[::-1].cumsum()[::-1]  # at or above each bin
+    true = (weight * p)[::-1].cumsum()[::-1]
+    f1 = 2 * true / (predicted + true[0])
+    allowed = predicted <= MOST_PREDICTED * true[0]
+    allowed[-1] = True
+    best = int(np.flatnonzero(allowed)[f1[allowed].argmax()])
+    return float(sigmoid(platt.apply(BIN_LOGITS[best] - _HALF_BIN)))
+
+
+_HALF_BIN = (BIN_LOGITS[1] - BIN_LOGITS[0]) / 2
 
 
 def choose_thresholds(
-    by_source: Mapping[str, ScoreHistograms], classes: Sequence[str]
+    by_source: Mapping[str, ScoreHistograms],
+    calibration: Mapping[str, Mapping[str, PlattMap]],
+    classes: Sequence[str],
 ) -> dict[str, Thresholds]:
-    """Thresholds of each source, and `pooled` for a source that no site trained on.
+    """Thresholds of each source in `by_source`, of which one is `pooled`: all sources together.
 
-    A source with fewer than MIN_POSITIVES of a class takes the pooled threshold; a class without
-    any positive takes 0.5. Each source has its own thresholds, because sources differ in
-    prevalence and in what their readers call normal.
+    A source with fewer than MIN_POSITIVES patients of a class takes the pooled threshold. With
+    more its own is moved towards the pooled one in log-odds, the less the more such patients it
+    has. A class that no patient shows takes 0.5.
     """
-    whole = sum(by_source.values(), start=empty_histograms(len(classes)))
-    pooled = {
-        name: best_threshold(whole.positive[c], whole.negative[c]) or 0.5
-        for c, name in enumerate(classes)
-    }
-    chosen = {"pooled": pooled}
-    for source, scores in sorted(by_source.items()):
-        chosen[source] = dict(pooled)
+    chosen: dict[str, Thresholds] = {}
+    for source in (POOLED_SOURCE, *sorted(by_source.keys() - {POOLED_SOURCE})):
+        scores, chosen[source] = by_source[source], {}
         for c, name in enumerate(classes):
-            if scores.positive[c].sum() >= MIN_POSITIVES:
-                own = best_threshold(scores.positive[c], scores.negative[c])
-                chosen[source][name] = pooled[name] if own is None else own
+            own = best_threshold(scores.positive[c], scores.negative[c], calibration[source][name])
+            if source != POOLED_SOURCE:
+                pooled, n = chosen[POOLED_SOURCE][name], int(scores.patients[c, 0])
+                own = pooled if own is None or n < MIN_POSITIVES else _shrunk(own, pooled, n)
+            chosen[source][name] = WITHOUT_POSITIVES if own is None else round(own, 6)
     return chosen
 
 
-def decide(
-    p: Probs,
-    sources: Sequence[str] | NDArray[np.str_],
-    thresholds: Mapping[str, Thresholds] | None,
-    classes: Sequence[str],
-) -> NDArray[np.bool_]:
-    """Which classes are predicted to be present: (example, class).
-
-    Without thresholds it is the most probable class, exactly one. With them it is every class at
-    or above the threshold of the example's source, or the pooled one if that source has none.
-    """
-    if thresholds is None:
-        return np.asarray(np.eye(len(classes), dtype=bool)[p.argmax(axis=1)])
-    rows = [thresholds.get(str(s), thresholds["pooled"]) for s in np.unique(sources)]
-    table = np.array([[row[c] for c in classes] for row in rows])
-    _, which = np.unique(sources, return_inverse=True)
-    return np.asarray(p >= table[which])
+def _shrunk(own: float, pooled: float, n: int) -> float:
+    """A source's own threshold, moved towards the pooled one by its few positive patients."""
+    share = n / (n + SHRINKAGE)
+    logits = log_odds(np.array([own, pooled]))
+    return float(sigmoid(share * logits[0] + (1 - share) * logits[1]))

@@ -21,9 +21,9 @@ from flwr.app import (
     RecordDict,
 )
 
+from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.score_histograms import ScoreHistograms
-from fl.evaluation.thresholds import Thresholds
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
@@ -35,7 +35,8 @@ ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of eac
 # Before the names of a training reply's records that hold validation of the incoming weights.
 VALIDATION_PREFIX = "validation-"
 VALIDATE_FIRST = "validate-first"  # key of a training request's settings
-HISTOGRAMS = ("positive", "negative", "argmax")  # fields of ScoreHistograms
+HISTOGRAMS = ("positive", "negative", "argmax", "patients")  # fields of ScoreHistograms
+RULE = "decision-rule"  # key of an evaluation request's settings
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
 
@@ -70,13 +71,13 @@ def evaluation_request(
     node: int,
     round_number: int,
     split: str,
-    thresholds: Mapping[str, Thresholds] | None = None,
+    rule: DecisionRule | None = None,
 ) -> Message:
     """Ask a node to evaluate weights on one of its splits."""
     config = run_settings(job)
     config["server-round"] = round_number
     config["split"] = split
-    config["thresholds"] = json.dumps(thresholds)
+    config[RULE] = json.dumps(rule.to_json() if rule else None)
     return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.EVALUATE)
 
 
@@ -106,10 +107,12 @@ def read_validate_first(message: Message) -> bool:
     return bool(message.content.config_records[CONFIG].get(VALIDATE_FIRST, False))
 
 
-def read_split(message: Message) -> tuple[str, dict[str, Thresholds] | None]:
-    """Which split to evaluate, and by which thresholds."""
+def read_split(message: Message) -> tuple[str, DecisionRule | None]:
+    """Which split to evaluate, and by which rule."""
     config = message.content.config_records[CONFIG]
-    return str(config["split"]), json.loads(str(config["thresholds"]))
+    content = json.loads(str(config[RULE]))
+    rule = DecisionRule.from_json(content, "the request's decision rule") if content else None
+    return str(config["split"]), rule
 
 
 def read_weights(message: Message) -> Weights:
@@ -186,6 +189,7 @@ def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
     }
     metrics: dict[str, float | int | list[int]] = {
         WEIGHTED_BY: evaluated.n_records,
+        "patients": evaluated.n_patients,
         "n-patients": [source.n_patients for source in by_source.values()],
         "loss-sum": evaluated.loss_sum,
         "steps": evaluated.steps,
@@ -226,6 +230,7 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
     return EvaluationReply(
         site=str(config["site"]),
         n_records=int(numbers[WEIGHTED_BY]),
+        n_patients=int(numbers["patients"]),
         loss_sum=float(numbers["loss-sum"]),
         by_source=_read_sources(
             config["sources"],

@@ -50,7 +50,8 @@ class EvaluationReply:
 
     site: str
     n_records: int
-    loss_sum: float
+    n_patients: int
+    loss_sum: float  # sum over patients of the mean loss of each one's records
     by_source: Mapping[str, SourceValidation]  # validation of each source; empty on test
     report: GroupMeasures | None  # on test; None on validation
     steps: int = 0  # gradient steps taken before the test (finetune)

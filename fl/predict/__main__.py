@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.tasks import TASKS
+from fl.evaluation.thresholds import POOLED_SOURCE
 from fl.predict.inference import RecordingPrediction, predict_recording
 from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predi
     options = _parser(prog).parse_args(arguments)
     try:
         model = load_model(options.weights, options.task)
-        model.thresholds_of(options.source)
+        model.require_source(options.source)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,7 +62,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--task", choices=sorted(TASKS), default="", help="accept only a model for this task"
     )
     parser.add_argument(
-        "--source", default="pooled", help="use the thresholds of this source [%(default)s]"
+        "--source",
+        default=POOLED_SOURCE,
+        help="use the calibration and thresholds of this source [%(default)s]",
     )
     parser.add_argument("--fs", type=_rate, help="sampling rate of a CSV file, in Hz")
     parser.add_argument(
@@ -125,7 +128,9 @@ def _formatted(
 ) -> str:
     if options.json:
         return as_json(model, predictions, options.source)
-    return as_csv(model, predictions) if options.csv else as_text(model, predictions)
+    if options.csv:
+        return as_csv(model, predictions)
+    return as_text(model, predictions, options.source)
 
 
 if __name__ == "__main__":

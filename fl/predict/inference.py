@@ -22,7 +22,7 @@ from fl.ecg.labels import UNKNOWN
 from fl.ecg.qrs_detection import detect_beats
 from fl.ecg.records import Examples, Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
-from fl.evaluation.thresholds import Thresholds, decide
+from fl.evaluation.decision_rule import answer
 from fl.predict.saved_model import SavedModel
 from fl.training.loop import predict
 
@@ -59,9 +59,10 @@ def predict_recording(
 
     Rhythm: one prediction for the recording, or one per 10 s window if it is longer than
     WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
-    `detector` finds. `source` names the thresholds; ConfigError if the model has none for it.
+    `detector` finds. `source` names the calibration and the thresholds; ConfigError if the model
+    has none for it.
     """
-    thresholds = model.thresholds_of(source)
+    model.require_source(source)
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
         ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
@@ -75,7 +76,7 @@ def predict_recording(
         fs=record.fs,
         leads=record.leads,
         beats=beats,
-        findings=tuple(_segment_predictions(model, p, thresholds, ranges, peaks)),
+        findings=tuple(_segment_predictions(model, p, source, ranges, peaks)),
     )
 
 
@@ -131,13 +132,12 @@ def _beat_range(peak: int, record: Record) -> tuple[int, int]:
 def _segment_predictions(
     model: SavedModel,
     p: NDArray[np.float64],
-    thresholds: Thresholds | None,
+    source: str,
     ranges: list[tuple[int, int]],
     peaks: NDArray[Any] | None,
 ) -> list[SegmentPrediction]:
     classes = model.task.classes
-    table = None if thresholds is None else {"pooled": thresholds}
-    predicted = decide(p, [""] * len(p), table, classes)
+    p, predicted = answer(model.rule, p, [source] * len(p), classes)
     return [
         SegmentPrediction(
             start=start,

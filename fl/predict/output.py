@@ -6,18 +6,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from fl.evaluation.thresholds import POOLED_SOURCE
 from fl.predict.inference import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.reports.number_format import number
 
 
-def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction]) -> str:
-    """A line per recording, window or beat: its samples, predicted classes and probabilities."""
+def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction], source: str) -> str:
+    """A line per recording, window or beat: its samples, predicted classes and probabilities.
+
+    Above the lines stand the thresholds that the probabilities are compared with.
+    """
     classes = model.task.classes
     width = max((len(prediction.record) for prediction in predictions), default=6)
     predicted_width = max([9, *(len(_predicted(f)) for p in predictions for f in p.findings)])
     head = f"{'record':{width}}  {'samples':>17}  {'predicted':{predicted_width}}  "
     lines = [head + " ".join(f"{c:>5}" for c in classes)]
+    if model.rule is not None:
+        used = " ".join(f"{number(model.rule.thresholds[source][c]):>5}" for c in classes)
+        of = f"thresholds ({source_in_words(source)})"
+        lines = [f"{of:{len(head)}}{used}", *lines]
     for prediction in predictions:
         for segment in prediction.findings:
             samples = f"{segment.start}-{segment.end}"
@@ -49,10 +57,17 @@ def as_json(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
         "model": model.name,
         "strategy": model.strategy,
         "synthetic": model.synthetic,
-        "thresholds": model.thresholds_of(source),
+        "source": source,
+        "thresholds": model.rule.thresholds[source] if model.rule else None,
+        "calibration": model.rule.to_json()["calibration"][source] if model.rule else None,
         "records": [asdict(prediction) for prediction in predictions],
     }
     return json.dumps(content, indent=1)
+
+
+def source_in_words(source: str) -> str:
+    """Whose thresholds they are."""
+    return "of all sources" if source == POOLED_SOURCE else f"of {source}"
 
 
 def _predicted(segment: SegmentPrediction) -> str:

@@ -9,37 +9,34 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from fl.ecg.tasks import TASKS, Task
-from fl.evaluation.thresholds import Thresholds
+from fl.evaluation.decision_rule import DecisionRule
 from fl.models import MODELS, build_network
 from fl.training.state_dict import load_weights, set_weights
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, DataError
 from fl.util.file_digest import file_digest
 
-FORMAT = 1
-NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "thresholds", "synthetic")
+FORMAT = 2
+NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "decision", "synthetic")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """A network with its weights, its task and its thresholds."""
+    """A network with its weights, its task and how it decides."""
 
     task: Task
     network: nn.Module
     name: str  # network, a name of MODELS
     strategy: str  # how it was trained
-    thresholds: dict[str, Thresholds] | None  # by source; None: the most probable class
+    rule: DecisionRule | None  # calibration and thresholds; None: the most probable class
     synthetic: bool  # trained on synthetic recordings
 
-    def thresholds_of(self, source: str) -> Thresholds | None:
-        """Thresholds for the recordings of a source; `ConfigError` if it has none of its own."""
-        if self.thresholds is None:
-            return None
-        if source not in self.thresholds:
+    def require_source(self, source: str) -> None:
+        """`ConfigError` unless the model has thresholds for the recordings of this source."""
+        if self.rule is not None and source not in self.rule.thresholds:
             raise ConfigError(
                 f"--source is {source!r}. The model has thresholds for: "
-                f"{', '.join(sorted(self.thresholds))}."
+                f"{', '.join(sorted(self.rule.thresholds))}."
             )
-        return self.thresholds[source]
 
 
 def load_model(path: Path, task: str = "") -> SavedModel:
@@ -67,9 +64,21 @@ def load_model(path: Path, task: str = "") -> SavedModel:
         network=network,
         name=facts["model"],
         strategy=facts["strategy"],
-        thresholds=facts["thresholds"],
+        rule=_rule(path, facts["decision"]),
         synthetic=facts["synthetic"],
     )
+
+
+def _rule(path: Path, content: object) -> DecisionRule | None:
+    if content is None:
+        return None
+    try:
+        return DecisionRule.from_json(content, f"{sidecar_of(path).name}: decision")
+    except DataError as error:
+        raise ConfigError(
+            f"--weights {path}: {error} Write it again from the run directory: "
+            "python -m fl.reports RUN"
+        ) from None
 
 
 def sidecar_of(path: Path) -> Path:

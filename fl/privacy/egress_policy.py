@@ -27,12 +27,12 @@ TEXTS = {
 NUMBERS = {
     "query": frozenset({"n-train", "n-val", "n-test"}),
     "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
-    "evaluate": frozenset({"num-examples", "n-patients", "loss-sum", "steps"}),
+    "evaluate": frozenset({"num-examples", "patients", "n-patients", "loss-sum", "steps"}),
 }
 # One number per class, per lead or per source; the others are one number.
 LISTS = frozenset({"annotated", "recorded", "n-patients"})
 # Bins of an evaluation's arrays, which are (source, class, bin).
-HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2}
+HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2, "patients": 2}
 CLASSES = frozenset(name for task in TASKS.values() for name in task.classes)
 
 # A site's own measures on test: sums and shares over all its test records.

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fl.ecg.tasks import TASKS
+from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.evaluation.thresholds import Thresholds
 from fl.reports.pages.provenance import provenance
 from fl.reports.run_files import NOT_FEDERATED, Run
 from fl.reports.templates import render
 from fl.runs.results import TrainingSummary
 from fl.util.atomic_io import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = "-best.safetensors"
 
 
@@ -26,15 +26,23 @@ class ModelFile:
 
     name: str  # `fedavg`, `pooled`, `local-site-3`
     path: Path
+    task: str
     strategy: str
     site: str  # whose own model it is; "" for a model of all
     result: TrainingSummary
 
     @property
-    def thresholds(self) -> dict[str, Thresholds] | None:
-        """Thresholds by source; None if the task predicts the most probable class."""
-        own = self.result.thresholds_by_site
-        return (own.get(self.site) if self.site else self.result.thresholds) or None
+    def rule(self) -> DecisionRule | None:
+        """How the model decides; None if the task predicts the most probable class."""
+        result = self.result
+        thresholds, calibration = result.thresholds, result.calibration
+        if self.site:
+            thresholds = result.thresholds_by_site.get(self.site)
+            calibration = result.calibration_by_site.get(self.site)
+        if thresholds is None or calibration is None:
+            return None
+        alone = TASKS[self.task].alone
+        return DecisionRule(thresholds=thresholds, calibration=calibration, alone=alone)
 
 
 def model_files(run: Run) -> Iterator[ModelFile]:
@@ -44,13 +52,15 @@ def model_files(run: Run) -> Iterator[ModelFile]:
         strategy, site = (name, "") if name in run.strategies else ("local", name[len("local-") :])
         if strategy in run.strategies and (not site or name.startswith("local-")):
             result = run.strategies[strategy]
-            yield ModelFile(name=name, path=path, strategy=strategy, site=site, result=result)
+            yield ModelFile(
+                name=name, path=path, task=run.task, strategy=strategy, site=site, result=result
+            )
 
 
 def write_cards(run: Run) -> None:
     """`weights/<name>.md` and `weights/<name>.json` for every model that can be used alone."""
     for model in model_files(run):
-        if not TASKS[run.task].exclusive and model.thresholds is None:
+        if not TASKS[run.task].exclusive and model.rule is None:
             continue  # without thresholds its probabilities decide nothing
         facts = sidecar(run, model)
         write_atomically(model.path.with_name(f"{model.name}.json"), _json(facts))
@@ -69,7 +79,7 @@ def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
         "model": run.config["model"],
         "strategy": model.name,
         "classes": list(run.classes),
-        "thresholds": model.thresholds,
+        "decision": model.rule.to_json() if model.rule else None,
         "leads": task.leads,
         "samples": task.samples,
         "fs": task.fs,

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field, field_serializer, field_validator
 
+from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.platt_scaling import PlattMap
 from fl.evaluation.seed_summary import SeedSummary
 from fl.evaluation.strategy_comparison import Comparison
 from fl.evaluation.thresholds import Thresholds
@@ -16,6 +18,16 @@ from fl.util.json_record import JsonRecord
 
 SUMMARY, SEEDS = "summary.json", "seeds.json"
 REMEDY = "Run it again with this version."
+
+
+Calibration = dict[str, dict[str, PlattMap]]  # by source and class
+
+
+def decided_by(rule: DecisionRule | None) -> dict[str, Any]:
+    """The fields of a `TrainingSummary` that say how its model decides."""
+    if rule is None:
+        return {"thresholds": None, "calibration": None}
+    return {"thresholds": rule.thresholds, "calibration": rule.calibration}
 
 
 class WorstSite(JsonRecord):
@@ -50,9 +62,12 @@ class TrainingSummary(JsonRecord):
     unseen: GroupMeasures | None
     central_by_source: dict[str, GroupMeasures] = Field(default_factory=dict)
     sites: dict[str, GroupMeasures | None]  # None: a site that has, or sent, no measures
-    thresholds: dict[str, Thresholds] | None  # by source; None: the most probable class
+    # By source, of calibrated probabilities; None: the most probable class, as it comes.
+    thresholds: dict[str, Thresholds] | None
+    calibration: Calibration | None = None
     best_round: int | None
     thresholds_by_site: dict[str, dict[str, Thresholds] | None] = Field(default_factory=dict)
+    calibration_by_site: dict[str, Calibration | None] = Field(default_factory=dict)
     best_round_by_site: dict[str, int] = Field(default_factory=dict)
     central_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)
     unseen_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)

@@ -40,10 +40,17 @@ def _focal_factor(log_p: Tensor, focus: float) -> Tensor:
     return (1 - log_p.exp()).clamp(min=0) ** focus if focus else torch.ones_like(log_p)
 
 
-def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> float:
-    """Mean loss per example of probabilities: labels (example, class), p (example, class)."""
+def example_losses(
+    task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Loss of each example's probabilities: labels and p (example, class) -> (example,)."""
     p = p.clip(1e-7, 1 - 1e-7)
     if task.exclusive:
-        return float(-np.log(p[labels == 1]).mean())
+        return np.asarray(-np.log(p[labels == 1]))
     losses = np.where(labels == 1, -np.log(p), -np.log1p(-p)) * (labels >= 0)
-    return float(losses.sum() / labels.size)
+    return np.asarray(losses.sum(axis=1) / labels.shape[1])
+
+
+def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> float:
+    """Mean loss per example of probabilities: labels (example, class), p (example, class)."""
+    return float(example_losses(task, labels, p).mean())

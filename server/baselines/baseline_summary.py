@@ -10,6 +10,7 @@ from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import Predictions
 from fl.messages.payloads import SiteInfo
 from fl.runs.history_tables import RoundRow, SiteRow
+from fl.runs.results import decided_by
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST
@@ -157,15 +158,19 @@ def _server_measures(name: str, done: Sequence[BaselineTraining]) -> ServerMeasu
 
 
 def _of_pooled(training: BaselineTraining) -> dict[str, Any]:
-    return {"thresholds": training.progress.thresholds, "best_round": training.progress.best_round}
+    rule = decided_by(training.progress.rule)
+    return {**rule, "best_round": training.progress.best_round}
 
 
 def _of_local(trainings: Sequence[BaselineTraining]) -> dict[str, Any]:
     """What each site's own model chose and reached, by site."""
     return {
-        "thresholds": None,
+        **decided_by(None),
         "best_round": None,
-        "thresholds_by_site": {t.trains: t.progress.thresholds for t in trainings},
+        **{
+            f"{part}_by_site": {t.trains: decided_by(t.progress.rule)[part] for t in trainings}
+            for part in decided_by(None)
+        },
         "best_round_by_site": {t.trains: t.progress.best_round for t in trainings},
         "central_by_site": {t.trains: t.at_server[0].central for t in trainings},
         "unseen_by_site": {t.trains: t.at_server[0].unseen for t in trainings},

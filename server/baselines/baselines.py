@@ -95,7 +95,7 @@ class BaselineTraining:
         label, best = self.job.strategy, progress.best_round
         progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
         self.server_test = evaluate_server_groups(
-            self.job, self.name, progress.best_weights, progress.thresholds
+            self.job, self.name, progress.best_weights, progress.rule
         )
 
     def _round(self, number: int) -> Steps:
@@ -113,7 +113,7 @@ class BaselineTraining:
             failures=sum(f["round"] == number for f in progress.failures),
             train_loss=mean_loss([(trained.loss_sum, trained.n_seen)]),
             n_train=trained.n_seen,
-            n_val=sum(reply.n_records for reply in evaluated),
+            n_val=sum(reply.n_patients for reply in evaluated),
         )
         progress.round_rows.append(row)
         save_progress(self.federation.folder / "checkpoint" / self.name, progress)
@@ -144,13 +144,13 @@ class BaselineTraining:
         self, weights: Weights, number: int, split: str
     ) -> Generator[Requests, Answers, tuple[list[EvaluationReply], float]]:
         arrays = to_array_record(weights)
-        thresholds = self.progress.thresholds if split == TEST else None
+        rule = self.progress.rule if split == TEST else None
         return (
             yield from self._ask(
                 number,
                 split,
                 self.nodes,
-                lambda node: evaluation_request(self.job, arrays, node, number, split, thresholds),
+                lambda node: evaluation_request(self.job, arrays, node, number, split, rule),
                 self._read_evaluated,
             )
         )

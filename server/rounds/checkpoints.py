@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fl.evaluation.thresholds import Thresholds
+from fl.evaluation.decision_rule import DecisionRule
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights, load_weights, save_weights
+from fl.util.json_record import JsonRecord
 
 KEPT = 2  # checkpoints of a training
 _ARRAYS = {  # fields of TrainingProgress that hold arrays, and the file of each
@@ -35,8 +36,9 @@ class TrainingProgress:
     # Of the last merged round, until its weights are validated: that part of its row.
     unvalidated: dict[str, Any] = field(default_factory=dict)
     best_round: int = 0
-    best_score: float = -1.0  # see `model_selection.selection_score`
-    thresholds: dict[str, Thresholds] | None = None  # of the best round
+    best_by: str = ""  # the measure it was chosen by: a name of `model_selection.CRITERIA`
+    best_score: float = 0.0  # by that measure; see `model_selection.selection_score`
+    rule: DecisionRule | None = None  # how the best round's weights decide
     steps: int = 0  # gradient steps of all sites so far
     n_seen: dict[str, int] = field(default_factory=dict)  # site -> examples of its last training
     round_rows: list[RoundRow] = field(default_factory=list)
@@ -58,7 +60,7 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
             save_weights(temporary / file, getattr(progress, name))
         state = {k: v for k, v in vars(progress).items() if k not in _ARRAYS}
         order = {name: list(getattr(progress, name)) for name in _ARRAYS}
-        text = json.dumps({"state": state, "order": order}, default=asdict)
+        text = json.dumps({"state": state, "order": order}, default=_plain)
         (temporary / "state.json").write_text(text)
         stage = "" if progress.unvalidated else "-validated"
         temporary.rename(folder / f"{progress.round:06d}{stage}")
@@ -66,6 +68,11 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in sorted(folder.glob("[0-9]*"))[:-KEPT]:
         shutil.rmtree(old)
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A record of the state as `json.dumps` takes it."""
+    return record.to_json() if isinstance(record, JsonRecord) else asdict(record)
 
 
 def load_progress(folder: Path) -> TrainingProgress | None:
@@ -78,6 +85,7 @@ def load_progress(folder: Path) -> TrainingProgress | None:
     state = saved["state"]
     state["round_rows"] = [RoundRow(**row) for row in state["round_rows"]]
     state["site_rows"] = [SiteRow(**row) for row in state["site_rows"]]
+    state["rule"] = DecisionRule(**state["rule"]) if state["rule"] else None
     arrays: dict[str, Any] = {}
     for name, file in _ARRAYS.items():
         unordered = load_weights(last / file)

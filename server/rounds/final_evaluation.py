@@ -9,10 +9,10 @@ import numpy as np
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS, Task
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group, mean_over_models
+from fl.evaluation.decision_rule import DecisionRule, answer
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predicted, mean_over_models
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import Predictions, read_predictions
-from fl.evaluation.thresholds import Thresholds
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
@@ -51,7 +51,7 @@ def server_cohorts(job: Job) -> dict[str, Cohort]:
 
 
 def evaluate_server_groups(
-    job: Job, strategy: str, weights: Weights, thresholds: Mapping[str, Thresholds] | None
+    job: Job, strategy: str, weights: Weights, rule: DecisionRule | None
 ) -> tuple[ServerMeasures, Predictions]:
     """Measures of weights on the central and the unseen records, and what they predict there."""
     one_thread()
@@ -62,19 +62,22 @@ def evaluate_server_groups(
     by_source: dict[str, GroupMeasures] = {}
     parts = []
     for name, cohort in server_cohorts(job).items():
-        p = predict(network, cohort, device=job.config.device)
-        groups[name] = evaluate_group(cohort, p, thresholds, job.config.seed)
+        raw = predict(network, cohort, device=job.config.device)
+        p, decided = answer(rule, raw, cohort.sources, task.classes)
+        groups[name] = evaluate_predicted(cohort, p, decided, job.config.seed)
         if name == CENTRAL:
             by_source = {
-                str(source): evaluate_group(
+                str(source): evaluate_predicted(
                     cohort.take(rows := np.flatnonzero(cohort.sources == source)),
                     p[rows],
-                    thresholds,
+                    decided[rows],
                     job.config.seed,
                 )
                 for source in np.unique(cohort.sources)
             }
-        parts.append(Predictions.of_cohort(cohort, p, strategy=strategy, site=name, split=TEST))
+        parts.append(
+            Predictions.of_cohort(cohort, p, decided, strategy=strategy, site=name, split=TEST)
+        )
     measures = ServerMeasures(
         central=groups.get(CENTRAL), unseen=groups.get(UNSEEN), central_by_source=by_source
     )
@@ -132,7 +135,7 @@ def final_measures(
 ) -> dict[str, GroupMeasures | None]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
-        federation, progress, progress.best_weights, progress.best_round, TEST, progress.thresholds
+        federation, progress, progress.best_weights, progress.best_round, TEST, progress.rule
     )
     label, best = federation.job.strategy, progress.best_round
     progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
@@ -149,7 +152,7 @@ def site_test_row(strategy: str, best_round: int, evaluated: EvaluationReply) ->
         site=evaluated.site,
         split=TEST,
         n_records=evaluated.n_records,
-        loss=mean_loss([(evaluated.loss_sum, evaluated.n_records)]),
+        loss=mean_loss([(evaluated.loss_sum, evaluated.n_patients)]),
         macro_f1=measures.macro_f1.value if measures else None,
         macro_auroc=measures.macro_auroc.value if measures else None,
     )

@@ -1,13 +1,15 @@
-"""Validation after each round, from the counts that sites sent: figures, thresholds, best round."""
+"""Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
+from fl.evaluation.decision_rule import DecisionRule, choose_rule
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.score_histograms import (
     ScoreHistograms,
@@ -16,11 +18,25 @@ from fl.evaluation.score_histograms import (
     empty_histograms,
     histogram_aurocs,
 )
-from fl.evaluation.thresholds import Thresholds, choose_thresholds
+from fl.evaluation.thresholds import MIN_POSITIVES
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from fl.runs.history_tables import SiteRow
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
+
+# What the best round is chosen by. A measure of ranking is too coarse on a few patients: many
+# rounds have the same one. Then the loss decides.
+MACRO_F1, MACRO_AUROC, LOSS = "macro_f1", "macro_auroc", "loss"
+CRITERIA = (MACRO_F1, MACRO_AUROC, LOSS)  # the first that can be measured
+MIN_SELECTION_PATIENTS = 30  # in validation; with fewer the loss decides
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How good a round is: by which measure, and its value; higher is better."""
+
+    by: str
+    score: float
 
 
 def validate_round(
@@ -28,31 +44,45 @@ def validate_round(
 ) -> dict[str, Any]:
     """Validation of a round: sites.csv's lines, its part of rounds.csv's, the best round so far.
 
-    Everything comes from counts that sites sent. The macro-F1 of validation uses thresholds
-    chosen on the same records, so it flatters; test never does.
+    Everything comes from sums that sites sent, in which each patient counts once. The macro-F1 of
+    validation uses thresholds chosen on the same records, so it flatters; test never does.
     """
     classes = len(task.classes)
     by_source = sum_sources(evaluated, classes)
-    scores = {source: total.scores for source, total in by_source.items()}
-    thresholds = None if task.exclusive else choose_thresholds(scores, task.classes)
+    rule = choose_rule({source: total.scores for source, total in by_source.items()}, task)
     confusion = np.zeros((classes, 4), dtype=np.int64)
     for reply in evaluated:
-        at_site = _confusion(reply.by_source, thresholds, classes)
+        at_site = _confusion(reply.by_source, rule, task)
         confusion += at_site
         progress.site_rows.append(_site_row(strategy, progress.round, reply, at_site))
-    score = selection_score(by_source, [task.classes.index(c) for c in task.trainable])
-    # The first round is taken even where validation can measure nothing.
-    if progress.best_round == 0 or (score is not None and score > progress.best_score):
-        progress.best_score = -1.0 if score is None else score
+    loss = mean_loss([(reply.loss_sum, reply.n_patients) for reply in evaluated])
+    found = selection_score(task, by_source, confusion, loss)
+    if _is_best(found, progress):
+        progress.best_by, progress.best_score = (found.by, found.score) if found else ("", 0.0)
         progress.best_round = progress.round
-        progress.best_weights, progress.thresholds = dict(progress.weights), thresholds
+        progress.best_weights, progress.rule = dict(progress.weights), rule
     return {
         "strategy": strategy,
         "round": progress.round,
-        "val_loss": mean_loss([(reply.loss_sum, reply.n_records) for reply in evaluated]),
-        "val_macro_f1": mean_of(confusion_f1s(confusion)),
+        "val_loss": loss,
+        "val_macro_f1": mean_of([confusion_f1s(confusion)[c] for c in _trainable(task)]),
         "val_macro_auroc": mean_of(histogram_aurocs(_all_scores(by_source, classes))),
     }
+
+
+def _is_best(found: Selection | None, progress: TrainingProgress) -> bool:
+    """Whether the round is the best so far; of equally good rounds it is the last.
+
+    The first round is taken even where validation can measure nothing. A round that misses the
+    patients of a site may be measured in another way than the others: the stronger measure wins.
+    """
+    if progress.best_round == 0 or (found is not None and not progress.best_by):
+        return True
+    if found is None:
+        return False
+    if found.by != progress.best_by:
+        return CRITERIA.index(found.by) < CRITERIA.index(progress.best_by)
+    return found.score >= progress.best_score
 
 
 def sum_sources(evaluated: Sequence[EvaluationReply], classes: int) -> dict[str, SourceValidation]:
@@ -71,26 +101,41 @@ def sum_sources(evaluated: Sequence[EvaluationReply], classes: int) -> dict[str,
 
 
 def selection_score(
-    by_source: Mapping[str, SourceValidation], trainable: Sequence[int]
-) -> float | None:
-    """What the best round is chosen by: validation macro-AUROC, averaged over the sources.
+    task: Task,
+    by_source: Mapping[str, SourceValidation],
+    confusion: NDArray[np.int64],
+    loss: float | None,
+) -> Selection | None:
+    """What the best round is chosen by, over the classes that the task trains on.
 
-    Over the classes in `trainable` alone: one that cannot be learnt would choose by chance.
-    Each source counts by its patients: by its records, the hundreds of windows of a handful
-    of Holter patients would decide alone; evenly, the chance of who those few are would.
+    One class per example: macro-F1 of the decisions, because a ranking may be good while every
+    rare beat is called normal. Any number of classes: macro-AUROC, averaged over the sources by
+    their patients. With fewer than MIN_SELECTION_PATIENTS patients, or no class with MIN_POSITIVES
+    patients in any source, it is the loss.
     """
+    if task.exclusive:
+        value = mean_of([confusion_f1s(confusion)[c] for c in _trainable(task)])
+        return None if value is None else Selection(MACRO_F1, value)
     total, weight = 0.0, 0
     for validation in by_source.values():
+        shown = validation.scores.patients[:, 0]
         aurocs = histogram_aurocs(validation.scores)
-        value = mean_of([aurocs[c] for c in trainable])
+        value = mean_of([aurocs[c] for c in _trainable(task) if shown[c] >= MIN_POSITIVES])
         if value is not None:
             total += value * validation.n_patients
             weight += validation.n_patients
-    return total / weight if weight else None
+    if weight >= MIN_SELECTION_PATIENTS:
+        return Selection(MACRO_AUROC, total / weight)
+    return None if loss is None else Selection(LOSS, -loss)
+
+
+def _trainable(task: Task) -> list[int]:
+    """Columns of the classes that training uses: one that cannot be learnt chooses by chance."""
+    return [task.classes.index(c) for c in task.trainable]
 
 
 def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
-    """Mean over records of (sum of losses, records) pairs; None without a record."""
+    """Mean of (sum of losses, number of patients or records) pairs; None without any."""
     n = sum(count for _, count in parts)
     return math.fsum(loss for loss, _ in parts) / n if n else None
 
@@ -106,21 +151,22 @@ def _site_row(
         site=reply.site,
         split=VAL,
         n_records=reply.n_records,
-        loss=mean_loss([(reply.loss_sum, reply.n_records)]),
+        loss=mean_loss([(reply.loss_sum, reply.n_patients)]),
         macro_f1=mean_of(confusion_f1s(confusion)),
         macro_auroc=mean_of(histogram_aurocs(scores)),
     )
 
 
 def _confusion(
-    by_source: Mapping[str, SourceValidation],
-    thresholds: Mapping[str, Thresholds] | None,
-    classes: int,
+    by_source: Mapping[str, SourceValidation], rule: DecisionRule | None, task: Task
 ) -> NDArray[np.int64]:
-    """Counts as of `confusion_counts`, each source decided by its own thresholds."""
-    total = np.zeros((classes, 4), dtype=np.int64)
+    """Counts as of `confusion_counts`, each source decided by its own thresholds.
+
+    A histogram has one class, so that a class which excludes others does not do so here.
+    """
+    total = np.zeros((len(task.classes), 4), dtype=np.int64)
     for source, validation in by_source.items():
-        chosen = None if thresholds is None else list(thresholds[source].values())
+        chosen = None if rule is None else rule.raw_thresholds(source, task.classes)
         total += confusion_counts(validation.scores, chosen)
     return total
 

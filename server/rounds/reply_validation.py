@@ -11,7 +11,7 @@ from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import Task
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
-from fl.evaluation.score_histograms import empty_histograms
+from fl.evaluation.score_histograms import PATIENT, empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation, TrainingReply
 from fl.privacy.egress_policy import NAME
 from fl.training.state_dict import Weights
@@ -51,6 +51,8 @@ def validate_evaluation(evaluated: EvaluationReply, site: str, classes: int) -> 
         _validate_source(source, validation, classes)
     if not math.isfinite(evaluated.loss_sum):
         raise ValueError("its loss is NaN or infinite")
+    if evaluated.n_patients < 0:
+        raise ValueError(f"it has {evaluated.n_patients} patients")
     _validate_report(evaluated.report)
     return evaluated
 
@@ -64,6 +66,13 @@ def _validate_source(source: str, validation: SourceValidation, classes: int) ->
     for name, counts in vars(validation.scores).items():
         if counts.shape != getattr(like, name).shape or (counts < 0).any():
             raise ValueError(f"its counts are not those of {classes} classes ({name})")
+    if (validation.scores.patients > validation.n_patients).any():
+        raise ValueError(f"a class of {source} has more patients than {source} has")
+    # Each patient counts once for a class, up to the rounding of its many examples' shares.
+    most = 1.1 * PATIENT * validation.scores.patients[:, 1]
+    scores = validation.scores
+    if (scores.positive.sum(axis=1) + scores.negative.sum(axis=1) > most).any():
+        raise ValueError(f"a histogram of {source} counts more than its patients")
 
 
 def _validate_report(report: GroupMeasures | None) -> None:

@@ -1,10 +1,10 @@
 """Ask sites to evaluate weights on their own validation or test records."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from flwr.app import Message
 
-from fl.evaluation.thresholds import Thresholds
+from fl.evaluation.decision_rule import DecisionRule
 from fl.messages.flower_arrays import to_array_record
 from fl.messages.flower_codec import evaluation_request, read_evaluation_reply
 from fl.messages.payloads import EvaluationReply
@@ -23,7 +23,7 @@ def evaluation_requests(
     split: str,
     sites: Iterable[str],
     evaluated: dict[str, EvaluationReply],
-    thresholds: Mapping[str, Thresholds] | None = None,
+    rule: DecisionRule | None = None,
 ) -> dict[str, SiteRequest]:
     """Requests to evaluate weights, the longest first; the answers go into `evaluated`."""
     job, arrays = federation.job, to_array_record(weights)
@@ -37,9 +37,7 @@ def evaluation_requests(
     n_records = {s: info[s].n_val if split == VAL else info[s].n_test for s in sites}
     return {
         site: SiteRequest(
-            request=evaluation_request(
-                job, arrays, federation.nodes[site], number, split, thresholds
-            ),
+            request=evaluation_request(job, arrays, federation.nodes[site], number, split, rule),
             round_number=number,
             doing=split,
             read=read,
@@ -54,12 +52,12 @@ def evaluate_sites(
     weights: Weights,
     number: int,
     split: str,
-    thresholds: Mapping[str, Thresholds] | None = None,
+    rule: DecisionRule | None = None,
     sites: Iterable[str] | None = None,
 ) -> list[EvaluationReply]:
     """Evaluate weights at these sites, by default at all, in order of site name."""
     evaluated: dict[str, EvaluationReply] = {}
     asked = federation.sites if sites is None else sites
-    requests = evaluation_requests(federation, weights, number, split, asked, evaluated, thresholds)
+    requests = evaluation_requests(federation, weights, number, split, asked, evaluated, rule)
     progress.failures += send_requests(federation, requests)
     return [evaluated[site] for site in sorted(evaluated)]

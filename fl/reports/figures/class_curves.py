@@ -129,7 +129,7 @@ def roc(predictions: Predictions, thresholds: Mapping[str, Thresholds] | None) -
     if not classes:
         return None
     figure, axes = canvas(3.9)
-    predicted = predictions.predicted(thresholds)
+    predicted = predictions.decided
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
     for c in classes:
         known = predictions.labels[:, c] >= 0
@@ -159,7 +159,7 @@ def precision_recall(
     if not classes:
         return None
     figure, axes = canvas(3.9)
-    predicted = predictions.predicted(thresholds)
+    predicted = predictions.decided
     for c in classes:
         known = predictions.labels[:, c] >= 0
         truth, guess = predictions.labels[known, c] == 1, predicted[known, c]
@@ -218,7 +218,7 @@ def at_thresholds(
     predictions: Predictions, thresholds: Mapping[str, Thresholds], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Of the examples predicted to show a class: their mean probability and the share that do."""
-    predicted, rows = predictions.predicted(thresholds), []
+    predicted, rows = predictions.decided, []
     sources = sorted(set(predictions.source.tolist()))
     for c, name in enumerate(classes):
         chosen = (predictions.labels[:, c] >= 0) & predicted[:, c]

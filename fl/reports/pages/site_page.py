@@ -49,7 +49,7 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     if not len(found):
         return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
     exclusive = TASKS[view.task].exclusive
-    predicted = found.predicted(view.thresholds)
+    predicted = found.decided
     rows = class_curves.confusion_rows(found, predicted)
     return {
         "confusion": rows,
@@ -69,7 +69,7 @@ def _mistakes(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecordi
     found = view.predictions
     if not len(found):
         return []
-    worst = most_wrong(found, found.predicted(view.thresholds))
+    worst = most_wrong(found, found.decided)
     return [(m, _picture(m, i, view, recordings)) for i, m in enumerate(worst, start=1)]
 
 
