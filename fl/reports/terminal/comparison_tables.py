@@ -12,6 +12,7 @@ from fl.evaluation.seed_summary import SeedSummary, Spread
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
+from fl.reports.units import UnitAt, counted, no_unit
 from fl.runs.results import RunSummary, WorstSite
 
 HOW_TO_READ = (
@@ -22,9 +23,11 @@ HOW_TO_READ = (
 )
 
 
-def print_comparison(console: Console, summary: RunSummary, comparison: Comparison) -> None:
+def print_comparison(
+    console: Console, summary: RunSummary, comparison: Comparison, unit_at: UnitAt = no_unit
+) -> None:
     """A table with one column per training, then the differences in sentences."""
-    console.print(comparison_table(summary))
+    console.print(comparison_table(summary, unit_at))
     console.print(HOW_TO_READ)
     steps = comparison.budget.steps
     console.print("Gradient steps: " + ", ".join(f"{k} {n}" for k, n in steps.items()) + ".")
@@ -32,28 +35,34 @@ def print_comparison(console: Console, summary: RunSummary, comparison: Comparis
         console.print(line)
 
 
-def comparison_table(summary: RunSummary) -> Table:
+def comparison_table(summary: RunSummary, unit_at: UnitAt = no_unit) -> Table:
     """Macro-F1 on central and unseen records, over the sites and at every site."""
     results = summary.strategies
     title = "SYNTHETIC DATA. " if summary.synthetic else ""
     table = Table(title=f"{title}macro-F1", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
+    table.add_column("tested on", no_wrap=True)
     for name in results:
         table.add_column(name, justify="right")
 
+    def measured(name: str, found: Sequence[GroupMeasures | None]) -> None:
+        one = next((m for m in found if m), None)
+        size = counted(one.n_records, unit_at(name), one.n_patients) if one else ""
+        table.add_row(name, size, *map(_cell, found))
+
     def add(name: str, cells: Sequence[str]) -> None:
-        table.add_row(name, *cells)
+        table.add_row(name, "", *cells)
 
     columns = list(results.values())
-    add("central", [_cell(r.central) for r in columns])
+    measured("central", [r.central for r in columns])
     if any(r.unseen for r in columns):
-        add("unseen", [_cell(r.unseen) for r in columns])
+        measured("unseen", [r.unseen for r in columns])
     add("mean of sites", [number(r.site_mean.macro_f1 if r.site_mean else None) for r in columns])
-    add("worst site", [_worst(r.worst_site) for r in columns])
+    add("lowest site", [_worst(r.worst_site) for r in columns])
     add("spread (sd)", [number(r.spread.macro_f1_sd if r.spread else None) for r in columns])
     table.add_section()
     for site in sorted({site for r in columns for site in r.sites}):
-        add(site, [_cell(r.sites.get(site)) for r in columns])
+        measured(site, [r.sites.get(site) for r in columns])
     return table
 
 
@@ -95,7 +104,7 @@ def print_seeds(console: Console, summary: SeedSummary, synthetic: Sequence[str]
         ("central", "central"),
         ("unseen", "unseen"),
         ("mean_site", "mean of sites"),
-        ("worst_site", "worst site"),
+        ("worst_site", "lowest site"),
         ("spread", "spread (sd)"),
     ):
         cells = [s[where]["macro_f1"] if where in s else None for s in summary.strategies.values()]

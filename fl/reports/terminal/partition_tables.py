@@ -7,20 +7,24 @@ from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
+from fl.reports.units import UnitAt, no_unit
 
 
-def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
-    """Patients, records by split and records by class of each site."""
-    title = "Records per site, and how many show each class"
+def partition_table(
+    rows: Sequence[Mapping[str, Any]], classes: Sequence[str], unit_at: UnitAt = no_unit
+) -> Table:
+    """Patients, examples by split and examples by class of each site, and what an example is."""
+    title = "Examples per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     table.add_column("source")
     for name in ("patients", "train", "val", "test", *classes):
         table.add_column(name, justify="right")
+    table.add_column("unit", no_wrap=True)
     for row in rows:
         counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
         sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
-        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
+        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts, unit_at(row["site"]))
     return table
 
 

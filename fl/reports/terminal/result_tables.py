@@ -10,28 +10,33 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.reports.terminal.comparison_tables import print_comparison
 from fl.reports.terminal.notices import synthetic_notice
+from fl.reports.units import UnitAt, counted, no_unit
 from fl.runs.results import RunSummary, TrainingSummary
 
 
 def result_table(
-    strategy: str, result: TrainingSummary, classes: Sequence[str], synthetic: bool
+    strategy: str,
+    result: TrainingSummary,
+    classes: Sequence[str],
+    synthetic: bool,
+    unit_at: UnitAt = no_unit,
 ) -> Table:
-    """A row per site; then their mean, spread and worst site, central and unseen records."""
+    """A row per site; then their mean, spread and lowest site, central and unseen records."""
     title = f"{strategy}: test, weights of round {result.best_round} (best on validation)"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for name in ("records", "macro-F1", "macro-AUROC", "accuracy", "classes"):
+    for name in ("tested on", "macro-F1", "macro-AUROC", "accuracy", "classes"):
         table.add_column(name, justify="right", no_wrap=True)
 
-    def add(name: str, scores: GroupMeasures | None, style: str = "") -> None:
+    def add(name: str, scores: GroupMeasures | None, style: str = "", of: str = "") -> None:
         if not scores:
             table.add_row(name, "0", *["n/a"] * 4, style=style)
             return
         table.add_row(
             name,
-            str(scores.n_records),
+            counted(scores.n_records, unit_at(of or name), scores.n_patients),
             estimate(scores.macro_f1),
             estimate(scores.macro_auroc),
             number(scores.accuracy),
@@ -46,11 +51,11 @@ def result_table(
     if mean and worst and spread:
         table.add_row("mean of sites", "", number(mean.macro_f1), number(mean.macro_auroc))
         table.add_row("spread (sd)", "", number(spread.macro_f1_sd))
-        table.add_row(f"worst: {worst.site}", "", number(worst.macro_f1))
+        table.add_row(f"lowest: {worst.site}", "", number(worst.macro_f1))
         table.add_section()
     for source, scores in result.central_by_source.items():
-        add(f"central {source}", scores)
-    add("central, all", result.central, style="bold")
+        add(f"central {source}", scores, of=source)
+    add("central, all", result.central, style="bold", of="central")
     if result.unseen:
         add("unseen", result.unseen, style="bold")
     return table
@@ -72,27 +77,32 @@ def result_notes(result: TrainingSummary, classes: Sequence[str]) -> str:
 
 
 def class_table(title: str, scores: GroupMeasures) -> Table:
-    """Per class: counts, precision, recall, F1 and AUROC."""
+    """Per class: counts, precision, recall, specificity, F1 and AUROC."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("class", "positive", "of", "precision", "recall", "F1", "AUROC"):
+    for name in ("class", "positive", "of", "precision", "recall", "specificity", "F1", "AUROC"):
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, row in scores.classes.items():
-        figures = [number(v) for v in (row.precision, row.recall, row.f1, row.auroc)]
+        specificity = getattr(row, "specificity", None)
+        found = (row.precision, row.recall, specificity, row.f1, row.auroc)
+        figures = [number(value) for value in found]
         table.add_row(name, str(row.positive), str(row.n), *figures)
     return table
 
 
-def print_results(console: Console, summary: RunSummary, synthetic: Sequence[str]) -> None:
+def print_results(
+    console: Console, summary: RunSummary, synthetic: Sequence[str], unit_at: UnitAt = no_unit
+) -> None:
     """The tables at the end of a run, and the synthetic notice again where it applies.
 
     A comparison has one table with its trainings side by side, any other run one for each.
+    `unit_at` names what was counted at a site, on central or unseen records, or of a source.
     """
     classes = summary.classes
     comparison = summary.comparison
     if comparison:
-        print_comparison(console, summary, comparison)
+        print_comparison(console, summary, comparison, unit_at)
     for name, result in () if comparison else summary.strategies.items():
-        console.print(result_table(name, result, classes, bool(synthetic)))
+        console.print(result_table(name, result, classes, bool(synthetic), unit_at))
         console.print(result_notes(result, classes))
         if result.central:
             title = "Central test, per class"
