@@ -50,7 +50,7 @@ def no_unit(where: str) -> str:
 
 
 def counted(n: int, unit: str, patients: int | None) -> str:
-    """`171 10 s windows of 8 patients`; a single one is not put in the singular."""
+    """`171 10 s windows of 8 patients`"""
     if patients is None:
         return f"{n} {unit}"
     return f"{n} {unit} of {patients} patient{'' if patients == 1 else 's'}"

@@ -23,7 +23,8 @@ from fl.reports.run_files import UNSEEN, Run
 from fl.reports.units import counted, units_at
 
 NO_LOCAL = (
-    "What a hospital gains over training alone is not known: this run compares nothing (--compare)."
+    "This run compares nothing: what a hospital gains over training alone is known of a run with "
+    "--compare."
 )
 NO_POOLED = "How far the model is from pooled training is not known, for the same reason."
 NO_HOLDOUT = (

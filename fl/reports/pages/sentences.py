@@ -203,7 +203,7 @@ def advice(view: SiteView) -> Advice:
     if few is not None and few < FEW_PATIENTS:
         because.append(
             f"Only {few} test patients of this hospital were measured: with more patients the "
-            "intervals would be narrower."
+            "answer would be more certain."
         )
     return Advice(HEADLINES[verdict(f1), verdict(auroc)], tuple(because))
 

@@ -12,7 +12,6 @@ from fl.evaluation.seed_summary import SeedSummary, Spread
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
-from fl.reports.units import UnitAt, counted, no_unit
 from fl.runs.results import RunSummary, WorstSite
 
 HOW_TO_READ = (
@@ -23,11 +22,9 @@ HOW_TO_READ = (
 )
 
 
-def print_comparison(
-    console: Console, summary: RunSummary, comparison: Comparison, unit_at: UnitAt = no_unit
-) -> None:
+def print_comparison(console: Console, summary: RunSummary, comparison: Comparison) -> None:
     """A table with one column per training, then the differences in sentences."""
-    console.print(comparison_table(summary, unit_at))
+    console.print(comparison_table(summary))
     console.print(HOW_TO_READ)
     steps = comparison.budget.steps
     console.print("Gradient steps: " + ", ".join(f"{k} {n}" for k, n in steps.items()) + ".")
@@ -35,20 +32,19 @@ def print_comparison(
         console.print(line)
 
 
-def comparison_table(summary: RunSummary, unit_at: UnitAt = no_unit) -> Table:
+def comparison_table(summary: RunSummary) -> Table:
     """Macro-F1 on central and unseen records, over the sites and at every site."""
     results = summary.strategies
     title = "SYNTHETIC DATA. " if summary.synthetic else ""
     table = Table(title=f"{title}macro-F1", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    table.add_column("tested on", no_wrap=True)
+    table.add_column("patients", justify="right", no_wrap=True)
     for name in results:
         table.add_column(name, justify="right")
 
     def measured(name: str, found: Sequence[GroupMeasures | None]) -> None:
         one = next((m for m in found if m), None)
-        size = counted(one.n_records, unit_at(name), one.n_patients) if one else ""
-        table.add_row(name, size, *map(_cell, found))
+        table.add_row(name, str(one.n_patients) if one else "", *map(_cell, found))
 
     def add(name: str, cells: Sequence[str]) -> None:
         table.add_row(name, "", *cells)

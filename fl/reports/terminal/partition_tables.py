@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
-from fl.reports.units import UnitAt, no_unit
+from fl.reports.units import EXAMPLES, RECORDS, UnitAt, no_unit
 
 
 def partition_table(
@@ -20,12 +20,21 @@ def partition_table(
     table.add_column("source")
     for name in ("patients", "train", "val", "test", *classes):
         table.add_column(name, justify="right")
-    table.add_column("unit", no_wrap=True)
     for row in rows:
         counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
         sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
-        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts, unit_at(row["site"]))
+        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
+    table.caption = _units([row["site"] for row in rows], unit_at) or None
     return table
+
+
+def _units(sites: Sequence[str], unit_at: UnitAt) -> str:
+    """`10 s windows: site-7; beats: ...` where examples are not records."""
+    named: dict[str, list[str]] = {}
+    for site in sites:
+        if unit_at(site) not in (RECORDS, EXAMPLES):
+            named.setdefault(unit_at(site), []).append(site)
+    return "; ".join(f"{unit}: {', '.join(names)}" for unit, names in named.items())
 
 
 def non_iid_line(distance: float | None) -> str:
