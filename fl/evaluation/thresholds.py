@@ -24,7 +24,9 @@ def best_threshold(
     The true positives above a threshold are expected from the calibrated probabilities: their sum
     varies less than a count of the few patients with the class does. No threshold is taken that
     predicts the class more than MOST_PREDICTED times as often as it is expected: such a threshold
-    may have the highest F1 where it was chosen, but elsewhere it calls everyone ill.
+    may have the highest F1 where it was chosen, but elsewhere it calls everyone ill. Where no
+    score lies between several thresholds, the one nearest to half of the F1 is taken, which is
+    the best one of all probabilities (Lipton et al. 2014, arXiv:1402.1892).
     """
     if not positive.any() or not negative.any():
         return None
@@ -35,8 +37,10 @@ def best_threshold(
     f1 = 2 * true / (predicted + true[0])
     allowed = predicted <= MOST_PREDICTED * true[0]
     allowed[-1] = True
-    best = int(np.flatnonzero(allowed)[f1[allowed].argmax()])
-    return float(sigmoid(platt.apply(BIN_LOGITS[best] - _HALF_BIN)))
+    edges = sigmoid(platt.apply(BIN_LOGITS - _HALF_BIN))
+    best = f1[allowed].max()
+    equal = np.flatnonzero(allowed & (f1 >= best - 1e-12))
+    return float(edges[equal[np.abs(edges[equal] - best / 2).argmin()]])
 
 
 _HALF_BIN = (BIN_LOGITS[1] - BIN_LOGITS[0]) / 2

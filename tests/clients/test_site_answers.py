@@ -20,7 +20,8 @@ from clients.local_training import (
 )
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import RHYTHM
-from fl.training.losses import mean_loss
+from fl.evaluation.score_histograms import PATIENT
+from fl.training.losses import example_losses, mean_loss
 from fl.training.state_dict import local_entries
 from partitions.splits import TEST, VAL
 from server.app import initial_extra, initial_weights
@@ -49,10 +50,11 @@ def predictions(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("min_count", "sent"), [(0, (3, 2, 1, 0)), (2, (3, 2, 0, 0)), (3, (3, 0, 0, 0))]
+    ("min_count", "sent"), [(0, (3, 2, 90, 0)), (2, (3, 2, 0, 0)), (3, (3, 0, 0, 0))]
 )
-def test_counts_below_the_minimum_do_not_leave_the_site(min_count, sent):
-    assert withhold_small_counts(min_count, np.array([3.4, 1.6, 0.9, 0.2])) == sent
+def test_counts_of_too_few_patients_do_not_leave_the_site(min_count, sent):
+    counts, patients = np.array([3.4, 1.6, 90.0, 0.2]), np.array([3, 2, 1, 1])
+    assert withhold_small_counts(min_count, counts, patients) == sent
 
 
 def test_a_site_says_how_many_records_each_split_has(tmp_path):
@@ -72,7 +74,7 @@ def partly_annotated():
 
 @pytest.mark.parametrize(
     ("min_count", "per_recording", "n", "class_2", "lead_3"),
-    [(0, 0, 5, 4, 2), (2, 0, 5, 4, 2), (3, 0, 5, 4, 0), (5, 0, 5, 0, 0), (0, 1, 4, 3, 1)],
+    [(0, 0, 5, 4, 2), (1, 0, 5, 4, 2), (2, 0, 5, 4, 0), (4, 0, 5, 0, 0), (0, 1, 4, 3, 1)],
 )
 def test_the_reply_counts_the_records_of_an_epoch(
     tmp_path, training, min_count, per_recording, n, class_2, lead_3
@@ -249,9 +251,9 @@ def two_sources():
 
 @pytest.mark.parametrize(
     ("min_count", "patients", "rows"),
-    [(0, {"one": 3, "two": 1}, 5), (2, {"one": 3, "two": 1}, 5), (3, {"one": 3, "two": 0}, 3)],
+    [(0, {"one": 3, "two": 1}, 5), (1, {"one": 3, "two": 1}, 5), (2, {"one": 3, "two": 0}, 3)],
 )
-def test_a_source_of_too_few_records_is_named_but_not_counted(
+def test_a_source_of_too_few_patients_is_named_but_not_counted(
     tmp_path, predictions, min_count, patients, rows
 ):
     cohort, job = two_sources(), job_of(tmp_path)
@@ -260,8 +262,11 @@ def test_a_source_of_too_few_records_is_named_but_not_counted(
     )
     assert {name: counted.n_patients for name, counted in reply.by_source.items()} == patients
     assert reply.n_records == rows
-    loss = mean_loss(RHYTHM, cohort.labels[:rows], predictions[:rows])
-    assert reply.loss_sum == pytest.approx(rows * loss)
+    # The two records of source `two` are one patient's, who counts once.
+    weight = np.array([1, 1, 1, 0.5, 0.5])[:rows]
+    losses = example_losses(RHYTHM, cohort.labels[:rows], predictions[:rows])
+    assert reply.loss_sum == pytest.approx(weight @ losses)
+    assert reply.n_patients == sum(patients.values())
     assert reply.report is None
 
 
@@ -271,8 +276,8 @@ def test_a_source_that_is_only_trained_on_is_named(tmp_path, predictions):
     reply = evaluate_site(site, job, initial_weights(job), VAL, None, 1)
     assert list(reply.by_source) == ["one", "two"]
     assert reply.by_source["two"].n_patients == 0
-    assert reply.by_source["one"].scores.positive[0].sum() == 2
-    assert reply.by_source["one"].scores.negative[0].sum() == 1
+    assert reply.by_source["one"].scores.positive[0].sum() == 2 * PATIENT
+    assert reply.by_source["one"].scores.negative[0].sum() == PATIENT
 
 
 def test_a_site_without_validation_records_has_no_loss(tmp_path, predictions):
@@ -286,5 +291,8 @@ def test_a_class_that_is_rare_in_a_source_is_not_counted_with_it(tmp_path, predi
     cohort, job = two_sources(), job_of(tmp_path)
     reply = evaluate_site(site_of(tmp_path, cohort, 1), job, initial_weights(job), VAL, None, 1)
     scores = reply.by_source["two"].scores
-    assert [scores.positive[c].sum() for c in (0, 1)] == [1, 0]
-    assert [scores.negative[c].sum() for c in (0, 1)] == [1, 0]  # no record of it shows class 1
+    assert [scores.positive[c].sum() for c in (0, 1)] == [PATIENT / 2, 0]
+    assert [scores.negative[c].sum() for c in (0, 1)] == [
+        PATIENT / 2,
+        0,
+    ]  # no record of it shows class 1

@@ -55,14 +55,16 @@ def predictions(draw, classes=("AF", "I-AVB", "PVC")):
     text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
     columns = {
         name: np.array(draw(st.lists(text, min_size=lines, max_size=lines)), dtype=np.str_)
-        for name in KEYS
+        for name in (*KEYS, "fold")
     }
     shape, cells = (lines, len(classes)), lines * len(classes)
     labels = draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=cells, max_size=cells))
     p = draw(st.lists(st.integers(0, 10**7), min_size=cells, max_size=cells))
+    decided = draw(st.lists(st.booleans(), min_size=cells, max_size=cells))
     return Predictions(
         classes=tuple(classes),
         labels=np.array(labels, dtype=np.int8).reshape(shape),
         probabilities=np.round(np.array(p, dtype=np.float64).reshape(shape) / 10**7, 7),
+        decided=np.array(decided, dtype=np.bool_).reshape(shape),
         **columns,
     )

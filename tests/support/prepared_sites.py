@@ -37,7 +37,8 @@ def ranked(auroc: float, n: int = 10) -> ScoreHistograms:
     above = round(n * (1 - auroc))
     p = np.array([0.5] * n + [0.9] * above + [0.1] * (n - above))
     labels = np.repeat([1, 0], n).astype(np.int8)
-    return count_scores(np.repeat(labels[:, None], CLASSES, axis=1), np.tile(p[:, None], CLASSES))
+    table = np.repeat(labels[:, None], CLASSES, axis=1), np.tile(p[:, None], CLASSES)
+    return count_scores(*table, np.arange(2 * n).astype(str))
 
 
 def update(site: str, weights: Mapping[str, Any], **changed: Any) -> TrainingReply:
@@ -92,10 +93,11 @@ class PreparedSites:
 
     def evaluated(self, site: str, number: int, split: str) -> EvaluationReply:
         auroc = self.auroc[min(number, len(self.auroc)) - 1]
-        by_source = {"clinic": SourceValidation(n_patients=5, scores=ranked(auroc))}
+        by_source = {"clinic": SourceValidation(n_patients=20, scores=ranked(auroc))}
         reply = EvaluationReply(
             site=site,
             n_records=20,
+            n_patients=20,
             loss_sum=10.0 * number,
             by_source={} if split == TEST else by_source,
             report=None,

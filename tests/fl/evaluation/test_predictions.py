@@ -11,6 +11,7 @@ from support import measures
 
 from fl.evaluation.predictions import (
     KEYS,
+    VALUES,
     Predictions,
     read_predictions,
     write_predictions,
@@ -18,13 +19,17 @@ from fl.evaluation.predictions import (
 from fl.util.errors import DataError
 
 CLASSES = ("AF", "I-AVB", "PVC")
-HEADER = "strategy,source,record,patient,site,split,y_AF,y_I-AVB,y_PVC,p_AF,p_I-AVB,p_PVC"
-LINE = "fedavg,cpsc2018,A0001,cpsc2018:A0001,site-1,test,1,,0,0.5000000,0.2500000,0.1250000"
+HEADER = (
+    "strategy,source,record,patient,site,split,y_AF,y_I-AVB,y_PVC,p_AF,p_I-AVB,p_PVC,"
+    "d_AF,d_I-AVB,d_PVC,fold"
+)
+KEYS_OF_LINE = "fedavg,cpsc2018,A0001,cpsc2018:A0001,site-1,test"
+LINE = f"{KEYS_OF_LINE},1,,0,0.5000000,0.2500000,0.1250000,1,0,0,"
 
 
 def assert_same(one, other):
     assert one.classes == other.classes
-    for name in (*KEYS, "labels", "probabilities"):
+    for name in (*KEYS, *VALUES):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -40,13 +45,16 @@ def test_the_file_has_the_agreed_columns_and_seven_decimals(tmp_path):
     path.write_text(f"{HEADER}\n{LINE}\n")
     found = read_predictions(path, CLASSES)
     assert found.labels.tolist() == [[1, -1, 0]]
+    assert (found.decided.tolist(), found.fold.tolist()) == ([[True, False, False]], [""])
     assert (found.labels.dtype, found.probabilities.dtype) == (np.int8, np.float64)
     assert found.to_csv() == path.read_text()
 
 
 def test_a_cohorts_predictions_are_those_that_its_file_gives(cohort, tmp_path):
     p = np.random.default_rng(0).random(cohort.labels.shape)
-    made = Predictions.of_cohort(cohort, p, strategy="fedavg", site="central", split="test")
+    made = Predictions.of_cohort(
+        cohort, p, p > 0.4, strategy="fedavg", site="central", split="test"
+    )
     write_predictions(tmp_path / "predictions.csv", made)
     assert_same(read_predictions(tmp_path / "predictions.csv", cohort.task.classes), made)
     assert made.record.tolist() == cohort.names.tolist()
@@ -57,8 +65,15 @@ FAULTS = {
     "other classes": ("strategy,source\n", "columns are not those of the classes AF, I-AVB, PVC"),
     "an empty file": ("", "columns are not those of the classes"),
     "a missing column": (HEADER.replace(",p_PVC", "") + "\n", "see p_PVC"),
-    "a short line": (f"{HEADER}\n{LINE}\nfedavg,x\n", "line 3: 2 cells, not 12"),
-    "a label": (f"{HEADER}\n{LINE.replace('test,1', 'test,2')}\n", "line 2: a label is '2'"),
+    "a short line": (f"{HEADER}\n{LINE}\nfedavg,x\n", "line 3: 2 cells, not 16"),
+    "a label": (
+        f"{HEADER}\n{LINE.replace('test,1', 'test,2')}\n",
+        "line 2: a label or decision is '2'",
+    ),
+    "a decision": (
+        f"{HEADER}\n{LINE.replace(',1,0,0,', ',1,,0,')}\n",
+        "line 2: a label or decision is ''",
+    ),
     "no number": (
         f"{HEADER}\n{LINE.replace('0.5000000', 'high')}\n",
         "line 2: a probability is no number",
@@ -79,7 +94,7 @@ FAULTS = {
         f"{HEADER}\n{LINE.replace('0.5000000', '1.0000001')}\n",
         "line 2: a probability is not from 0 to 1",
     ),
-    "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 13 cells, not 12"),
+    "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 13 cells, not 16"),
     "too large": (
         f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
         "line 2: a probability is not from 0 to 1",
@@ -134,18 +149,16 @@ def test_every_line_is_in_the_group_of_its_model_and_site(predictions):
     assert list(groups) == list(dict.fromkeys(keys))
 
 
-def test_the_sources_own_thresholds_decide(tmp_path):
+def test_lines_of_a_fold_say_which(tmp_path):
     path = tmp_path / "predictions.csv"
-    path.write_text(f"{HEADER}\n{LINE}\n{LINE.replace('cpsc2018,', 'mitdb,')}\n")
-    found = read_predictions(path, CLASSES)
-    low, high = dict.fromkeys(CLASSES, 0.2), dict.fromkeys(CLASSES, 0.5)
-    predicted = found.predicted({"pooled": high, "mitdb": low})
-    assert predicted.tolist() == [[True, False, False], [True, True, False]]
+    path.write_text(f"{HEADER}\n{LINE}\n")
+    second = read_predictions(path, CLASSES).in_fold("2")
+    assert second.to_csv() == f"{HEADER}\n{LINE}2\n"
 
 
 @pytest.mark.parametrize("value", ["0.0000000", "1.0000000"])
 def test_zero_and_one_are_probabilities(tmp_path, value):
     path = tmp_path / "predictions.csv"
-    line = ",".join([*LINE.split(",")[:-3], value, value, value])
+    line = f"{KEYS_OF_LINE},1,,0,{value},{value},{value},1,0,0,"
     path.write_text(f"{HEADER}\n{line}\n")
     assert read_predictions(path, CLASSES).probabilities.tolist() == [[float(value)] * 3]

@@ -10,11 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from support.measures import group_measures
+from support.rules import even_rule
 
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, train_site
 from clients.simulated_sites import open_site
+from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import MIN_SUBGROUP_PATIENTS
+from fl.evaluation.platt_scaling import PlattMap
 from fl.evaluation.score_histograms import BINS, ScoreHistograms
 from fl.messages.flower_arrays import from_array_record, packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
@@ -113,7 +116,7 @@ def test_an_update_comes_out_as_it_went_in(
 
 def validation(classes, first, n_patients):
     """Validation of one source, its counts numbered from `first`."""
-    shapes = [(classes, BINS), (classes, BINS), (classes, 2)]
+    shapes = [(classes, BINS), (classes, BINS), (classes, 2), (classes, 2)]
     arrays = [first + np.arange(np.prod(shape), dtype=np.int64).reshape(shape) for shape in shapes]
     return SourceValidation(n_patients=n_patients, scores=ScoreHistograms(*arrays))
 
@@ -129,6 +132,7 @@ evaluations = st.builds(
     classes=st.integers(1, 5),
     sources=st.dictionaries(names, counts, max_size=3),
     n_records=counts,
+    n_patients=counts,
     site=names,
     loss_sum=losses,
     report=st.none() | group_measures(),
@@ -180,6 +184,7 @@ def test_an_evaluation_whose_sources_do_not_fit_is_refused(names):
     evaluated = EvaluationReply(
         site="s",
         n_records=3,
+        n_patients=3,
         loss_sum=1.0,
         by_source={"a": validation(2, 0, 1), "b": validation(2, 5, 2)},
         report=None,
@@ -190,13 +195,24 @@ def test_an_evaluation_whose_sources_do_not_fit_is_refused(names):
         read_evaluation_reply(message)
 
 
-@given(st.none() | st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))))
-def test_a_request_says_round_split_and_thresholds(thresholds):
+numbers = st.floats(-1e3, 1e3)
+rules = st.builds(
+    DecisionRule,
+    thresholds=st.dictionaries(names, st.dictionaries(names, st.floats(0, 1))),
+    calibration=st.dictionaries(
+        names, st.dictionaries(names, st.builds(PlattMap, slope=numbers, intercept=numbers))
+    ),
+    alone=st.sampled_from(["", "NSR"]),
+)
+
+
+@given(st.none() | rules)
+def test_a_request_says_round_split_and_rule(rule):
     job = Job(strategy="fedavg", config={"rounds": 9}, workspace="here", shards=("a", "b"))
-    message = travelled(evaluation_request(job, to_array_record({}), 7, 3, TEST, thresholds))
+    message = travelled(evaluation_request(job, to_array_record({}), 7, 3, TEST, rule))
     assert read_job(message) == job
     assert read_round(message) == 3
-    assert read_split(message) == (TEST, thresholds)
+    assert read_split(message) == (TEST, rule)
     assert read_mu(message) == 0.0
 
 
@@ -207,9 +223,9 @@ def answered(make_job):
     site, start = open_site(job, 0), initial_weights(job)
     ask = request(job)
     trained = training_reply(train_site(site, job, start, 1), ask)
-    thresholds = {"pooled": dict.fromkeys(site.splits[TEST].task.classes, 0.5)}
+    rule = even_rule(site.splits[TEST].task.classes)
     evaluated = [
-        evaluation_reply(evaluate_site(site, job, start, split, thresholds, 1), ask)
+        evaluation_reply(evaluate_site(site, job, start, split, rule, 1), ask)
         for split in (VAL, TEST)
     ]
     return site, [trained, *evaluated]
@@ -236,9 +252,11 @@ def test_replies_hold_only_the_listed_kinds(answered):
             "loss-sum",
             "n-patients",
             "num-examples",
+            "patients",
             "steps",
         ]
-    assert sorted(validated.content["arrays"]) == ["argmax", "negative", "positive"]
+    counts = ["argmax", "negative", "patients", "positive"]
+    assert sorted(validated.content["arrays"]) == counts
 
 
 def test_no_record_patient_or_file_has_a_place_in_a_reply(answered):

@@ -1,6 +1,7 @@
 """Nothing but what is listed leaves a hospital, and for an error only a general reason."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,7 @@ def evaluated(report, sources=("cpsc2018", "mitdb")):
     return EvaluationReply(
         site="a",
         n_records=9,
+        n_patients=8,
         loss_sum=1.0,
         by_source=dict.fromkeys(sources, one),
         report=report,
@@ -297,14 +299,25 @@ def test_rare_classes_count_as_not_annotated(cohort: Cohort, min_count):
     part = cohort.take(np.arange(30))
     permitted = part.without_rare(min_count)
     for c in range(part.labels.shape[1]):
-        held = [(part.labels[:, c] == value).sum() for value in (1, 0)]
+        of = [part.labels[:, c] == value for value in (1, 0)]
+        people = [len(set(part.patients[marked].tolist())) for marked in of]
         seen = [(permitted.labels[:, c] == value).sum() for value in (1, 0)]
-        assert seen == ([0, 0] if min(held) < min_count else held)
+        held = [marked.sum() for marked in of]
+        assert seen == ([0, 0] if min(people) < min_count else held)
     assert (part.labels >= 0).sum() >= (permitted.labels >= 0).sum()
 
 
-def test_small_counts_leave_as_none():
-    assert withhold_small_counts(5, np.array([0.0, 4.4, 4.6, 20.0])) == (0, 0, 5, 20)
+def test_many_windows_of_few_patients_do_not_make_a_class_frequent(cohort: Cohort):
+    part = cohort.take(np.arange(30))
+    one = replace(part)
+    one.__dict__["patients"] = np.repeat("one", 30)
+    assert (part.without_rare(2).labels == 1).any()
+    assert (one.without_rare(2).labels == -1).all()
+
+
+def test_counts_of_few_patients_leave_as_none():
+    counts, patients = np.array([0.0, 4.4, 400.0, 20.0]), np.array([0, 5, 4, 20])
+    assert withhold_small_counts(5, counts, patients) == (0, 4, 0, 20)
 
 
 def test_a_job_goes_out_without_the_coordinators_folders():

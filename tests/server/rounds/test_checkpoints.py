@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from fl.config.run_config import RunConfig
+from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.platt_scaling import PlattMap
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import load_weights
@@ -47,7 +49,12 @@ def progress(number):
         round=number,
         best_round=number - 1,
         best_score=1 / 3,
-        thresholds={"pooled": {"AF": 0.1234567}},
+        best_by="macro_auroc",
+        rule=DecisionRule(
+            thresholds={"pooled": {"AF": 0.1234567}},
+            calibration={"pooled": {"AF": PlattMap(slope=0.9, intercept=-0.1)}},
+            alone="NSR",
+        ),
         steps=10 * number,
         n_seen={"site-1": 30},
         memory={"m_t/a": np.full(2, 0.5)},
@@ -126,7 +133,7 @@ def test_a_training_begins_before_its_first_round():
     new = TrainingProgress(weights={}, best_weights={})
     assert (new.round, new.best_round, new.steps, new.validated_rounds) == (0, 0, 0, 0)
     assert new.memory_saved
-    assert new.best_score < 0, "any round is better"
+    assert new.best_by == "", "any round is better"
 
 
 def test_a_save_makes_the_folders_it_needs_and_leaves_nothing_else_in_them(tmp_path):

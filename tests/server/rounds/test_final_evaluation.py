@@ -62,12 +62,17 @@ def test_without_a_measured_site_there_is_no_average(sites):
 
 def test_a_site_has_a_line_for_its_test_records_with_or_without_measures():
     reply = EvaluationReply(
-        site="site-2", n_records=4, loss_sum=6.0, by_source={}, report=measures(0.25, 0.75)
+        site="site-2",
+        n_records=4,
+        n_patients=4,
+        loss_sum=6.0,
+        by_source={},
+        report=measures(0.25, 0.75),
     )
     row = site_test_row("fedavg", 7, reply)
     assert (row.strategy, row.round, row.site, row.split) == ("fedavg", 7, "site-2", TEST)
     assert (row.n_records, row.loss, row.macro_f1, row.macro_auroc) == (4, 1.5, 0.25, 0.75)
-    row = site_test_row("fedavg", 7, replace(reply, report=None, n_records=0))
+    row = site_test_row("fedavg", 7, replace(reply, report=None, n_records=0, n_patients=0))
     assert (row.loss, row.macro_f1, row.macro_auroc) == (None, None, None)
 
 
@@ -101,7 +106,7 @@ def test_predictions_of_sites_with_measures_are_read_in_order_of_name(tmp_path, 
     for site in ("site-1", "site-2", "site-3"):
         folder = tmp_path / "checkpoint" / "sites" / site
         folder.mkdir(parents=True)
-        own = Predictions.of_cohort(few, p, strategy="fedavg", site=site, split=TEST)
+        own = Predictions.of_cohort(few, p, p > 0.5, strategy="fedavg", site=site, split=TEST)
         write_predictions(folder / "predictions-fedavg.csv", own)
     sites = {"site-3": measures(0.5), "site-2": None, "site-1": measures(0.5)}
     found = site_predictions(tmp_path, RHYTHM, "fedavg", sites)

@@ -6,11 +6,12 @@ from support.rounds import run
 from support.two_sources import two_source_job
 
 from clients.simulated_sites import open_site
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM
+from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.metrics import scores
 from fl.evaluation.predictions import read_predictions
 from fl.evaluation.score_histograms import count_scores, histogram_aurocs
-from fl.evaluation.thresholds import MIN_POSITIVES, decide
+from fl.evaluation.thresholds import MIN_POSITIVES
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from partitions.splits import TEST, VAL
 from server.rounds.checkpoints import TrainingProgress
@@ -24,42 +25,67 @@ def scored(positive, negative):
     p = np.repeat(np.array([*positive, *negative])[:, None], CLASSES, axis=1)
     labels = np.zeros_like(p, dtype=np.int8)
     labels[: len(positive)] = 1
-    return count_scores(labels, p)
+    return count_scores(labels, p, np.arange(len(p)).astype(str))
 
 
-def right(n, patients):
-    """A source on which every example is ranked rightly."""
-    return SourceValidation(n_patients=patients, scores=scored([0.9] * n, [0.1] * n))
+def right(n):
+    """A source of 2n patients on which every one is ranked rightly."""
+    return SourceValidation(n_patients=2 * n, scores=scored([0.9] * n, [0.1] * n))
 
 
-def wrong(n, patients):
-    """A source on which every example is ranked wrongly."""
-    return SourceValidation(n_patients=patients, scores=scored([0.1] * n, [0.9] * n))
+def wrong(n):
+    """A source of 2n patients on which every one is ranked wrongly."""
+    return SourceValidation(n_patients=2 * n, scores=scored([0.1] * n, [0.9] * n))
 
 
-def reply(site, **by_source):
-    n = sum(
-        int(v.scores.positive[0].sum() + v.scores.negative[0].sum()) for v in by_source.values()
-    )
+def reply(site, loss=0.5, **by_source):
+    n = sum(v.n_patients for v in by_source.values())
     return EvaluationReply(
-        site=site, n_records=n, loss_sum=0.5 * n, by_source=by_source, report=None
+        site=site, n_records=n, n_patients=n, loss_sum=loss * n, by_source=by_source, report=None
     )
+
+
+def score(by_source, task=RHYTHM, confusion=None, loss=0.5):
+    found = selection_score(task, by_source, confusion, loss)
+    return found.by, found.score
 
 
 def progress():
     return TrainingProgress(weights={}, best_weights={}, round=1)
 
 
-def test_sources_count_by_their_patients_and_not_by_their_records():
-    # A Holter source of 3 patients with 200 windows beside 9 patients with one record each.
-    by_source = {"clinic": right(n=9, patients=9), "holter": wrong(n=200, patients=3)}
-    assert selection_score(by_source, range(CLASSES)) == pytest.approx(9 / 12)
+def test_sources_count_by_their_patients():
+    by_source = {"clinic": right(15), "holter": wrong(5)}
+    assert score(by_source) == ("macro_auroc", pytest.approx(30 / 40))
+
+
+def test_windows_of_few_patients_choose_no_round():
+    # A Holter source of 3 patients with 200 windows each way, which no class of which is measured.
+    windows = count_scores(
+        np.repeat(np.array([1] * 200 + [0] * 200, np.int8)[:, None], CLASSES, axis=1),
+        np.repeat(np.array([0.1] * 200 + [0.9] * 200)[:, None], CLASSES, axis=1),
+        np.array([f"p{i % 3}" for i in range(400)]),
+    )
+    holter = SourceValidation(n_patients=3, scores=windows)
+    assert score({"clinic": right(15), "holter": holter}) == ("macro_auroc", 1.0)
+
+
+@pytest.mark.parametrize("by_source", [{}, {"clinic": right(14)}, {"clinic": right(4)}])
+def test_few_validation_patients_choose_by_the_loss(by_source):
+    assert score(by_source, loss=0.3) == ("loss", -0.3)
+
+
+def test_beats_choose_by_the_macro_f1_of_what_is_trained_on():
+    # N, S, V, F, Q: true positives, predicted, positives, negatives.
+    confusion = np.array([[8, 10, 10, 9], [2, 4, 4, 9], [3, 3, 3, 9], [0, 5, 1, 9], [0, 0, 0, 9]])
+    expected = np.mean([0.8, 0.5, 1.0])
+    assert score({}, BEAT, confusion) == ("macro_f1", pytest.approx(expected))
 
 
 def test_the_best_round_is_the_one_that_is_better_for_more_patients():
     rounds = [
-        reply("a", clinic=right(n=9, patients=9), holter=wrong(n=200, patients=3)),
-        reply("a", clinic=wrong(n=9, patients=9), holter=right(n=200, patients=3)),
+        reply("a", clinic=right(15), holter=wrong(5)),
+        reply("a", clinic=wrong(15), holter=right(5)),
     ]
     state = progress()
     for number, evaluated in enumerate(rounds, start=1):
@@ -70,16 +96,16 @@ def test_the_best_round_is_the_one_that_is_better_for_more_patients():
 
 
 def test_each_source_of_a_site_has_thresholds_of_its_own():
-    n = MIN_POSITIVES + 1
-    low = SourceValidation(n_patients=n, scores=scored([0.3] * n, [0.1] * n))
-    high = SourceValidation(n_patients=n, scores=scored([0.9] * n, [0.6] * n))
+    n = 40 * MIN_POSITIVES
+    low = SourceValidation(n_patients=2 * n, scores=scored([0.3] * n, [0.1] * n))
+    high = SourceValidation(n_patients=2 * n, scores=scored([0.9] * n, [0.6] * n))
     state = progress()
     row = validate_round(RHYTHM, "fedavg", state, [reply("a", low=low, high=high)])
-    assert state.thresholds.keys() == {"pooled", "low", "high"}
-    name = RHYTHM.classes[0]
-    assert 0.1 < state.thresholds["low"][name] <= 0.3
-    assert 0.6 < state.thresholds["high"][name] <= 0.9
-    # Every example is decided rightly by its own source's thresholds, and by no common one.
+    assert state.rule.thresholds.keys() == {"pooled", "low", "high"}
+    classes = RHYTHM.classes
+    assert 0.1 < state.rule.raw_thresholds("low", classes)[0] <= 0.3
+    assert 0.6 < state.rule.raw_thresholds("high", classes)[0] <= 0.9
+    # Every example is decided rightly by its own source's rule, and by no common one.
     assert row["val_macro_f1"] == 1
     (site_row,) = state.site_rows
     assert site_row.macro_f1 == 1
@@ -88,11 +114,11 @@ def test_each_source_of_a_site_has_thresholds_of_its_own():
 
 
 def test_validation_of_one_source_is_added_over_the_sites():
-    replies = [reply("a", x=right(3, 2)), reply("b", x=right(3, 3), y=wrong(1, 1))]
+    replies = [reply("a", x=right(20)), reply("b", x=right(30), y=wrong(10))]
     total = sum_sources(replies, CLASSES)
-    assert {source: v.n_patients for source, v in total.items()} == {"x": 5, "y": 1}
-    assert total["x"].scores.positive.sum(axis=1).tolist() == [6] * CLASSES
-    assert selection_score(total, range(CLASSES)) == pytest.approx(5 / 6)
+    assert {source: v.n_patients for source, v in total.items()} == {"x": 100, "y": 20}
+    assert total["x"].scores.patients[:, 0].tolist() == [50] * CLASSES
+    assert score(total) == ("macro_auroc", pytest.approx(100 / 120))
 
 
 def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_source(
@@ -103,17 +129,17 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
     assert watching.failed == []
     site = open_site(job, 0)
     sources = sorted(set(site.splits[VAL].sources.tolist()))
-    thresholds = summary.thresholds
-    assert sorted(thresholds) == sorted(["pooled", *sources])
-    assert len({tuple(thresholds[name].values()) for name in thresholds}) == 3
+    assert sorted(summary.thresholds) == sorted(summary.calibration) == ["pooled", *sources]
+    rule = DecisionRule(
+        thresholds=summary.thresholds, calibration=summary.calibration, alone=RHYTHM.alone
+    )
     cohort = site.splits[TEST]
-    p = read_predictions(site.folder / "predictions-fedavg.csv", RHYTHM.classes).probabilities
-    by_own_source = np.zeros(p.shape, dtype=bool)
+    lines = read_predictions(site.folder / "predictions-fedavg.csv", RHYTHM.classes)
+    p = lines.probabilities
     for source in sources:
-        rows = cohort.sources == source
-        by_own_source[rows] = p[rows] >= list(thresholds[source].values())
-    decided = decide(p, cohort.sources, thresholds, RHYTHM.classes)
-    np.testing.assert_array_equal(decided, by_own_source)
-    expected = scores(cohort.labels, p, by_own_source, RHYTHM.classes)
+        rows = np.flatnonzero(cohort.sources == source)
+        own = rule.decide(p[rows], [source] * len(rows), RHYTHM.classes)
+        np.testing.assert_array_equal(lines.decided[rows], own)
+    expected = scores(cohort.labels, p, lines.decided, RHYTHM.classes)
     assert summary.sites["site-1"].macro_f1.value == expected.macro_f1
     assert summary.sites["site-1"].accuracy == expected.accuracy

@@ -97,7 +97,7 @@ def test_a_refused_validation_is_asked_for_again_of_that_site_alone(tmp_path):
         (2, (0.9, 0.5), 1, 3),
         (2, (0.5, 0.6, 0.6, 0.9, 0.5), 4, 6),
         (1, (0.5, 0.6, 0.7, 0.6), 3, 4),
-        (2, (0.5, 0.6, 0.6), 2, 4),  # equally good is not better
+        (2, (0.5, 0.6, 0.6), 6, 6),  # of equally good rounds the last
     ],
 )
 def test_a_training_ends_when_no_round_was_better_for_as_long_as_its_patience(

@@ -9,6 +9,7 @@ from support.site_measures import measures
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import RHYTHM
+from fl.evaluation.score_histograms import empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from server.rounds.reply_validation import validate_counts, validate_evaluation, validate_weights
 
@@ -16,12 +17,18 @@ MODEL = {"w": np.zeros((2, 3)), "b": np.zeros(2)}
 
 
 def evaluation(**changed):
-    by_source = {"clinic": SourceValidation(n_patients=3, scores=ranked(0.5))}
-    facts = {"n_records": 20, "loss_sum": 1.0, "by_source": by_source, "report": None}
+    by_source = {"clinic": SourceValidation(n_patients=20, scores=ranked(0.5))}
+    facts = {
+        "n_records": 20,
+        "n_patients": 20,
+        "loss_sum": 1.0,
+        "by_source": by_source,
+        "report": None,
+    }
     return EvaluationReply(site="site-1", **(facts | changed))
 
 
-def source(name="clinic", n_patients=3, scores=None):
+def source(name="clinic", n_patients=20, scores=None):
     validation = SourceValidation(n_patients=n_patients, scores=scores or ranked(0.5))
     return {"by_source": {name: validation}}
 
@@ -91,7 +98,7 @@ def test_an_update_in_the_name_of_another_site_is_refused():
     [
         {},
         {"by_source": {}},
-        source(n_patients=0),
+        source(n_patients=0, scores=empty_histograms(CLASSES)),
         {"report": measures(f1=0.0, auroc=1.0)},
         {"report": measures(f1=1.0, auroc=0.0)},
         {"report": measures(f1=None, auroc=None)},
@@ -108,7 +115,13 @@ def test_an_evaluation_at_the_edge_is_accepted_as_it_is(changed):
         *[(source(name), "no name of a source") for name in [*sorted(RESERVED_NAMES), "../x", ""]],
         (source(n_patients=-1), "clinic has -1 patients"),
         (source(scores=scores_with(positive=np.zeros((3, 256), np.int64))), r"\(positive\)"),
-        *[(source(scores=one_negative(n)), rf"\({n}\)") for n in ("positive", "negative")],
+        *[
+            (source(scores=one_negative(n)), rf"\({n}\)")
+            for n in ("positive", "negative", "patients")
+        ],
+        (source(n_patients=19), "has more patients than clinic has"),
+        (source(scores=scores_with(positive=2 * ranked(0.5).positive)), "more than its patients"),
+        ({"n_patients": -1}, "it has -1 patients"),
         ({"loss_sum": float("nan")}, "its loss"),
         ({"loss_sum": float("-inf")}, "its loss"),
         ({"report": measures(f1=1.01)}, "its macro_f1 is 1.01"),

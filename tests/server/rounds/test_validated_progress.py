@@ -14,10 +14,12 @@ from server.rounds.model_selection import mean_loss, selection_score, sum_source
 
 
 def reply(site, n=20, loss=10.0, **by_source):
-    return EvaluationReply(site=site, n_records=n, loss_sum=loss, by_source=by_source, report=None)
+    return EvaluationReply(
+        site=site, n_records=n, n_patients=n, loss_sum=loss, by_source=by_source, report=None
+    )
 
 
-def source(auroc, n_patients=5):
+def source(auroc, n_patients=40):
     """Validation of a source with this AUROC; none can be measured where it is None."""
     scores = empty_histograms(CLASSES) if auroc is None else ranked(auroc)
     return SourceValidation(n_patients=n_patients, scores=scores)
@@ -38,28 +40,32 @@ def after(*aurocs):
         ((0.6,), 1, 0.6),
         ((0.6, 0.7), 2, 0.7),
         ((0.7, 0.6), 1, 0.7),
-        ((0.7, 0.7), 1, 0.7),  # equally good is not better
+        ((0.7, 0.7), 2, 0.7),  # of equally good rounds the last
         ((0.7, None, 0.8), 3, 0.8),
         ((0.7, None), 1, 0.7),
-        ((None, 0.0), 2, 0.0),  # whatever is measured is better than nothing
-        ((None, None), 1, -1.0),
+        ((None, 0.0), 2, 0.0),  # ranking that is measured is stronger than the loss
+        ((None, None), 2, -0.5),
         ((0.2, 0.1, 0.3, 0.2), 3, 0.3),
     ],
 )
-def test_the_best_round_is_the_first_with_the_highest_score(aurocs, best, score):
+def test_the_best_round_is_the_last_with_the_highest_score(aurocs, best, score):
     progress = after(*aurocs)
     assert (progress.best_round, progress.best_score) == (best, pytest.approx(score))
     assert progress.best_weights["w"] == best
 
 
+def score(by_source, task=RHYTHM):
+    return selection_score(task, by_source, np.zeros((CLASSES, 4)), 0.25).score
+
+
 def test_figures_do_not_depend_on_which_site_holds_a_source():
-    x, y = source(0.8, 3), source(0.3, 9)
+    x, y = source(0.8, 20), source(0.3, 20)
     at_one, at_two = (TrainingProgress(weights={}, best_weights={}, round=1) for _ in range(2))
     one = validate_round(RHYTHM, "fedavg", at_one, [reply("a", n=40, loss=20.0, x=x, y=y)])
     two = validate_round(RHYTHM, "fedavg", at_two, [reply("a", x=x), reply("b", y=y)])
     assert one == two
     assert one["val_loss"] == 0.5
-    assert at_one.thresholds == at_two.thresholds
+    assert at_one.rule == at_two.rule
     assert [row.site for row in at_two.site_rows] == ["a", "b"]
     a, b = at_two.site_rows
     assert (a.macro_auroc, b.macro_auroc) == (pytest.approx(0.8), pytest.approx(0.3))
@@ -67,19 +73,19 @@ def test_figures_do_not_depend_on_which_site_holds_a_source():
 
 
 def test_a_source_counts_by_its_patients_and_not_at_all_where_nothing_can_be_measured():
-    by_source = {"x": source(0.9, 1), "y": source(0.5, 3), "z": source(None, 96)}
-    assert selection_score(by_source, range(CLASSES)) == pytest.approx((0.9 + 3 * 0.5) / 4)
-    assert selection_score({"z": by_source["z"]}, range(CLASSES)) is None
-    assert selection_score({"x": source(0.9, 0)}, range(CLASSES)) is None
+    by_source = {"x": source(0.9, 20), "y": source(0.5, 60), "z": source(None, 96)}
+    assert score(by_source) == pytest.approx((0.9 + 3 * 0.5) / 4)
+    assert score({"z": by_source["z"]}) == -0.25, "the loss"
 
 
 def test_only_classes_that_can_be_learnt_choose():
     good, bad = ranked(0.9), ranked(0.2)
     mixed = replace(bad, positive=bad.positive.copy(), negative=bad.negative.copy())
     mixed.positive[0], mixed.negative[0] = good.positive[0], good.negative[0]
-    by_source = {"x": SourceValidation(n_patients=2, scores=mixed)}
-    assert selection_score(by_source, [0]) == pytest.approx(0.9)
-    assert selection_score(by_source, [0, 1]) == pytest.approx(0.55)
+    by_source = {"x": SourceValidation(n_patients=40, scores=mixed)}
+    first, second = RHYTHM.classes[:2]
+    assert score(by_source, replace(RHYTHM, trainable=(first,))) == pytest.approx(0.9)
+    assert score(by_source, replace(RHYTHM, trainable=(first, second))) == pytest.approx(0.55)
 
 
 def test_patients_and_scores_of_a_source_are_added_over_the_sites():
@@ -89,7 +95,7 @@ def test_patients_and_scores_of_a_source_are_added_over_the_sites():
         reply("c", y=source(0.1)),
     ]
     total = sum_sources(replies, CLASSES)
-    assert {name: v.n_patients for name, v in total.items()} == {"x": 2, "y": 5}
+    assert {name: v.n_patients for name, v in total.items()} == {"x": 2, "y": 40}
     twice = ranked(0.9) + ranked(0.9)
     for name, counts in vars(total["x"].scores).items():
         np.testing.assert_array_equal(counts, getattr(twice, name))
@@ -98,11 +104,12 @@ def test_patients_and_scores_of_a_source_are_added_over_the_sites():
 def test_where_classes_exclude_each_other_the_most_probable_one_is_decided():
     labels = np.eye(len(BEAT.classes), dtype=np.int8)
     p = np.where(labels == 1, 0.4, 0.1)
-    scores = count_scores(labels, p)
+    scores = count_scores(labels, p, np.arange(5).astype(str))
     progress = TrainingProgress(weights={}, best_weights={}, round=1)
     by_source = {"x": SourceValidation(n_patients=1, scores=scores)}
     row = validate_round(BEAT, "fedavg", progress, [reply("a", n=5, **by_source)])
-    assert progress.thresholds is None
+    assert progress.rule is None
+    assert (progress.best_by, progress.best_score) == ("macro_f1", 1)
     assert (row["val_macro_f1"], row["val_macro_auroc"]) == (1, 1)
 
 
