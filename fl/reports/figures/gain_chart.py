@@ -46,7 +46,8 @@ def gain_chart(
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper left", ncols=1, frameon=False, fontsize=7)
     seeds = isinstance(shown[0], SeedDifference)
-    return inline(figure, "gain", _caption(main, metric, seeds))
+    who = "What each hospital gains" if len(places) > 1 else "What this hospital gains"
+    return inline(figure, "gain", _caption(who, main, metric, seeds))
 
 
 def _points(
@@ -88,7 +89,7 @@ def _range(row: Row) -> tuple[float | None, float | None]:
     return row.low, row.high
 
 
-def _caption(main: str, metric: str, seeds: bool) -> str:
+def _caption(who: str, main: str, metric: str, seeds: bool) -> str:
     lines = (
         "Marks are means over the seeds, lines go from the lowest to the highest seed."
         if seeds
@@ -97,7 +98,7 @@ def _caption(main: str, metric: str, seeds: bool) -> str:
         "number."
     )
     return (
-        f"What each hospital gains: {METRICS[metric]} of {strategy_name(main)} at the hospital's "
+        f"{who}: {METRICS[metric]} of {strategy_name(main)} at the hospital's "
         "own test patients minus that of training alone (circles) and of pooled training "
         f"(squares). Right of zero {strategy_name(main)} is better. {lines}"
     )

@@ -68,8 +68,13 @@ def federation_page(run: Run) -> str:
 
 
 def _central(run: Run) -> dict[str, Any]:
-    """Tables and figures of the decisions on central records; None without any."""
+    """Tables and figures of the decisions on central records; None without any.
+
+    With folds every fold's model answers for the same records: those of the first are counted.
+    """
     found = run.predictions.of(run.main, CENTRAL)
+    if run.folds and len(found):
+        found = found.take(found.fold == found.fold[0])
     unit = unit_at(run)(CENTRAL)
     return {
         "confusion": confusion_rows(found) if len(found) else [],

@@ -11,6 +11,7 @@ from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.number_format import estimate, number
 from fl.reports.pages.sentences import (
+    corrected,
     find,
     in_words,
     interval,
@@ -88,7 +89,16 @@ def _hospitals(run: Run) -> str:
     if gains + losses == 0:
         return f"{text}, with evidence of a difference at none"
     evidence = f"of a gain at {in_words(gains)} and of a loss at {in_words(losses)}"
-    return f"{text}, with evidence {evidence}"
+    return f"{text}, with evidence {evidence}{_corrected(rows)}"
+
+
+def _corrected(rows: list[ComparisonRow]) -> str:
+    """How much of the evidence is left after the correction for many comparisons."""
+    found = [corrected(row) for row in rows]
+    if set(found) <= {"unknown"}:
+        return ""
+    left = in_words(found.count("gain")), in_words(found.count("loss"))
+    return f" (corrected for many comparisons: {left[0]} and {left[1]})"
 
 
 def margin(row: ComparisonRow) -> str:

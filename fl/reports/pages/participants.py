@@ -9,6 +9,7 @@ from fl.reports.run_files import CENTRAL, UNSEEN, Run
 from fl.util.errors import REASONS
 
 DUPLICATE = "duplicate"
+OTHER_FOLDS = "and trains or validates in the others"
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -78,6 +79,8 @@ def _groups(run: Run) -> Iterable[FlowStep]:
         f"{name}: {_people([row for row in sites if row['split'] == split])}"
         for split, name in SPLITS.items()
     ]
+    if run.folds:
+        lines = [f"each patient is tested once, in one of {run.folds} folds", OTHER_FOLDS]
     yield FlowStep(f"{len(run.dealt)} hospitals: {_people(sites)}", tuple(lines), branch=True)
     for name, title in ((CENTRAL, "Central test"), (UNSEEN, "Unseen test")):
         rows = [row for row in run.partition if row["site"] == name]

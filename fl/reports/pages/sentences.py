@@ -105,7 +105,8 @@ def details(run: Run) -> list[str]:
         return [_level(run, run.main)]
     names = sorted(run.federated, key=lambda name: name != run.main)
     found = [sentence for name in names for sentence in against(run, name)]
-    return [*found, *(_level(run, name) for name in names), INTERVALS]
+    above = [row.sentence for row in getattr(run.comparison, "sites_above", ())]
+    return [*found, *above, *(_level(run, name) for name in names), INTERVALS]
 
 
 INTERVALS = (

@@ -42,6 +42,7 @@ class SiteView:
     heartfed: str
     started: str
     sources: tuple[str, ...]
+    folds: int  # of its patients, each of whom is tested once; 0 without folds
     unit: str  # what its examples are called
     patients: int
     table_one: dict[str, Any] | None  # who its patients are; None in runs of earlier versions
@@ -86,6 +87,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
         heartfed=run.facts.heartfed,
         started=run.facts.started,
         sources=sources,
+        folds=run.folds,
         unit=unit_of(run.task, sources, units(run.task, run.facts.data)),
         patients=len({row["patient"] for row in mine}),
         table_one=_table_one(run, site),

@@ -8,6 +8,7 @@ from support import made_runs
 from support.made_runs import facts
 
 from fl.privacy.egress_policy import HISTOGRAMS, NUMBERS, TEXTS
+from fl.reports.build import write_report
 from fl.reports.figures.flow_diagram import flow_diagram
 from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.participants import FlowStep, flow
@@ -100,3 +101,28 @@ def test_only_a_hospitals_page_is_confidential(written):
 def test_the_glossary_of_the_pages_is_part_of_the_projects():
     known = (ROOT / "docs" / "glossary.md").read_text()
     assert [word for word in GLOSSARY if f"| {word} |" not in known] == []
+
+
+def test_pages_of_a_run_over_folds_count_each_patient_once(copy):
+    folder = copy("rhythm")
+    made_runs.change(folder / "run.json", lambda run: run["config"].update(site_folds=2))
+    made_runs.change(
+        folder / "summary.json",
+        lambda s: s["strategies"]["fedavg"].update(thresholds=None, best_round=None),
+    )
+    rows = made_runs.table(folder / "predictions.csv")
+    central = [row for row in rows if row["site"] == "central"]
+    first = [row | {"fold": "1"} for row in rows]
+    made_runs.write_table(
+        folder / "predictions.csv", first + [row | {"fold": "2"} for row in central]
+    )
+    write_report(folder)
+    page = (folder / "report" / "index.html").read_text()
+    decisions = page[page.index('id="decisions"') : page.index('id="calibration"')]
+    counts = [int(n) for n in re.findall(r'<td class="n">(\d+)</td>', decisions)]
+    assert sum(counts[:4]) == sum(row["y_NSR"] != "" for row in central)
+    assert "means over the 2 folds" in page
+    assert (
+        "tested once, in one of 2 folds"
+        in (folder / "report" / "sites" / "site-1.html").read_text()
+    )
