@@ -111,7 +111,7 @@ def _card(run: Run, name: str) -> bool:
 
 
 def overview(run: Run) -> list[dict[str, Any]]:
-    """One row per strategy: central, mean of sites, lowest site, spread, unseen, each site."""
+    """One row per strategy: central, mean of sites, worst site, spread, unseen, each site."""
     return [
         {
             "name": name,

@@ -280,7 +280,7 @@ def place(where: str) -> str:
         "central": "central records",
         "unseen": "unseen source",
         "mean_site": "mean over hospitals",
-        "worst_site": "lowest hospital",
+        "worst_site": "worst hospital",
         "spread": "standard deviation over hospitals",
     }
     return known.get(where, where.removeprefix("site:"))

@@ -38,6 +38,7 @@ WORDS = {
     "n-patients": "number of patients of each data set",
     "patients": "number of patients",
 }
+UPDATE = "the network's weights after local training, and SCAFFOLD's control variates where used"
 ARRAYS = {
     "positive": f"histogram of the scores of each class's positives, {BINS} bins",
     "negative": f"histogram of the scores of each class's negatives, {BINS} bins",
@@ -67,7 +68,7 @@ class SiteTotal:
 def contents() -> list[Content]:
     """Everything that the egress check lets out, by kind of message."""
     arrays = {
-        "train": ["the network's weights after local training"],
+        "train": [UPDATE],
         "evaluate": [ARRAYS.get(name, name) for name in HISTOGRAMS],
     }
     return [

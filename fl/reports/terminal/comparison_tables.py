@@ -54,7 +54,7 @@ def comparison_table(summary: RunSummary) -> Table:
     if any(r.unseen for r in columns):
         measured("unseen", [r.unseen for r in columns])
     add("mean of sites", [number(r.site_mean.macro_f1 if r.site_mean else None) for r in columns])
-    add("lowest site", [_worst(r.worst_site) for r in columns])
+    add("worst site", [_worst(r.worst_site) for r in columns])
     add("spread (sd)", [number(r.spread.macro_f1_sd if r.spread else None) for r in columns])
     table.add_section()
     for site in sorted({site for r in columns for site in r.sites}):
@@ -100,7 +100,7 @@ def print_seeds(console: Console, summary: SeedSummary, synthetic: Sequence[str]
         ("central", "central"),
         ("unseen", "unseen"),
         ("mean_site", "mean of sites"),
-        ("worst_site", "lowest site"),
+        ("worst_site", "worst site"),
         ("spread", "spread (sd)"),
     ):
         cells = [s[where]["macro_f1"] if where in s else None for s in summary.strategies.values()]

@@ -17,7 +17,7 @@ from fl.runs.results import RunSummary, TrainingSummary
 def result_table(
     strategy: str, result: TrainingSummary, classes: Sequence[str], synthetic: bool
 ) -> Table:
-    """A row per site; then their mean, spread and lowest site, central and unseen records."""
+    """A row per site; then their mean, spread and worst site, central and unseen records."""
     title = f"{strategy}: test, weights of round {result.best_round} (best on validation)"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
@@ -48,7 +48,7 @@ def result_table(
     if mean and worst and spread:
         table.add_row("mean of sites", "", "", number(mean.macro_f1), number(mean.macro_auroc))
         table.add_row("spread (sd)", "", "", number(spread.macro_f1_sd))
-        table.add_row(f"lowest: {worst.site}", "", "", number(worst.macro_f1))
+        table.add_row(f"worst: {worst.site}", "", "", number(worst.macro_f1))
         table.add_section()
     for source, scores in result.central_by_source.items():
         add(f"central {source}", scores)
