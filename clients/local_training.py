@@ -10,11 +10,13 @@ from torch import nn
 from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
+from clients.local_objectives.evidence import trained_entries
+from clients.personalization import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import DecisionRule, answer
+from fl.evaluation.decision_rule import DecisionRule, answer, own_rule
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.evaluation.score_histograms import count_scores
@@ -63,8 +65,10 @@ def train_site(
         network=network,
         weights=start,
         mu=mu,
+        proximal=config.proximal,
         sent=extra or {},
         kept=site_state(site, job, EXTRA).before(round_number),
+        trained=trained_entries(config, site.splits[TRAIN], start),
         device=config.device,
     )
     fitted = fit(
@@ -73,6 +77,7 @@ def train_site(
         training_plan(config, site.name, round_number),
         state=_optimizer_before(site, job, round_number),
         penalty=objective.penalty(begin),
+        pull=objective.pull(begin),
     )
     end = get_weights(network)
     update = objective.extra(begin, end, fitted.lr_sum)
@@ -171,13 +176,29 @@ def evaluate_site(
     config = job.config
     network = network_for(config.model, config.task)
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
-    steps = 0
+    own = OwnModel()
     if split == TEST:
-        steps = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
+        own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
     p = predict(network, site.splits[split], device=config.device)
     if split == TEST:
-        return _test_reply(site, job, p, rule, steps)
+        if own.changed and rule is not None:
+            rule = _rule_of_own_model(rule, site, network, config.device)
+        return _test_reply(site, job, p, rule, own.steps)
     return _validation_reply(site, job, site.splits[split], p)
+
+
+def _rule_of_own_model(
+    sent: DecisionRule, site: Site, network: nn.Module, device: str
+) -> DecisionRule:
+    """How a model that the site has trained further decides, from the site's own validation."""
+    val = site.splits[VAL]
+    p = predict(network, val, device=device)
+    by_source = {
+        source: count_scores(val.labels[rows], p[rows], val.patients[rows])
+        for source in sorted(set(val.sources.tolist()))
+        if len(rows := np.flatnonzero(val.sources == source))
+    }
+    return own_rule(sent, by_source, val.task)
 
 
 def _test_reply(

@@ -1,6 +1,6 @@
 """A site's own model: a few more epochs on its own records after the federation has ended."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -13,14 +13,22 @@ from fl.training.state_dict import get_weights, set_weights
 from partitions.splits import TRAIN, VAL
 
 
-def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
+@dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """What a site did before its test, and whether it now tests a model of its own."""
+
+    steps: int = 0  # gradient steps, whether their result is kept or not
+    changed: bool = False  # the network is no longer the one that was sent
+
+
+def finetune(network: nn.Module, site: Site, config: RunConfig) -> OwnModel:
     """Train a few more epochs on the site's own records; keep the result if validation is better.
 
-    Returns the gradient steps taken, whether the result is kept or not. The learning rate is a
-    tenth of the run's and constant: the schedule of the federation has ended.
+    The learning rate is a tenth of the run's and constant: the schedule of the federation has
+    ended.
     """
     if not len(site.splits[TRAIN]):
-        return 0
+        return OwnModel()
     global_weights, global_loss = get_weights(network), _val_loss(network, site, config)
     plan = replace(
         training_plan(config, site.name, config.rounds + 1),
@@ -30,9 +38,10 @@ def finetune(network: nn.Module, site: Site, config: RunConfig) -> int:
     )
     fitted = fit(network, site.splits[TRAIN], plan)
     # Without validation records both losses are NaN, no comparison holds, and the global stay.
-    if not _val_loss(network, site, config) < global_loss:
+    better = _val_loss(network, site, config) < global_loss
+    if not better:
         set_weights(network, global_weights)
-    return fitted.steps
+    return OwnModel(steps=fitted.steps, changed=better)
 
 
 def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
+from fl.ecg.labels import shows_none
 from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.splits import TEST, TRAIN, VAL
 from partitions.table_one import table_one
@@ -15,7 +16,8 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     """One row per site, then `central` and `unseen` if they have examples.
 
     A row has the site's name, sources, groups, number of patients, number of examples in each
-    split, number of positive examples of each class, and who its patients are.
+    split, number of positive examples of each class, number of examples that show none of the
+    classes they annotate, and who its patients are.
     """
     rows: list[dict[str, object]] = []
     groups = cohort.column("groups").astype(np.str_)
@@ -31,6 +33,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
                 "patients": len(set(cohort.patients[at_site].tolist())),
                 **{s: int((partition.split[at_site] == s).sum()) for s in (TRAIN, VAL, TEST)},
                 "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
+                "none_of_the_classes": int(shows_none(cohort.labels[at_site]).sum()),
                 "table_one": table_one(cohort.take(np.flatnonzero(at_site))),
             }
         )

@@ -192,7 +192,7 @@ def client_of(idle: bool) -> Any:
         job = read_job(message)
         site = open_site(job, int(context.node_config["partition-id"]))
         nothing = EvaluationReply(
-            site=site.name, n_records=0, loss_sum=0.0, by_source={}, report=None
+            site=site.name, n_records=0, n_patients=0, loss_sum=0.0, by_source={}, report=None
         )
         if kind == "train":
             trained = TrainingReply(

@@ -40,8 +40,9 @@ from benchmarks.common.results_store import (
     machine_description,
     put_between_marks,
 )
-from benchmarks.studies.federated import job_of, measured, train_pooled
+from benchmarks.studies.federated import job_of, measured, train_baseline
 from fl.config.config_file import load_config
+from fl.config.run_config import POOLED
 from fl.data.example_cache import default_cache_dir
 from fl.util.atomic_io import write_atomically
 
@@ -81,7 +82,7 @@ def pooled(flags: Sequence[str]) -> dict[str, Any]:
         wanted, _ = run_sim.settings(flags)
         budget = {"rounds": wanted.rounds, "local_epochs": wanted.local_epochs}
         config = load_config(job.config.model_dump() | budget)
-        return measured(job, train_pooled(job.model_copy(update={"config": config})))
+        return measured(job, train_baseline(job.model_copy(update={"config": config}), POOLED))
 
 
 def federation(flags: Sequence[str]) -> list[dict[str, Any]]:
@@ -92,7 +93,7 @@ def federation(flags: Sequence[str]) -> list[dict[str, Any]]:
         seconds = watch(start(flags, folder), folder, began)
         job = job_of(folder / "run")
         return [
-            {"round": n, "seconds": seconds[n], **measured(job, folder / f"{n}.safetensors")}
+            {"round": n, "seconds": seconds[n], **measured(job, [folder / f"{n}.safetensors"])}
             for n in sorted(seconds)
         ]
 

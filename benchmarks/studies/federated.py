@@ -3,9 +3,12 @@
     python -m benchmarks.studies.federated --data-dir DATA [--seeds 0,1] [--only NAMES]
 
 Every row is one run of run_sim.py with 8 sites, the same partition and the same number of passes
-over the records (rounds x local epochs), measured on the sites' validation records at its best
-round. One row is a model trained on all sites' training records for as many passes. Test records
-are not used. Finished runs are stored in --json, and a second call continues from there.
+over the records (rounds x local epochs), measured on all sites' validation records at its best
+round. Some rows are no federation: one model trained on all sites' training records, and a model of
+each site trained on its own, whose figures are the means over these models. Each kind of training
+has a row with half the learning rate and one with twice as much, so that none is judged at a rate
+that only suits another. Test records are not used. Finished runs are stored in --json, and a second
+call continues from there.
 """
 
 import argparse
@@ -34,11 +37,11 @@ from benchmarks.common.results_store import (
 )
 from clients.app import app as client_app
 from fl.config.config_file import load_config
-from fl.config.run_config import POOLED
+from fl.config.run_config import LOCAL, POOLED
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.metrics import scores
+from fl.evaluation.metrics import mean_of, scores
 from fl.messages.job import Job
 from fl.models import build_network
 from fl.training.loop import predict
@@ -52,18 +55,25 @@ from server.engines.simulation import simulate
 from server.rounds.site_requests import discover_sites
 
 POOLED_ROW = "pooled (no federation)"
+LOCAL_ROW = "local (each site alone)"
 ONE_EPOCH = "one local epoch, more rounds"
 TWICE_THE_EPOCHS = "twice the local epochs, half the rounds"
+HALF_RATE, DOUBLE_RATE = {"lr": 1e-3}, {"lr": 4e-3}  # of the default, .002
 # Rounds x local epochs, the passes over the records, are the same in every row.
 STUDY: dict[str, dict[str, Any]] = {
     POOLED_ROW: {},
+    f"{POOLED_ROW}, learning rate .001": HALF_RATE,
+    f"{POOLED_ROW}, learning rate .004": DOUBLE_RATE,
+    LOCAL_ROW: {},
+    f"{LOCAL_ROW}, learning rate .001": HALF_RATE,
+    f"{LOCAL_ROW}, learning rate .004": DOUBLE_RATE,
     "as shipped": {},
     ONE_EPOCH: {},
     TWICE_THE_EPOCHS: {},
     "batch of 4": {"batch_size": 4},
     "batch of 16": {"batch_size": 16},
-    "learning rate .001": {"lr": 1e-3},
-    "learning rate .004": {"lr": 4e-3},
+    "learning rate .001": HALF_RATE,
+    "learning rate .004": DOUBLE_RATE,
     "schedule over each round": {"schedule": "round"},
     "constant learning rate": {"schedule": "constant"},
     "optimizer state reset each round": {"optimizer_state": "fresh"},
@@ -73,6 +83,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "server momentum (fedavgm)": {"strategy": "fedavgm", "server_momentum": 0.5},
     "server Adam (fedadam)": {"strategy": "fedadam", "server_lr": 0.003},
     "FedProx, mu .1": {"strategy": "fedprox", "mu": 0.1},
+    "FedProx, mu .1 in the loss": {"strategy": "fedprox", "mu": 0.1, "proximal": "loss"},
     "SCAFFOLD": {"strategy": "scaffold"},
     "own normalisation layers (fedbn)": {"strategy": "fedbn"},
     "mixup": {"augment": ",".join((*RHYTHM.augment, "mixup"))},
@@ -100,22 +111,27 @@ def settings_of(name: str, base: Mapping[str, Any]) -> dict[str, Any]:
     return {**base, **STUDY[name]}
 
 
+def baseline_of(name: str) -> str:
+    """`pooled` or `local` for a row that is no federation; else nothing."""
+    baselines = {POOLED_ROW: POOLED, LOCAL_ROW: LOCAL}
+    return next((b for row, b in baselines.items() if name.startswith(row)), "")
+
+
 def run(case: Case) -> dict[str, Any]:
     """Make the run in a folder of its own, and measure its best round on validation records."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        pooled = case.name == POOLED_ROW
+        baseline = baseline_of(case.name)
         settings = dict(case.settings) | {"seed": case.seed}
-        # Pooled training needs the run's partition only, so one round is enough.
-        flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if pooled else {}))
+        # A baseline needs the run's partition only, so one round is enough.
+        flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if baseline else {}))
         _quietly(case, flags, folder)
         job = job_of(Path(folder) / "run")
-        if pooled:
+        models = [Path(folder) / "run" / "weights" / f"{job.strategy}-best.safetensors"]
+        if baseline:
             config = load_config(job.config.model_dump() | settings)
-            best = train_pooled(job.model_copy(update={"config": config}))
-        else:
-            best = Path(folder) / "run" / "weights" / f"{job.strategy}-best.safetensors"
-        return measured(job, best) | {"seconds": time.monotonic() - began}
+            models = train_baseline(job.model_copy(update={"config": config}), baseline)
+        return measured(job, models) | {"seconds": time.monotonic() - began}
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
@@ -155,32 +171,46 @@ def all_sites(job: Job, split: str) -> Cohort:
     return cohort.take(np.sort(np.concatenate(rows)))
 
 
-def train_pooled(job: Job) -> Path:
-    """Train one model on all sites' training records as `--compare` does; returns its weights.
+def train_baseline(job: Job, name: str) -> list[Path]:
+    """Train one model on all sites' training records, or each site's own, as `--compare` does.
 
-    They are those of its best round, as a file in the run directory.
+    Returns the weights of each model's best round, as files in the run directory.
     """
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         federation = discover_sites(grid, job, SilentListener())
-        train_baselines(federation, initial_weights(job), names=(POOLED,))
+        train_baselines(federation, initial_weights(job), names=(name,))
 
     simulate(app, client_app, job, job.expected_sites)
-    return Path(job.workspace) / "weights" / f"{POOLED}-best.safetensors"
+    return sorted((Path(job.workspace) / "weights").glob(f"{name}*-best.safetensors"))
 
 
-def measured(job: Job, weights: Path) -> dict[str, Any]:
-    """Results on the validation records of all sites: loss, and macro-AUROC by source."""
+def measured(job: Job, models: Sequence[Path]) -> dict[str, Any]:
+    """Results on the validation records of all sites: loss, and macro-AUROC by source.
+
+    Of several models each figure is the mean over them.
+    """
+    cohort = all_sites(job, VAL)
+    found = [_measured_model(job, cohort, weights) for weights in models]
+    sources = found[0]["sources"]
+    return {
+        "loss": mean_of([one["loss"] for one in found]),
+        "sources": {name: mean_of([one["sources"][name] for one in found]) for name in sources},
+    }
+
+
+def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
     network = build_network(job.config.model, RHYTHM)
     set_weights(network, load_weights(weights))
-    cohort = all_sites(job, VAL)
     p = predict(network, cohort)
     by_source = {}
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
-        found = scores(cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes)
+        found = scores(
+            cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes, cohort.patients[rows]
+        )
         by_source[str(source)] = found.macro_auroc
     return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
 

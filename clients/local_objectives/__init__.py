@@ -4,13 +4,13 @@ A new strategy is one line here and one in `server/aggregation/strategies.py`.
 """
 
 from clients.local_objectives.base import LocalObjective
-from clients.local_objectives.fedprox import fedprox_penalty
+from clients.local_objectives.fedprox import fedprox_penalty, fedprox_pull
 from clients.local_objectives.scaffold import scaffold_extra, scaffold_penalty
 from clients.personalization import finetune
 
 LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
     "fedavg": LocalObjective(),
-    "fedprox": LocalObjective(penalty=fedprox_penalty),
+    "fedprox": LocalObjective(penalty=fedprox_penalty, pull=fedprox_pull),
     "fedavgm": LocalObjective(),
     "fedadagrad": LocalObjective(),
     "fedadam": LocalObjective(),

@@ -42,7 +42,7 @@ def scaffold_penalty(begin: RoundStart) -> Penalty:
     """The correction for one round, from the control variates that it begins with."""
     site_control = _site_control(begin)
     drift = [
-        torch.from_numpy(np.asarray(begin.sent[name] - site_control[name], np.float32)).to(
+        torch.from_numpy(_where_trained(begin, name, begin.sent[name] - site_control[name])).to(
             begin.device
         )
         for name, _ in begin.network.named_parameters()
@@ -53,12 +53,22 @@ def scaffold_penalty(begin: RoundStart) -> Penalty:
 def scaffold_extra(begin: RoundStart, end: Weights, lr_sum: float) -> ExtraUpdate:
     """The site keeps its new control variate, and sends c plus the change of its own."""
     before = _site_control(begin)
-    after = next_control(before, begin.sent, begin.weights, end, lr_sum)
+    found = next_control(before, begin.sent, begin.weights, end, lr_sum)
+    change = {name: _where_trained(begin, name, found[name] - before[name]) for name in found}
     return ExtraUpdate(
-        kept=after, sent={name: c + after[name] - before[name] for name, c in begin.sent.items()}
+        kept={name: before[name] + change[name] for name in found},
+        sent={name: c + change[name] for name, c in begin.sent.items()},
     )
 
 
 def _site_control(begin: RoundStart) -> Weights:
     """The site's control variate, which is zero before its first round."""
     return begin.kept or {name: np.zeros_like(c) for name, c in begin.sent.items()}
+
+
+def _where_trained(begin: RoundStart, name: str, values: np.ndarray) -> np.ndarray:
+    """The values; 0 for a weight that no record of the site trains.
+
+    There the site has no gradient and thus no drift to correct, and its update does not count.
+    """
+    return np.asarray(values * begin.trained.get(name, 1.0), dtype=np.float32)

@@ -166,6 +166,11 @@ class RoundSettings(Section):
 
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
     mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    proximal: Literal["decoupled", "loss"] = Field(
+        "decoupled",
+        description="FedProx's term as a step of its own beside the optimizer's, or in the loss, "
+        "where AdamW rescales it",
+    )
     server_lr: float = Field(
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )

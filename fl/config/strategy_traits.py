@@ -12,7 +12,9 @@ class StrategyTraits:
     """Facts about a strategy that both sides act on. Most strategies have none of them."""
 
     plain_sgd: bool = False  # sites take gradient steps without momentum, whatever --optimizer is
-    local_normalisation: bool = False  # normalisation layers stay at each site and are not merged
+    # Scale and shift of the normalisation layers stay at each site and are not merged. The
+    # server's own copy of them stays as it was before the first round.
+    local_normalisation: bool = False
 
 
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {

@@ -9,7 +9,12 @@ from fl.ecg.tasks import Task
 from fl.evaluation.metrics import Probs
 from fl.evaluation.platt_scaling import DECIMALS, PlattMap, fit_platt, log_odds, sigmoid
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
-from fl.evaluation.thresholds import POOLED_SOURCE, Thresholds, choose_thresholds
+from fl.evaluation.thresholds import (
+    POOLED_SOURCE,
+    Thresholds,
+    choose_thresholds,
+    thresholds_near,
+)
 from fl.util.json_record import JsonRecord
 
 Sources = Sequence[str] | NDArray[np.str_]
@@ -85,6 +90,24 @@ def choose_rule(by_source: Mapping[str, ScoreHistograms], task: Task) -> Decisio
         calibration=calibration,
         alone=task.alone,
     )
+
+
+def own_rule(
+    sent: DecisionRule, by_source: Mapping[str, ScoreHistograms], task: Task
+) -> DecisionRule:
+    """The rule of a model that a site has trained further, from its own validation scores.
+
+    Calibration and thresholds of the site's sources are fitted again and moved towards those that
+    were sent where the site has few patients; those of other sources stay.
+    """
+    calibration, thresholds = dict(sent.calibration), dict(sent.thresholds)
+    for source, scores in sorted(by_source.items()):
+        before = sent.of(source)
+        calibration[source] = _fits(scores, task, sent.calibration[before])
+        thresholds[source] = thresholds_near(
+            sent.thresholds[before], scores, calibration[source], task.classes
+        )
+    return DecisionRule(thresholds=thresholds, calibration=calibration, alone=sent.alone)
 
 
 def _fits(

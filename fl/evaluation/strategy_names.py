@@ -21,3 +21,21 @@ STRATEGY_NAMES = {
 def strategy_name(key: str) -> str:
     """A strategy's name in the literature; its key where it has none here."""
     return STRATEGY_NAMES.get(key, key)
+
+
+# What must be known to read a strategy's figures.
+STRATEGY_NOTES = {
+    "fedbn": "The scale and shift of every normalisation layer (GroupNorm, LayerNorm) stay at each "
+    "hospital and are never sent; figures at the hospitals are with the hospital's own. The "
+    "saved model, and with it every figure on central and unseen records, has the first values of "
+    "these layers (scale one, shift zero), which nobody trained, between layers that were trained "
+    "for others.",
+    "finetune": "At a hospital, after further training there, if that made its validation better, "
+    "and then at the hospital's own thresholds. The saved model, and with it every figure on "
+    "central and unseen records, is the one before that, which is FedAvg's.",
+}
+
+
+def strategy_note(key: str) -> str:
+    """What must be known to read a strategy's figures, as `FedBN: ...`; empty for most."""
+    return f"{strategy_name(key)}: {STRATEGY_NOTES[key]}" if key in STRATEGY_NOTES else ""

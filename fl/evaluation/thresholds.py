@@ -57,15 +57,40 @@ def choose_thresholds(
     more its own is moved towards the pooled one in log-odds, the less the more such patients it
     has. A class that no patient shows takes 0.5.
     """
-    chosen: dict[str, Thresholds] = {}
-    for source in (POOLED_SOURCE, *sorted(by_source.keys() - {POOLED_SOURCE})):
-        scores, chosen[source] = by_source[source], {}
-        for c, name in enumerate(classes):
-            own = best_threshold(scores.positive[c], scores.negative[c], calibration[source][name])
-            if source != POOLED_SOURCE:
-                pooled, n = chosen[POOLED_SOURCE][name], int(scores.patients[c, 0])
-                own = pooled if own is None or n < MIN_POSITIVES else _shrunk(own, pooled, n)
-            chosen[source][name] = WITHOUT_POSITIVES if own is None else round(own, 6)
+    pooled = {
+        name: best_threshold(
+            by_source[POOLED_SOURCE].positive[c],
+            by_source[POOLED_SOURCE].negative[c],
+            calibration[POOLED_SOURCE][name],
+        )
+        for c, name in enumerate(classes)
+    }
+    chosen = {
+        POOLED_SOURCE: {
+            name: WITHOUT_POSITIVES if best is None else round(best, 6)
+            for name, best in pooled.items()
+        }
+    }
+    for source in sorted(by_source.keys() - {POOLED_SOURCE}):
+        chosen[source] = thresholds_near(
+            chosen[POOLED_SOURCE], by_source[source], calibration[source], classes
+        )
+    return chosen
+
+
+def thresholds_near(
+    given: Mapping[str, float],
+    scores: ScoreHistograms,
+    calibration: Mapping[str, PlattMap],
+    classes: Sequence[str],
+) -> Thresholds:
+    """Thresholds of one source, moved towards the given ones where it has few patients."""
+    chosen: Thresholds = {}
+    for c, name in enumerate(classes):
+        n = int(scores.patients[c, 0])
+        own = best_threshold(scores.positive[c], scores.negative[c], calibration[name])
+        known = own is not None and n >= MIN_POSITIVES
+        chosen[name] = round(_shrunk(own, given[name], n), 6) if own and known else given[name]
     return chosen
 
 

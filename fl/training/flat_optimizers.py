@@ -17,18 +17,28 @@ from torch.optim.sgd import sgd
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(ABC):
-    """Takes gradient steps; the state it keeps of each row has the names that torch uses."""
+    """Takes gradient steps; the state it keeps of each row has the names that torch uses.
+
+    With `anchors` each step first pulls every row towards its anchor, by (learning rate) * `pull`
+    of their distance. Like AdamW's weight decay the pull is no part of the gradient, so that
+    neither Adam's denominator nor clipping changes its size.
+    """
 
     rows: Sequence[nn.Parameter]
     rate_factors: Sequence[float]  # of each row's learning rate
     weight_decay: float
+    pull: float = 0.0
+    anchors: Sequence[Tensor] = ()  # of each row; none: no pull
     state: dict[nn.Parameter, dict[str, Tensor]] = field(default_factory=lambda: defaultdict(dict))
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One step of every row at learning rate `lr`; every row must have its gradient."""
-        for row, factor in zip(self.rows, self.rate_factors, strict=True):
+        for number, (row, factor) in enumerate(zip(self.rows, self.rate_factors, strict=True)):
             assert row.grad is not None
+            if self.anchors:
+                # At most to the anchor itself: a longer step would swing ever further past it.
+                row.lerp_(self.anchors[number], min(1.0, factor * lr * self.pull))
             self._step(row, row.grad, factor * lr)
 
     @abstractmethod

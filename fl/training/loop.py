@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,11 +82,14 @@ def fit(
     plan: TrainingPlan,
     state: OptimizerState | None = None,
     penalty: Penalty | None = None,
+    pull: float = 0.0,
 ) -> FitResult:
     """Train a network in place for one round. Same plan, data and state: same weights.
 
-    `penalty` is added to the loss of every batch (FedProx's term, for example). `state` is the
-    optimizer's after the site's previous round; without it the optimizer starts from nothing.
+    `penalty` is added to the loss of every batch (SCAFFOLD's correction, for example). `pull` is
+    the strength of a pull back to the weights at the start (FedProx), beside the gradient: see
+    `Optimizer`. `state` is the optimizer's after the site's previous round; without it the
+    optimizer starts from nothing.
     Raises DataError if the site has no example of a class that is trained on.
     """
     one_thread()
@@ -93,7 +97,7 @@ def fit(
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
     network.to(plan.device).train()
     rows = FlatParameters.of(network)
-    optimizer = _optimizer(rows, plan)
+    optimizer = _optimizer(rows, plan, pull)
     _restore_state(optimizer, rows, state)
     mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
@@ -177,12 +181,16 @@ def _nothing_to_train_on(cohort: Cohort, plan: TrainingPlan) -> DataError:
     )
 
 
-def _optimizer(rows: FlatParameters, plan: TrainingPlan) -> Optimizer:
-    decay = plan.weight_decay
+def _optimizer(rows: FlatParameters, plan: TrainingPlan, pull: float) -> Optimizer:
+    common: dict[str, Any] = {
+        "rows": rows.weights,
+        "weight_decay": plan.weight_decay,
+        "pull": pull,
+        "anchors": [row.detach().clone() for row in rows.weights] if pull else (),
+    }
     if plan.sgd:
-        ones = [1.0] * len(rows.weights)
-        return SGD(rows=rows.weights, rate_factors=ones, weight_decay=decay, momentum=plan.momentum)
-    return AdamW(rows=rows.weights, rate_factors=rows.rate_factors, weight_decay=decay)
+        return SGD(rate_factors=[1.0] * len(rows.weights), momentum=plan.momentum, **common)
+    return AdamW(rate_factors=rows.rate_factors, **common)
 
 
 def _running_mean(network: nn.Module, plan: TrainingPlan) -> AveragedModel | None:

@@ -21,7 +21,12 @@ Weights = dict[str, NDArray[Any]]
 
 @lru_cache(maxsize=8)
 def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
-    """Entries that never leave a site: the normalisation layers where a strategy says so."""
+    """Entries that never leave a site: the normalisation layers where a strategy says so.
+
+    They are the scale and shift of each GroupNorm and LayerNorm. FedBN was made for BatchNorm
+    (Li et al. 2021, arXiv:2102.07623), whose running statistics stay at the site too; these
+    layers have none, and compute theirs from the one example.
+    """
     if not strategy_traits(strategy).local_normalisation:
         return frozenset()
     network = build_network(model, TASKS[task])

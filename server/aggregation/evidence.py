@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from fl.messages.payloads import TrainingReply
 from fl.models import NetworkParts
 from fl.training.state_dict import Weights
-from server.aggregation.update_store import with_entries
+from server.aggregation.update_store import NamedArrays, with_entries
+
+Factors = NDArray[np.float32]  # by which the change of each class's row or lead's column counts
 
 
 def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[TrainingReply]:
@@ -37,7 +39,10 @@ def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[Train
 
 
 def average_by_evidence(
-    replies: Sequence[TrainingReply], start: Weights, parts: NetworkParts
+    replies: Sequence[TrainingReply],
+    start: Weights,
+    parts: NetworkParts,
+    extra: Weights | None = None,
 ) -> list[TrainingReply]:
     """Let weights that only some sites can train be averaged over those sites alone.
 
@@ -47,31 +52,46 @@ def average_by_evidence(
     among many with one would hardly train the other eleven. Scaling an entry's change by
     (share of the records that train it) / (share of records) makes the plain average that
     follows the average by those records, whatever rule builds on that average.
+
+    `extra` are the arrays that went out beside the weights. Those with the name of such an entry
+    are averaged in the same way: SCAFFOLD corrects a weight by the mean of the sites' control
+    variates, which must be the mean over the sites whose weights are averaged.
     """
     total = sum(r.n_records for r in replies)
     plain = np.array([r.n_records / total for r in replies])
     by_class = _factors([r.annotated for r in replies], plain)  # (site, class)
     by_lead = _factors([r.recorded for r in replies], plain)  # (site, lead)
-    scaled = []
-    for reply, classes, leads in zip(replies, by_class, by_lead, strict=True):
-        changed: Weights = {}
-        for name in reply.weights:
-            if name in parts.head:
-                value = reply.weights[name]
-                factor = classes.reshape(-1, *[1] * (value.ndim - 1))
-            elif name in parts.lead_columns:
-                value = reply.weights[name]
-                factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
-            else:
-                continue
-            if (factor != 1).any():
-                before = start[name].astype(np.float32)
-                changed[name] = before + factor * (value.astype(np.float32) - before)
-        scaled.append(replace(reply, weights=with_entries(reply.weights, changed)))
-    return scaled
+    return [
+        replace(
+            reply,
+            weights=_scaled(reply.weights, start, parts, classes, leads),
+            extra=_scaled(reply.extra, extra or {}, parts, classes, leads),
+        )
+        for reply, classes, leads in zip(replies, by_class, by_lead, strict=True)
+    ]
 
 
-def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> NDArray[np.float32]:
+def _scaled(
+    arrays: NamedArrays, start: Weights, parts: NetworkParts, classes: Factors, leads: Factors
+) -> NamedArrays:
+    """The arrays, with the change of each row of the head and of each lead's column scaled."""
+    changed: Weights = {}
+    for name in arrays:
+        if name in parts.head:
+            value = arrays[name]
+            factor = classes.reshape(-1, *[1] * (value.ndim - 1))
+        elif name in parts.lead_columns:
+            value = arrays[name]
+            factor = leads.reshape(1, -1, *[1] * (value.ndim - 2))
+        else:
+            continue
+        if (factor != 1).any():
+            before = start[name].astype(np.float32)
+            changed[name] = before + factor * (value.astype(np.float32) - before)
+    return with_entries(arrays, changed)
+
+
+def _factors(counts: Sequence[Sequence[int]], plain: NDArray[np.float64]) -> Factors:
     """(share of the records that train an entry) / (share of records): (site, entry).
 
     An entry that no site trains is averaged plainly.

@@ -87,7 +87,7 @@ def _weighted(
     weighted = weight_sites(trained, config.weighting)
     if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
         parts = parts_of(config.model, TASKS[config.task])
-        weighted = average_by_evidence(weighted, progress.weights, parts)
+        weighted = average_by_evidence(weighted, progress.weights, parts, progress.extra)
     return weighted
 
 

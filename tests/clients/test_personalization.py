@@ -32,12 +32,12 @@ def validation_finds(monkeypatch, *probabilities):
 
 
 def finetuned(tmp_path, **splits):
-    """The steps, and by how much the weights changed."""
+    """The steps, whether the network is the site's own, and by how much the weights changed."""
     network = torch.nn.Linear(1, 1)
     before = get_weights(network)["weight"]
     config = job_of(tmp_path, "finetune", finetune_epochs=4, lr=0.02, local_epochs=2).config
-    steps = finetune(network, site_of(tmp_path, COHORT, **splits), config)
-    return steps, (get_weights(network)["weight"] - before).item()
+    own = finetune(network, site_of(tmp_path, COHORT, **splits), config)
+    return own.steps, own.changed, (get_weights(network)["weight"] - before).item()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_fine_tuning_is_kept_only_if_validation_is_better(
     tmp_path, training, monkeypatch, before, after, change
 ):
     left = validation_finds(monkeypatch, before, after)
-    assert finetuned(tmp_path) == (3, pytest.approx(change))
+    assert finetuned(tmp_path) == (3, bool(change), pytest.approx(change))
     assert left == []
 
 
@@ -66,14 +66,14 @@ def test_fine_tuning_has_its_own_epochs_and_a_constant_tenth_of_the_rate(
 
 
 def test_a_site_without_training_records_takes_no_step(tmp_path, training):
-    assert finetuned(tmp_path, train=nothing_of(COHORT)) == (0, 0)
+    assert finetuned(tmp_path, train=nothing_of(COHORT)) == (0, False, 0)
     assert training.calls == []
 
 
 def test_a_site_without_validation_records_keeps_the_global_weights(tmp_path, training):
-    assert finetuned(tmp_path, val=nothing_of(COHORT)) == (3, 0)
+    assert finetuned(tmp_path, val=nothing_of(COHORT)) == (3, False, 0)
 
 
 def test_one_training_record_is_enough(tmp_path, training, monkeypatch):
     validation_finds(monkeypatch, 0.5, 0.6)
-    assert finetuned(tmp_path, train=COHORT.take(np.arange(1))) == (3, pytest.approx(1))
+    assert finetuned(tmp_path, train=COHORT.take(np.arange(1))) == (3, True, pytest.approx(1))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.made_cohorts import made_cohort, made_shard
+from support.rules import even_rule
 from support.untrained_sites import GivenTraining, job_of, nothing_of, site_of
 
 from clients import local_training
@@ -18,6 +19,7 @@ from clients.local_training import (
     train_site,
     withhold_small_counts,
 )
+from clients.personalization import OwnModel
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.score_histograms import PATIENT
@@ -100,11 +102,15 @@ def test_a_site_sends_the_weights_that_it_trained(tmp_path, training):
     assert training.calls[0]["penalty"] is None
 
 
-@pytest.mark.parametrize(("given", "has_term"), [({}, False), ({"mu": 0.1}, True)])
-def test_fedprox_has_its_term_only_if_the_request_names_mu(tmp_path, training, given, has_term):
-    job = job_of(tmp_path, "fedprox")
-    train_site(site_of(tmp_path, COHORT), job, initial_weights(job), 1, **given)
-    assert (training.calls[0]["penalty"] is not None) is has_term
+@pytest.mark.parametrize(("given", "mu"), [({}, 0.0), ({"mu": 0.1}, 0.1)])
+def test_fedprox_has_its_term_only_if_the_request_names_mu(tmp_path, training, given, mu):
+    for proximal in ("decoupled", "loss"):
+        job = job_of(tmp_path, "fedprox", proximal=proximal)
+        train_site(site_of(tmp_path, COHORT), job, initial_weights(job), 1, **given)
+    decoupled, loss = training.calls
+    assert (decoupled["penalty"], decoupled["pull"]) == (None, mu)
+    assert (loss["penalty"] is not None) is (mu > 0)
+    assert loss["pull"] == 0
 
 
 def test_the_optimizer_goes_on_from_the_round_before(tmp_path, training):
@@ -155,6 +161,18 @@ def test_scaffold_keeps_and_sends_what_the_rates_of_its_steps_give(tmp_path, tra
         np.testing.assert_allclose(kept[name], -4, rtol=1e-4)
 
 
+def test_scaffold_leaves_the_control_variate_of_a_class_that_a_site_does_not_annotate(
+    tmp_path, training
+):
+    labels = COHORT.labels.copy()
+    labels[:, 2] = -1
+    shard = replace(made_shard("abcde", [[0], [0], [1], [1], [1]]), labels=labels)
+    job, site = job_of(tmp_path, "scaffold"), site_of(tmp_path, Cohort.of(RHYTHM, [shard]))
+    control = initial_extra(job)
+    found = train_site(site, job, initial_weights(job), 1, extra=control).extra["head.bias"]
+    np.testing.assert_allclose(found, [-2, -2, 0, *[-2] * 6], rtol=1e-4)
+
+
 def test_plain_strategies_keep_only_the_optimizer(tmp_path, training):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT)
     train_site(site, job, initial_weights(job), 1)
@@ -195,7 +213,13 @@ def test_fedbn_is_evaluated_with_the_entries_of_the_round_asked_for(
 @pytest.fixture
 def seven_steps(monkeypatch):
     """A strategy whose sites take seven steps before they test."""
-    monkeypatch.setitem(LOCAL_OBJECTIVES, "finetune", LocalObjective(before_test=lambda *given: 7))
+    return own_model(monkeypatch, OwnModel(steps=7, changed=False))
+
+
+def own_model(monkeypatch, own):
+    """A strategy whose sites do this before they test."""
+    half = LocalObjective(before_test=lambda *given: own)
+    monkeypatch.setitem(LOCAL_OBJECTIVES, "finetune", half)
     return "finetune"
 
 
@@ -207,6 +231,36 @@ def test_a_site_takes_steps_before_it_tests_and_not_before_it_validates(
         s: evaluate_site(site, job, initial_weights(job), s, None, 1).steps for s in (VAL, TEST)
     }
     assert steps == {VAL: 0, TEST: 7}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_model_of_its_own_is_judged_at_the_sites_own_thresholds(
+    tmp_path, predictions, monkeypatch, changed
+):
+    given = []
+    answer = local_training.answer
+    monkeypatch.setattr(
+        local_training,
+        "answer",
+        lambda rule, *rest: given.append(rule) or answer(rule, *rest),
+    )
+    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=changed)))
+    sent = even_rule(RHYTHM.classes, 0.9)
+    val = COHORT.take(np.arange(4))
+    site = site_of(tmp_path, COHORT, val=val)
+    evaluate_site(site, job, initial_weights(job), TEST, sent, 1)
+    (used,) = given
+    own = set(val.sources.tolist()) if changed else set()
+    assert used.calibration.keys() == {"pooled"} | own
+    assert (used != sent) is changed
+
+
+def test_a_beat_of_a_model_of_its_own_stays_the_most_probable_class(
+    tmp_path, predictions, monkeypatch
+):
+    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=True)))
+    reply = evaluate_site(site_of(tmp_path, COHORT), job, initial_weights(job), TEST, None, 1)
+    assert reply.steps == 7
 
 
 def test_most_strategies_take_no_step_before_a_test(tmp_path, predictions):

@@ -10,7 +10,7 @@ LR, STEPS, ROUNDS = 0.1, 3, 4
 
 
 class TwoParameters(torch.nn.Module):
-    """A network of two parameters, `w`."""
+    """A network of two parameters, `w`; of more where more are given."""
 
     def __init__(self, start):
         super().__init__()
@@ -23,12 +23,12 @@ def gradient(site, w):
     return A[site] * (w - B[site])
 
 
-def descend(site, start, penalty):
+def descend(site, start, penalty, a=A, b=B, lr=LR, steps=STEPS):
     """Plain gradient steps of the site's loss and its strategy's term."""
     network = TwoParameters(start)
-    optimizer = torch.optim.SGD(network.parameters(), lr=LR)
-    for _ in range(STEPS):
-        loss = 0.5 * (torch.tensor(A[site]) * (network.w - torch.tensor(B[site])).pow(2)).sum()
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    for _ in range(steps):
+        loss = 0.5 * (torch.tensor(a[site]) * (network.w - torch.tensor(b[site])).pow(2)).sum()
         objective = loss + penalty(network) if penalty else loss
         optimizer.zero_grad()
         objective.backward()

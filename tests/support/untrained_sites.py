@@ -16,8 +16,9 @@ class GivenTraining:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, network, cohort, plan, state=None, penalty=None):
-        self.calls.append({"cohort": cohort, "plan": plan, "state": state, "penalty": penalty})
+    def __call__(self, network, cohort, plan, state=None, penalty=None, pull=0.0):
+        given = {"cohort": cohort, "plan": plan, "state": state, "penalty": penalty, "pull": pull}
+        self.calls.append(given)
         with torch.no_grad():
             for values in network.parameters():
                 values += 1

@@ -19,7 +19,7 @@ from fl.runs.run_facts import SiteFailure
 SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
 SHOWN_SETTINGS = (
-    *("task", "model", "strategy", "mu", "rounds", "local_epochs", "batch_size", "lr"),
+    *("task", "model", "strategy", "mu", "proximal", "rounds", "local_epochs", "batch_size", "lr"),
     *("weight_decay", "imbalance", "augment", "per_recording", "schedule", "optimizer_state"),
     *("weighting", "averaging", "seed"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from fl.evaluation.strategy_names import strategy_name
+from fl.evaluation.strategy_names import strategy_name, strategy_note
 from fl.reports.number_format import decimal, estimate, number
 from fl.reports.pages.sentences import interval, percent, signed
 from fl.reports.terminal.notices import NOTICE
@@ -32,6 +32,7 @@ def _environment() -> Environment:
         "percent": percent,
         "shell": shlex.join,
         "strategy": strategy_name,
+        "strategy_note": strategy_note,
     }
     environment.globals["notice"] = NOTICE
     return environment

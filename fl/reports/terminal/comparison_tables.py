@@ -10,7 +10,7 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.paired_bootstrap import is_significant
 from fl.evaluation.seed_summary import SeedSummary, Spread
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
-from fl.evaluation.strategy_names import strategy_name
+from fl.evaluation.strategy_names import strategy_name, strategy_note
 from fl.reports.number_format import estimate, number
 from fl.runs.results import RunSummary, WorstSite
 
@@ -26,6 +26,8 @@ def print_comparison(console: Console, summary: RunSummary, comparison: Comparis
     """A table with one column per training, then the differences in sentences."""
     console.print(comparison_table(summary))
     console.print(HOW_TO_READ)
+    for note in filter(None, map(strategy_note, summary.strategies)):
+        console.print(note)
     steps = comparison.budget.steps
     console.print("Gradient steps: " + ", ".join(f"{k} {n}" for k, n in steps.items()) + ".")
     for line in main_sentences(comparison.differences):

@@ -13,15 +13,19 @@ from fl.reports.units import EXAMPLES, RECORDS, UnitAt, no_unit
 def partition_table(
     rows: Sequence[Mapping[str, Any]], classes: Sequence[str], unit_at: UnitAt = no_unit
 ) -> Table:
-    """Patients, examples by split and examples by class of each site, and what an example is."""
+    """Patients, examples by split and examples by class of each site, and what an example is.
+
+    The column `none` counts the examples that show none of the classes.
+    """
     title = "Examples per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     table.add_column("source")
-    for name in ("patients", "train", "val", "test", *classes):
+    for name in ("patients", "train", "val", "test", *classes, "none"):
         table.add_column(name, justify="right")
     for row in rows:
-        counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
+        numbers = [*(row["labels"][c] for c in classes), row.get("none_of_the_classes")]
+        counts = [str(n) if n else "-" for n in numbers]
         sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
         table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
     table.caption = _units([row["site"] for row in rows], unit_at) or None

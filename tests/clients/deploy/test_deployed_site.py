@@ -8,6 +8,7 @@ import pytest
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.common.config import parse_config_args
 from support.federations import copy_folder, part_of, write_folder
+from support.rules import even_rule
 
 import fl
 from clients.app import app
@@ -129,8 +130,8 @@ def answer(own, message):
 def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     LocalGrid(app, 1)
     start = initial_weights(job())
-    thresholds = {"pooled": dict.fromkeys(RHYTHM.classes, 0.5)}
-    ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, thresholds)
+    rule = even_rule(RHYTHM.classes)
+    ask = evaluation_request(job(), to_array_record(start), 7, 1, TEST, rule)
     evaluated = read_evaluation_reply(unpacked(answer(own, ask)))
     assert evaluated.report.subgroups is None
     folder = tmp_path / "runs" / "r-1"

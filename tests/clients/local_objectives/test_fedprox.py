@@ -37,7 +37,9 @@ def test_fedprox_is_the_reference():
     for _ in range(ROUNDS):
         ends = []
         for site in range(2):
-            begin = RoundStart(network=TwoParameters(ours), weights={"w": ours}, mu=mu)
+            begin = RoundStart(
+                network=TwoParameters(ours), weights={"w": ours}, mu=mu, proximal="loss"
+            )
             ends.append(descend(site, ours, LOCAL_OBJECTIVES["fedprox"].penalty(begin)))
         ours = np.mean(ends, axis=0)
         expected = []
@@ -61,10 +63,12 @@ def distance(one, other):
     return sum(float(((one[k] - other[k]) ** 2).sum()) for k in one) ** 0.5
 
 
-def test_a_large_mu_keeps_a_site_near_the_global_weights(make_job):
+@pytest.mark.parametrize("proximal", ["decoupled", "loss"])
+def test_a_large_mu_keeps_a_site_near_the_global_weights(make_job, proximal):
     moved = []
-    for mu in (0.0, 1.0, 100.0):
-        start, trained = train_once(make_job, f"mu-{mu:g}", mu, batch_size=4, local_epochs=3)
+    for mu in (0.0, 10.0, 400.0):
+        given = {"batch_size": 4, "local_epochs": 3, "proximal": proximal}
+        start, trained = train_once(make_job, f"mu-{mu:g}", mu, **given)
         moved.append(distance(trained.weights, start))
     assert moved[0] > moved[1] > moved[2]
     assert moved[2] < moved[0] / 2
@@ -79,12 +83,25 @@ def test_the_term_is_added_to_every_batch(make_job, monkeypatch):
         return term
 
     monkeypatch.setattr(fedprox, "proximal_penalty", recorded)
-    _, trained = train_once(make_job, "recorded", 1.0, batch_size=2, local_epochs=2)
+    given = {"batch_size": 2, "local_epochs": 2, "proximal": "loss"}
+    _, trained = train_once(make_job, "recorded", 1.0, **given)
     assert len(terms) == trained.steps > 4
     assert terms[0] == 0  # at the global weights themselves
     assert min(terms[1:]) > 0
 
 
-def test_mu_of_zero_adds_no_term():
-    begin = RoundStart(network=TwoParameters(np.zeros(2)), weights={}, mu=0.0)
-    assert LOCAL_OBJECTIVES["fedprox"].penalty(begin) is None
+@pytest.mark.parametrize(
+    ("proximal", "mu", "term", "pull"),
+    [
+        ("loss", 0.3, True, 0.0),
+        ("decoupled", 0.3, False, 0.3),
+        ("loss", 0.0, False, 0.0),
+        ("decoupled", 0.0, False, 0.0),
+    ],
+)
+def test_the_term_is_in_the_loss_or_a_step_of_its_own_and_never_both(proximal, mu, term, pull):
+    network = TwoParameters(np.zeros(2))
+    begin = RoundStart(network=network, weights={}, mu=mu, proximal=proximal)
+    half = LOCAL_OBJECTIVES["fedprox"]
+    assert (half.penalty(begin) is not None) is term
+    assert half.pull(begin) == pull

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.evaluation.decision_rule import DecisionRule, answer, choose_rule
+from fl.evaluation.decision_rule import DecisionRule, answer, choose_rule, own_rule
 from fl.evaluation.platt_scaling import IDENTITY, PRIOR_SD, PlattMap, fit_platt, log_odds, sigmoid
 from fl.evaluation.score_histograms import BIN_LOGITS, BINS, PATIENT, count_scores
 from fl.evaluation.thresholds import (
@@ -245,3 +245,25 @@ def test_a_rule_is_chosen_for_every_source_and_for_new_ones():
 
 def test_a_task_of_one_class_per_example_needs_no_rule():
     assert choose_rule({}, BEAT) is None
+
+
+def separated(positives, negatives=40):
+    """As many patients with every class, who score .3, and without it, who score .1."""
+    labels = np.array([1] * positives + [0] * negatives, np.int8)
+    p = np.where(labels == 1, 0.3, 0.1)
+    table = np.repeat(labels[:, None], 9, axis=1), np.repeat(p[:, None], 9, axis=1)
+    return count_scores(*table, np.arange(len(labels)).astype(str))
+
+
+def test_many_patients_decide_a_sites_own_rule_and_few_hardly_change_it():
+    sent = rule(pooled=dict.fromkeys(CLASSES, 0.9))
+    found = {n: own_rule(sent, {"here": separated(n)}, RHYTHM) for n in (4, 5, 200)}
+    thresholds = {n: made.thresholds["here"]["AF"] for n, made in found.items()}
+    assert thresholds[4] == 0.9
+    assert thresholds[4] > thresholds[5] > thresholds[200]
+    assert {made.thresholds["pooled"]["AF"] for made in found.values()} == {0.9}
+    assert found[200].calibration["here"]["AF"] != IDENTITY
+
+
+def test_a_site_without_validation_patients_keeps_the_rule_that_it_was_sent():
+    assert own_rule(rule(), {}, RHYTHM) == rule()

@@ -8,6 +8,7 @@ from support import made_runs
 from support.made_runs import facts
 
 from fl.evaluation.group_evaluation import Estimate
+from fl.evaluation.strategy_names import strategy_note
 from fl.reports.card import write_cards
 from fl.reports.number_format import estimate
 from fl.reports.run_files import read_run
@@ -76,7 +77,7 @@ def test_the_card_of_fedbn_says_what_its_file_lacks(copy):
     weights = folder / "weights"
     (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
     write_cards(read_run(folder))
-    assert "normalisation layers at each hospital" in (weights / "fedbn.md").read_text()
+    assert strategy_note("fedbn") in (weights / "fedbn.md").read_text()
 
 
 def training_data(path):

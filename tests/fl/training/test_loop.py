@@ -193,6 +193,15 @@ def test_a_penalty_changes_the_weights(few):
     assert np.abs(smaller["head.bias"]).sum() < np.abs(plain["head.bias"]).sum()
 
 
+def test_a_pull_goes_back_to_where_the_round_began_and_none_changes_nothing(few):
+    start, moved = get_weights(fresh()), []
+    for pull in (0.0, 20.0, 1e6):
+        found, _ = weights_after(few, pull=pull)
+        moved.append(sum(float(((found[k] - start[k]) ** 2).sum()) for k in start) ** 0.5)
+    assert moved[0] > moved[1] > moved[2] > 0
+    assert same(weights_after(few)[0], weights_after(few, pull=0.0)[0])
+
+
 def test_training_lowers_the_loss(few):
     plan = replace(PLAN, epochs=8, lr=5e-3, rounds=1)
     network = fresh()

@@ -6,8 +6,14 @@ import torch
 from safetensors import safe_open
 
 from fl.ecg.tasks import RHYTHM
-from fl.models import build_network
-from fl.training.state_dict import get_weights, load_weights, save_weights, set_weights
+from fl.models import MODELS, build_network
+from fl.training.state_dict import (
+    get_weights,
+    load_weights,
+    local_entries,
+    save_weights,
+    set_weights,
+)
 
 
 @pytest.fixture
@@ -55,3 +61,13 @@ def test_weights_of_another_network_are_refused(network):
         set_weights(network, {k: v for k, v in weights.items() if k != "head.bias"})
     with pytest.raises(RuntimeError, match="size mismatch"):
         set_weights(network, weights | {"head.bias": np.zeros(4, dtype=np.float32)})
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "beat_cnn"])
+def test_the_layers_that_fedbn_never_sends_begin_with_scale_one_and_shift_zero(model):
+    """As the note on FedBN says of the server's copy, which stays as it begins."""
+    weights = get_weights(build_network(model, RHYTHM))
+    own = local_entries("fedbn", model, "rhythm")
+    assert own
+    for name in own:
+        assert (weights[name] == (1 if name.endswith("weight") else 0)).all(), name

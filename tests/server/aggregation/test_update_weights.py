@@ -82,6 +82,24 @@ def test_a_change_is_scaled_from_where_the_round_began():
     np.testing.assert_allclose(other.weights["head"].ravel(), [2, 1])
 
 
+def test_what_is_sent_beside_the_weights_is_averaged_by_the_same_records():
+    start = {"head": np.zeros((2, 1), np.float32)}
+    control = {"head": np.full((2, 1), 1.0, np.float32), "count": np.ones(1, np.float32)}
+    replies = [
+        update(
+            site,
+            start,
+            annotated=counts,
+            extra={"head": np.full((2, 1), value, np.float32), "count": np.full(1, value)},
+        )
+        for site, value, counts in (("a", 3.0, (10, 10)), ("b", 2.0, (10, 0)))
+    ]
+    one, other = average_by_evidence(replies, start, NetworkParts(head=("head",)), control)
+    np.testing.assert_allclose(one.extra["head"].ravel(), [3, 1 + 2 * 2])
+    np.testing.assert_allclose(other.extra["head"].ravel(), [2, 1])
+    assert (one.extra["count"].item(), other.extra["count"].item()) == (3, 2)
+
+
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 3.0), (0.5, 2.0), (0.25, 1.5)])
 def test_a_control_variate_moves_towards_the_average_by_the_share_of_sites(share, expected):
     control, average = {"w": np.full(2, 1, np.float32)}, {"w": np.full(2, 3, np.float64)}

@@ -106,6 +106,19 @@ def test_what_is_sent_beside_the_weights_moves_by_the_share_of_all_sites(tmp_pat
     np.testing.assert_allclose(found.extra["w"], 3)
 
 
+def test_control_variates_are_averaged_by_the_evidence_that_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "parts_of", lambda *_: NetworkParts(head=("w",)))
+    before = start()
+    before.extra = {"w": np.zeros(2, np.float32)}
+    replies = [
+        sent(site, 1.0, annotated=counts, extra={"w": np.full(2, value, np.float32)})
+        for site, value, counts in (("site-1", 4.0, (10, 10)), ("site-2", 6.0, (10, 0)))
+    ]
+    found = merged(tmp_path, replies, before, strategy="scaffold", averaging="evidence")
+    # Two of four sites: half of the way to their average, which is site-1's in the second row.
+    np.testing.assert_allclose(found.extra["w"], [2.5, 2])
+
+
 def test_without_a_rule_nothing_is_kept_beside_the_weights(tmp_path):
     assert merged(tmp_path, [sent("site-1", 1.0), sent("site-2", 1.0)]).extra == {}
 
