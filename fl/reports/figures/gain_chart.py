@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from fl.evaluation.paired_bootstrap import METRICS, MIN_PATIENTS
+from fl.evaluation.bootstrap import MIN_INTERVAL_PATIENTS
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedDifference
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
@@ -84,7 +85,7 @@ def _range(row: Row) -> tuple[float | None, float | None]:
     """The 95% interval; over seeds the lowest and the highest seed."""
     if isinstance(row, SeedDifference):
         return row.low_seed, row.high_seed
-    if row.n_patients < MIN_PATIENTS:
+    if row.n_patients < MIN_INTERVAL_PATIENTS:
         return None, None
     return row.low, row.high
 
@@ -94,7 +95,7 @@ def _caption(who: str, main: str, metric: str, seeds: bool) -> str:
         "Marks are means over the seeds, lines go from the lowest to the highest seed."
         if seeds
         else "Lines are 95% intervals by paired bootstrap over patients. A hollow mark has too few "
-        f"test patients for an interval (fewer than {MIN_PATIENTS}); n is their "
+        f"test patients for an interval (fewer than {MIN_INTERVAL_PATIENTS}); n is their "
         "number."
     )
     return (

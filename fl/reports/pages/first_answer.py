@@ -5,6 +5,7 @@ How well does the model do at a hospital that nobody trained on?
 """
 
 from fl.evaluation.group_evaluation import GroupMeasures
+from fl.evaluation.margins import MARGINS
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedDifference, SeedSummary, Spread
 from fl.evaluation.strategy_comparison import ComparisonRow
@@ -15,7 +16,6 @@ from fl.reports.pages.sentences import (
     find,
     in_words,
     interval,
-    non_inferior,
     signed,
     sites_compared,
     verdict,
@@ -103,11 +103,11 @@ def _corrected(rows: list[ComparisonRow]) -> str:
 
 def margin(row: ComparisonRow) -> str:
     """Whether it is non-inferior, where a margin was written before the run."""
-    found = non_inferior(row)
-    if found is None:
+    if row.non_inferior is None:
         return ""
-    shown = "is" if found else "is not"
-    return f"; by the margin written before the run, non-inferiority {shown} shown"
+    shown = "is" if row.non_inferior else "is not"
+    limit = number(MARGINS[row.metric])
+    return f"; non-inferiority at the margin of {limit}, written before the run, {shown} shown"
 
 
 def unseen(run: Run) -> str:

@@ -11,7 +11,6 @@ from fl.reports.number_format import estimate, number
 from fl.reports.pages.site_view import SiteView
 from fl.reports.run_files import Run
 
-ALPHA = 0.05  # of a p-value corrected for many comparisons
 FEW_PATIENTS = 30  # with fewer test patients, a recommendation says how few they are
 COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -58,18 +57,11 @@ def verdict(row: ComparisonRow | None) -> str:
 
 def corrected(row: ComparisonRow) -> str:
     """`verdict` after the correction for many comparisons; `unknown` without a p-value."""
-    p = getattr(row, "p_adjusted", None)
-    if p is None or row.value is None:
+    if row.p_adjusted is None or row.value is None:
         return "unknown"
-    if p >= ALPHA:
+    if not row.significant_adjusted:
         return "none"
     return "gain" if row.value > 0 else "loss"
-
-
-def non_inferior(row: ComparisonRow) -> bool | None:
-    """Whether it is worse by less than the margin written before the run; None without one."""
-    found: bool | None = getattr(row, "non_inferior", None)
-    return found
 
 
 VERDICTS = {
@@ -105,14 +97,14 @@ def details(run: Run) -> list[str]:
         return [_level(run, run.main)]
     names = sorted(run.federated, key=lambda name: name != run.main)
     found = [sentence for name in names for sentence in against(run, name)]
-    above = [row.sentence for row in getattr(run.comparison, "sites_above", ())]
+    above = [row.sentence for row in run.comparison.sites_above]
     return [*found, *above, *(_level(run, name) for name in names), INTERVALS]
 
 
 INTERVALS = (
     "Intervals are 95%, by paired bootstrap over patients. Of twenty comparisons without a true "
     "difference one is expected to show evidence of one: the table gives the evidence "
-    "corrected for many comparisons beside the plain one."
+    "corrected for the number of hospitals (Holm) beside the plain one."
 )
 
 
@@ -267,7 +259,7 @@ def table_of(rows: Sequence[ComparisonRow]) -> list[dict[str, Any]]:
     return [
         row.to_json()
         | {"text": interval(row), "verdict": VERDICTS[verdict(row)], "kind": verdict(row)}
-        | {"corrected": CORRECTED[corrected(row)], "margin": MARGIN[non_inferior(row)]}
+        | {"corrected": CORRECTED[corrected(row)], "margin": MARGIN[row.non_inferior]}
         | {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
         for row in rows
         if row.where != "worst_site"

@@ -81,11 +81,9 @@ def test_fewer_than_ten_patients_have_a_hollow_mark_and_no_interval():
     [(0.01, 0.05, "gain"), (0.01, -0.05, "loss"), (0.2, 0.05, "none"), (None, 0.05, "unknown")],
 )
 def test_the_corrected_evidence_goes_by_its_p_value(p, value, wanted):
-    class Corrected(ComparisonRow):
-        p_adjusted: float | None = None
-
-    given = dict(row("site:a", 0.0, 0.1)) | {"value": value, "p_adjusted": p}
-    assert corrected(Corrected(**given)) == wanted
+    near, far = 0.2 * value, 2 * value
+    given = {"value": value, "low": min(near, far), "high": max(near, far), "p_adjusted": p}
+    assert corrected(row("site:a", 0.0, 0.1).model_copy(update={**given, "p_value": p})) == wanted
 
 
 def test_the_seeds_answer_with_their_mean_and_range(written, tmp_path):
