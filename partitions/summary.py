@@ -9,14 +9,15 @@ from fl.data.cohort import Cohort
 from fl.ecg.labels import shows_none
 from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.splits import TEST, TRAIN, VAL
+from partitions.table_one import table_one
 
 
 def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     """One row per site, then `central` and `unseen` if they have examples.
 
     A row has the site's name, sources, groups, number of patients, number of examples in each
-    split, number of positive examples of each class, and number of examples that show none of
-    the classes they annotate.
+    split, number of positive examples of each class, number of examples that show none of the
+    classes they annotate, and who its patients are.
     """
     rows: list[dict[str, object]] = []
     groups = cohort.column("groups").astype(np.str_)
@@ -33,6 +34,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
                 **{s: int((partition.split[at_site] == s).sum()) for s in (TRAIN, VAL, TEST)},
                 "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
                 "none_of_the_classes": int(shows_none(cohort.labels[at_site]).sum()),
+                "table_one": table_one(cohort.take(np.flatnonzero(at_site))),
             }
         )
     return rows

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl.datasets import DATASETS
+from fl.datasets.base import Card
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.reports.pages.provenance import provenance
+from fl.reports.pages.participants import patients_of
 from fl.reports.run_files import NOT_FEDERATED, Run
 from fl.reports.templates import render
+from fl.reports.units import unit_of, units
 from fl.runs.results import TrainingSummary
 from fl.util.atomic_io import write_atomically
 
@@ -93,7 +96,7 @@ def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
 def _content(run: Run, model: ModelFile) -> dict[str, Any]:
     return {
         "task": TASKS[run.task],
-        "sources": provenance(run),
+        "sources": training_sources(run, model),
         "groups": list(_groups(model)),
         "federated": model.strategy not in NOT_FEDERATED,
         "trained_on": _trained_on(run, model),
@@ -112,6 +115,49 @@ def _groups(model: ModelFile) -> Iterator[tuple[str, GroupMeasures]]:
     groups |= {f"central, {source}": one for source, one in result.central_by_source.items()}
     groups |= result.sites
     yield from ((name, measures) for name, measures in groups.items() if measures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSource:
+    """What a model learned from one source; None where the coordinator is not told."""
+
+    name: str
+    card: Card | None
+    synthetic: bool
+    sites: tuple[str, ...]
+    patients: int | None  # whose records the weights were trained on
+    examples: int | None
+    validation_patients: int | None  # on whom the round and the thresholds were chosen
+    unit: str
+
+
+def training_sources(run: Run, model: ModelFile) -> list[TrainingSource]:
+    """The sources that trained this model, and no other: of one site's own model, its own."""
+    sites = {model.site} if model.site else set(run.sites)
+    rows = [row for row in run.partition if row["site"] in sites]
+    stated = [row for row in run.facts.sites if row["site"] in sites]
+    names = {row["source"] for row in rows} or {s for row in stated for s in row["sources"]}
+    return [_training_source(run, name, rows, stated) for name in sorted(names)]
+
+
+def _training_source(
+    run: Run, name: str, rows: list[dict[str, str]], stated: list[dict[str, Any]]
+) -> TrainingSource:
+    source = DATASETS.get(name)
+    train, val = (
+        [row for row in rows if row["source"] == name and row["split"] == split]
+        for split in ("train", "val")
+    )
+    return TrainingSource(
+        name=name,
+        card=source.card if source else None,
+        synthetic=name in run.synthetic,
+        sites=tuple(row["site"] for row in stated if name in row["sources"]),
+        patients=patients_of(train) if rows else None,
+        examples=len(train) if rows else None,
+        validation_patients=patients_of(val) if rows else None,
+        unit=unit_of(run.task, [name], units(run.task, run.facts.data)),
+    )
 
 
 def _trained_on(run: Run, model: ModelFile) -> list[dict[str, Any]]:

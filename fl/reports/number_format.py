@@ -11,6 +11,17 @@ def number(value: float | None) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
+def decimal(value: float | None) -> str:
+    """Two decimals with a sign only if negative, or n/a: for slopes and skills, which may be any.
+
+    A number that rounds to zero has no sign.
+    """
+    if value is None:
+        return "n/a"
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
 def estimate(value: Estimate | None) -> str:
     """`.812 [.774, .846]`"""
     if value is None or value.value is None:

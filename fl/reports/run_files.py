@@ -82,6 +82,11 @@ class Run:
         return {row["site"] for row in self.partition} - {CENTRAL, UNSEEN}
 
     @property
+    def folds(self) -> int:
+        """Folds inside the sites: each patient of a site is tested once; 0 without folds."""
+        return int(self.config.get("site_folds") or 0)
+
+    @property
     def deployed(self) -> bool:
         """Whether the hospitals are real and not simulated."""
         return self.facts.engine == DEPLOYMENT

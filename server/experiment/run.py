@@ -23,6 +23,7 @@ from fl.reports.terminal.partition_tables import (
 )
 from fl.reports.terminal.progress import PreprocessingProgress, make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.reports.units import units_in
 from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_record import RunRecord
@@ -62,7 +63,7 @@ def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool 
         raise
     if session.options.pages:
         write_report(record.folder)
-    print_results(console, summary, synthetic)
+    print_results(console, summary, synthetic, units_in(config.task, record.content))
     console.print(left_out(record.content["data"]))
     console.print(f"Results: {record.folder}")
 
@@ -105,7 +106,9 @@ def describe(session: Session, record: RunRecord, prepared: PreparedRun) -> None
 
 def print_sites(console: Console, prepared: PreparedRun) -> None:
     """The table of sites, how far they are apart, and what their recorders do."""
-    console.print(partition_table(prepared.sites, prepared.cohort.task.classes))
+    task = prepared.cohort.task
+    unit_at = units_in(task.name, {"data": prepared.data, "sites": prepared.sites})
+    console.print(partition_table(prepared.sites, task.classes, unit_at))
     console.print(non_iid_line(prepared.non_iid))
     for name, faults in prepared.devices.items():
         console.print(device_line(name, faults))

@@ -76,7 +76,7 @@ def test_a_page_that_compares_them_can_be_written_too(printed, out, tmp_path):
 
 def test_a_runs_tables_are_shown_again(printed):
     text = printed("show", "rhythm")
-    for words in ("completed", "Records per site", "fedavg: test, weights of", "Central test"):
+    for words in ("completed", "Examples per site", "fedavg: test, weights of", "Central test"):
         assert words in text
     assert text.count("SYNTHETIC DATA") > 1
     repeated = printed("show", "repeated")

@@ -21,6 +21,7 @@ PARTITION = Partition(
 
 def test_the_row_of_a_site_counts_its_patients_splits_and_labels():
     row = site_rows(COHORT, PARTITION)[0]
+    assert row.pop("table_one")["patients"] == 2
     assert row == {
         "site": "site-1",
         "sources": ["made-up"],

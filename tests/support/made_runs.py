@@ -59,6 +59,7 @@ def compare(folder: Path) -> None:
     strategies["local"]["central"] = mean_only(own["central"])
     strategies["local"] |= {"thresholds": None, "best_round": None}
     strategies["local"]["thresholds_by_site"] = dict.fromkeys(own["sites"], own["thresholds"])
+    strategies["local"]["calibration_by_site"] = dict.fromkeys(own["sites"], own["calibration"])
     strategies["local"]["central_by_site"] = dict.fromkeys(own["sites"], own["central"])
     summary["strategies"] = strategies
     summary["comparison"] = {

@@ -11,7 +11,15 @@ from fl.evaluation.group_evaluation import Estimate
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
-from fl.reports.figures.svg import MARKS, Drawing, canvas, ink, inline, legend_above, styled
+from fl.reports.figures.svg import (
+    Drawing,
+    canvas,
+    inline,
+    legend_above,
+    styled,
+    training_ink,
+    training_mark,
+)
 from fl.reports.pages.sentences import place
 from fl.reports.run_files import Run
 from fl.runs.history_tables import RoundRow
@@ -30,26 +38,27 @@ def learning(run: Run) -> list[Drawing]:
             "loss",
             (("val_loss", "-"), ("train_loss", ":")),
             "loss (nats per label)",
-            "Loss by round, one colour per strategy. Solid lines: validation records of the "
+            "Loss by round, one colour per training. Solid lines: validation records of the "
             "hospitals; dotted lines: training records.",
         ),
         (
             "validation",
             (("val_macro_f1", "-"),),
             "macro-F1 on validation",
-            "Macro-F1 on the hospitals' validation records by round, one colour per strategy. The "
+            "Macro-F1 on the hospitals' validation records by round, one colour per training. The "
             f"large mark is the best round, whose weights were kept.{optimism} The tables hold "
             "the test results.",
         ),
     ):
         figure, axes = canvas(2.5)
-        for i, strategy in enumerate(run.strategies):
+        order = tuple(run.strategies)
+        for strategy in order:
             rows = [row for row in run.rounds if row.strategy == strategy]
             for column, style in columns:
-                _line(axes, rows, column, strategy, i, style)
+                _line(axes, rows, column, strategy, order, style)
             if name == "validation":
                 axes.set_ylim(0, 1)
-                _mark_best(axes, rows, run.strategies[strategy].best_round, i)
+                _mark_best(axes, rows, strategy, run.strategies[strategy].best_round, order)
         axes.set(xlabel="round", ylabel=label)
         last = max((row.round for row in run.rounds), default=1)
         axes.set_xlim(0.5, last + 0.5)
@@ -61,7 +70,12 @@ def learning(run: Run) -> list[Drawing]:
 
 
 def _line(
-    axes: Axes, rows: Sequence[RoundRow], column: str, strategy: str, index: int, style: str
+    axes: Axes,
+    rows: Sequence[RoundRow],
+    column: str,
+    strategy: str,
+    order: Sequence[str],
+    style: str,
 ) -> None:
     points = [(row.round, getattr(row, column)) for row in rows]
     known = [(x, y) for x, y in points if y is not None]
@@ -69,13 +83,17 @@ def _line(
         label = strategy_name(strategy) if style == "-" else None
         mark = "." if len(known) < 3 else None
         x, y = zip(*known, strict=True)
-        axes.plot(x, y, style, color=ink(index), label=label, linewidth=1.3, marker=mark)
+        colour = training_ink(strategy, order)
+        axes.plot(x, y, style, color=colour, label=label, linewidth=1.3, marker=mark)
 
 
-def _mark_best(axes: Axes, rows: Sequence[RoundRow], best: int | None, index: int) -> None:
+def _mark_best(
+    axes: Axes, rows: Sequence[RoundRow], strategy: str, best: int | None, order: Sequence[str]
+) -> None:
+    mark, colour = training_mark(strategy, order), training_ink(strategy, order)
     for row in rows:
         if row.round == best and row.val_macro_f1 is not None:
-            axes.plot([best], [row.val_macro_f1], MARKS[index % len(MARKS)], color=ink(index))
+            axes.plot([best], [row.val_macro_f1], mark, color=colour)
 
 
 @styled
@@ -90,6 +108,7 @@ def forest(
         row
         for row in rows
         if row.against == against and row.metric == metric and row.value is not None
+        if row.where != "worst_site"  # the interval of a minimum means nothing
     ]
     if not shown:
         return None
@@ -100,7 +119,7 @@ def forest(
     for i, name in enumerate(strategies):
         points = [row for row in shown if row.strategy == name]
         heights = [wheres.index(row.where) - 0.35 + step * (i + 0.5) for row in points]
-        _intervals(axes, points, heights, order.index(name), strategy_name(name))
+        _intervals(axes, points, heights, name, order)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(wheres)), [place(where) for where in wheres])
     axes.set(ylim=(len(wheres) - 0.5, -0.5), ylabel="test records")
@@ -111,8 +130,8 @@ def forest(
         figure,
         f"forest-{against}-{metric.replace('_', '-')}",
         f"Difference in {METRICS[metric]}: each strategy minus {strategy_name(against)}. Marks are "
-        "the differences, lines their 95% intervals by paired bootstrap over patients; a mark "
-        "without a line has too few patients for an interval. Right of zero the strategy is "
+        "the differences, lines their 95% intervals by paired bootstrap over patients; a hollow "
+        "mark has too few patients for an interval. Right of zero the strategy is "
         "better; a line that crosses zero shows no evidence of a difference.",
     )
 
@@ -121,16 +140,20 @@ def _intervals(
     axes: Axes,
     rows: Sequence[Estimate | ComparisonRow],
     heights: Sequence[float],
-    index: int,
-    label: str,
+    training: str,
+    order: Sequence[str],
 ) -> None:
-    """Marks with horizontal lines from low to high, where there is an interval."""
+    """Marks with horizontal lines from low to high; a mark without an interval is hollow."""
+    colour, mark = training_ink(training, order), training_mark(training, order)
+    label: str | None = strategy_name(training)
     for row, y in zip(rows, heights, strict=True):
-        if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [y, y], color=ink(index), linewidth=1.5)
-    mark = MARKS[index % len(MARKS)]
-    values = [row.value for row in rows]
-    axes.plot(np.array(values), heights, mark, color=ink(index), label=label, markersize=4)
+        known = row.low is not None and row.high is not None
+        if known:
+            axes.plot(np.array([row.low, row.high]), [y, y], color=colour, linewidth=1.5)
+        face = colour if known else "white"
+        point = axes.plot(np.array([row.value]), [y], mark, color=colour, markersize=4)[0]
+        point.set(markerfacecolor=face, label=label)
+        label = None
 
 
 @styled
@@ -142,11 +165,11 @@ def by_site(run: Run) -> Drawing | None:
         return None
     figure, axes = canvas(1.0 + (0.14 + 0.14 * len(names)) * len(sites))
     step = 0.7 / len(names)
-    for i, name in enumerate(names):
+    for i, name in enumerate(names):  # names is the order of all trainings
         by_place = [(_f1(run, name, site), k) for k, site in enumerate(sites)]
         rows = [row for row, _ in by_place if row]
         heights = [k - 0.35 + step * (i + 0.5) for row, k in by_place if row]
-        _intervals(axes, rows, heights, i, strategy_name(name))
+        _intervals(axes, rows, heights, name, names)
     axes.set_yticks(range(len(sites)), sites)
     axes.set(xlim=(0, 1), ylim=(len(sites) - 0.5, -0.5))
     axes.set(xlabel="macro-F1 on the hospital's own test records", ylabel="hospital")
@@ -155,8 +178,8 @@ def by_site(run: Run) -> Drawing | None:
     return inline(
         figure,
         "by-site",
-        "Macro-F1 of each strategy at each hospital. Lines are 95% intervals by bootstrap over the "
-        "hospital's test patients.",
+        "Macro-F1 of each training at each hospital. Lines are 95% intervals by bootstrap over the "
+        "hospital's test patients; a hollow mark has too few for one.",
     )
 
 
@@ -167,16 +190,17 @@ def _f1(run: Run, strategy: str, site: str) -> Estimate | None:
 
 @styled
 def dots(
-    rows: Sequence[tuple[str, Estimate]], name: str, label: str, caption: str
+    rows: Sequence[tuple[str, str, Estimate]], name: str, label: str, caption: str
 ) -> Drawing | None:
-    """One row per named estimate: its value and its interval."""
-    known = [(text, row) for text, row in rows if row.value is not None]
+    """One row per named estimate of a training: its value and its interval."""
+    known = [(text, training, row) for text, training, row in rows if row.value is not None]
+    order = list(dict.fromkeys(training for _, training, _ in rows))
     if not known:
         return None
     figure, axes = canvas(0.8 + ROW * len(known))
-    for i, (_, row) in enumerate(known):
-        _intervals(axes, [row], [i], 0, "")
-    axes.set_yticks(range(len(known)), [text for text, _ in known])
+    for i, (_, training, row) in enumerate(known):
+        _intervals(axes, [row], [i], training, order)
+    axes.set_yticks(range(len(known)), [text for text, _, _ in known])
     axes.set_ylim(len(known) - 0.5, -0.5)
     axes.set_xlabel(label)
     axes.grid(axis="x", alpha=0.3)
@@ -187,15 +211,17 @@ def dots(
 def over_seeds(
     rows: Sequence[tuple[str, Sequence[float | None]]], name: str, label: str
 ) -> Drawing | None:
-    """Values of every seed, one row of points per strategy, and their mean as a bar."""
+    """Values of every seed, one row of points per training, and their mean as a bar."""
+    order = [text for text, _ in rows]
     known = [(text, [v for v in values if v is not None]) for text, values in rows]
     known = [(text, values) for text, values in known if values]
     if not known:
         return None
     figure, axes = canvas(0.8 + ROW * len(known))
-    for i, (_, values) in enumerate(known):
-        axes.plot(values, [i] * len(values), "o", color=ink(0), alpha=0.7, markersize=4)
-        axes.plot([np.mean(values)] * 2, [i - 0.3, i + 0.3], color=ink(1), linewidth=2)
+    for i, (text, values) in enumerate(known):
+        colour, mark = training_ink(text, order), training_mark(text, order)
+        axes.plot(values, [i] * len(values), mark, color=colour, alpha=0.6, markersize=4)
+        axes.plot([np.mean(values)] * 2, [i - 0.3, i + 0.3], color=colour, linewidth=2)
     axes.set_yticks(range(len(known)), [strategy_name(text) for text, _ in known])
     axes.set_ylim(len(known) - 0.5, -0.5)
     axes.set_xlabel(label)

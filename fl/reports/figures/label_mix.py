@@ -9,7 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fl.reports.figures.svg import LIGHT, PALETTE, Drawing, canvas, inline, legend_above, styled
+from fl.reports.figures.svg import (
+    CLASS_INKS,
+    LIGHT,
+    Drawing,
+    canvas,
+    inline,
+    legend_above,
+    styled,
+)
 from fl.reports.number_format import number
 
 SPLITS = ("train", "val", "test")
@@ -80,7 +88,7 @@ def _bars(
     counts = np.array([[row["labels"][c] for c in classes] for row in rows], dtype=float)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     places, left = np.arange(len(rows)), np.zeros(len(rows))
-    for name, colour, width in zip(classes, PALETTE, share.T, strict=False):
+    for name, colour, width in zip(classes, CLASS_INKS, share.T, strict=False):
         bars = axes.barh(places, width, 0.8, left, color=colour, edgecolor="white", label=name)
         text = [name if w >= named else "" for w in width]
         ink = "black" if colour in LIGHT else "white"

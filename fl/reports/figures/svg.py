@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -15,25 +15,28 @@ from matplotlib.figure import Figure
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Okabe & Ito 2008, colours that differ for every kind of colour vision; grey is the ninth. Light
-# and dark colours alternate, so that neighbours differ in grey print too.
-PALETTE = (
-    "#E69F00",
-    "#0072B2",
-    "#F0E442",
-    "#D55E00",
-    "#56B4E9",
-    "#000000",
-    "#CC79A7",
-    "#009E73",
-    "#999999",
+# A colour means one thing on a page. Trainings: black, brown and colours of Okabe & Ito 2008;
+# classes: the nine "muted" colours of Tol 2021 (personal.sron.nl/~pault), made for lines and areas
+# and every kind of colour vision; whatever is neither (splits, right and wrong): greys.
+POOLED_INK, LOCAL_INK = "#000000", "#8C510A"
+FEDERATED_INKS = ("#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#CC79A7", "#009E73")
+CLASS_INKS = (
+    "#332288",
+    "#88CCEE",
+    "#117733",
+    "#DDCC77",
+    "#CC6677",
+    "#44AA99",
+    "#882255",
+    "#999933",
+    "#AA4499",
 )
-LIGHT = {"#E69F00", "#F0E442", "#56B4E9", "#CC79A7", "#999999"}
-# For lines and points on white, where yellow is hard to see. After the last colour they start
-# again with other dashes.
-INKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-DASHES = ("-", "--", ":")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+LIGHT = {"#88CCEE", "#DDCC77", "#44AA99", "#999933", "#CC6677"}  # black text is readable on them
+GREYS = ("#4D4D4D", "#969696", "#D0D0D0")
+REFERENCE = "#999999"  # chance, treat all, treat none
+FIXED_INKS = {"local": LOCAL_INK, "pooled": POOLED_INK}
+FIXED_MARKS = {"local": "v", "pooled": "D"}
+MARKS = ("o", "s", "^", "P", "X", "<", ">")
 
 WIDTH = 3.75  # inches: 360 CSS pixels, so that a phone shows a figure at its own size
 FONTS = "system-ui, 'DejaVu Sans', Arial, sans-serif"
@@ -77,14 +80,27 @@ def canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def ink(number: int) -> str:
-    """Colour of the n-th line."""
-    return INKS[number % len(INKS)]
+def training_ink(name: str, order: Sequence[str]) -> str:
+    """The colour of a training, the same in every figure of a page whose trainings are `order`."""
+    if name in FIXED_INKS:
+        return FIXED_INKS[name]
+    return FEDERATED_INKS[_rank(name, order) % len(FEDERATED_INKS)]
 
 
-def dash(number: int) -> str:
-    """Dash pattern of the n-th line: lines that share a colour differ in it."""
-    return DASHES[number // len(INKS) % len(DASHES)]
+def training_mark(name: str, order: Sequence[str]) -> str:
+    """The mark of a training, for readers and printers without colours."""
+    if name in FIXED_MARKS:
+        return FIXED_MARKS[name]
+    return MARKS[_rank(name, order) % len(MARKS)]
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return [other for other in order if other not in FIXED_INKS].index(name)
+
+
+def class_ink(number: int) -> str:
+    """Colour of the n-th class."""
+    return CLASS_INKS[number % len(CLASS_INKS)]
 
 
 def inline(figure: Figure, name: str, caption: str) -> Drawing:
@@ -134,3 +150,18 @@ def legend_above(figure: Figure, axes: Axes) -> None:
             handlelength=1.4,
             columnspacing=1.0,
         )
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One entry of a page's legend."""
+
+    kind: str  # `training` or `class`
+    name: str
+    colour: str
+
+
+def legend(trainings: Sequence[str], classes: Sequence[str]) -> list[Swatch]:
+    """What each colour of a page means."""
+    found = [Swatch("training", name, training_ink(name, trainings)) for name in trainings]
+    return [*found, *(Swatch("class", name, class_ink(i)) for i, name in enumerate(classes))]

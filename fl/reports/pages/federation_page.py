@@ -7,14 +7,23 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
-from fl.reports.figures.class_curves import reliability
+from fl.reports.figures.class_curves import precision_recall, reliability, roc
+from fl.reports.figures.confusion import confusion_drawing, confusion_rows
+from fl.reports.figures.decision_curve import decision_curves
+from fl.reports.figures.flow_diagram import flow_diagram
+from fl.reports.figures.gain_chart import gain_chart
 from fl.reports.figures.label_mix import label_mix_drawing
-from fl.reports.figures.svg import Drawing
+from fl.reports.figures.svg import Drawing, legend
+from fl.reports.pages.first_answer import first_answer
+from fl.reports.pages.glossary import GLOSSARY
+from fl.reports.pages.participants import flow, table_one
 from fl.reports.pages.provenance import provenance
-from fl.reports.pages.sentences import answer, question, share_of_pooled, table_of, unit_of
+from fl.reports.pages.sentences import details, table_of
 from fl.reports.pages.tripod_checklist import checklist
+from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
+from fl.reports.units import EXAMPLES, UnitAt, units_at
 
 
 def federation_page(run: Run) -> str:
@@ -26,13 +35,17 @@ def federation_page(run: Run) -> str:
         title=f"HeartFed: {run.folder.resolve().name}",
         synthetic=run.synthetic,
         task=TASKS[run.task],
-        unit=unit_of(run.task),
-        question=question(run),
-        answer=answer(run),
+        unit_at=unit_at(run),
+        answer=first_answer(run),
+        first=first_figure(run),
+        legend=legend(tuple(run.strategies), run.classes),
+        details=details(run),
         sources=provenance(run),
+        flow=flow_diagram(flow(run)),
+        table_one=table_one(run.facts.sites),
         mix=label_mix(run) if run.has_label_counts else None,
         curves=federation_charts.learning(run),
-        by_site=federation_charts.by_site(run),
+        by_site=federation_charts.by_site(run) if run.comparison else None,
         overview=overview(run),
         forests=forests(run),
         differences=table_of(run.differences),
@@ -40,19 +53,57 @@ def federation_page(run: Run) -> str:
         main=run.main,
         results=results,
         shown=results.central,
-        reliability=reliability(run.predictions.of(run.main, CENTRAL)),
         unseen=[(name, r.unseen) for name, r in run.strategies.items() if r.unseen],
         failures=run.facts.failures,
+        contents=contents(),
+        totals=totals(run),
+        sent_measures=measures(),
+        weights_size=weights_size(run),
         weights=checksums(run),
         items=checklist(run),
+        glossary=GLOSSARY,
         cards=[model.name for model in model_files(run) if _card(run, model.name)],
+        **_central(run),
     )
+
+
+def _central(run: Run) -> dict[str, Any]:
+    """Tables and figures of the decisions on central records; None without any.
+
+    With folds every fold's model answers for the same records: those of the first are counted.
+    """
+    found = run.predictions.of(run.main, CENTRAL)
+    if run.folds and len(found):
+        found = found.take(found.fold == found.fold[0])
+    unit = unit_at(run)(CENTRAL)
+    return {
+        "confusion": confusion_rows(found) if len(found) else [],
+        "confusion_picture": confusion_drawing(found, TASKS[run.task].exclusive, unit),
+        "roc": roc(found),
+        "pr": precision_recall(found),
+        "reliability": reliability(found),
+        "decision_curves": decision_curves(found),
+    }
+
+
+def first_figure(run: Run) -> Drawing | None:
+    """Each hospital's gain and distance; of a run that compares nothing, its macro-F1."""
+    if run.comparison:
+        return gain_chart(run.differences, run.main, tuple(run.strategies))
+    return federation_charts.by_site(run)
+
+
+def unit_at(run: Run) -> UnitAt:
+    """What the examples of a site, `central`, `unseen` or a source are called."""
+    return units_at(run.task, run.facts.data, run.facts.sites)
 
 
 def label_mix(run: Run) -> Drawing:
     """The label mix of the run's sites."""
     facts = run.facts
-    return label_mix_drawing(facts.sites, run.classes, unit_of(run.task), facts.non_iid)
+    found = {unit_at(run)(row["site"]) for row in facts.sites}
+    unit = found.pop() if len(found) == 1 else EXAMPLES
+    return label_mix_drawing(facts.sites, run.classes, unit, facts.non_iid)
 
 
 def _card(run: Run, name: str) -> bool:
@@ -71,7 +122,6 @@ def overview(run: Run) -> list[dict[str, Any]]:
             "spread": result.spread,
             "unseen": _f1(result.unseen),
             "sites": {site: _f1(result.sites.get(site)) for site in run.sites},
-            "share": share_of_pooled(run, name) if "pooled" in run.strategies else None,
         }
         for name, result in run.strategies.items()
     ]

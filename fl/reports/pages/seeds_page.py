@@ -9,23 +9,32 @@ from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedSummary
 from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures import federation_charts
-from fl.reports.figures.svg import Drawing
+from fl.reports.figures.gain_chart import gain_chart
+from fl.reports.figures.svg import Drawing, legend
+from fl.reports.pages.first_answer import seeds_answer
+from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.sentences import place
 from fl.reports.run_files import Run
 from fl.reports.templates import render
 
-ORDER = ("central", "mean_site", "worst_site", "unseen")
+ORDER = ("central", "mean_site", "unseen")
 
 
 def seeds_page(folder: Path, seeds: SeedSummary, runs: Sequence[Run]) -> str:
     """report/index.html of a run that was repeated over seeds."""
     first = runs[0]
+    order = tuple(seeds.strategies)
     return render(
         "seeds.html",
         title=f"HeartFed: {folder.resolve().name}, {len(runs)} seeds",
         name=folder.resolve().name,
         synthetic=first.synthetic,
         seeds=seeds.seeds,
+        answer=seeds_answer(seeds, first.main, str(first.config.get("holdout") or "")),
+        main=first.main,
+        gain=gain_chart(seeds.differences, first.main, order),
+        legend=legend(order, ()),
+        glossary=GLOSSARY,
         rows=spread_rows(seeds),
         differences=difference_rows(seeds),
         pictures=_pictures(seeds),
@@ -42,6 +51,7 @@ def spread_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
         | {"metric": metric, "name": METRICS.get(metric, metric)}
         for name, places in seeds.strategies.items()
         for where in sorted(places, key=_rank)
+        if where != "worst_site"
         for metric, entry in places[where].items()
     ]
 
@@ -54,6 +64,8 @@ def difference_rows(seeds: SeedSummary) -> list[dict[str, Any]]:
     """Differences over the seeds, and how many seeds have the same sign as the mean."""
     rows = []
     for row in seeds.differences:
+        if row.where == "worst_site":
+            continue
         values = [v for v in row.values if v is not None]
         agree = sum(v * row.mean > 0 for v in values) if row.mean is not None else 0
         texts = {"name": METRICS.get(row.metric, row.metric), "place": place(row.where)}
@@ -93,6 +105,7 @@ def runs_page(runs: Sequence[Run], out: Path) -> str:
         ],
         entries=entries,
         settings=differing(runs),
+        legend=legend(list(dict.fromkeys(s for run in runs for s in run.strategies)), ()),
         pictures=[_beside(entries, metric) for metric in METRICS],
     )
 
@@ -115,7 +128,11 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 def _beside(entries: Sequence[dict[str, Any]], metric: str) -> Drawing | None:
     rows = [
-        (f"{e['name']}: {strategy_name(e['strategy'])}", e["result"].central.estimate(metric))
+        (
+            f"{e['name']}: {strategy_name(e['strategy'])}",
+            e["strategy"],
+            e["result"].central.estimate(metric),
+        )
         for e in entries
         if e["result"].central
     ]

@@ -4,11 +4,15 @@ from typing import Any
 
 from fl.datasets import DATASETS
 from fl.ecg.tasks import TASKS
-from fl.reports.figures import class_curves
+from fl.reports.figures.class_curves import at_thresholds, precision_recall, reliability, roc
+from fl.reports.figures.confusion import confusion_drawing, confusion_rows, label_counts
+from fl.reports.figures.decision_curve import decision_curves
+from fl.reports.figures.gain_chart import gain_chart
 from fl.reports.figures.most_wrong import Recordings, WrongRecording, draw, most_wrong, recording_of
-from fl.reports.figures.svg import Drawing
+from fl.reports.figures.svg import Drawing, legend
+from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.provenance import left_out
-from fl.reports.pages.sentences import advice, table_of, unit_of
+from fl.reports.pages.sentences import advice, table_of
 from fl.reports.pages.site_view import SPLITS, SiteView
 from fl.reports.templates import render
 
@@ -21,16 +25,20 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         view=view,
         title=f"HeartFed: {view.name}",
         synthetic=view.sources if view.synthetic else (),
+        confidential=view.name,
         task=TASKS[view.task],
-        unit=unit_of(view.task),
         splits=SPLITS,
         advice=advice(view),
+        first=gain_chart(view.differences, view.main, tuple(view.reports)),
+        legend=legend(tuple(view.reports), view.classes),
+        table_one=[{"site": view.name, "table_one": view.table_one}] if view.table_one else [],
         cards={name: DATASETS[name].card for name in view.sources if name in DATASETS},
         left_out={name: left_out(rows) for name, rows in view.excluded.items()},
-        labels=class_curves.label_counts(view.labels, unit_of(view.task)),
+        labels=label_counts(view.labels, view.unit),
         differences=table_of(view.differences),
         report=report,
-        calibration=class_curves.reliability(view.predictions, _own_thresholds(view)),
+        calibration=reliability(view.predictions, _own_thresholds(view)),
+        glossary=GLOSSARY,
         **_decisions(view),
         mistakes=list(_mistakes(view, recordings)),
     )
@@ -45,21 +53,15 @@ def _own_thresholds(view: SiteView) -> dict[str, float] | None:
 
 def _decisions(view: SiteView) -> dict[str, Any]:
     """Tables and figures of the test predictions; empty if the run has none of this hospital."""
-    found, unit = view.predictions, unit_of(view.task)
-    if not len(found):
-        return {"confusion": [], "confusion_picture": None, "roc": None, "pr": None, "chosen": []}
-    exclusive = TASKS[view.task].exclusive
-    predicted = found.decided
-    rows = class_curves.confusion_rows(found, predicted)
+    found = view.predictions
     return {
-        "confusion": rows,
-        "confusion_picture": class_curves.confusion_picture(found, predicted, unit)
-        if exclusive
-        else class_curves.confusion_bars(rows, unit),
-        "roc": class_curves.roc(found, view.thresholds),
-        "pr": class_curves.precision_recall(found, view.thresholds),
-        "chosen": class_curves.at_thresholds(found, view.thresholds, view.classes)
-        if view.thresholds
+        "confusion": confusion_rows(found) if len(found) else [],
+        "confusion_picture": confusion_drawing(found, TASKS[view.task].exclusive, view.unit),
+        "roc": roc(found),
+        "pr": precision_recall(found),
+        "decision_curves": decision_curves(found),
+        "chosen": at_thresholds(found, view.thresholds, view.classes)
+        if len(found) and not TASKS[view.task].exclusive
         else [],
     }
 

@@ -13,6 +13,7 @@ from fl.evaluation.predictions import Predictions
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.thresholds import Thresholds
 from fl.reports.run_files import CENTRAL, UNSEEN, Run
+from fl.reports.units import unit_of, units
 from fl.runs.run_facts import SiteFailure
 
 SPLITS = ("train", "val", "test")
@@ -41,7 +42,10 @@ class SiteView:
     heartfed: str
     started: str
     sources: tuple[str, ...]
+    folds: int  # of its patients, each of whom is tested once; 0 without folds
+    unit: str  # what its examples are called
     patients: int
+    table_one: dict[str, Any] | None  # who its patients are; None in runs of earlier versions
     n: dict[str, int]  # records by split
     labels: dict[str, dict[str, int]]  # class -> split -> records that show it
     excluded: dict[str, dict[str, list[str]]]  # source that no other site has -> reason -> records
@@ -83,7 +87,10 @@ def view_of_site(run: Run, site: str) -> SiteView:
         heartfed=run.facts.heartfed,
         started=run.facts.started,
         sources=sources,
+        folds=run.folds,
+        unit=unit_of(run.task, sources, units(run.task, run.facts.data)),
         patients=len({row["patient"] for row in mine}),
+        table_one=_table_one(run, site),
         n={split: sum(row["split"] == split for row in mine) for split in SPLITS},
         labels=_labels(mine, run.classes),
         excluded={
@@ -109,6 +116,10 @@ def _alone(run: Run, site: str, sources: tuple[str, ...]) -> set[str]:
     own = (site, CENTRAL, UNSEEN)
     others = {row["source"] for row in run.partition if row["site"] not in own}
     return {source for source in sources if source not in others}
+
+
+def _table_one(run: Run, site: str) -> dict[str, Any] | None:
+    return next((row.get("table_one") for row in run.facts.sites if row["site"] == site), None)
 
 
 def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:

@@ -7,6 +7,7 @@ of the items is ours and shortened.
 from dataclasses import dataclass
 
 from fl.evaluation.group_evaluation import GroupMeasures
+from fl.reports.pages.participants import table_one
 from fl.reports.run_files import Run
 
 DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "reported", "partly", "not done", "not applicable"
@@ -32,7 +33,7 @@ def _head(run: Run) -> list[Item]:
     compared = run.comparison is not None
     return [
         Item("1", "Title: what was developed or evaluated, for whom", DONE, "Title", "answer"),
-        Item("2", "Abstract", DONE, "Question and answer", "answer"),
+        Item("2", "Abstract", DONE, "The three answers at the top", "answer"),
         Item(
             "3a-b",
             "Healthcare context, intended users, existing models",
@@ -50,7 +51,7 @@ def _head(run: Run) -> list[Item]:
             "4",
             "Objectives",
             DONE if compared else PARTLY,
-            "Question and answer" + ("" if compared else "; this run compares nothing"),
+            "The three questions at the top" + ("" if compared else "; this run compares nothing"),
             "answer",
         ),
     ]
@@ -90,7 +91,8 @@ def _data(run: Run) -> list[Item]:
             "10",
             "Sample size",
             PARTLY,
-            "All usable recordings; no calculation was made. The intervals show the uncertainty",
+            "All usable recordings; no calculation was made. The intervals show the uncertainty; "
+            "fewer than ten patients have none",
             "results",
         ),
         Item(
@@ -118,7 +120,14 @@ def _model(run: Run) -> list[Item]:
             "reproduce",
         ),
         Item("12d", "Heterogeneity between clusters", DONE, "Results by hospital", "results"),
-        Item("12e", "Measures of performance", DONE, "Results; Classes; Calibration", "results"),
+        Item(
+            "12e",
+            "Measures of performance",
+            DONE,
+            "Ranking, decisions, calibration and net benefit: Results; Classes; Calibration; "
+            "Decision curves",
+            "classes",
+        ),
         Item("12f", "Model updating", NOT_DONE, "No model was updated after its evaluation"),
         Item("12g", "How predictions are calculated", DONE, "Model card; python -m fl.predict"),
         Item("13", "Class imbalance", DONE, "Settings: imbalance, thresholds", "reproduce"),
@@ -153,16 +162,33 @@ def _openness() -> list[Item]:
 
 
 def _results(run: Run) -> list[Item]:
+    described = bool(table_one(run.facts.sites))
     return [
-        Item("20a", "Flow of participants", DONE, "Data; Partition; Exclusions", "data"),
+        Item(
+            "20a",
+            "Flow of participants",
+            DONE if run.facts.data else PARTLY,
+            "Flow of records and patients" if run.facts.data else "Each hospital counts its own",
+            "flow",
+        ),
         Item(
             "20b",
             "Characteristics of participants",
-            PARTLY,
-            "Labels and counts per hospital; age and sex only as subgroups of the results",
-            "partition",
+            DONE if described else PARTLY,
+            "Table 1: age, sex and classes of each group, unknowns counted"
+            if described
+            else "Labels and counts per hospital; age and sex only as subgroups of the results",
+            "table-one" if described else "partition",
         ),
-        Item("20c", "Development and evaluation data compared", PARTLY, "Partition", "partition"),
+        Item(
+            "20c",
+            "Development and evaluation data compared",
+            DONE if described else PARTLY,
+            "Table 1 has hospitals, central and unseen patients side by side"
+            if described
+            else "Partition",
+            "table-one" if described else "partition",
+        ),
         Item("21", "Participants and events in each analysis", DONE, "Results; Classes", "classes"),
         Item(
             "22",
@@ -179,7 +205,9 @@ def _results(run: Run) -> list[Item]:
 
 def _discussion(run: Run) -> list[Item]:
     return [
-        Item("25", "Interpretation, with fairness", PARTLY, "Question and answer", "answer"),
+        Item(
+            "25", "Interpretation, with fairness", PARTLY, "The three answers at the top", "answer"
+        ),
         Item("26", "Limitations", DONE, "Limits", "limits"),
         Item(
             "27a",

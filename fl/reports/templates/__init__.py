@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from fl.evaluation.strategy_names import strategy_name, strategy_note
-from fl.reports.number_format import estimate, number
+from fl.reports.number_format import decimal, estimate, number
 from fl.reports.pages.sentences import interval, percent, signed
 from fl.reports.terminal.notices import NOTICE
 
@@ -25,6 +25,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number,
+        "decimal": decimal,
         "estimate": estimate,
         "signed": signed,
         "interval": interval,

@@ -40,22 +40,27 @@ def comparison_table(summary: RunSummary) -> Table:
     title = "SYNTHETIC DATA. " if summary.synthetic else ""
     table = Table(title=f"{title}macro-F1", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
+    table.add_column("patients", justify="right", no_wrap=True)
     for name in results:
         table.add_column(name, justify="right")
 
+    def measured(name: str, found: Sequence[GroupMeasures | None]) -> None:
+        one = next((m for m in found if m), None)
+        table.add_row(name, str(one.n_patients) if one else "", *map(_cell, found))
+
     def add(name: str, cells: Sequence[str]) -> None:
-        table.add_row(name, *cells)
+        table.add_row(name, "", *cells)
 
     columns = list(results.values())
-    add("central", [_cell(r.central) for r in columns])
+    measured("central", [r.central for r in columns])
     if any(r.unseen for r in columns):
-        add("unseen", [_cell(r.unseen) for r in columns])
+        measured("unseen", [r.unseen for r in columns])
     add("mean of sites", [number(r.site_mean.macro_f1 if r.site_mean else None) for r in columns])
     add("worst site", [_worst(r.worst_site) for r in columns])
     add("spread (sd)", [number(r.spread.macro_f1_sd if r.spread else None) for r in columns])
     table.add_section()
     for site in sorted({site for r in columns for site in r.sites}):
-        add(site, [_cell(r.sites.get(site)) for r in columns])
+        measured(site, [r.sites.get(site) for r in columns])
     return table
 
 

@@ -7,14 +7,17 @@ from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
+from fl.reports.units import EXAMPLES, RECORDS, UnitAt, no_unit
 
 
-def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
-    """Patients, records by split and records by class of each site.
+def partition_table(
+    rows: Sequence[Mapping[str, Any]], classes: Sequence[str], unit_at: UnitAt = no_unit
+) -> Table:
+    """Patients, examples by split and examples by class of each site, and what an example is.
 
-    The column `none` counts the records that show none of the classes.
+    The column `none` counts the examples that show none of the classes.
     """
-    title = "Records per site, and how many show each class"
+    title = "Examples per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     table.add_column("source")
@@ -25,7 +28,17 @@ def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -
         counts = [str(n) if n else "-" for n in numbers]
         sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
         table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
+    table.caption = _units([row["site"] for row in rows], unit_at) or None
     return table
+
+
+def _units(sites: Sequence[str], unit_at: UnitAt) -> str:
+    """`10 s windows: site-7; beats: ...` where examples are not records."""
+    named: dict[str, list[str]] = {}
+    for site in sites:
+        if unit_at(site) not in (RECORDS, EXAMPLES):
+            named.setdefault(unit_at(site), []).append(site)
+    return "; ".join(f"{unit}: {', '.join(names)}" for unit, names in named.items())
 
 
 def non_iid_line(distance: float | None) -> str:

@@ -14,6 +14,7 @@ from fl.reports.terminal.comparison_tables import print_seeds
 from fl.reports.terminal.notices import synthetic_notice
 from fl.reports.terminal.partition_tables import fold_lines, left_out, partition_table
 from fl.reports.terminal.result_tables import print_results
+from fl.reports.units import units_in
 from fl.runs.overview import PLACES, RunOverview, Score, differing_settings
 from fl.runs.results import read_json, read_seeds, read_summary
 
@@ -73,7 +74,8 @@ def print_run(console: Console, run: RunOverview) -> None:
     facts = read_json(run.folder / "run.json")
     sites = facts.get("sites", [])
     if sites and all("labels" in row for row in sites):  # real hospitals report no such counts
-        console.print(partition_table(sites, TASKS[run.task].classes))
+        unit_at = units_in(run.task, facts)
+        console.print(partition_table(sites, TASKS[run.task].classes, unit_at))
     if run.status != "completed":
         deployed = facts.get("engine") == "deployment"
         command = "coordinator run FEDERATION" if deployed else "simulate"
@@ -83,7 +85,7 @@ def print_run(console: Console, run: RunOverview) -> None:
         print_seeds(console, read_seeds(run.folder), run.synthetic)
         _print_notice(console, [run])
     else:
-        print_results(console, read_summary(run.folder), run.synthetic)
+        print_results(console, read_summary(run.folder), run.synthetic, units_in(run.task, facts))
         if facts.get("site_folds"):
             console.print(fold_lines(facts))
     if facts.get("data"):

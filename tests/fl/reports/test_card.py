@@ -41,7 +41,7 @@ def test_the_file_beside_the_weights_states_their_checksum_and_thresholds(writte
     digest = hashlib.sha256((weights / stated["weights"]).read_bytes()).hexdigest()
     assert stated["sha256"] == digest
     summary = facts(written("rhythm") / "summary.json")
-    assert stated["thresholds"] == summary["strategies"]["fedavg"]["thresholds"]
+    assert stated["decision"]["thresholds"] == summary["strategies"]["fedavg"]["thresholds"]
     assert stated["classes"] == summary["classes"]
 
 
@@ -78,3 +78,31 @@ def test_the_card_of_fedbn_says_what_its_file_lacks(copy):
     (weights / "fedavg-best.safetensors").rename(weights / "fedbn-best.safetensors")
     write_cards(read_run(folder))
     assert strategy_note("fedbn") in (weights / "fedbn.md").read_text()
+
+
+def training_data(path):
+    return path.read_text().split("## Training data")[1].split("## Preprocessing")[0]
+
+
+def test_the_training_data_do_not_name_the_held_out_source(written):
+    text = training_data(written("holdout") / "weights" / "fedavg.md")
+    assert "- synthetic (" in text
+    assert "synthetic-2lead" not in text
+
+
+def test_the_training_data_count_the_patients_who_trained(written):
+    rows = made_runs.table(written("holdout") / "partition.csv")
+    train = {row["patient"] for row in rows if row["split"] == "train"}
+    text = training_data(written("holdout") / "weights" / "fedavg.md")
+    assert f"of {len(train)} patients trained the weights" in text
+
+
+def test_one_sites_own_model_lists_its_own_sources_and_patients(written):
+    folder = written("compared")
+    rows = [r for r in made_runs.table(folder / "partition.csv") if r["site"] == "site-2"]
+    text = training_data(folder / "weights" / "local-site-2.md")
+    assert set(re.findall(r"^- ([\w-]+) ", text, flags=re.MULTILINE)) == {
+        row["source"] for row in rows
+    }
+    train = {row["patient"] for row in rows if row["split"] == "train"}
+    assert f"of {len(train)} patients trained the weights" in text

@@ -3,7 +3,7 @@
 import pytest
 
 from fl.reports.figures.federation_charts import forest
-from fl.reports.figures.svg import ink
+from fl.reports.figures.svg import class_ink, training_ink
 from fl.reports.run_files import read_run
 
 ORDER = ("local", "pooled", "fedavg", "fedprox")
@@ -17,11 +17,22 @@ def rows(written):
 @pytest.mark.parametrize("against", ["local", "pooled"])
 def test_a_strategy_has_its_own_colour_whatever_else_is_drawn(rows, against):
     svg = forest(rows, against, "macro_f1", ORDER).svg.lower()
-    colours = [ink(i).lower() in svg for i in range(len(ORDER))]
-    assert colours == [False, False, True, True]
+    assert training_ink("local", ORDER).lower() not in svg
+    assert all(training_ink(name, ORDER).lower() in svg for name in ("fedavg", "fedprox"))
 
 
 def test_a_forest_plot_names_its_baseline_and_needs_differences(rows):
     drawing = forest(rows, "local", "macro_f1", ORDER)
     assert "each strategy minus local training" in drawing.caption
     assert forest([], "local", "macro_f1", ORDER) is None
+
+
+def test_no_training_has_the_colour_of_a_class():
+    trainings = {training_ink(name, ORDER) for name in ORDER}
+    assert len(trainings) == len(ORDER)
+    assert not trainings & {class_ink(i) for i in range(9)}
+
+
+def test_the_worst_hospital_is_in_no_forest_plot(rows):
+    assert any(row.where == "worst_site" for row in rows)
+    assert "worst hospital" not in forest(rows, "local", "macro_f1", ORDER).svg

@@ -199,7 +199,7 @@ def test_a_recommendation_says_if_its_patients_are_few(written):
 def test_the_most_wrong_predictions_are_wrong_and_of_different_recordings(written):
     run = read_run(written("beat"))
     found = run.predictions.of("fedavg", "site-1")
-    worst = most_wrong(found, found.predicted(None), count=50)
+    worst = most_wrong(found, found.decided, count=50)
     assert worst == sorted(worst, key=lambda m: -m.surprise)
     assert all(m.truth != m.predicted for m in worst)
     recordings = [recording_of(m.name) for m in worst]
@@ -225,8 +225,7 @@ def test_the_most_wrong_are_drawn_on_paper_with_their_record_id(written, kind):
         content = path.read_text()
         run = read_run(folder)
         found = run.predictions.of("fedavg", path.stem)
-        thresholds = run.strategies["fedavg"].thresholds
-        worst = most_wrong(found, found.predicted(thresholds))
+        worst = most_wrong(found, found.decided)
         assert content.count('class="paper"') == len(worst)
         for wrong in worst:
             assert f"{wrong.source} {wrong.name}" in content

@@ -1,0 +1,113 @@
+"""What leaves a hospital in the messages of a run: each kind of content, how often, how large.
+
+The list is the one that the egress check enforces, so the page cannot name less than may leave.
+"""
+
+from dataclasses import dataclass
+
+from fl.evaluation.score_histograms import BINS
+from fl.privacy.egress_policy import (
+    CLASS_FIGURES,
+    FIGURES,
+    HISTOGRAMS,
+    INTERVALS,
+    NUMBERS,
+    TEXTS,
+)
+from fl.reports.run_files import NOT_FEDERATED, Run
+
+KINDS = {
+    "query": "first words, once",
+    "train": "after training, each round",
+    "evaluate": "after validation, each round; after the test, once",
+}
+# In words; a name without words here is shown as it stands.
+WORDS = {
+    "site": "the hospital's name",
+    "sources": "names of its data sets",
+    "report": "its measures on its own test records",
+    "n-train": "number of training examples",
+    "n-val": "number of validation examples",
+    "n-test": "number of test examples",
+    "num-examples": "number of examples",
+    "annotated": "number of examples annotated for each class",
+    "recorded": "number of examples that have each lead",
+    "loss-sum": "sum of the loss",
+    "n-seen": "number of examples seen",
+    "steps": "number of gradient steps",
+    "n-patients": "number of patients of each data set",
+    "patients": "number of patients",
+}
+UPDATE = "the network's weights after local training, and SCAFFOLD's control variates where used"
+ARRAYS = {
+    "positive": f"histogram of the scores of each class's positives, {BINS} bins",
+    "negative": f"histogram of the scores of each class's negatives, {BINS} bins",
+    "argmax": "how often each class was the most probable, rightly and not",
+    "patients": "number of patients who show each class, and who do not",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """One kind of message: its texts, numbers and arrays in words."""
+
+    kind: str
+    when: str
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SiteTotal:
+    """What one hospital sends over a whole training."""
+
+    site: str
+    rounds: int
+    weights: int | None  # bytes of all its updates
+
+
+def contents() -> list[Content]:
+    """Everything that the egress check lets out, by kind of message."""
+    arrays = {
+        "train": [UPDATE],
+        "evaluate": [ARRAYS.get(name, name) for name in HISTOGRAMS],
+    }
+    return [
+        Content(
+            kind,
+            KINDS.get(kind, kind),
+            (*_words(TEXTS[kind]), *_words(NUMBERS[kind]), *arrays.get(kind, [])),
+        )
+        for kind in TEXTS
+    ]
+
+
+def _words(names: frozenset[str]) -> list[str]:
+    return [WORDS.get(name, name) for name in sorted(names)]
+
+
+def measures() -> tuple[str, ...]:
+    """Names of the measures in a hospital's report: of all classes, and of each class."""
+    return tuple(name.replace("_", "-") for name in sorted(FIGURES | INTERVALS | CLASS_FIGURES))
+
+
+def totals(run: Run) -> list[SiteTotal]:
+    """Rounds in which each hospital answered, and the size of its updates, of the main strategy."""
+    size = weights_size(run)
+    return [
+        SiteTotal(site, n, None if size is None else n * size)
+        for site in run.sites
+        for n in [_rounds(run, site)]
+    ]
+
+
+def weights_size(run: Run) -> int | None:
+    """Bytes of the main strategy's weights, and so of one update."""
+    path = run.folder / "weights" / f"{run.main}-best.safetensors"
+    if run.main in NOT_FEDERATED or not path.is_file():
+        return None
+    return path.stat().st_size
+
+
+def _rounds(run: Run, site: str) -> int:
+    rows = [row for row in run.history if row.strategy == run.main and row.site == site]
+    return len({row.round for row in rows if row.split == "val"})

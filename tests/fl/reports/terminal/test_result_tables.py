@@ -1,0 +1,14 @@
+"""The tables of results: what a row counts."""
+
+from fl.reports.run_files import read_run
+from fl.reports.terminal.result_tables import result_notes, size_notes
+from fl.reports.units import WINDOWS
+
+
+def test_rows_that_are_windows_are_counted_with_their_patients(plain):
+    run = read_run(plain("rhythm"))
+    result = run.strategies["fedavg"]
+    lines = list(size_notes(result, lambda name: WINDOWS if name == "site-1" else "records"))
+    found = result.sites["site-1"]
+    assert lines == [f"  site-1: {found.n_records} 10 s windows of {found.n_patients} patients"]
+    assert lines[0] in result_notes(result, run.classes, lambda _: WINDOWS)
