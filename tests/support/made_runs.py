@@ -15,7 +15,10 @@ QUICK = [
 KINDS = {
     "rhythm": ["--synthetic-records", "150"],  # enough patients for a macro average
     "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1"],
-    "holdout": ["--holdout", "synthetic-2lead", "--rounds", "1"],
+    "holdout": [
+        *("--holdout", "synthetic-2lead", "--rounds", "1"),
+        *("--synthetic-records", "150"),
+    ],
 }
 METRICS = ("macro_f1", "macro_auroc")
 
