@@ -15,12 +15,13 @@ def stratify(
 ) -> NDArray[np.int64]:
     """Number of each patient's subset: (patient, class) -> (patient,), in the shares given.
 
-    Each class is divided in these shares, as far as possible. Iterative stratification: the
-    rarest class is dealt first, each of its patients to the subset that still needs most of it.
-    Source: Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10. We differ in one thing: a class
-    that enough patients have reaches every subset, because a class that is missing from a test
-    set cannot be measured.
+    Each class is divided in these shares, as far as possible, and so are the patients who show
+    none of the classes. Iterative stratification: the rarest class is dealt first, each of its
+    patients to the subset that still needs most of it. Source: Sechidis et al. 2011,
+    10.1007/978-3-642-23808-6_10. We differ in one thing: a class that enough patients have reaches
+    every subset, because a class that is missing from a test set cannot be measured.
     """
+    present = np.column_stack([present, ~present.any(axis=1)])  # the last: none of the classes
     n_patients, n_classes = present.shape
     missing_size = np.array(shares) * n_patients  # (subset,) patients that it still needs
     missing = np.stack(  # (subset, class) patients of the class that it still needs
@@ -44,9 +45,6 @@ def stratify(
         for patient in shuffled:
             if subset[patient] == -1 and present[patient, rarest]:
                 place(int(patient), missing[:, rarest])
-    for patient in shuffled:
-        if subset[patient] == -1:
-            place(int(patient), missing_size)
     return subset
 
 

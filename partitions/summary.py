@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
+from fl.ecg.labels import shows_none
 from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -14,7 +15,8 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     """One row per site, then `central` and `unseen` if they have examples.
 
     A row has the site's name, sources, groups, number of patients, number of examples in each
-    split, and number of positive examples of each class.
+    split, number of positive examples of each class, and number of examples that show none of
+    the classes they annotate.
     """
     rows: list[dict[str, object]] = []
     groups = cohort.column("groups").astype(np.str_)
@@ -30,6 +32,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
                 "patients": len(set(cohort.patients[at_site].tolist())),
                 **{s: int((partition.split[at_site] == s).sum()) for s in (TRAIN, VAL, TEST)},
                 "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
+                "none_of_the_classes": int(shows_none(cohort.labels[at_site]).sum()),
             }
         )
     return rows

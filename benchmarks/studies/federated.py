@@ -208,7 +208,9 @@ def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
     by_source = {}
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
-        found = scores(cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes)
+        found = scores(
+            cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes, cohort.patients[rows]
+        )
         by_source[str(source)] = found.macro_auroc
     return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
 

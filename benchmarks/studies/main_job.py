@@ -31,8 +31,8 @@ from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import choose_rule
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_group
+from fl.evaluation.decision_rule import answer, choose_rule
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources
 from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow
@@ -55,7 +55,8 @@ def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> Grou
     set_weights(network, weights)
     cohort = server_cohorts(job)[CENTRAL]
     p = predict(network, cohort)
-    return evaluate_group(cohort, p, choose_rule(val, task), job.config.seed)
+    p, decided = answer(choose_rule(val, task), p, cohort.sources, task.classes)
+    return evaluate_sources(cohort, p, decided, job.config.seed)[0]
 
 
 def validation(job: Job, weights: Weights, sites: list[str]) -> dict[str, ScoreHistograms]:

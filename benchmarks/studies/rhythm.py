@@ -139,7 +139,9 @@ def _each_source(part: Cohort, p: Any) -> dict[str, Scores]:
     measures = {}
     for source in np.unique(part.sources):
         rows = np.flatnonzero(part.sources == source)
-        measures[str(source)] = scores(part.labels[rows], p[rows], p[rows] >= 0.5, classes)
+        measures[str(source)] = scores(
+            part.labels[rows], p[rows], p[rows] >= 0.5, classes, part.patients[rows]
+        )
     return measures
 
 

@@ -11,7 +11,10 @@ from fl.datasets.base import Card
 from fl.datasets.readers.challenge_records import Challenge
 from fl.ecg.records import LEADS
 
-_CODES = "SNOMED CT codes as scored in the PhysioNet Challenge 2021. "
+_CODES = (
+    "SNOMED CT codes as scored in the PhysioNet Challenge 2021; a record of other diagnoses alone "
+    "is a known negative. "
+)
 _ALDAY = (
     "Perez Alday EA, Gu A, Shah AJ, et al. Classification of 12-lead ECGs: the "
     "PhysioNet/Computing in Cardiology Challenge 2020. Physiol Meas 2020;41:124003, "

@@ -13,7 +13,7 @@ from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.duplicates import SeenSignals, fingerprints
-from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES, shows_none
 from fl.ecg.records import LEADS, Record
 from fl.ecg.tasks import Task
 from fl.util.errors import REASONS, UnusableRecord
@@ -38,6 +38,7 @@ class SourceReport:
     records: int
     patients: int = 0  # of the usable records
     usable: int = 0
+    none_of_the_classes: int = 0  # usable records known to show none of the classes annotated
     unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
@@ -153,6 +154,7 @@ def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None
         if lead not in record.leads:
             report.missing_leads.setdefault(lead, []).append(record.name)
     if record.labels is not None:
+        report.none_of_the_classes += int(shows_none(record.labels[None])[0])
         for c, value in zip(RHYTHM_CLASSES, record.labels, strict=True):
             counts = report.classes.setdefault(c, {"yes": 0, "no": 0, "unknown": 0})
             counts[{1: "yes", 0: "no"}.get(int(value), "unknown")] += 1
@@ -176,14 +178,15 @@ def _beat_sets(record: Record) -> list[str]:
 def _overview(report: CheckReport) -> Table:
     table = Table(title=f"Recordings under {report.folder}", title_justify="left")
     table.add_column("Source", no_wrap=True)
-    for column in ("Records", "Usable", "Patients", "Unusable", "Copies"):
+    for column in ("Records", "Usable", "No class", "Patients", "Unusable", "Copies"):
         table.add_column(column, justify="right")
     table.add_column("Records without a lead")
     for s in report.sources:
         missing = ((lead, s.missing_leads.get(lead)) for lead in LEADS)
         leads = ", ".join(f"{lead}: {len(names)}" for lead, names in missing if names)
         unusable = sum(map(len, s.unusable.values()))
-        numbers = (s.records, s.usable, s.patients, unusable, len(s.duplicates))
+        none = s.none_of_the_classes
+        numbers = (s.records, s.usable, none, s.patients, unusable, len(s.duplicates))
         table.add_row(s.name, *map(str, numbers), leads or "-")
     return table
 

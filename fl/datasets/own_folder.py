@@ -1,8 +1,10 @@
 """A hospital's own folder: WFDB records and one table of labels.
 
 `labels.csv` has the columns `record`, `patient` and `labels` (class names or SNOMED CT codes,
-separated by `;` or `|`). It may have `age`, `sex`, `group` (device, ward) and `annotated`: the
-classes that were looked for in this record, which are all nine if the column is missing.
+separated by `;` or `|`; codes of other diagnoses are allowed). It may have `age`, `sex`, `group`
+(device, ward) and `annotated`: the classes that were looked for in this record, which are all nine
+if the cell is empty. An empty `labels` cell means that none was found if `annotated` is filled,
+and that nothing is known if it is empty too.
 """
 
 import csv
@@ -18,7 +20,15 @@ from fl.datasets.base import Card, Source
 from fl.datasets.readers.challenge_records import age_years, sex_letter
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import data_files, require_records
-from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_OPEN, label_vector, open_classes
+from fl.ecg.labels import (
+    CPSC_TEXT,
+    RHYTHM_CLASSES,
+    SNOMED,
+    SNOMED_OPEN,
+    is_snomed,
+    label_vector,
+    open_classes,
+)
 from fl.ecg.records import LEADS, Record
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
@@ -46,7 +56,8 @@ class OwnFolder:
             rates=(),
             annotates=RHYTHM_CLASSES,
             mapping=f"{TABLE}: class names or SNOMED CT codes, as its owner wrote them; the "
-            "column `annotated`, if there is one, lists the classes that were looked for.",
+            "column `annotated`, if there is one, lists the classes that were looked for. Records "
+            "with none of the classes are used: each class that was looked for is absent.",
             patients=f"Identified by the column `patient` of {TABLE}.",
             licence="The owner's.",
             citation="",
@@ -67,10 +78,11 @@ class OwnFolder:
         if row is None:
             raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
         codes = _cells(row["labels"])
-        classes = _classes(name, codes)
-        looked_for = _classes(name, _cells(row["annotated"])) or list(RHYTHM_CLASSES)
-        if not classes:
-            raise UnusableRecord(name, "no-label", f"{TABLE} gives no class for it")
+        classes = _classes(name, codes, others=True)
+        annotated = _classes(name, _cells(row["annotated"]), others=False)
+        looked_for = annotated or list(RHYTHM_CLASSES)
+        if not codes and not annotated:
+            raise UnusableRecord(name, "no-label", f"{TABLE} has no label for it")
         not_looked_for = [c for c in classes if c not in looked_for]
         if not_looked_for:
             raise UnusableRecord(
@@ -85,7 +97,7 @@ class OwnFolder:
             leads=wave.leads,
             fs=wave.fs,
             labels=label_vector(classes, set(looked_for) - open_classes(codes, SNOMED_OPEN)),
-            first_label=classes[0],
+            first_label=classes[0] if classes else "",
             group=row["group"],
             age=age_years(row["age"]),
             sex=sex_letter(row["sex"]),
@@ -133,10 +145,14 @@ def _cells(text: str) -> list[str]:
     return [cell.strip() for cell in re.split(r"[;|]", text) if cell.strip()]
 
 
-def _classes(name: str, codes: list[str]) -> list[str]:
-    """Classes of the given names or codes, in their order; `UnusableRecord` for an unknown one."""
+def _classes(name: str, codes: list[str], others: bool) -> list[str]:
+    """Classes of the given names or codes, in their order.
+
+    `others` allows SNOMED CT codes of other diagnoses. `UnusableRecord` for anything else: a
+    damaged code must not be read as a record without the class.
+    """
     for code in codes:
-        if code not in _KNOWN and code not in SNOMED_OPEN:
+        if code not in _KNOWN and not (others and is_snomed(code)):
             shown = repr(code[:20]) if code.isprintable() else "an unreadable label"
             known = ", ".join(RHYTHM_CLASSES)
             raise UnusableRecord(name, "no-label", f"{shown} is not a class. Known: {known}")

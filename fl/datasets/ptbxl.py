@@ -43,8 +43,6 @@ class PtbXl:
         row = _row(root / self.folder, name)
         codes = _codes(name, row["scp_codes"])
         classes = [c for c in map_codes(codes, SCP) if c in self.card.annotates]
-        if not classes:
-            raise UnusableRecord(name, "no-label", "none of its statements is an annotated class")
         wave = self.waveform(root, name)
         return Record(
             source=self.card.name,
@@ -90,13 +88,18 @@ def _stem(folder: Path, name: str, path: str) -> Path:
 
 
 def _codes(name: str, text: str) -> list[str]:
-    """Statements of a record; a likelihood of 0 only means that none was given."""
+    """Statements of a record; a likelihood of 0 only means that none was given.
+
+    `UnusableRecord` if there are none, as nothing is then known of any class.
+    """
     try:
         codes = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         codes = None
     if not isinstance(codes, dict) or not all(isinstance(code, str) for code in codes):
         raise UnusableRecord(name, "no-label", "its scp_codes cannot be read")
+    if not codes:
+        raise UnusableRecord(name, "no-label", "it has no statement")
     return list(codes)
 
 
@@ -158,7 +161,7 @@ PTBXL = PtbXl(
             "SCP-ECG statements (NORM AFIB 1AVB CLBBB CRBBB PAC PVC STD_), whatever their "
             "likelihood, as 0 means that none was given; NSR means a normal ECG. Masked: STE, "
             "which 28 of 21,799 records carry as `non-specific` while infarctions and injuries "
-            "have statements of their own. Records with none of the classes are left out."
+            "have statements of their own. A record of other statements alone is a known negative."
         ),
         patients="Identified: several records may be of one patient, who stays at one site.",
         licence="CC BY 4.0",

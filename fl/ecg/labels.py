@@ -121,6 +121,14 @@ def label_vector(
     )
 
 
+def shows_none(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Which examples show none of the classes that they annotate: (example, class) -> (example,).
+
+    These are known negatives. An example that annotates no class is not one of them.
+    """
+    return np.asarray((labels >= 0).any(axis=1) & ~(labels == 1).any(axis=1))
+
+
 def is_snomed(code: str) -> bool:
     """Whether a SNOMED CT identifier agrees with its own check digit.
 

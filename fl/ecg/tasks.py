@@ -50,7 +50,7 @@ RHYTHM = Task(
     imbalance="none",
     batch_size=8,
     per_recording=10,
-    preprocessing="rhythm-1",
+    preprocessing="rhythm-2",
     make_examples=rhythm_examples,
 )
 BEAT = Task(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 10  # of equal width, as is usual for the expected calibration error
+CLIP = 1e-7  # probabilities of 0 and 1 have no logit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +55,37 @@ def expected_calibration_error(curve: Sequence[CalibrationBin]) -> float:
     """
     n = sum(point.n for point in curve)
     return float(sum(point.n * abs(point.mean_p - point.observed) for point in curve) / n)
+
+
+def recalibration(
+    truth: NDArray[np.bool_], p: NDArray[np.float64], who: NDArray[np.int64]
+) -> dict[str, float]:
+    """Slope and intercept of a logistic recalibration, in which every patient counts once.
+
+    `calibration_slope` is that of truth on logit p (below 1: the probabilities are too extreme);
+    `calibration_intercept` is calibration-in-the-large, with the slope fixed at 1 (below 0: the
+    probabilities are too high). The slope is left out where no line fits best, because the
+    probabilities separate the class, or are all one. `who` is (example,) the patient, as a number.
+    Source: Cox 1958, 10.1093/biomet/45.3-4.562; Van Calster et al. 2019,
+    10.1186/s12916-019-1466-7.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+    from sklearn.linear_model import LogisticRegression
+
+    score, weight = logit(np.clip(p, CLIP, 1 - CLIP)), 1 / np.bincount(who)[who]
+    if not truth.any() or truth.all():
+        return {}
+
+    def excess(shift: float) -> float:
+        return float((weight * (truth - expit(score + shift))).sum())
+
+    # At the ends every probability is 0 or 1, so that the root lies between.
+    found = {"calibration_intercept": float(brentq(excess, -80, 80))}
+    yes, no = score[truth], score[~truth]
+    if no.max() > yes.min() and yes.max() > no.min():
+        fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+        found["calibration_slope"] = float(
+            fit.fit(score[:, None], truth, sample_weight=weight).coef_[0, 0]
+        )
+    return found

@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Sequence
 
+from fl.evaluation.margins import MARGINS, non_inferior
+from fl.evaluation.metrics import MIN_MACRO_PATIENTS
 from fl.evaluation.paired_bootstrap import METRICS, Difference, is_significant
 from fl.evaluation.strategy_names import strategy_name
 
@@ -10,7 +12,6 @@ _PLACES = {
     "central": "On the central test records",
     "unseen": "On the unseen records",
     "mean_site": "Averaged over the sites",
-    "worst_site": "At the worst site",
 }
 
 
@@ -22,8 +23,8 @@ def difference_sentence(
     place, measure = _place(where), METRICS[metric]
     if found.value is None:
         return (
-            f"{place}, {one} and {other} cannot be compared in {measure}: no class has both a "
-            "positive and a negative record."
+            f"{place}, {one} and {other} cannot be compared in {measure}: no class has "
+            f"{MIN_MACRO_PATIENTS} patients with it and as many without it."
         )
     compared = f"{one}'s {measure} is {_size(found.value)} than {other}"
     if found.low is None or found.high is None:
@@ -31,12 +32,34 @@ def difference_sentence(
             f"{place}, too few test patients ({found.n_patients}) for a confidence interval: "
             f"{compared}."
         )
-    if not is_significant(found):
-        return (
+    if is_significant(found):
+        sentence = f"{place}, {compared} (95% CI {_range(found.low, found.high)})."
+    else:
+        sentence = (
             f"{place}, there is no evidence of a difference between {one} and {other}: {measure} "
             f"{signed(found.value)} (95% CI {signed(found.low)} to {signed(found.high)})."
         )
-    return f"{place}, {compared} (95% CI {_range(found.low, found.high)})."
+    return sentence + _verdict(against, metric, found.low)
+
+
+def _verdict(against: str, metric: str, low: float) -> str:
+    """Whether it is not inferior, as a sentence of its own; nothing where that is not asked."""
+    shown = non_inferior(against, metric, low)
+    if shown is None:
+        return ""
+    margin = signed(MARGINS[metric], plus="")
+    known = "It is" if shown else "It is not shown to be"
+    return f" {known} non-inferior to {strategy_name(against)} at the margin of {margin}."
+
+
+def sites_above_sentence(
+    strategy: str, against: str, metric: str, counts: Sequence[tuple[int, int]]
+) -> str:
+    """At how many of how many sites a training is better; `counts` are of one or several seeds."""
+    one, other = strategy_name(strategy), strategy_name(against)
+    shares = [f"{n_above} of {n_sites}" for n_above, n_sites in counts]
+    seeds = " sites" if len(counts) == 1 else f" sites (by seed, {len(counts)} seeds)"
+    return f"{one}'s {METRICS[metric]} is higher than {other} at {', '.join(shares)}{seeds}."
 
 
 def seeds_sentence(

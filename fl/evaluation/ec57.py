@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.labels import BEAT_CLASSES
+from fl.evaluation.bootstrap import MIN_INTERVAL_PATIENTS
 from fl.util.random_streams import stream
 
 Indices = NDArray[np.int64]
@@ -65,12 +66,16 @@ def by_record(counts: Counts) -> dict[str, Any]:
 def intervals(counts: Sequence[Counts], seed: int, draws: int = 2000) -> dict[str, Any]:
     """The middle 95% over draws of records, of figures averaged over trainings (seeds).
 
-    `counts`: one (record, class, class) for each training, of the same records.
+    `counts`: one (record, class, class) for each training, of the same records; of fewer than
+    MIN_INTERVAL_PATIENTS records there is no interval.
     """
     runs = np.stack(counts).astype(np.float64)
-    rng = stream(seed, "bootstrap", "records", runs.shape[1])
-    picks = rng.integers(0, runs.shape[1], size=(draws, runs.shape[1]))
-    weights = np.stack([np.bincount(row, minlength=runs.shape[1]) for row in picks])
+    records = runs.shape[1]
+    draws = draws if records >= MIN_INTERVAL_PATIENTS else 0
+    rng = stream(seed, "bootstrap", "records", records)
+    picks = rng.integers(0, records, size=(draws, records))
+    weights = np.array([np.bincount(row, minlength=records) for row in picks])
+    weights = weights.reshape(draws, records)
     drawn = np.einsum("dr,srij->sdij", weights, runs)
     right = np.diagonal(drawn, axis1=2, axis2=3)
     true, predicted = drawn.sum(axis=3), drawn.sum(axis=2)

@@ -1,15 +1,26 @@
-"""The measures of one group of examples, with intervals by patient."""
+"""The measures of one group of examples, with intervals by patient.
 
-from collections.abc import Sequence
+
+Within one source the unit of a figure is the example (a record, a window or a beat), and
+`n_patients` stands beside it. Over several sources it is the sources' mean, weighted by patients.
+"""
+
+import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
-from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
+from fl.evaluation.bootstrap import (
+    BootstrapEstimate,
+    bootstrap_estimates,
+    interval,
+    weighted_mean,
+)
 from fl.evaluation.decision_rule import DecisionRule, answer
-from fl.evaluation.metrics import ClassMeasures, Labels, Probs, mean_of, scores
+from fl.evaluation.metrics import MEASURES, ClassMeasures, Labels, Probs, Scores, mean_of, scores
 from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
@@ -20,6 +31,7 @@ AGE_BANDS = {
     "65 to 79": (65, 80),
     "80 and over": (80, 200),
 }
+MACROS = ("precision", "recall", "auprc", "brier", "ece")  # averaged, without an interval
 MIN_SUBGROUP_PATIENTS = 5  # of one sex or age band; fewer are not measured
 
 
@@ -85,52 +97,145 @@ def evaluate_predicted(
 ) -> GroupMeasures:
     """Measure the classes that were predicted: (example, class).
 
-    Intervals: the middle 95% of 1,000 bootstrap draws of patients; None where they are too few.
+    Intervals are of 95%, by 1,000 bootstrap draws of patients; None where patients are too few.
     """
-    subgroups = {
-        kind: {name: _subgroup(cohort, p, predicted, rows) for name, rows in parts.items()}
-        for kind, parts in (("sex", by_sex(cohort)), ("age", by_age(cohort)))
+    return _measured(cohort, p, predicted, seed)[0]
+
+
+def evaluate_predictions(
+    predictions: Predictions, seed: int, averaged: Collection[str] | None = None
+) -> GroupMeasures:
+    """Measure predictions from their file alone: as `evaluate_predicted`, without subgroups.
+
+    `averaged`: the classes that macro averages may take; None: all.
+    """
+    labels, p, decided = predictions.labels, predictions.probabilities, predictions.decided
+    found = scores(labels, p, decided, predictions.classes, predictions.patient, averaged=averaged)
+    return _with_intervals(found, labels, p, decided, predictions.patient, seed)[0]
+
+
+def evaluate_sources(
+    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], seed: int
+) -> tuple[GroupMeasures, dict[str, GroupMeasures]]:
+    """The mean over the sources, weighted by their patients, and the measures of each source.
+
+    By examples, the many windows of a few patients of one source would be most of the figure.
+    """
+    by_source: dict[str, GroupMeasures] = {}
+    figures: list[dict[str, BootstrapEstimate]] = []
+    for source in np.unique(cohort.sources).tolist():
+        rows = np.flatnonzero(cohort.sources == source)
+        part = cohort.take(rows)
+        by_source[source], found = _measured(part, p[rows], predicted[rows], seed, source)
+        figures.append(found)
+    parts = list(by_source.values())
+    if len(parts) == 1:
+        return parts[0], by_source
+    weights = [part.n_patients for part in parts]
+    estimates = {
+        name: _estimate(weighted_mean([found[name] for found in figures], weights), sum(weights))
+        for name in figures[0]
     }
-    measured = _measured(cohort.labels, p, predicted, cohort.task.classes, cohort.patients, seed)
-    return measured.model_copy(update={"subgroups": subgroups})
-
-
-def evaluate_predictions(predictions: Predictions, seed: int) -> GroupMeasures:
-    """Measure predictions from their file alone: as `evaluate_predicted`, without subgroups."""
-    return _measured(
-        predictions.labels,
-        predictions.probabilities,
-        predictions.decided,
-        predictions.classes,
-        predictions.patient,
-        seed,
-    )
+    mean = _mean_scores(parts, weights) | estimates
+    return GroupMeasures(**mean, subgroups=_subgroups(cohort, p, predicted)), by_source
 
 
 def _measured(
+    cohort: Cohort,
+    p: NDArray[np.float64],
+    predicted: NDArray[np.bool_],
+    seed: int,
+    group: str = "",
+) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
+    """The measures of examples as one group, and its macro averages with their draws."""
+    found = _scores(cohort, p, predicted)
+    measures, figures = _with_intervals(
+        found, cohort.labels, p, predicted, cohort.patients, seed, group
+    )
+    subgroups = _subgroups(cohort, p, predicted)
+    return measures.model_copy(update={"subgroups": subgroups}), figures
+
+
+def _with_intervals(
+    found: Scores,
     labels: Labels,
     p: Probs,
     predicted: NDArray[np.bool_],
-    classes: Sequence[str],
     patients: NDArray[np.str_],
     seed: int,
-) -> GroupMeasures:
-    """Measures without subgroups, with intervals of the macro averages."""
-    found = scores(labels, p, predicted, classes)
-    draws = bootstrap_macro(labels, p, predicted, draw_patients(patients, seed))
+    group: str = "",
+) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
+    """The scores with intervals of their macro averages, and these averages with their draws."""
+    n_patients = len(set(patients.tolist()))
+    figures = bootstrap_estimates(found, labels, p, predicted, patients, seed, group=group)
+    estimates = {name: _estimate(figure, n_patients) for name, figure in figures.items()}
+    return GroupMeasures(**dict(found) | estimates, n_patients=n_patients), figures
 
-    def estimate(value: float | None, drawn: NDArray[np.float64]) -> Estimate:
-        low, high = (None, None) if value is None else interval(drawn)
-        return Estimate(value=value, low=low, high=high)
 
-    return GroupMeasures(
-        **dict(found)
-        | {
-            "macro_f1": estimate(found.macro_f1, draws["macro_f1"]),
-            "macro_auroc": estimate(found.macro_auroc, draws["macro_auroc"]),
-            "n_patients": len(set(patients.tolist())),
-        }
+def _scores(
+    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], *, brief: bool = False
+) -> Scores:
+    """Scores of examples; macro averages are over classes that the task trains."""
+    task = cohort.task
+    return scores(
+        cohort.labels,
+        p,
+        predicted,
+        task.classes,
+        cohort.patients,
+        averaged=task.trainable,
+        brief=brief,
     )
+
+
+def _estimate(figure: BootstrapEstimate, n_patients: int) -> Estimate:
+    low, high = interval(figure, n_patients)
+    return Estimate(value=figure.value, low=low, high=high)
+
+
+def _mean_scores(parts: Sequence[GroupMeasures], weights: Sequence[float]) -> dict[str, Any]:
+    """Every field of `GroupMeasures` without an interval, as a mean over sources."""
+    names = [name for name in parts[0].classes if any(name in p.macro_classes for p in parts)]
+    means = {
+        name: _weighted([getattr(part, name) for part in parts], weights)
+        for name in ("accuracy", *(f"macro_{m}" for m in MACROS))
+    }
+    return means | {
+        "n_records": sum(part.n_records for part in parts),
+        "n_patients": sum(part.n_patients for part in parts),
+        "macro_classes": tuple(names),
+        "classes": {
+            name: _mean_class([part.classes[name] for part in parts], weights)
+            for name in parts[0].classes
+        },
+    }
+
+
+def _mean_class(parts: Sequence[ClassMeasures], weights: Sequence[float]) -> ClassMeasures:
+    """One class over the sources: counts are sums, each measure is that of those that have it.
+
+    The prevalence is that of the same sources, so that it stays what chance gives for AUPRC.
+    """
+    measured = [part.f1 is not None for part in parts]
+    prevalences = [
+        part.prevalence if known or not any(measured) else None
+        for part, known in zip(parts, measured, strict=True)
+    ]
+    return ClassMeasures(
+        n=sum(part.n for part in parts),
+        positive=sum(part.positive for part in parts),
+        patients=sum(part.patients for part in parts),
+        positive_patients=sum(part.positive_patients for part in parts),
+        prevalence=_weighted(prevalences, weights),
+        **{m: _weighted([getattr(part, m) for part in parts], weights) for m in MEASURES},
+    )
+
+
+def _weighted(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    """Mean of those that could be measured."""
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
+    total = math.fsum(w for _, w in known)
+    return math.fsum(v * w for v, w in known) / total if total else None
 
 
 def by_sex(cohort: Cohort) -> dict[str, NDArray[np.bool_]]:
@@ -147,23 +252,39 @@ def by_age(cohort: Cohort) -> dict[str, NDArray[np.bool_]]:
     }
 
 
+def _subgroups(
+    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_]
+) -> dict[str, dict[str, SubgroupMeasures | None]]:
+    """The parts of a group by sex and age."""
+    return {
+        kind: {name: _subgroup(cohort, p, predicted, rows) for name, rows in parts.items()}
+        for kind, parts in (("sex", by_sex(cohort)), ("age", by_age(cohort)))
+    }
+
+
 def _subgroup(
     cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> SubgroupMeasures | None:
-    """Measures of a part of a group, decided by the same thresholds; None if it is too small.
+    """Measures of a part of a group, a mean over its sources too; None if it is too small.
 
     Measures of a handful of patients tell more about each of them than about the model.
     """
-    n_patients = len(set(cohort.patients[rows].tolist()))
-    if n_patients < MIN_SUBGROUP_PATIENTS:
+    if len(set(cohort.patients[rows].tolist())) < MIN_SUBGROUP_PATIENTS:
         return None
-    found = scores(cohort.labels[rows], p[rows], predicted[rows], cohort.task.classes, brief=True)
+    of_source = [np.flatnonzero(rows & (cohort.sources == s)) for s in np.unique(cohort.sources)]
+    kept = [chosen for chosen in of_source if len(chosen)]
+    parts = [_scores(cohort.take(c), p[c], predicted[c], brief=True) for c in kept]
+    n_patients = [len(set(cohort.patients[chosen].tolist())) for chosen in kept]
     return SubgroupMeasures(
-        n_patients=n_patients,
-        n_records=found.n_records,
-        macro_f1=found.macro_f1,
-        macro_auroc=found.macro_auroc,
-        macro_classes=found.macro_classes,
+        n_patients=sum(n_patients),
+        n_records=int(rows.sum()),
+        macro_f1=_weighted([part.macro_f1 for part in parts], n_patients),
+        macro_auroc=_weighted([part.macro_auroc for part in parts], n_patients),
+        macro_classes=tuple(
+            name
+            for name in cohort.task.classes
+            if any(name in part.macro_classes for part in parts)
+        ),
     )
 
 

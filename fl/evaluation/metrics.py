@@ -5,44 +5,62 @@ annotate a class says nothing about it. A measure that cannot be computed is Non
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation.calibration import expected_calibration_error, reliability
+from fl.evaluation.calibration import expected_calibration_error, recalibration, reliability
 from fl.util.json_record import JsonRecord
 
 Labels = NDArray[np.int8]
 Probs = NDArray[np.float64]
+# A macro average takes a class only if at least so many patients show it, and as many do not: F1
+# and AUROC of fewer tell who these few are.
+MIN_MACRO_PATIENTS = 5
+# Measures that are averaged over the classes.
+AVERAGED = ("precision", "recall", "f1", "auroc", "auprc", "brier", "ece", "accuracy")
 # What is measured of each class; a class without a positive or a negative has None for all.
-MEASURES = ("precision", "recall", "f1", "auroc", "auprc", "brier", "ece", "accuracy")
+MEASURES = (
+    *("precision", "recall", "specificity", "npv", "f1", "auroc", "auprc", "brier", "brier_skill"),
+    *("ece", "calibration_slope", "calibration_intercept", "accuracy"),
+)
 
 
 class ClassMeasures(JsonRecord):
     """How well one class is told from the rest, over the examples that annotate it.
 
-    AUPRC is average precision; chance gives the prevalence, so it stands beside it.
+    AUPRC is average precision; chance gives the prevalence, so it stands beside it. The slope and
+    the intercept of the calibration need `MIN_MACRO_PATIENTS` with and without the class.
     """
 
     n: int  # examples that annotate the class
     positive: int  # of these, how many show it
+    patients: int  # with an example that annotates the class
+    positive_patients: int  # with an example that shows it
     prevalence: float | None
-    precision: float | None
-    recall: float | None
+    precision: float | None  # positive predictive value
+    recall: float | None  # sensitivity
+    specificity: float | None
+    npv: float | None  # negative predictive value
     f1: float | None
     auroc: float | None
     auprc: float | None
     brier: float | None
+    brier_skill: float | None  # 1 perfect, 0 as good as always answering the prevalence
     ece: float | None  # expected calibration error
+    calibration_slope: float | None  # 1 ideal, below 1 too extreme; each patient counts once
+    calibration_intercept: float | None  # 0 ideal, below 0 too high; each patient counts once
     accuracy: float | None
 
 
 class Scores(JsonRecord):
     """The measures of one group of examples, without intervals.
 
-    A macro average takes the classes with at least one positive and one negative annotated
-    example, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
+    A macro average takes the classes that at least `MIN_MACRO_PATIENTS` patients show and as many
+    do not, and `macro_classes` names them. `accuracy` is the mean one-vs-rest accuracy over
     them: it is high for rare classes whatever the model does, so read it beside macro-F1.
     """
 
@@ -70,24 +88,70 @@ def scores(
     p: Probs,
     predicted: NDArray[np.bool_],
     classes: Sequence[str],
+    patients: NDArray[np.str_],
     *,
+    averaged: Collection[str] | None = None,
     brief: bool = False,
 ) -> Scores:
-    """Every measure of one group of examples, by scikit-learn; if `brief`, only F1 and AUROC."""
-    per_class = _class_measures(labels, p, predicted, brief)
+    """Every measure of one group of examples, by scikit-learn; if `brief`, only F1 and AUROC.
+
+    `patients`: (example,). `averaged` are the classes that macro averages may take; None: all.
+    """
+    counts = count_patients(labels, patients)
+    per_class = _class_measures(labels, p, predicted, counts, brief)
     named = dict(zip(classes, per_class, strict=True))
-    means = {m: mean_of([getattr(one, m) for one in per_class]) for m in MEASURES}
+    kept = [classes[c] for c in counts.macro_columns(classes, averaged)]
+    means = {m: mean_of([getattr(named[name], m) for name in kept]) for m in AVERAGED}
     return Scores(
         n_records=len(labels),
-        macro_classes=tuple(name for name, one in named.items() if one.f1 is not None),
+        macro_classes=tuple(kept),
         **{f"macro_{m}": mean for m, mean in means.items() if m != "accuracy"},
         accuracy=means["accuracy"],
         classes=named,
     )
 
 
+@dataclass(frozen=True)
+class PatientCounts:
+    """How many patients stand behind each class; one can be both positive and negative."""
+
+    who: NDArray[np.int64]  # (example,) its patient, as a number
+    annotated: NDArray[np.int64]  # (class,) patients with an example that annotates the class
+    positive: NDArray[np.int64]  # (class,) with an example that shows it
+    negative: NDArray[np.int64]  # (class,) with an annotated example that does not
+
+    def enough(self, c: int) -> bool:
+        """Whether enough patients show class c and enough do not."""
+        return bool(min(self.positive[c], self.negative[c]) >= MIN_MACRO_PATIENTS)
+
+    def macro_columns(self, classes: Sequence[str], averaged: Collection[str] | None) -> list[int]:
+        """Columns of the classes that a macro average takes."""
+        return [
+            c
+            for c, name in enumerate(classes)
+            if self.enough(c) and (averaged is None or name in averaged)
+        ]
+
+
+def count_patients(labels: Labels, patients: NDArray[np.str_]) -> PatientCounts:
+    """Count the patients behind each class."""
+    names, who = np.unique(patients, return_inverse=True)
+
+    def people(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        shown = np.zeros((len(names), labels.shape[1]), dtype=bool)
+        example, c = np.nonzero(rows)
+        shown[who[example], c] = True
+        return np.asarray(shown.sum(axis=0), dtype=np.int64)
+
+    return PatientCounts(who, people(labels >= 0), people(labels == 1), people(labels == 0))
+
+
 def _class_measures(
-    labels: Labels, p: Probs, predicted: NDArray[np.bool_], brief: bool
+    labels: Labels,
+    p: Probs,
+    predicted: NDArray[np.bool_],
+    counts: PatientCounts,
+    brief: bool,
 ) -> list[ClassMeasures]:
     """Each class against the rest. Classes that the same examples annotate are measured at once."""
     known = labels >= 0
@@ -103,10 +167,15 @@ def _class_measures(
         found = _measures(truth, p[rows][:, columns], guess, brief)
         for c, measures in zip(columns, found, strict=True):
             measured[c] = measures
+            if counts.enough(c) and not brief:
+                who = counts.who[rows]
+                measured[c] |= recalibration(labels[rows, c] == 1, p[rows, c], who)
     return [
         ClassMeasures(
             n=n[c],
             positive=n_positive[c],
+            patients=int(counts.annotated[c]),
+            positive_patients=int(counts.positive[c]),
             prevalence=n_positive[c] / n[c] if n[c] else None,
             **{name: measured[c].get(name) for name in MEASURES},
         )
@@ -122,30 +191,36 @@ def _measures(
     All at once, because scikit-learn takes longer to check a small group than to measure it.
     """
     # Imported here: it takes as long as a small round, and workers need it only on test.
-    from sklearn.metrics import (
-        average_precision_score,
-        brier_score_loss,
-        precision_recall_fscore_support,
-        roc_auc_score,
-    )
+    from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+    precision, recall, f1 = _decision_measures(truth, guess)
+    measured = {"f1": f1, "auroc": roc_auc_score(truth, p, average=None)}
+    if not brief:
+        npv, specificity, _ = _decision_measures(~truth, ~guess)
+        pairs = list(zip(truth.T, p.T, strict=True))
+        brier = np.array([brier_score_loss(t, q) for t, q in pairs])
+        measured |= {
+            "precision": precision,
+            "recall": recall,
+            "npv": npv,
+            "specificity": specificity,
+            "auprc": average_precision_score(truth, p, average=None),
+            "brier": brier,
+            "brier_skill": 1 - brier / truth.var(axis=0),  # of always answering the prevalence
+            "ece": [expected_calibration_error(reliability(t, q)) for t, q in pairs],
+            "accuracy": (truth == guess).mean(axis=0),
+        }
+    columns = {name: np.atleast_1d(values).tolist() for name, values in measured.items()}
+    return [{k: float(v[c]) for k, v in columns.items()} for c in range(truth.shape[1])]
+
+
+def _decision_measures(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> tuple[Any, Any, Any]:
+    """Precision, recall and F1 of each class; a class that is never predicted has precision 0."""
+    from sklearn.metrics import precision_recall_fscore_support
 
     # One column would be taken for binary labels, and be averaged over both.
     one = truth.shape[1] == 1
     shape = {"average": "binary"} if one else {"average": None}
     given = (truth[:, 0], guess[:, 0]) if one else (truth, guess)
     precision, recall, f1, _ = precision_recall_fscore_support(*given, zero_division=0.0, **shape)
-    measured = {"f1": f1, "auroc": roc_auc_score(truth, p, average=None)}
-    if not brief:
-        measured |= {
-            "precision": precision,
-            "recall": recall,
-            "auprc": average_precision_score(truth, p, average=None),
-            "brier": [brier_score_loss(t, q) for t, q in zip(truth.T, p.T, strict=True)],
-            "ece": [
-                expected_calibration_error(reliability(t, q))
-                for t, q in zip(truth.T, p.T, strict=True)
-            ],
-            "accuracy": (truth == guess).mean(axis=0),
-        }
-    columns = {name: np.atleast_1d(values).tolist() for name, values in measured.items()}
-    return [{k: float(v[c]) for k, v in columns.items()} for c in range(truth.shape[1])]
+    return precision, recall, f1

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from fl.evaluation.difference_sentences import seeds_sentence
+from fl.evaluation.difference_sentences import seeds_sentence, sites_above_sentence
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
@@ -40,6 +40,17 @@ class SeedDifference(JsonRecord):
     sentence: str
 
 
+class SeedSitesAbove(JsonRecord):
+    """At how many sites one training is better than another; another seed has other sites."""
+
+    strategy: str
+    against: str
+    metric: str
+    n_above: tuple[int, ...]  # of each seed
+    n_sites: tuple[int, ...]
+    sentence: str
+
+
 class SeedSummary(JsonRecord):
     """What several seeds of one run have in common: seeds.json."""
 
@@ -48,6 +59,7 @@ class SeedSummary(JsonRecord):
     synthetic: bool
     strategies: dict[str, dict[str, dict[str, Spread]]]  # by name, where, metric
     differences: tuple[SeedDifference, ...]
+    sites_above: tuple[SeedSitesAbove, ...] = ()
 
 
 class MeasuredTraining(Protocol):
@@ -91,6 +103,7 @@ def over_seeds(runs: Mapping[int, MeasuredRun]) -> SeedSummary:
             for name in first.strategies
         },
         differences=tuple(_differences([run.comparison for run in runs.values()])),
+        sites_above=tuple(_sites_above([run.comparison for run in runs.values()])),
     )
 
 
@@ -149,6 +162,27 @@ def _differences(comparisons: Sequence[Comparison | None]) -> Iterator[SeedDiffe
             metric=metric,
             **dict(over),
             sentence=seeds_sentence(strategy, against, where, metric, over.values),
+        )
+
+
+def _sites_above(comparisons: Sequence[Comparison | None]) -> Iterator[SeedSitesAbove]:
+    """The sites above zero of each seed; a seed that can measure no site has 0 of 0."""
+    by_seed = [
+        {(row.strategy, row.against, row.metric): row for row in found.sites_above}
+        for found in comparisons
+        if found
+    ]
+    for key in dict.fromkeys(key for rows in by_seed for key in rows):
+        strategy, against, metric = key
+        found = [rows.get(key) for rows in by_seed]
+        counts = [(row.n_above, row.n_sites) if row else (0, 0) for row in found]
+        yield SeedSitesAbove(
+            strategy=strategy,
+            against=against,
+            metric=metric,
+            n_above=tuple(n for n, _ in counts),
+            n_sites=tuple(n for _, n in counts),
+            sentence=sites_above_sentence(strategy, against, metric, counts),
         )
 
 

@@ -1,26 +1,29 @@
 """Trainings of one comparison measured on the same records: what each is better or worse by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.evaluation.difference_sentences import difference_sentence
+from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
+from fl.evaluation.difference_sentences import difference_sentence, sites_above_sentence
+from fl.evaluation.margins import non_inferior
+from fl.evaluation.metrics import scores
 from fl.evaluation.paired_bootstrap import (
     METRICS,
-    BootstrapEstimate,
     Difference,
     Estimates,
-    bootstrap_estimates,
     difference,
-    mean_estimate,
-    worst_estimate,
+    holm,
+    is_significant,
+    share_interval,
 )
 from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
 SERVER_GROUPS = ("central", "unseen")  # groups that no site holds
+LEVEL = 0.05  # of a significant p
 
 
 class ComparisonRow(JsonRecord):
@@ -28,23 +31,45 @@ class ComparisonRow(JsonRecord):
 
     strategy: str
     against: str
-    where: str  # `central`, `unseen`, `mean_site`, `worst_site` or `site:` and its name
+    where: str  # `central`, `unseen`, `mean_site` or `site:` and its name
     metric: str  # a name of METRICS
     value: float | None
     low: float | None  # 95% interval; None where there are too few patients
     high: float | None
     n_patients: int
     sentence: str
+    p_value: float | None = None  # two-sided; None without an interval
+    p_adjusted: float | None = None  # of a site: corrected for the number of sites, by Holm
+    non_inferior: bool | None = None  # by MARGINS; None if not against pooled training
 
     @property
     def difference(self) -> Difference:
-        return Difference(self.value, self.low, self.high, self.n_patients)
+        return Difference(self.value, self.low, self.high, self.n_patients, self.p_value)
+
+    @property
+    def significant_adjusted(self) -> bool:
+        """Whether it is significant after the correction for the number of sites, too."""
+        adjusted = self.p_adjusted is not None and self.p_adjusted < LEVEL
+        return adjusted and is_significant(self.difference)
 
     @property
     def site(self) -> str | None:
         """Name of the site it was measured at; None for every other group."""
         kind, colon, name = self.where.partition(":")
         return name if colon and kind == "site" else None
+
+
+class SitesAbove(JsonRecord):
+    """At how many sites one training is better than another."""
+
+    strategy: str
+    against: str
+    metric: str
+    n_above: int  # sites with a difference above zero
+    n_sites: int  # sites with a difference
+    low: float | None  # exact binomial 95% interval of the share; None of fewer than ten sites
+    high: float | None
+    sentence: str
 
 
 class Budget(JsonRecord):
@@ -60,6 +85,7 @@ class Comparison(JsonRecord):
 
     budget: Budget
     differences: tuple[ComparisonRow, ...]
+    sites_above: tuple[SitesAbove, ...] = ()
 
 
 class ComparedTraining(Protocol):
@@ -76,8 +102,10 @@ class MeasuredTrainings:
         self,
         predictions: Sequence[Predictions],
         seed: int,
+        averaged: Collection[str] | None = None,
     ) -> None:
-        self._seed = seed
+        """`averaged`: the classes that macro averages may take; None: all."""
+        self._seed, self._averaged = seed, averaged
         self._groups: dict[tuple[str, str], Predictions] = {}
         for part in predictions:
             self._groups |= part.by_model_and_site()
@@ -125,16 +153,37 @@ class MeasuredTrainings:
             for fold in np.unique(model.fold).tolist():
                 lines = model.take(model.fold == fold)
                 folds.setdefault(fold, []).append(self._one(lines, where))
-        return _mean([_mean(of_fold) for of_fold in folds.values()])
+        return _mean_of_models([_mean_of_models(of_fold) for of_fold in folds.values()])
 
     def _one(self, group: Predictions, where: str) -> Estimates:
+        """One model on one group; on records of no site the mean over sources, by patients."""
+        if where not in SERVER_GROUPS:
+            return self._estimates(group, where)
+        parts, weights = [], []
+        for source in np.unique(group.source).tolist():
+            part = group.take(group.source == source)
+            parts.append(self._estimates(part, f"{where}/{source}"))
+            weights.append(float(len(set(part.patient.tolist()))))
+        return {m: weighted_mean([part[m] for part in parts], weights) for m in METRICS}
+
+    def _estimates(self, part: Predictions, group: str) -> Estimates:
+        found = scores(
+            part.labels,
+            part.probabilities,
+            part.decided,
+            part.classes,
+            part.patient,
+            averaged=self._averaged,
+            brief=True,
+        )
         return bootstrap_estimates(
-            group.labels,
-            group.probabilities,
-            group.decided,
-            group.patient,
-            where,
+            found,
+            part.labels,
+            part.probabilities,
+            part.decided,
+            part.patient,
             self._seed,
+            group=group,
         )
 
 
@@ -143,8 +192,10 @@ def _is_local(name: str, strategy: str, where: str) -> bool:
     return strategy == LOCAL and where in SERVER_GROUPS and name.startswith(f"{LOCAL}-")
 
 
-def _mean(models: Sequence[Estimates]) -> Estimates:
-    return {metric: mean_estimate([model[metric] for model in models]) for metric in METRICS}
+def _mean_of_models(models: Sequence[Estimates]) -> Estimates:
+    """The mean over models on the same records, in every draw."""
+    even = [1.0] * len(models)
+    return {m: weighted_mean([one[m] for one in models], even, paired=True) for m in METRICS}
 
 
 def comparison(
@@ -153,19 +204,25 @@ def comparison(
     seed: int,
     rounds: int,
     local_epochs: int,
+    averaged: Collection[str] | None = None,
 ) -> Comparison:
-    """Budget and differences of trainings on the same records; `summaries` by name, in order."""
+    """Budget and differences of trainings on the same records; `summaries` by name, in order.
+
+    `averaged`: the classes that macro averages may take; None: all.
+    """
     steps = {name: summary.gradient_steps for name, summary in summaries.items()}
-    measured = MeasuredTrainings(predictions, seed)
+    measured = MeasuredTrainings(predictions, seed, averaged)
+    rows = tuple(
+        row
+        for strategy in summaries
+        for against in (LOCAL, POOLED)
+        if strategy not in (LOCAL, against)
+        for row in differences(measured, strategy, against)
+    )
     return Comparison(
         budget=Budget(rounds=rounds, local_epochs=local_epochs, steps=steps),
-        differences=tuple(
-            row
-            for strategy in summaries
-            for against in (LOCAL, POOLED)
-            if strategy not in (LOCAL, against)
-            for row in differences(measured, strategy, against)
-        ),
+        differences=rows,
+        sites_above=tuple(sites_above(rows)),
     )
 
 
@@ -180,33 +237,64 @@ def differences(
         and (one := measured.at(strategy, where))
         and (other := measured.at(against, where))
     }
+    people = {where: len(measured.patients(strategy, where)) for where in pairs}
     for metric in METRICS:
-        both = {where: (one[metric], other[metric]) for where, (one, other) in pairs.items()}
-        at_sites = {site: pair for site, pair in both.items() if site not in SERVER_GROUPS}
-        known = {site: pair for site, pair in at_sites.items() if None not in _values(pair)}
-        sites = known or at_sites
-        people = {where: len(measured.patients(strategy, where)) for where in both}
-        merged = {
-            where: (reduce([a for a, _ in sites.values()]), reduce([b for _, b in sites.values()]))
-            for where, reduce in (("mean_site", mean_estimate), ("worst_site", worst_estimate))
-            if sites
+        found = {
+            where: difference(one[metric], other[metric], people[where])
+            for where, (one, other) in pairs.items()
         }
-        for where, pair in {**both, **merged}.items():
-            n = sum(people[s] for s in sites) if where in merged else people[where]
-            yield _row(strategy, against, where, metric, difference(*pair, n))
+        sites = [where for where in found if where not in SERVER_GROUPS]
+        adjusted = dict(zip(sites, holm([found[s].p_value for s in sites]), strict=True))
+        known = [site for site in sites if found[site].value is not None] or sites
+        if sites:
+            ours, theirs = (_mean([pairs[site][side][metric] for site in known]) for side in (0, 1))
+            found["mean_site"] = difference(ours, theirs, sum(people[site] for site in known))
+        for where, gap in found.items():
+            yield _row(strategy, against, where, metric, gap, adjusted.get(where, gap.p_value))
 
 
-def _values(pair: tuple[BootstrapEstimate, BootstrapEstimate]) -> list[float | None]:
-    return [figure.value for figure in pair]
+def sites_above(rows: Sequence[ComparisonRow]) -> Iterator[SitesAbove]:
+    """At how many sites each training is better than each other, by metric."""
+    by_pair: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        if row.site is not None and row.value is not None:
+            by_pair.setdefault((row.strategy, row.against, row.metric), []).append(row.value)
+    for (strategy, against, metric), values in by_pair.items():
+        n_above, n_sites = sum(value > 0 for value in values), len(values)
+        low, high = share_interval(n_above, n_sites)
+        yield SitesAbove(
+            strategy=strategy,
+            against=against,
+            metric=metric,
+            n_above=n_above,
+            n_sites=n_sites,
+            low=low,
+            high=high,
+            sentence=sites_above_sentence(strategy, against, metric, [(n_above, n_sites)]),
+        )
 
 
-def _row(strategy: str, against: str, where: str, metric: str, found: Difference) -> ComparisonRow:
-    place = where if where in (*SERVER_GROUPS, "mean_site", "worst_site") else f"site:{where}"
+def _mean(sites: Sequence[BootstrapEstimate]) -> BootstrapEstimate:
+    """The mean over sites, which count alike and are drawn independently."""
+    return weighted_mean(sites, [1.0] * len(sites))
+
+
+def _row(
+    strategy: str,
+    against: str,
+    where: str,
+    metric: str,
+    found: Difference,
+    p_adjusted: float | None,
+) -> ComparisonRow:
+    place = where if where in (*SERVER_GROUPS, "mean_site") else f"site:{where}"
     return ComparisonRow(
         strategy=strategy,
         against=against,
         where=place,
         metric=metric,
         **vars(found),
+        p_adjusted=p_adjusted,
+        non_inferior=non_inferior(against, metric, found.low),
         sentence=difference_sentence(strategy, against, place, metric, found),
     )

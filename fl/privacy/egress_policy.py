@@ -42,8 +42,9 @@ FIGURES = frozenset(
     | {"macro_auprc", "macro_brier", "macro_ece"}
 )
 CLASS_FIGURES = frozenset(
-    {"n", "positive", "prevalence", "precision", "recall", "f1", "auroc", "auprc", "brier"}
-    | {"ece", "accuracy"}
+    {"n", "positive", "patients", "positive_patients", "prevalence", "precision", "recall"}
+    | {"specificity", "npv", "f1", "auroc", "auprc", "brier", "brier_skill", "ece", "accuracy"}
+    | {"calibration_slope", "calibration_intercept"}
 )
 
 REASONS = {

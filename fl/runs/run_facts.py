@@ -21,6 +21,7 @@ class SourceFacts(JsonRecord):
     examples: int
     recordings: int
     patients: int
+    none_of_the_classes: int = 0  # examples; known negatives
     excluded: dict[str, list[str]]  # verdict -> records
 
 

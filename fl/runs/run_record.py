@@ -15,6 +15,7 @@ import numpy as np
 import fl
 from fl.config.run_config import RunConfig, checked
 from fl.data.shards import Shard
+from fl.ecg.labels import shows_none
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 
@@ -144,5 +145,6 @@ def shard_facts(shard: Shard, copies: Mapping[str, list[str]]) -> dict[str, Any]
         "examples": int(used.sum()),
         "recordings": len(set(shard.recordings[used].tolist())),
         "patients": len(set(shard.patients[used].tolist())),
+        "none_of_the_classes": int(shows_none(shard.labels[used]).sum()),
         "excluded": excluded,
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import RunConfig
+from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import (
     GroupMeasures,
     evaluate_predictions,
@@ -86,7 +87,7 @@ def merged_summary(
                 for strategy, site in at_sites
                 if strategy == name and site not in (CENTRAL, UNSEEN)
             },
-            config.seed,
+            config,
         )
         for name in folds[0].strategies
     }
@@ -99,12 +100,13 @@ def merged_summary(
         config.seed,
         rounds=config.rounds,
         local_epochs=config.local_epochs,
+        averaged=TASKS[config.task].trainable,
     )
     return merged.model_copy(update={"comparison": compared})
 
 
 def _merged_training(
-    folds: Sequence[TrainingSummary], at_sites: Mapping[str, Predictions], seed: int
+    folds: Sequence[TrainingSummary], at_sites: Mapping[str, Predictions], config: RunConfig
 ) -> TrainingSummary:
     """One training's entry: its sites over all folds as one, all else the mean over its models."""
     server = mean_of_servers(
@@ -117,13 +119,14 @@ def _merged_training(
             for fold in folds
         ]
     )
+    averaged = TASKS[config.task].trainable
     sites = sorted({site for fold in folds for site in fold.sites})
     predicted = {site: at_sites.get(site) for site in sites}
     steps = [fold.gradient_steps for fold in folds if fold.gradient_steps is not None]
     return training_summary(
         server,
         {
-            site: evaluate_predictions(lines, seed) if lines else None
+            site: evaluate_predictions(lines, config.seed, averaged) if lines else None
             for site, lines in predicted.items()
         },
         thresholds=None,

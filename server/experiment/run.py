@@ -156,5 +156,6 @@ def summarise(config: RunConfig, synthetic: bool, results: list[TrainingResult])
         config.seed,
         rounds=config.rounds,
         local_epochs=config.local_epochs,
+        averaged=TASKS[config.task].trainable,
     )
     return summary.model_copy(update={"comparison": compared})

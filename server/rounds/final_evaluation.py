@@ -10,7 +10,7 @@ import numpy as np
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS, Task
 from fl.evaluation.decision_rule import DecisionRule, answer
-from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predicted, mean_over_models
+from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources, mean_over_models
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import Predictions, read_predictions
 from fl.messages.job import Job
@@ -53,7 +53,10 @@ def server_cohorts(job: Job) -> dict[str, Cohort]:
 def evaluate_server_groups(
     job: Job, strategy: str, weights: Weights, rule: DecisionRule | None
 ) -> tuple[ServerMeasures, Predictions]:
-    """Measures of weights on the central and the unseen records, and what they predict there."""
+    """Measures of weights on the central and the unseen records, and what they predict there.
+
+    Each group is the mean over its sources, weighted by their patients.
+    """
     one_thread()
     task = TASKS[job.config.task]
     network = build_network(job.config.model, task)
@@ -64,17 +67,8 @@ def evaluate_server_groups(
     for name, cohort in server_cohorts(job).items():
         raw = predict(network, cohort, device=job.config.device)
         p, decided = answer(rule, raw, cohort.sources, task.classes)
-        groups[name] = evaluate_predicted(cohort, p, decided, job.config.seed)
-        if name == CENTRAL:
-            by_source = {
-                str(source): evaluate_predicted(
-                    cohort.take(rows := np.flatnonzero(cohort.sources == source)),
-                    p[rows],
-                    decided[rows],
-                    job.config.seed,
-                )
-                for source in np.unique(cohort.sources)
-            }
+        groups[name], each = evaluate_sources(cohort, p, decided, job.config.seed)
+        by_source |= each if name == CENTRAL else {}
         parts.append(
             Predictions.of_cohort(cohort, p, decided, strategy=strategy, site=name, split=TEST)
         )

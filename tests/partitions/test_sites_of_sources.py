@@ -111,6 +111,17 @@ def test_the_scheme_has_the_alpha_that_is_asked_for():
     assert largest_site(0.1) > 80
 
 
+@pytest.mark.parametrize("scheme", ["iid", "dirichlet", "pathological"])
+def test_patients_without_a_class_are_dealt_and_tested_like_a_class(scheme):
+    labels = [[0] if i % 3 else [] for i in range(120)]
+    cohort = made_cohort([f"p{i}" for i in range(120)], labels, source="one")
+    partition = deal(cohort, {"one": 2}, scheme, 50.0, seed=0)
+    none = ~(cohort.labels == 1).any(axis=1)
+    assert (partition.site[none] == CENTRAL).sum() == 6  # 15% of 40
+    at_sites = none & (partition.site != CENTRAL)
+    assert set(partition.split[at_sites].tolist()) == {"train", "val", "test"}
+
+
 def test_nothing_is_held_out_without_a_name():
     partition = deal(two_sources(), {"one": 2, "two": 1}, "iid", 0.5, seed=0)
     assert hold_out(partition, two_sources(), "") is partition

@@ -25,7 +25,7 @@ def test_every_patient_gets_one_subset_and_sizes_are_near_the_shares(present, sh
     assert subset.shape == (len(present),)
     assert set(subset.tolist()) <= set(range(len(shares)))
     # Classes come before sizes, so each class may move a patient or two.
-    tolerance = 2 + 2 * present.shape[1]
+    tolerance = 2 + 2 * (present.shape[1] + 1)  # none of the classes counts as one
     sizes = np.bincount(subset, minlength=len(shares))
     assert (np.abs(sizes - np.array(shares) * len(present)) <= tolerance).all()
 
@@ -39,6 +39,17 @@ def test_every_class_with_enough_patients_is_in_every_subset_in_its_share(counts
         assert (np.abs(in_subset - np.array(shares) * n) <= len(shares)).all()
         if n >= len(shares):
             assert in_subset.min() >= 1
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.sampled_from(SHARES), seeds)
+def test_patients_without_a_class_are_divided_like_a_class(shown, none, shares, seed):
+    present = np.zeros((shown + none, 2), dtype=bool)
+    present[:shown, 0] = True
+    subset = stratify(present, shares, stream(seed, "split"))
+    in_subset = np.bincount(subset[shown:], minlength=len(shares))
+    assert (np.abs(in_subset - np.array(shares) * none) <= len(shares)).all()
+    if none >= len(shares):
+        assert in_subset.min() >= 1
 
 
 @given(tables, seeds)

@@ -30,7 +30,17 @@ def test_the_row_of_a_site_counts_its_patients_splits_and_labels():
         "val": 1,
         "test": 0,
         "labels": dict.fromkeys(CLASSES, 0) | {CLASSES[0]: 2, CLASSES[1]: 2},
+        "none_of_the_classes": 0,
     }
+
+
+def test_known_negatives_are_counted_and_unlabelled_examples_are_not():
+    cohort = made_cohort(["a", "b", "c"], [[], [], [1]])
+    labels = cohort.labels.copy()
+    labels[1] = -1
+    cohort.__dict__["labels"] = labels
+    (row,) = site_rows(cohort, Partition(np.full(3, "site-1"), np.full(3, "train")))
+    assert row["none_of_the_classes"] == 1
 
 
 def test_central_and_unseen_have_the_last_rows_if_they_have_examples():

@@ -33,7 +33,7 @@ class Challenge:
 
     card: Card
     folder: str
-    closed: bool = False  # True: any diagnosis outside the nine classes is an error
+    closed: bool = False  # True: every record has a class, and any other diagnosis is an error
     reference: str = ""  # path below the data folder of a list of ranked labels, if there is one
 
     def exists(self, root: Path) -> bool:
@@ -75,7 +75,11 @@ class Challenge:
         return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
 
     def _classes(self, name: str, codes: list[str]) -> list[str]:
-        """Classes that the diagnoses name, without those that the source does not annotate."""
+        """Classes that the diagnoses name, without those that the source does not annotate.
+
+        There may be none: of a record with diagnoses, each annotated class is then known to be
+        absent. `UnusableRecord` if there is no diagnosis, or one that the source cannot have given.
+        """
         if not codes:
             raise UnusableRecord(name, "no-label", "no #Dx line, or an empty one")
         invalid = [c for c in codes if not self._is_valid(c)]
@@ -83,10 +87,7 @@ class Challenge:
             shown = repr(invalid[0][:20]) if invalid[0].isprintable() else "an unreadable code"
             kind = "class of the source" if self.closed else "SNOMED CT code"
             raise UnusableRecord(name, "no-label", f"{shown} is not a {kind}")
-        classes = [c for c in map_codes(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
-        if not classes:
-            raise UnusableRecord(name, "no-label", "none of its diagnoses is an annotated class")
-        return classes
+        return [c for c in map_codes(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
 
     def _is_valid(self, code: str) -> bool:
         """Whether the source can have written this code: a damaged code must be noticed."""

@@ -10,15 +10,19 @@ from fl.reports.number_format import number
 
 
 def partition_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
-    """Patients, records by split and records by class of each site."""
+    """Patients, records by split and records by class of each site.
+
+    The column `none` counts the records that show none of the classes.
+    """
     title = "Records per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     table.add_column("source")
-    for name in ("patients", "train", "val", "test", *classes):
+    for name in ("patients", "train", "val", "test", *classes, "none"):
         table.add_column(name, justify="right")
     for row in rows:
-        counts = [str(row["labels"][c]) if row["labels"][c] else "-" for c in classes]
+        numbers = [*(row["labels"][c] for c in classes), row.get("none_of_the_classes")]
+        counts = [str(n) if n else "-" for n in numbers]
         sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
         table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
     return table

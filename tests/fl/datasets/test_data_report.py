@@ -31,7 +31,7 @@ def root(tmp_path):
     holter(tmp_path / "mitdb", "101", symbols="+NNA")
     holter(tmp_path / "mitdb", "102", symbols="+//V", seed=1)
     holter(tmp_path / "mitdb", "202", symbols="+NVF", leads=("V1", "V2"), seed=2)
-    ptbxl(tmp_path, codes="{'LVH': 0.0}")
+    ptbxl(tmp_path, codes="{}")
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_a_copy_in_another_source_is_found_across_units(root):
 
 
 def test_copies_among_records_without_a_label_are_reported_too(root):
-    ptbxl(root, 2, codes="{'LVH': 0.0}")
+    ptbxl(root, 2, codes="{}")
     path = root / "ptbxl" / "records100" / "00000" / "0000{}_lr{}"
     for suffix in (".hea", ".dat"):
         first, second = (path.with_name(f"0000{n}_lr{suffix}") for n in (1, 2))
@@ -106,7 +106,7 @@ def test_the_tables_have_the_words_of_the_field(root):
     reports = check([DATASETS["cpsc2018"], DATASETS["cpsc2018-lead1"]], root)
     overview, unusable, copies = reports.tables()
     assert [str(column.header) for column in overview.columns] == [
-        *("Source", "Records", "Usable", "Patients", "Unusable", "Copies"),
+        *("Source", "Records", "Usable", "No class", "Patients", "Unusable", "Copies"),
         "Records without a lead",
     ]
     assert [table.title for table in (unusable, copies)] == [

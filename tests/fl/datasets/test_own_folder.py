@@ -40,6 +40,23 @@ def test_classes_that_were_not_looked_for_are_unknown(site, tmp_path):
     assert (classes(record), classes(record, 0)) == ({"AF"}, {"NSR"})
 
 
+@pytest.mark.parametrize("labels", ["10370003", "39732003|10370003"])
+def test_a_record_of_other_diagnoses_is_a_known_negative(site, tmp_path, labels):
+    record = site(f"ecg-1,p7,{labels},,,").read(tmp_path, "ecg-1")
+    assert (classes(record), classes(record, 0)) == (set(), set(RHYTHM_CLASSES))
+    assert record.first_label == ""
+
+
+def test_no_label_means_none_found_where_classes_were_looked_for(site, tmp_path):
+    record = site("ecg-1,p7,,,,AF;PVC").read(tmp_path, "ecg-1")
+    assert (classes(record), classes(record, 0)) == (set(), {"AF", "PVC"})
+
+
+def test_a_code_that_leaves_a_class_open_masks_it_beside_other_codes(site, tmp_path):
+    record = site("ecg-1,p7,164947007,,,IAVB;AF").read(tmp_path, "ecg-1")
+    assert (classes(record, 0), "IAVB" in classes(record, -1)) == ({"AF"}, True)
+
+
 def test_optional_columns_may_be_left_out(site, tmp_path):
     record = site("ecg-1,p7,AF", columns="record,patient,labels").read(tmp_path, "ecg-1")
     assert (record.age, record.sex, record.group) == (None, "", "")
@@ -50,6 +67,8 @@ def test_optional_columns_may_be_left_out(site, tmp_path):
     [
         ("ecg-1,p7,,,,", "no-label"),
         ("ecg-1,p7,afib,,,", "no-label"),
+        ("ecg-1,p7,10370004,,,", "no-label"),  # a code with a damaged digit
+        ("ecg-1,p7,AF,,,10370003", "no-label"),  # not a class that could be looked for
         ("ecg-1,p7,AF,,,AF;heart", "no-label"),
         ("ecg-1,p7,AF,,,NSR", "label-conflict"),
         ("gone,p7,AF,,,", "missing-file"),

@@ -41,10 +41,21 @@ def test_a_statement_that_leaves_a_class_open_masks_it(tmp_path):
     assert classes(PTBXL.read(tmp_path, "00001"), -1) == {"PAC", "PVC", "STD", "STE"}
 
 
-@pytest.mark.parametrize(
-    "codes", ["{'LVH': 100.0}", "{}", "{'STE_': 100.0}", "nothing", "[1]", "{1: 2}", "(" * 3000]
-)
-def test_a_record_without_a_class_has_no_label(tmp_path, codes):
+@pytest.mark.parametrize("codes", ["{'LVH': 100.0}", "{'STE_': 100.0}"])
+def test_a_record_of_other_statements_is_a_known_negative(tmp_path, codes):
+    ptbxl(tmp_path, codes=codes)
+    record = PTBXL.read(tmp_path, "00001")
+    assert not classes(record)
+    assert classes(record, 0) == set(RHYTHM_CLASSES) - {"STE"}
+
+
+def test_a_record_of_other_statements_is_open_where_they_leave_a_class_open(tmp_path):
+    ptbxl(tmp_path, codes="{'LVH': 100.0, 'LPR': 0.0}")
+    assert classes(PTBXL.read(tmp_path, "00001"), -1) == {"IAVB", "STE"}
+
+
+@pytest.mark.parametrize("codes", ["{}", "nothing", "[1]", "{1: 2}", "(" * 3000])
+def test_a_record_without_a_statement_has_no_label(tmp_path, codes):
     ptbxl(tmp_path, codes=codes)
     assert verdict(tmp_path) == "no-label"
 

@@ -51,8 +51,13 @@ def test_every_cpsc2018_record_is_usable(report):
         assert report[name].usable == report[name].records == report[name].patients
 
 
-def test_ptbxl_has_144_records_without_a_class(report):
-    assert len(report["ptbxl"].unusable["no-label"]) == 144
+def test_records_without_a_class_are_used_as_known_negatives(report):
+    used = {n: (report[n].usable, report[n].none_of_the_classes) for n in NEEDED[3:]}
+    assert used == {"ptbxl": (495, 142), "georgia": (28, 16), "cpsc-extra": (28, 19)}
+    assert not any("no-label" in source.unusable for source in report.values())
+
+
+def test_ptbxl_has_the_classes_of_its_statements(report):
     assert report["ptbxl"].classes["NSR"]["yes"] == 297 - 3  # three are copies
     assert report["ptbxl"].classes["STD"]["yes"] == 22
 

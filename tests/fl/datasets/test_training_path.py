@@ -32,14 +32,14 @@ def root(tmp_path):
     challenge(folder, "A0002", signal=flat)
     challenge(folder, "A0003", seed=3).with_suffix(".mat").unlink()
     challenge(folder, "A0004", signal=waves(12, 4000, seed=1))
-    unknown = "10370003"  # a pacemaker: none of the nine
-    challenge(tmp_path / "georgia", "E00001", dx=unknown, signal=waves(12, 4000, seed=4))
+    challenge(tmp_path / "georgia", "E00001", dx="", signal=waves(12, 4000, seed=4))
     challenge(tmp_path / "georgia", "E00002", signal=waves(12, 4000, seed=4))
     challenge(tmp_path / "georgia", "E00003", signal=waves(12, 4000, seed=1))
     holter(tmp_path / "mitdb", "101", symbols="+" + "N" * 24, seconds=24)
     holter(tmp_path / "mitdb", "102", symbols="+" + "/" * 24, seconds=24, seed=1)
-    ptbxl(tmp_path, codes="{'LVH': 0.0}")
+    ptbxl(tmp_path, codes="{}")
     ptbxl(tmp_path, 2)
+    ptbxl(tmp_path, 3, codes="{'LVH': 0.0}")
     return tmp_path
 
 
@@ -60,6 +60,13 @@ def test_training_leaves_out_what_check_reports(root, task, names):
     assert {f["source"]: f["recordings"] for f in facts} == {s.name: s.usable for s in report}
 
 
+def test_known_negatives_are_used_and_counted_like_check_counts_them(root):
+    report = check([DATASETS["ptbxl"]], root, task=RHYTHM).sources[0]
+    (facts,) = trained_on(root, ["ptbxl"], RHYTHM)
+    assert facts["recordings"] == 2
+    assert facts["none_of_the_classes"] == report.none_of_the_classes == 1
+
+
 def test_a_labelled_copy_of_a_record_without_a_label_is_used(root):
     report = check([DATASETS["georgia"]], root).sources[0]
     assert report.duplicates == {"E00002": "georgia/E00001"}
@@ -69,7 +76,7 @@ def test_a_labelled_copy_of_a_record_without_a_label_is_used(root):
 def test_records_that_were_left_out_are_reported_in_one_line(root):
     line = left_out(trained_on(root, ("cpsc2018", "georgia", "ptbxl"), RHYTHM))
     assert line == (
-        "Records: 4 used; left out: cpsc2018 1 duplicate, 1 missing-file; "
+        "Records: 5 used; left out: cpsc2018 1 duplicate, 1 missing-file; "
         "georgia 1 duplicate, 1 no-label; ptbxl 1 no-label (run.json names each)."
     )
     complete = [{"source": "mysite", "recordings": 3, "excluded": {}}]

@@ -130,9 +130,15 @@ def test_a_labelled_recording_is_one_example():
     assert examples.labels.tolist() == [labels.tolist()]
 
 
-def test_a_recording_without_a_class_or_of_4_seconds_is_refused():
-    with pytest.raises(UnusableRecord, match="none of the nine") as verdict:
-        RHYTHM.make_examples(record(None, labels=np.zeros(9, dtype=np.int8)))
+def test_a_recording_known_to_show_no_class_is_an_example():
+    labels = np.array([-1, *[0] * 8], dtype=np.int8)
+    examples = RHYTHM.make_examples(record(None, labels=labels))
+    assert examples.labels.tolist() == [labels.tolist()]
+
+
+def test_a_recording_that_leaves_all_classes_open_or_of_4_seconds_is_refused():
+    with pytest.raises(UnusableRecord, match="leaves every class open") as verdict:
+        RHYTHM.make_examples(record(None, labels=np.full(9, -1, dtype=np.int8)))
     assert verdict.value.reason == "no-label"
     with pytest.raises(UnusableRecord, match="too short"):
         RHYTHM.make_examples(record(notes(*NORMAL), seconds=4.0))

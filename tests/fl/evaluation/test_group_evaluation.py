@@ -5,16 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss
+from support.rules import even_rule
 
-from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
+from fl.ecg.tasks import TASKS
+from fl.evaluation.bootstrap import bootstrap_estimates, interval
 from fl.evaluation.group_evaluation import (
     AGE_BANDS,
     MIN_SUBGROUP_PATIENTS,
     by_age,
     by_sex,
     evaluate_group,
+    evaluate_sources,
     mean_over_models,
 )
+from fl.evaluation.metrics import MEASURES, scores
 from fl.util.random_streams import stream
 
 
@@ -23,8 +27,7 @@ def judged(cohort):
     """The synthetic cohort, probabilities that know a little about it, and their measures."""
     noise = stream(0, "judged").normal(size=cohort.labels.shape)
     p = np.round(1 / (1 + np.exp(1 - 2 * (cohort.labels == 1) - noise)), 7)
-    thresholds = {"pooled": dict.fromkeys(cohort.task.classes, 0.5)}
-    return p, evaluate_group(cohort, p, thresholds, seed=0)
+    return p, evaluate_group(cohort, p, even_rule(cohort.task.classes), seed=0)
 
 
 def test_each_class_has_its_average_precision_beside_its_prevalence(cohort, judged):
@@ -65,7 +68,7 @@ def test_age_bands_leave_no_age_out():
 
 def test_a_mean_over_models_has_their_mean_figures_their_counts_and_no_interval(cohort, judged):
     p, one = judged
-    other = evaluate_group(cohort, 1 - p, {"pooled": dict.fromkeys(cohort.task.classes, 0.5)}, 0)
+    other = evaluate_group(cohort, 1 - p, even_rule(cohort.task.classes), 0)
     mean = mean_over_models([one, other])
     f1s = [one.macro_f1.value, other.macro_f1.value]
     assert mean.macro_f1.value == pytest.approx(np.mean(f1s))
@@ -121,12 +124,12 @@ def test_a_part_is_measured_from_five_patients_on(cohort, judged, n_patients):
 
 def test_a_groups_intervals_are_those_of_a_thousand_draws_of_its_patients(cohort, judged):
     p, found = judged
-    draws = draw_patients(cohort.patients, 0)
-    assert draws.weights.shape == (1000, found.n_patients)
-    drawn = bootstrap_macro(cohort.labels, p, p >= 0.5, draws)
+    measured = scores(cohort.labels, p, p >= 0.5, cohort.task.classes, cohort.patients)
+    drawn = bootstrap_estimates(measured, cohort.labels, p, p >= 0.5, cohort.patients, 0)
     for metric in ("macro_f1", "macro_auroc"):
         estimate = found.estimate(metric)
-        assert (estimate.low, estimate.high) == interval(drawn[metric])
+        assert drawn[metric].draws.shape == (1000,)
+        assert (estimate.low, estimate.high) == interval(drawn[metric], found.n_patients)
         assert estimate.low < estimate.value < estimate.high
 
 
@@ -136,3 +139,93 @@ def test_what_cannot_be_measured_has_no_interval_either(cohort, judged):
     found = evaluate_group(cohort.take(one), p[one], None, seed=0)
     for metric in ("macro_f1", "macro_auroc"):
         assert set(dict(found.estimate(metric)).values()) == {None}
+
+
+@pytest.fixture(scope="module")
+def of_sources(cohort, judged):
+    """The same examples as a mean over their sources, and each source."""
+    p, _ = judged
+    return evaluate_sources(cohort, p, p >= 0.5, seed=0)
+
+
+def test_over_sources_each_figure_is_their_mean_weighted_by_patients(cohort, of_sources):
+    whole, by_source = of_sources
+    assert sorted(by_source) == sorted(set(cohort.sources.tolist()))
+    assert len(by_source) > 1
+    weights = [part.n_patients for part in by_source.values()]
+    for metric in ("macro_f1", "macro_auroc"):
+        values = [part.estimate(metric).value for part in by_source.values()]
+        estimate = whole.estimate(metric)
+        assert estimate.value == pytest.approx(np.average(values, weights=weights))
+        assert estimate.low < estimate.value < estimate.high
+    briers = [part.macro_brier for part in by_source.values()]
+    assert whole.macro_brier == pytest.approx(np.average(briers, weights=weights))
+    assert whole.n_patients == sum(weights)
+    assert whole.n_records == len(cohort)
+
+
+def test_over_sources_a_class_is_measured_where_it_can_be_and_its_counts_are_sums(of_sources):
+    whole, by_source = of_sources
+    for name, entry in whole.classes.items():
+        parts = [source.classes[name] for source in by_source.values()]
+        weights = [source.n_patients for source in by_source.values()]
+        assert entry.n == sum(part.n for part in parts)
+        assert entry.patients == sum(part.patients for part in parts)
+        assert entry.positive_patients == sum(part.positive_patients for part in parts)
+        for measure in MEASURES:
+            values = [getattr(part, measure) for part in parts]
+            known = [i for i, value in enumerate(values) if value is not None]
+            expected = (
+                np.average([values[i] for i in known], weights=[weights[i] for i in known])
+                if known
+                else None
+            )
+            assert getattr(entry, measure) == pytest.approx(expected)
+    every = {name for source in by_source.values() for name in source.macro_classes}
+    assert set(whole.macro_classes) == every
+
+
+def test_many_windows_of_one_source_do_not_weigh_more_than_its_patients(cohort, judged):
+    """The same examples twice: as if a source had twice as many windows of each patient."""
+    p, _ = judged
+    name = cohort.sources[0]
+    more = np.concatenate([np.arange(len(cohort)), np.flatnonzero(cohort.sources == name)])
+    once, _ = evaluate_sources(cohort, p, p >= 0.5, seed=0)
+    twice, _ = evaluate_sources(cohort.take(more), p[more], p[more] >= 0.5, seed=0)
+    assert twice.macro_auroc.value == pytest.approx(once.macro_auroc.value)
+    assert twice.macro_f1.value == pytest.approx(once.macro_f1.value)
+    assert twice.n_patients == once.n_patients
+
+
+def test_the_mean_over_one_source_is_that_source(cohort, judged):
+    p, _ = judged
+    rows = np.flatnonzero(cohort.sources == cohort.sources[0])
+    whole, by_source = evaluate_sources(cohort.take(rows), p[rows], p[rows] >= 0.5, seed=0)
+    assert [whole] == list(by_source.values())
+
+
+def test_parts_over_sources_count_every_patient(cohort, of_sources, judged):
+    whole, _ = of_sources
+    _, together = judged
+    for kind, parts in whole.subgroups.items():
+        for name, part in parts.items():
+            other = together.subgroups[kind][name]
+            assert (part is None) is (other is None)
+            if part:
+                assert (part.n_patients, part.n_records) == (other.n_patients, other.n_records)
+
+
+def test_beats_that_cannot_be_learnt_are_measured_and_not_averaged():
+    """F is shown by enough patients here, but the task does not train it."""
+    labels = np.eye(5, dtype=np.int8)[np.tile(np.arange(5), 12)]
+    cohort = SimpleNamespace(
+        task=TASKS["beat"],
+        labels=labels,
+        patients=np.repeat(np.arange(12), 5).astype(str),
+        sources=np.full(60, "mitdb"),
+        column={"ages": np.full(60, np.nan), "sexes": np.full(60, "")}.get,
+    )
+    found = evaluate_group(cohort, np.where(labels == 1, 0.9, 0.1), None, seed=0)
+    assert found.macro_classes == ("N", "S", "V")
+    assert found.classes["F"].f1 == 1.0
+    assert found.classes["F"].positive_patients == 12

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import f1_score, roc_auc_score
 
-from fl.evaluation.bootstrap import bootstrap_macro, draw_patients, interval
-from fl.evaluation.metrics import MEASURES, scores
+from fl.evaluation.calibration import recalibration
+from fl.evaluation.metrics import MEASURES, MIN_MACRO_PATIENTS, scores
 from fl.util.random_streams import stream
 
 CLASSES = ("a", "b", "c")
@@ -23,6 +22,11 @@ def group(n, seed=0):
     return labels, np.round(1 / (1 + np.exp(-logits)), 7)
 
 
+def each(labels):
+    """A patient for each example."""
+    return np.arange(len(labels)).astype(str)
+
+
 @st.composite
 def groups(draw):
     n = draw(st.integers(0, 30))
@@ -31,16 +35,16 @@ def groups(draw):
 
 
 def test_a_class_without_a_positive_or_a_negative_is_none_and_not_in_the_macro_average():
-    labels = np.array([[1, 0, 1], [0, 0, 1], [1, 0, -1]], dtype=np.int8)
-    p = np.array([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1], [0.4, 0.2, 0.2]])
-    found = scores(labels, p, p >= 0.5, CLASSES)
+    labels = np.array([[1, 0, 1], [0, 0, 1], [1, 0, -1]] * 5, dtype=np.int8)
+    p = np.array([[0.9, 0.9, 0.9], [0.1, 0.1, 0.1], [0.4, 0.2, 0.2]] * 5)
+    found = scores(labels, p, p >= 0.5, CLASSES, each(labels))
     assert found.macro_classes == ("a",)
     assert found.macro_f1 == pytest.approx(2 / 3)
     assert found.macro_auroc == 1.0
     for name in ("b", "c"):
         entry = found.classes[name]
         assert {getattr(entry, measure) for measure in MEASURES} == {None}
-    assert (found.classes["c"].n, found.classes["c"].positive) == (2, 2)
+    assert (found.classes["c"].n, found.classes["c"].positive) == (10, 10)
 
 
 @given(groups())
@@ -48,92 +52,49 @@ def test_classes_are_measured_together_as_each_by_itself(group):
     labels, p = group
     labels = labels.copy()
     labels[:, 2] = np.where(labels[:, 1] >= 0, labels[:, 2] > 0, -1)  # annotated where "b" is
-    found = scores(labels, p, p >= 0.5, CLASSES).classes
+    found = scores(labels, p, p >= 0.5, CLASSES, each(labels)).classes
     for c, name in enumerate(CLASSES):
-        alone = scores(labels[:, [c]], p[:, [c]], p[:, [c]] >= 0.5, (name,))
+        alone = scores(labels[:, [c]], p[:, [c]], p[:, [c]] >= 0.5, (name,), each(labels))
         assert found[name] == alone.classes[name]
 
 
 def test_nothing_measurable_is_none_and_never_nan():
     labels, p = np.zeros((4, 3), dtype=np.int8), np.full((4, 3), 0.3)
-    found = scores(labels, p, p >= 0.5, CLASSES)
+    found = scores(labels, p, p >= 0.5, CLASSES, each(labels))
     assert found.macro_classes == ()
     assert found.macro_f1 is found.macro_auroc is found.accuracy is None
-    draws = bootstrap_macro(labels, p, p >= 0.5, draw_patients(np.array(list("wxyz")), 0))
-    assert interval(draws["macro_auroc"]) == (None, None)
-
-
-def test_bootstrap_measures_are_scikit_learns_with_sample_weights():
-    labels, p = group(150)
-    p = np.round(p, 1)  # many ties
-    predicted = p >= 0.5
-    patients = np.array([f"p{i % 40}" for i in range(150)])
-    draws = draw_patients(patients, seed=3, draws=25)
-    found = bootstrap_macro(labels, p, predicted, draws)
-    for i, weights in enumerate(draws.weights):
-        w = weights[draws.patient]
-        f1s, aurocs = [], []
-        for c in range(3):
-            known = labels[:, c] >= 0
-            truth = labels[known, c]
-            f1s.append(f1_score(truth, predicted[known, c], sample_weight=w[known]))
-            aurocs.append(roc_auc_score(truth, p[known, c], sample_weight=w[known]))
-        assert found["macro_f1"][i] == pytest.approx(np.mean(f1s))
-        assert found["macro_auroc"][i] == pytest.approx(np.mean(aurocs))
-
-
-def test_patients_are_drawn_and_not_records():
-    patients = np.array(["one"] * 30 + ["other"] * 10)
-    draws = draw_patients(patients, seed=0, draws=50)
-    assert draws.weights.shape == (50, 2)
-    assert (draws.weights.sum(axis=1) == 2).all()
-
-
-def test_an_interval_contains_the_value_and_narrows_with_more_patients():
-    widths = []
-    for n in (60, 600):
-        labels, p = group(n)
-        predicted = p >= 0.5
-        value = scores(labels, p, predicted, CLASSES)
-        draws = bootstrap_macro(labels, p, predicted, draw_patients(np.arange(n).astype(str), 0))
-        for name in ("macro_f1", "macro_auroc"):
-            low, high = interval(draws[name])
-            assert low < getattr(value, name) < high
-        widths.append(high - low)
-    assert widths[1] < widths[0] / 2
-
-
-def test_the_same_seed_gives_the_same_interval():
-    patients = np.arange(20).astype(str)
-    one, other = (draw_patients(patients, seed=5).weights for _ in range(2))
-    np.testing.assert_array_equal(one, other)
 
 
 def test_the_measures_of_a_class_counted_by_hand():
     labels = np.array([[1], [1], [1], [0], [0], [-1]], dtype=np.int8)
     p = np.array([[0.95], [0.65], [0.25], [0.75], [0.05], [0.5]])
-    found = scores(labels, p, p >= 0.5, ["a"])
+    labels, p = (np.concatenate([column] * 5) for column in (labels, p))  # enough patients
+    found = scores(labels, p, p >= 0.5, ["a"], each(labels))
     one = found.classes["a"]
-    assert (found.n_records, one.n, one.positive, one.prevalence) == (6, 5, 3, 0.6)
+    assert (found.n_records, one.n, one.positive, one.prevalence) == (30, 25, 15, 0.6)
+    assert (one.patients, one.positive_patients) == (25, 15)
     assert (one.precision, one.recall, one.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert (one.specificity, one.npv) == pytest.approx((1 / 2, 1 / 2))
     assert one.accuracy == found.accuracy == pytest.approx(3 / 5)
     assert one.auroc == pytest.approx(4 / 6)
     assert one.auprc == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     squares = 0.05**2 + 0.35**2 + 0.75**2 + 0.75**2 + 0.05**2
     assert one.brier == found.macro_brier == pytest.approx(squares / 5)
+    assert one.brier_skill == pytest.approx(1 - (squares / 5) / (0.6 * 0.4))
     assert one.ece == found.macro_ece == pytest.approx((0.05 + 0.35 + 0.75 + 0.75 + 0.05) / 5)
 
 
 def test_a_class_that_is_never_predicted_has_a_precision_of_zero():
     p = np.array([[0.2], [0.1]])
-    one = scores(np.array([[1], [0]], np.int8), p, p >= 0.5, ["a"]).classes["a"]
+    labels = np.array([[1], [0]], np.int8)
+    one = scores(labels, p, p >= 0.5, ["a"], each(labels)).classes["a"]
     assert (one.precision, one.recall, one.f1, one.auroc) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_in_brief_only_f1_and_auroc_are_measured():
     labels, p = group(50)
-    brief = scores(labels, p, p >= 0.5, CLASSES, brief=True)
-    whole = scores(labels, p, p >= 0.5, CLASSES)
+    brief = scores(labels, p, p >= 0.5, CLASSES, each(labels), brief=True)
+    whole = scores(labels, p, p >= 0.5, CLASSES, each(labels))
     for name in CLASSES:
         measured = {m for m in MEASURES if getattr(brief.classes[name], m) is not None}
         assert measured == {"f1", "auroc"}
@@ -141,25 +102,77 @@ def test_in_brief_only_f1_and_auroc_are_measured():
     assert (brief.macro_f1, brief.macro_auroc) == (whole.macro_f1, whole.macro_auroc)
 
 
-def test_a_draw_of_positives_or_negatives_alone_has_no_measures():
-    labels, p = np.array([[1], [0]], np.int8), np.array([[0.9], [0.1]])
-    draws = draw_patients(np.array(["one", "other"]), seed=0, draws=50)
-    found = bootstrap_macro(labels, p, p >= 0.5, draws)
-    both = (draws.weights == 1).all(axis=1)
-    assert 0 < both.sum() < 50
-    for values in found.values():
-        np.testing.assert_array_equal(values, np.where(both, 1.0, np.nan))
+def test_a_class_is_averaged_from_five_patients_on_that_show_it_and_five_that_do_not():
+    """Of 20 examples of 10 patients each; the first class has many windows of four patients."""
+    patients = np.repeat(np.arange(10), 2).astype(str)
+    shown = np.array([4, 5, 6])  # patients
+    labels = (np.arange(20)[:, None] // 2 < shown).astype(np.int8)
+    p = np.where(labels == 1, 0.9, 0.1)
+    found = scores(labels, p, p >= 0.5, CLASSES, patients)
+    assert found.macro_classes == ("b",)
+    assert [found.classes[c].positive_patients for c in CLASSES] == [4, 5, 6]
+    assert {found.classes[c].f1 for c in CLASSES} == {1.0}  # measured all the same
+    assert MIN_MACRO_PATIENTS == 5
 
 
-def test_without_a_class_there_are_draws_and_nothing_measured():
-    draws = draw_patients(np.array(["one", "other"]), seed=0, draws=7)
-    none = np.zeros((2, 0))
-    for values in bootstrap_macro(none.astype(np.int8), none, none > 0, draws).values():
-        np.testing.assert_array_equal(values, np.full(7, np.nan))
+def test_only_the_classes_that_may_be_averaged_are():
+    labels, p = group(60)
+    found = scores(labels, p, p >= 0.5, CLASSES, each(labels), averaged=("a", "c"))
+    assert found.macro_classes == ("a", "c")
+    assert found.macro_f1 == pytest.approx((found.classes["a"].f1 + found.classes["c"].f1) / 2)
+    assert found.classes["b"].f1 is not None
 
 
-def test_an_interval_is_the_middle_ninety_five_percent_of_twenty_values_or_more():
-    assert interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    some = np.append(np.arange(20.0), [np.nan, np.nan])
-    assert interval(some) == pytest.approx((19 * 0.025, 19 * 0.975))
-    assert interval(some[1:]) == (None, None)
+def test_specificity_and_npv_are_recall_and_precision_of_the_negatives():
+    labels, p = group(200)
+    found = scores(labels, p, p >= 0.5, CLASSES, each(labels)).classes
+    turned = scores(np.where(labels < 0, -1, 1 - labels), 1 - p, p < 0.5, CLASSES, each(labels))
+    for name, other in turned.classes.items():
+        one = found[name]
+        assert (one.specificity, one.npv) == (other.recall, other.precision)
+
+
+def logistic(n, slope, intercept):
+    """Answers whose truth follows a line in log-odds."""
+    rng = stream(0, "logistic")
+    score = rng.normal(size=n) * 2
+    truth = rng.random(n) < 1 / (1 + np.exp(-(intercept + slope * score)))
+    return truth, 1 / (1 + np.exp(-score))
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_the_slope_of_a_calibration_is_that_of_the_truth(slope):
+    truth, p = logistic(20_000, slope, 0.0)
+    found = recalibration(truth, p, np.arange(len(p)))
+    assert found["calibration_slope"] == pytest.approx(slope, abs=0.05)
+
+
+def test_the_intercept_of_a_calibration_is_how_far_the_log_odds_are_too_low():
+    truth, p = logistic(20_000, 1.0, -1.0)
+    found = recalibration(truth, p, np.arange(len(p)))
+    assert found["calibration_intercept"] == pytest.approx(-1.0, abs=0.05)
+
+
+def test_a_patient_with_many_windows_counts_once_in_a_calibration():
+    truth, p = logistic(40, 1.0, 0.5)
+    once = recalibration(truth, p, np.arange(40))
+    times = np.where(np.arange(40) == 7, 300, 1)
+    often = recalibration(truth.repeat(times), p.repeat(times), np.arange(40).repeat(times))
+    assert often == pytest.approx(once, abs=1e-4)
+
+
+def test_a_separated_class_and_equal_answers_have_no_slope():
+    truth = np.arange(12) >= 6
+    for p in (np.where(truth, 0.9, 0.1), np.where(truth, 0.1, 0.9), np.full(12, 0.3)):
+        assert recalibration(truth, p, np.arange(12)).keys() == {"calibration_intercept"}
+    assert recalibration(np.ones(3, bool), np.full(3, 0.5), np.arange(3)) == {}
+
+
+def test_a_calibration_needs_five_patients_with_and_without_the_class():
+    labels = np.array([[1]] * 4 + [[0]] * 8, np.int8)
+    p = np.linspace(0.2, 0.6, 12)[:, None]
+    few = scores(labels, p, p >= 0.5, ["a"], each(labels)).classes["a"]
+    assert few.calibration_slope is few.calibration_intercept is None
+    labels[4:6] = [[0], [1]]
+    enough = scores(labels, p, p >= 0.5, ["a"], each(labels)).classes["a"]
+    assert None not in (enough.calibration_slope, enough.calibration_intercept)

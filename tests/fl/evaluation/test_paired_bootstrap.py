@@ -6,15 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from fl.evaluation.difference_sentences import difference_sentence, seeds_sentence, signed
-from fl.evaluation.paired_bootstrap import (
+from fl.evaluation.bootstrap import (
     BootstrapEstimate,
-    Difference,
     bootstrap_estimates,
+    difference_interval,
+    draw_patients,
+)
+from fl.evaluation.difference_sentences import (
+    difference_sentence,
+    seeds_sentence,
+    signed,
+    sites_above_sentence,
+)
+from fl.evaluation.margins import MARGINS, non_inferior
+from fl.evaluation.metrics import scores
+from fl.evaluation.paired_bootstrap import (
+    Difference,
     difference,
+    holm,
     is_significant,
-    mean_estimate,
-    worst_estimate,
+    share_interval,
 )
 from fl.util.random_streams import stream
 
@@ -34,7 +45,11 @@ def group():
 
 def measured(group, model, name="central", seed=5):
     labels, p, patients = group
-    return bootstrap_estimates(labels, p[model], p[model] >= 0.5, patients, name, seed, DRAWS)
+    predicted = p[model] >= 0.5
+    found = scores(labels, p[model], predicted, ["a", "b", "c"], patients)
+    return bootstrap_estimates(
+        found, labels, p[model], predicted, patients, seed, DRAWS, group=name
+    )
 
 
 def by_hand(labels, p, metric):
@@ -53,23 +68,25 @@ def by_hand(labels, p, metric):
 def test_a_difference_is_that_of_a_paired_bootstrap_written_out(group, metric):
     labels, p, patients = group
     found = difference(measured(group, 0)[metric], measured(group, 1)[metric], 20)
-    names = np.unique(patients)
-    rows = {name: np.flatnonzero(patients == name) for name in names}
-    rng = stream(5, "bootstrap", len(names), "central")
-    picks = rng.integers(0, len(names), size=(DRAWS, len(names)))
     drawn = []
-    for pick in picks:
-        taken = np.concatenate([rows[names[i]] for i in pick])  # the same records for both models
+    draws = draw_patients(patients, labels, 5, DRAWS, group="central")
+    for weights in draws.weights.astype(int):
+        taken = np.repeat(np.arange(60), weights[draws.patient])  # the same for both models
         one, other = (by_hand(labels[taken], p[m][taken], metric) for m in (0, 1))
         drawn.append(one - other)
     whole = by_hand(labels, p[0], metric) - by_hand(labels, p[1], metric)
     assert found.value == pytest.approx(whole)
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
+    one = measured(group, 0)[metric]
+    by_hand_too = BootstrapEstimate(whole, np.array(drawn), one.patients, one.freedom)
+    assert (found.low, found.high) == pytest.approx(difference_interval(by_hand_too, 20))
 
 
 def test_a_model_does_not_differ_from_itself(group):
     for figure in measured(group, 0).values():
-        assert difference(figure, figure, 20) == Difference(0.0, 0.0, 0.0, 20)
+        found = difference(figure, figure, 20)
+        assert (found.value, found.p_value) == (0.0, 1.0)
+        assert found.low == -found.high
+        assert found.high < 0.1  # half a patient
 
 
 def test_turned_round_a_difference_changes_its_sign(group):
@@ -95,32 +112,45 @@ def test_few_patients_have_a_difference_and_no_interval(group):
     assert difference(one, other, 10).low is not None
 
 
-values = st.floats(0, 1)
-draws = st.lists(st.one_of(values, st.just(float("nan"))), min_size=3, max_size=3)
-parts = st.lists(
-    st.builds(lambda v, d: BootstrapEstimate(v, np.array(d)), values, draws), min_size=1
+p_values = st.lists(st.none() | st.floats(0, 1), max_size=6)
+
+
+@given(p_values)
+def test_corrected_p_values_are_larger_in_the_same_order_and_at_most_one(given_values):
+    found = holm(given_values)
+    known = [(p, q) for p, q in zip(given_values, found, strict=True) if p is not None]
+    assert [q is None for q in found] == [p is None for p in given_values]
+    for p, q in known:
+        assert p <= q <= 1
+    ordered = [q for _, q in sorted(known)]
+    assert ordered == sorted(ordered)
+
+
+def test_p_values_are_corrected_by_hand():
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert holm([0.04]) == [0.04]
+
+
+def test_a_share_of_sites_has_an_exact_interval_from_ten_sites_on():
+    assert share_interval(9, 9) == (None, None)
+    low, high = share_interval(10, 10)
+    assert (low, high) == pytest.approx((0.025 ** (1 / 10), 1.0))
+
+
+@pytest.mark.parametrize(
+    ("against", "low", "shown"),
+    [
+        ("pooled", -0.029, True),
+        ("pooled", -0.03, False),
+        ("pooled", 0.02, True),
+        ("pooled", None, None),
+        ("local", -0.01, None),
+    ],
 )
-
-
-@given(parts)
-def test_over_sites_the_mean_and_the_worst_leave_out_what_cannot_be_measured(given_parts):
-    mean, worst = mean_estimate(given_parts), worst_estimate(given_parts)
-    assert mean.value == pytest.approx(np.mean([part.value for part in given_parts]))
-    assert worst.value == min(part.value for part in given_parts)
-    for i in range(3):
-        known = [part.draws[i] for part in given_parts if not np.isnan(part.draws[i])]
-        expected = (np.mean(known), min(known)) if known else (np.nan, np.nan)
-        assert (mean.draws[i], worst.draws[i]) == pytest.approx(expected, nan_ok=True)
-
-
-def test_a_part_that_cannot_be_measured_is_left_out_of_the_value():
-    given_parts = [
-        BootstrapEstimate(None, np.full(3, np.nan)),
-        BootstrapEstimate(0.25, np.full(3, 0.25)),
-        BootstrapEstimate(0.75, np.full(3, 0.75)),
-    ]
-    assert mean_estimate(given_parts).value == 0.5
-    assert worst_estimate(given_parts).value == 0.25
+def test_non_inferior_is_a_lower_end_above_minus_the_margin(against, low, shown):
+    assert non_inferior(against, "macro_auroc", low) is shown
+    assert MARGINS == {"macro_auroc": 0.03, "macro_f1": 0.05}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +177,7 @@ def test_a_difference_is_significant_if_all_of_it_is_on_one_side_of_zero(
 
 
 def test_what_cannot_be_measured_anywhere_has_no_difference():
-    none = mean_estimate([BootstrapEstimate(None, np.full(3, np.nan))])
-    assert none.value is None
+    none = BootstrapEstimate(None, np.full(3, np.nan))
     some = BootstrapEstimate(0.5, np.full(3, 0.5))
     for found in (difference(none, some, 20), difference(some, none, 20)):
         assert found == Difference(None, None, None, 20)
@@ -181,14 +210,14 @@ SENTENCES = [
         "higher than local training.",
     ),
     (
-        ("worst_site", Difference(-0.01, 0.01, 0.05, 25)),  # a biased bootstrap is no evidence
-        "At the worst site, there is no evidence of a difference between FedAvg and local "
+        ("mean_site", Difference(-0.01, 0.01, 0.05, 25)),  # an interval without its value
+        "Averaged over the sites, there is no evidence of a difference between FedAvg and local "
         "training: macro-F1 -.010 (95% CI +.010 to +.050).",
     ),
     (
         ("mean_site", Difference(None, None, None, 4)),
         "Averaged over the sites, FedAvg and local training cannot be compared in macro-F1: no "
-        "class has both a positive and a negative record.",
+        "class has 5 patients with it and as many without it.",
     ),
 ]
 
@@ -198,6 +227,20 @@ def test_the_words_follow_from_the_interval(given_gap, words):
     where, found = given_gap
     assert difference_sentence("fedavg", "local", where, "macro_f1", found) == words
     assert is_significant(found) is words.endswith(("lower).", "higher)."))
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(-0.04, "It is"), (-0.06, "It is not shown to be")])
+def test_against_pooled_training_the_words_say_whether_it_is_not_inferior(low, verdict):
+    found = Difference(0.01, low, 0.05, 25)
+    words = difference_sentence("fedavg", "pooled", "central", "macro_f1", found)
+    assert words.endswith(f" {verdict} non-inferior to pooled training at the margin of .050.")
+
+
+def test_the_words_for_the_sites_above():
+    one = sites_above_sentence("fedavg", "local", "macro_f1", [(6, 8)])
+    assert one == "FedAvg's macro-F1 is higher than local training at 6 of 8 sites."
+    more = sites_above_sentence("fedavg", "local", "macro_f1", [(6, 8), (7, 8)])
+    assert more.endswith("at 6 of 8, 7 of 8 sites (by seed, 2 seeds).")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ FAULTS = {
         f"{HEADER}\n{LINE.replace('0.5000000', '1.0000001')}\n",
         "line 2: a probability is not from 0 to 1",
     ),
-    "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 13 cells, not 16"),
+    "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 17 cells, not 16"),
     "too large": (
         f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
         "line 2: a probability is not from 0 to 1",

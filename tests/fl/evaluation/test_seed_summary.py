@@ -6,7 +6,7 @@ import pytest
 
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.evaluation.seed_summary import Spread, over_seeds, spread
-from fl.evaluation.strategy_comparison import ComparisonRow
+from fl.evaluation.strategy_comparison import ComparisonRow, SitesAbove
 
 
 def report(f1, auroc=0.8):
@@ -29,9 +29,20 @@ def difference(value):
     return ComparisonRow(**row, **found, sentence="...")
 
 
+def sites_above(n_above, n_sites):
+    row = {"strategy": "fedavg", "against": "local", "metric": "macro_f1", "low": None}
+    return SitesAbove(**row, n_above=n_above, n_sites=n_sites, high=None, sentence="...")
+
+
 def summary(central, sites, gap=None):
     strategy = SimpleNamespace(central=report(central), unseen=None, sites=sites)
-    compared = None if gap is None else SimpleNamespace(differences=[difference(gap)])
+    compared = (
+        None
+        if gap is None
+        else SimpleNamespace(
+            differences=[difference(gap)], sites_above=[sites_above(round(10 * gap), 8)]
+        )
+    )
     return SimpleNamespace(
         task="rhythm", synthetic=True, strategies={"fedavg": strategy}, comparison=compared
     )
@@ -71,3 +82,10 @@ def test_one_seed_has_no_spread_and_none_no_mean():
     assert spread([0.5]).sd is None
     none = dict.fromkeys(("mean", "low_seed", "high_seed", "sd"))
     assert spread([None, None]) == Spread(**none, values=(None, None))
+
+
+def test_the_sites_above_are_counted_in_each_seed():
+    found = over_seeds({0: summary(0.5, {}, gap=0.1), 1: summary(0.5, {}, gap=0.3)})
+    (row,) = found.sites_above
+    assert (row.n_above, row.n_sites) == ((1, 3), (8, 8))
+    assert "at 1 of 8, 3 of 8 sites" in row.sentence

@@ -9,7 +9,8 @@ from support.prepared_sites import PreparedSites, federation_of, prepared_job, s
 from support.site_measures import measures
 
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.group_evaluation import evaluate_group
+from fl.evaluation.decision_rule import answer
+from fl.evaluation.group_evaluation import evaluate_sources
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
@@ -156,7 +157,8 @@ def test_the_server_measures_each_group_and_each_source_of_the_central_one(
     p = predict(network, parts.central, device="cpu")
 
     def expected(part, p):
-        return evaluate_group(part, p, None, job.config.seed)
+        _, decided = answer(None, p, part.sources, RHYTHM.classes)
+        return evaluate_sources(part, p, decided, job.config.seed)[0]
 
     assert found.central == expected(parts.central, p)
     assert found.unseen == expected(parts.unseen, predict(network, parts.unseen, device="cpu"))

@@ -140,6 +140,6 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
         rows = np.flatnonzero(cohort.sources == source)
         own = rule.decide(p[rows], [source] * len(rows), RHYTHM.classes)
         np.testing.assert_array_equal(lines.decided[rows], own)
-    expected = scores(cohort.labels, p, lines.decided, RHYTHM.classes)
+    expected = scores(cohort.labels, p, lines.decided, RHYTHM.classes, cohort.patients)
     assert summary.sites["site-1"].macro_f1.value == expected.macro_f1
     assert summary.sites["site-1"].accuracy == expected.accuracy

@@ -153,10 +153,26 @@ def test_a_damaged_code_is_never_read_as_a_negative_label(tmp_path, dx):
     assert refused.value.reason == "no-label"
 
 
-def test_a_record_of_other_diagnoses_has_no_label(tmp_path):
+def test_a_record_of_other_diagnoses_is_a_known_negative(tmp_path):
     challenge(tmp_path / "georgia", "E00001", "39732003,428750005")
-    with pytest.raises(UnusableRecord, match="none of its diagnoses"):
+    record = DATASETS["georgia"].read(tmp_path, "E00001")
+    assert not classes(record)
+    # 428750005 leaves ST open, and Georgia never annotates STD.
+    assert classes(record, 0) == set(RHYTHM_CLASSES) - {"STD", "STE"}
+    assert record.first_label == ""
+
+
+def test_a_record_without_any_diagnosis_has_no_label(tmp_path):
+    challenge(tmp_path / "georgia", "E00001", "")
+    with pytest.raises(UnusableRecord, match="no #Dx line") as refused:
         DATASETS["georgia"].read(tmp_path, "E00001")
+    assert refused.value.reason == "no-label"
+
+
+def test_a_diagnosis_outside_a_closed_label_set_is_refused(tmp_path):
+    challenge(tmp_path / "cpsc2018", "A0001", "39732003")
+    with pytest.raises(UnusableRecord, match="not a class of the source"):
+        DATASETS["cpsc2018"].read(tmp_path, "A0001")
 
 
 def test_age_sex_and_comments_are_read_as_headers_write_them():
