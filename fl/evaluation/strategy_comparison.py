@@ -135,7 +135,7 @@ class MeasuredTrainings:
             if where in SERVER_GROUPS:
                 self._figures[key] = self._mean_over_folds(lines, where)
             else:
-                self._figures[key] = self._estimates(lines[0], where)
+                self._figures[key] = self._one(lines[0], where)
         return self._figures.get(key)
 
     def _lines(self, strategy: str, where: str) -> list[Predictions]:
@@ -152,11 +152,13 @@ class MeasuredTrainings:
         for model in models:
             for fold in np.unique(model.fold).tolist():
                 lines = model.take(model.fold == fold)
-                folds.setdefault(fold, []).append(self._over_sources(lines, where))
+                folds.setdefault(fold, []).append(self._one(lines, where))
         return _mean_of_models([_mean_of_models(of_fold) for of_fold in folds.values()])
 
-    def _over_sources(self, group: Predictions, where: str) -> Estimates:
-        """One model on records of no site: the mean over their sources, weighted by patients."""
+    def _one(self, group: Predictions, where: str) -> Estimates:
+        """One model on one group; on records of no site the mean over sources, by patients."""
+        if where not in SERVER_GROUPS:
+            return self._estimates(group, where)
         parts, weights = [], []
         for source in np.unique(group.source).tolist():
             part = group.take(group.source == source)
@@ -165,11 +167,10 @@ class MeasuredTrainings:
         return {m: weighted_mean([part[m] for part in parts], weights) for m in METRICS}
 
     def _estimates(self, part: Predictions, group: str) -> Estimates:
-        decided = part.decided
         found = scores(
             part.labels,
             part.probabilities,
-            decided,
+            part.decided,
             part.classes,
             part.patient,
             averaged=self._averaged,
@@ -179,7 +180,7 @@ class MeasuredTrainings:
             found,
             part.labels,
             part.probabilities,
-            decided,
+            part.decided,
             part.patient,
             self._seed,
             group=group,
@@ -189,6 +190,12 @@ class MeasuredTrainings:
 def _is_local(name: str, strategy: str, where: str) -> bool:
     """Whether it is a site's own model, on records of no site."""
     return strategy == LOCAL and where in SERVER_GROUPS and name.startswith(f"{LOCAL}-")
+
+
+def _mean_of_models(models: Sequence[Estimates]) -> Estimates:
+    """The mean over models on the same records, in every draw."""
+    even = [1.0] * len(models)
+    return {m: weighted_mean([one[m] for one in models], even, paired=True) for m in METRICS}
 
 
 def comparison(
@@ -265,12 +272,6 @@ def sites_above(rows: Sequence[ComparisonRow]) -> Iterator[SitesAbove]:
             high=high,
             sentence=sites_above_sentence(strategy, against, metric, [(n_above, n_sites)]),
         )
-
-
-def _mean_of_models(models: Sequence[Estimates]) -> Estimates:
-    """The mean of several models on the same patients, who are drawn alike for all."""
-    even = [1.0] * len(models)
-    return {m: weighted_mean([one[m] for one in models], even, paired=True) for m in METRICS}
 
 
 def _mean(sites: Sequence[BootstrapEstimate]) -> BootstrapEstimate:

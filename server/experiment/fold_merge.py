@@ -87,8 +87,7 @@ def merged_summary(
                 for strategy, site in at_sites
                 if strategy == name and site not in (CENTRAL, UNSEEN)
             },
-            config.seed,
-            TASKS[config.task].trainable,
+            config,
         )
         for name in folds[0].strategies
     }
@@ -107,10 +106,7 @@ def merged_summary(
 
 
 def _merged_training(
-    folds: Sequence[TrainingSummary],
-    at_sites: Mapping[str, Predictions],
-    seed: int,
-    averaged: Sequence[str],
+    folds: Sequence[TrainingSummary], at_sites: Mapping[str, Predictions], config: RunConfig
 ) -> TrainingSummary:
     """One training's entry: its sites over all folds as one, all else the mean over its models."""
     server = mean_of_servers(
@@ -123,13 +119,14 @@ def _merged_training(
             for fold in folds
         ]
     )
+    averaged = TASKS[config.task].trainable
     sites = sorted({site for fold in folds for site in fold.sites})
     predicted = {site: at_sites.get(site) for site in sites}
     steps = [fold.gradient_steps for fold in folds if fold.gradient_steps is not None]
     return training_summary(
         server,
         {
-            site: evaluate_predictions(lines, seed, averaged) if lines else None
+            site: evaluate_predictions(lines, config.seed, averaged) if lines else None
             for site, lines in predicted.items()
         },
         thresholds=None,

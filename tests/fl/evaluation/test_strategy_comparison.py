@@ -168,7 +168,7 @@ def test_a_patient_with_several_records_is_one_patient():
     lines = [predicted(name, "central", "all right", 3, records=4) for name in ("fedavg", "pooled")]
     measured = MeasuredTrainings(lines, seed=0)
     assert len(measured.patients("fedavg", "central")) == 3
-    assert measured.n_patients("nowhere") == 0
+    assert len(measured.patients("fedavg", "nowhere")) == 0
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "macro_auroc"])
