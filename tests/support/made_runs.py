@@ -57,6 +57,7 @@ def compare(folder: Path) -> None:
     """Make a run look as --compare leaves it: local, pooled and fedprox beside fedavg."""
     summary = facts(folder / "summary.json")
     own = summary["strategies"]["fedavg"]
+    own["site_mean"] = {"macro_f1": 0.4123, "macro_auroc": 0.6123}  # its sites are too small
     names = ("local", "pooled", "fedavg", "fedprox")
     strategies = {name: json.loads(json.dumps(own)) for name in names}
     strategies["local"]["central"] = mean_only(own["central"])
