@@ -129,16 +129,20 @@ def _training_reply(
 ) -> TrainingReply:
     cohort = site.splits[TRAIN]
     weight = cohort.epoch_weights(job.config.per_recording)
+    by_patient = job.config.weighting == "patients"
+    counted = cohort.patient_weights(job.config.per_recording) if by_patient else weight
+    n_patients = len(np.unique(cohort.patients))
     return TrainingReply(
         site=site.name,
         weights=weights,
         extra=extra,
         n_records=round(weight.sum()),
-        annotated=_permitted_counts(site, weight, cohort.labels >= 0),
-        recorded=_permitted_counts(site, weight, cohort.lead_mask),
+        annotated=_permitted_counts(site, counted, cohort.labels >= 0),
+        recorded=_permitted_counts(site, counted, cohort.lead_mask),
         loss_sum=fitted.loss_sum,
         n_seen=fitted.n_seen,
         steps=fitted.steps,
+        n_patients=n_patients if n_patients >= site.min_count else 0,
     )
 
 
@@ -147,7 +151,8 @@ def _permitted_counts(
 ) -> tuple[int, ...]:
     """Training records that are marked in each column of `of`; 0 where too few patients have one.
 
-    `weight` (example,) is the probability that an epoch takes the example.
+    `weight` (example,) is the probability that an epoch takes the example, or the example's
+    share of its patient.
     """
     patients = site.splits[TRAIN].count_patients(of)
     return withhold_small_counts(site.min_count, weight @ of, patients)
@@ -156,7 +161,7 @@ def _permitted_counts(
 def withhold_small_counts(
     min_count: int, counts: NDArray[np.float64], patients: NDArray[np.int64]
 ) -> tuple[int, ...]:
-    """Counts of records, each 0 where fewer than `min_count` patients stand behind it."""
+    """Counts of records or patients, each 0 where fewer than `min_count` patients are behind it."""
     return tuple(np.where(patients < min_count, 0, np.rint(counts).astype(int)).tolist())
 
 

@@ -50,9 +50,15 @@ def card(facts: Card) -> str:
 def counts(report: CheckReport, root: Path) -> str:
     """The result of `check --task rhythm`, and the windows of MIT-BIH."""
     overview = table(
-        ("source", "records", "used", "patients", "left out, by verdict", "without a lead"),
         (
-            (s.name, s.records, s.usable, s.patients, verdicts(s), lacking(s))
+            *("source", "records", "used", "of these none of the classes", "patients"),
+            *("left out, by verdict", "cannot say", "without a lead"),
+        ),
+        (
+            (
+                *(s.name, s.records, s.usable, none(s), s.patients),
+                *(by_reason(s.unusable), by_reason(s.cannot_say), lacking(s)),
+            )
             for s in report.sources
         ),
     )
@@ -70,11 +76,16 @@ def counts(report: CheckReport, root: Path) -> str:
     return "\n".join(parts)
 
 
-def verdicts(source: SourceReport) -> str:
+def none(source: SourceReport) -> object:
+    """How many used records are known negatives; empty where windows are labelled instead."""
+    return source.none_of_the_classes if source.classes else ""
+
+
+def by_reason(records: dict[str, list[str]]) -> str:
     """`3 duplicate (00457 00460 00463), 144 no-label`"""
     return ", ".join(
         f"{len(names)} {reason}" + (f" ({' '.join(names)})" if len(names) <= 5 else "")
-        for reason, names in sorted(source.unusable.items())
+        for reason, names in sorted(records.items())
     )
 
 

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import run_sim
-from fl.predict.inference import RecordingPrediction, predict_recording
+from fl.predict.answerable import without_signal
+from fl.predict.inference import predict_recording
 from fl.predict.input_files import read_record
+from fl.predict.prediction import RecordingPrediction
 from fl.predict.saved_model import SavedModel
 from fl.predict.saved_model import load_model as load_saved_model
 from fl.reports.run_files import Run
 from fl.reports.run_files import read_run as read_run_files
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, UnusableRecord
 
 
 def simulate(**settings: Any) -> Path:
@@ -45,11 +47,17 @@ def predict(
 
     `recording` is a WFDB record, or a CSV file with a header of lead names; `fs` is the CSV
     file's sampling rate in Hz, `unit` that of its values, and `source` the data set whose
-    thresholds decide. Research software, no medical device. `DataError` if the recording cannot
-    be used.
+    thresholds decide. `cannot_say` of the result is the reason where there is no answer. Research
+    software, no medical device. `DataError` if the recording cannot be used.
     """
     text = str(recording)
-    record = read_record(text, fs, unit)
+    try:
+        record = read_record(text, fs, unit)
+    except UnusableRecord as verdict:
+        answer = without_signal(text, verdict)
+        if answer is None:
+            raise
+        return answer
     return predict_recording(model, record, text, source=source, windows=False, detector="")
 
 

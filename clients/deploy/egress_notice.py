@@ -15,6 +15,7 @@ Research software. Not a medical device: no result of it may guide the care of a
 What leaves this hospital, encrypted, to {invitation.address} alone:
   - the weights of the network after each training
   - numbers of records: for training, validation and test; per lead; per annotated class
+    (of patients instead, where sites count by them); the number of training patients
   - histograms: how many records of each class got which range of scores; summed losses
   - at the end, measures over all test records (F1, AUROC, ...), per class and together
   - this site's name, the names of its data sets, and its public key

@@ -122,6 +122,10 @@ class TrainingSettings(Section):
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
         "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
     )
+    loss_weights: Literal["records", "patients"] = Field(
+        "records",
+        description="every record of an epoch counts alike in the loss, or every patient",
+    )
     augment: str = Field(
         "auto",
         description="changes to training batches, with commas between them; auto: the task's own; "
@@ -177,9 +181,10 @@ class RoundSettings(Section):
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
     rounds: int = Field(20, ge=1, description="federated rounds")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
-    weighting: Literal["records", "root", "even"] = Field(
+    weighting: Literal["records", "patients", "root", "even"] = Field(
         "records",
-        description="a site counts by its records, by their square root, or as one of many",
+        description="a site counts by its records, by its patients, by the square root of its "
+        "records, or as one of many",
     )
     averaging: Literal["evidence", "plain"] = Field(
         "evidence",

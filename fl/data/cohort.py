@@ -286,6 +286,26 @@ class Cohort:
         counts = np.bincount(self._recording)[self._recording]
         return np.asarray(np.minimum(per_recording / counts, 1.0))
 
+    def patient_weights(self, per_recording: int) -> NDArray[np.float64]:
+        """`epoch_weights`, divided so that those of each patient sum to one: (example,)."""
+        taken = self.epoch_weights(per_recording)
+        return np.asarray(taken / np.bincount(self._patient, taken)[self._patient])
+
+    def loss_weights(self, examples: Indices) -> NDArray[np.float32]:
+        """Weights with which every patient of an epoch counts alike in its loss: (example,).
+
+        `examples` are the epoch's, in its order. Each has 1 / (how many of them are of its
+        patient), times a number that makes the mean weight one.
+        """
+        _, patient = np.unique(self._patient[examples], return_inverse=True)
+        counts = np.bincount(patient)
+        return (len(examples) / (len(counts) * counts[patient])).astype(np.float32)
+
+    @cached_property
+    def _patient(self) -> Indices:
+        """(example,) number of its patient."""
+        return np.asarray(np.unique(self.patients, return_inverse=True)[1], dtype=np.int64)
+
     @cached_property
     def _recording(self) -> Indices:
         """(example,) number of its recording."""

@@ -12,6 +12,7 @@ from fl.datasets.base import Source
 from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.wfdb_signals import Waveform
+from fl.ecg.acceptability import SENTENCES, assess_recording
 from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.labels import AAMI, BEAT_CLASSES, RHYTHM_CLASSES, shows_none
 from fl.ecg.records import LEADS, Record
@@ -41,6 +42,7 @@ class SourceReport:
     none_of_the_classes: int = 0  # usable records known to show none of the classes annotated
     unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
+    cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
     altered: list[str] = field(default_factory=list)  # files that differ from published sums
@@ -61,7 +63,8 @@ class CheckReport:
 
     def tables(self) -> list[Table]:
         """The tables to print: an overview, and those of the others that have rows."""
-        tables = [_overview(self), _unusable(self), _altered(self), _copies(self), _beats(self)]
+        tables = [_overview(self), _unusable(self), _cannot_say(self)]
+        tables += [_altered(self), _copies(self), _beats(self)]
         return [table for table in tables if table.row_count]
 
 
@@ -150,6 +153,9 @@ def _note_unlabelled_copy(
 def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
     """Add a usable record to the report."""
     report.usable += 1
+    verdict = assess_recording(record.signal, record.leads, record.fs)
+    if verdict.reason:
+        report.cannot_say.setdefault(verdict.reason, []).append(record.name)
     for lead in leads:
         if lead not in record.leads:
             report.missing_leads.setdefault(lead, []).append(record.name)
@@ -200,6 +206,19 @@ def _unusable(report: CheckReport) -> Table:
         for reason, names in sorted(s.unusable.items()):
             verdict = f"{reason}: {REASONS[reason]}"
             table.add_row(s.name, verdict, str(len(names)), _first_names(names))
+    return table
+
+
+def _cannot_say(report: CheckReport) -> Table:
+    title = "Usable records that `predict` answers with `cannot say`; training keeps them"
+    table = Table(title=title, title_justify="left")
+    table.add_column("Source", no_wrap=True)
+    for column in ("Reason", "Records", "Which"):
+        table.add_column(column)
+    for s in report.sources:
+        for reason, names in sorted(s.cannot_say.items()):
+            words = f"{reason}: {SENTENCES[reason]}"
+            table.add_row(s.name, words, str(len(names)), _first_names(names))
     return table
 
 

@@ -151,6 +151,7 @@ def training_reply(
         "loss-sum": trained.loss_sum,
         "n-seen": trained.n_seen,
         "steps": trained.steps,
+        "train-patients": trained.n_patients,
     }
     arrays = to_array_record(trained.weights)
     for name, array in to_array_record(trained.extra).items():
@@ -176,6 +177,7 @@ def read_training_reply(message: Message) -> TrainingReply:
         loss_sum=float(metrics["loss-sum"]),
         n_seen=int(metrics["n-seen"]),
         steps=int(metrics["steps"]),
+        n_patients=int(metrics["train-patients"]),
     )
 
 

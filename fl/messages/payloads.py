@@ -27,11 +27,13 @@ class TrainingReply:
     site: str
     weights: Mapping[str, NDArray[Any]]
     n_records: int  # training records: the averaging factor
-    annotated: tuple[int, ...]  # (class,) training records that annotate the class
-    recorded: tuple[int, ...]  # (lead,) training records that hold the lead
+    # Training records; where sites count by their patients, patients in place of records.
+    annotated: tuple[int, ...]  # (class,) those that annotate the class
+    recorded: tuple[int, ...]  # (lead,) those that hold the lead
     loss_sum: float
     n_seen: int
     steps: int
+    n_patients: int = 0  # training patients; 0: too few for their number to leave the site
     # What the strategy sends beside the weights; merged by the strategy's own rule.
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.tasks import TASKS
 from fl.evaluation.thresholds import POOLED_SOURCE
-from fl.predict.inference import RecordingPrediction, predict_recording
+from fl.predict.answerable import without_signal
+from fl.predict.inference import predict_recording
 from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
+from fl.predict.prediction import RecordingPrediction
 from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.terminal.notices import NOTICE
 from fl.util.command_line import CommandParser
@@ -117,10 +119,25 @@ def _predict_all(
                     detector=options.detector,
                 )
             )
+            _warn(predictions[-1])
         except (ConfigError, DataError) as error:
+            answer = without_signal(text, error)
+            if answer is not None:
+                predictions.append(answer)
+                continue
             print(f"error: {error}", file=sys.stderr)
             failures += 1
     return predictions, failures
+
+
+def _warn(prediction: RecordingPrediction) -> None:
+    """One line on classes that the recording's leads cannot show."""
+    if prediction.not_answered:
+        classes, leads = " and ".join(prediction.not_answered), ", ".join(prediction.leads)
+        print(
+            f"warning: {prediction.record}: {classes} are not answered from lead {leads} alone",
+            file=sys.stderr,
+        )
 
 
 def _formatted(

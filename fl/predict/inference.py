@@ -1,6 +1,5 @@
 """A model's predictions for a recording, which is preprocessed as in training."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,33 +22,13 @@ from fl.ecg.qrs_detection import detect_beats
 from fl.ecg.records import Examples, Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
 from fl.evaluation.decision_rule import answer
+from fl.predict.answerable import as_far_as_answerable
+from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.training.loop import predict
 
 WHOLE_SECONDS = 150.0  # a longer recording is cut; the longest single example in training has 144 s
 DEFAULT_DETECTOR = "xqrs"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentPrediction:
-    """The model's prediction for a recording, a 10 s window of it or one of its beats."""
-
-    start: int  # first sample, at the recording's own rate
-    end: int  # one past the last sample
-    peak: int | None  # sample of the R peak; None for rhythm
-    p: dict[str, float]  # probability of each class
-    predicted: tuple[str, ...]  # the classes that are predicted
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingPrediction:
-    """All predictions for one recording."""
-
-    record: str  # its name, as it was given
-    fs: float  # Hz
-    leads: tuple[str, ...]
-    beats: str  # how the beats were found: "annotations" or a detector; "" for rhythm
-    findings: tuple[SegmentPrediction, ...]
 
 
 def predict_recording(
@@ -71,13 +50,14 @@ def predict_recording(
         examples, ranges = rhythm_examples(record, windows)
     cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
     p = predict(model.network, cohort)
-    return RecordingPrediction(
+    prediction = RecordingPrediction(
         record=name,
         fs=record.fs,
         leads=record.leads,
         beats=beats,
         findings=tuple(_segment_predictions(model, p, source, ranges, peaks)),
     )
+    return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
 def rhythm_examples(record: Record, windows: bool) -> tuple[Examples, list[tuple[int, int]]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl.datasets.mitdb import beat_annotations
 from fl.datasets.readers.wfdb_signals import read_waveform
-from fl.ecg.quality import fill_gaps, has_signal
+from fl.ecg.quality import fill_gaps, lack_of_signal
 from fl.ecg.records import LEADS, Record, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
@@ -63,14 +63,16 @@ def read_csv(path: Path, fs: float | None, unit: str) -> Record:
     names, values = _cells(path)
     columns = _leads(path, names)
     kept: dict[str, NDArray[np.float32]] = {}
+    lacks = []
     for lead, column in columns.items():
         samples = (values[:, column] * UNITS[unit]).astype(np.float32)
-        if np.isfinite(samples).any() and has_signal(samples, samples):
+        lack = lack_of_signal(samples, samples)
+        if not lack:
             kept[lead] = fill_gaps(samples)
+        else:
+            lacks.append(f"{lead} {lack}")
     if not kept:
-        raise UnusableRecord(
-            path.name, "no-signal", f"flat, clipped or missing: {', '.join(columns)}"
-        )
+        raise UnusableRecord(path.name, "no-signal", ", ".join(lacks))
     signal = np.stack(list(kept.values()))
     if unit != "NU":
         _check_unit(path, signal, unit)

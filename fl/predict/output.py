@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from fl.evaluation.thresholds import POOLED_SOURCE
-from fl.predict.inference import RecordingPrediction, SegmentPrediction
+from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.reports.number_format import number
 
@@ -29,9 +29,14 @@ def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
     for prediction in predictions:
         for segment in prediction.findings:
             samples = f"{segment.start}-{segment.end}"
-            p = " ".join(f"{number(segment.p[c]):>5}" for c in classes)
-            predicted = f"{_predicted(segment):{predicted_width}}"
-            lines.append(f"{prediction.record:{width}}  {samples:>17}  {predicted}  {p}")
+            p = " ".join(f"{_probability(segment.p[c]):>5}" for c in classes)
+            answer = f"{_predicted(segment):{predicted_width}}  {p}"
+            if segment.cannot_say:
+                answer = f"cannot say: {segment.cannot_say}"
+            lines.append(f"{prediction.record:{width}}  {samples:>17}  {answer}")
+        if not prediction.findings:
+            answer = f"cannot say: {prediction.cannot_say}"
+            lines.append(f"{prediction.record:{width}}  {'':>17}  {answer}")
     return "\n".join(lines)
 
 
@@ -40,13 +45,18 @@ def as_csv(model: SavedModel, predictions: Sequence[RecordingPrediction]) -> str
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     classes = model.task.classes
-    writer.writerow(["record", "start", "end", "peak", "predicted", *(f"p_{c}" for c in classes)])
+    head = ["record", "start", "end", "peak", "predicted", *(f"p_{c}" for c in classes)]
+    writer.writerow([*head, "cannot_say"])
     for prediction in predictions:
         for segment in prediction.findings:
             peak = "" if segment.peak is None else segment.peak
-            p = [f"{segment.p[c]:.7f}" for c in classes]
+            p = ["" if segment.p[c] is None else f"{segment.p[c]:.7f}" for c in classes]
             predicted = "|".join(segment.predicted)
-            writer.writerow([prediction.record, segment.start, segment.end, peak, predicted, *p])
+            where = [prediction.record, segment.start, segment.end, peak]
+            writer.writerow([*where, predicted, *p, segment.cannot_say])
+        if not prediction.findings:
+            empty = [""] * (4 + len(classes))
+            writer.writerow([prediction.record, *empty, prediction.cannot_say])
     return out.getvalue().rstrip("\n")
 
 
@@ -68,6 +78,10 @@ def as_json(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
 def source_in_words(source: str) -> str:
     """Whose thresholds they are."""
     return "of all sources" if source == POOLED_SOURCE else f"of {source}"
+
+
+def _probability(p: float | None) -> str:
+    return "-" if p is None else number(p)
 
 
 def _predicted(segment: SegmentPrediction) -> str:

@@ -26,7 +26,9 @@ TEXTS = {
 }
 NUMBERS = {
     "query": frozenset({"n-train", "n-val", "n-test"}),
-    "train": frozenset({"num-examples", "annotated", "recorded", "loss-sum", "n-seen", "steps"}),
+    "train": frozenset(
+        {"num-examples", "train-patients", "annotated", "recorded", "loss-sum", "n-seen", "steps"}
+    ),
     "evaluate": frozenset({"num-examples", "patients", "n-patients", "loss-sum", "steps"}),
 }
 # One number per class, per lead or per source; the others are one number.

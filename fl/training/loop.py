@@ -20,6 +20,7 @@ from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
 from fl.training.losses import task_loss
 from fl.util.errors import DataError
+from fl.util.gpu_memory import to_device
 from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
@@ -43,6 +44,7 @@ class TrainingPlan:
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     imbalance: str = "none"  # a name of IMBALANCE
+    by_patient: bool = False  # in an epoch's loss every patient counts alike, not every example
     sgd: bool = False  # gradient steps, unclipped, instead of AdamW
     momentum: float = 0.0  # of sgd
     constant: bool = False  # `lr` throughout, no schedule
@@ -102,6 +104,7 @@ def fit(
     mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
+    focus = focal_exponent(plan.imbalance)
     make_batch = batch_maker(cohort, plan.device)
     loss_sum: float | Tensor = 0.0
     lr_sum, n_seen, step = 0.0, 0, 0
@@ -111,15 +114,16 @@ def fit(
             raise _nothing_to_train_on(cohort, plan)
         batches = math.ceil(len(order) / plan.batch_size)
         total = batches * plan.epochs
-        for examples in np.array_split(order, batches):
+        by_example = cohort.loss_weights(order) if plan.by_patient else None
+        for places in np.array_split(np.arange(len(order)), batches):
+            examples = order[places]
             lr = learning_rate(plan, min(step / total, 1.0))
             batch = make_batch(examples, cohort.random_starts(examples, rng))
             batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
                 logits = _logits(network, batch)
-            loss = task_loss(
-                cohort.task, logits, batch.labels, weights, focal_exponent(plan.imbalance)
-            )
+            shares = None if by_example is None else to_device(by_example[places], plan.device)
+            loss = task_loss(cohort.task, logits, batch.labels, weights, focus, shares)
             objective = loss if penalty is None else loss + penalty(network)
             rows.differentiate(objective)
             if not plan.sgd:

@@ -10,7 +10,12 @@ from fl.ecg.tasks import Task
 
 
 def task_loss(
-    task: Task, logits: Tensor, labels: Tensor, weights: Tensor | None = None, focus: float = 0.0
+    task: Task,
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
+    focus: float = 0.0,
+    by_example: Tensor | None = None,
 ) -> Tensor:
     """Mean loss per example: logits (batch, class), labels (batch, class) -> scalar.
 
@@ -18,18 +23,21 @@ def task_loss(
     annotated classes of each example; a class that the source never annotated adds nothing. A
     task with exactly one class (beat): cross-entropy. `weights` (class,) multiply the loss of the
     examples of a class; `focus` is the exponent of the focal loss, 0 for none (Lin et al. 2017,
-    arXiv:1708.02002).
+    arXiv:1708.02002). `by_example` (batch,) multiplies the loss of each example.
     """
     if task.exclusive:
         truth = labels.argmax(dim=1)
         log_p = logits.log_softmax(dim=1).gather(1, truth[:, None])[:, 0]
         losses = -log_p * _focal_factor(log_p, focus)
-        return (losses if weights is None else losses * weights[truth]).mean()
+        losses = losses if weights is None else losses * weights[truth]
+        return (losses if by_example is None else losses * by_example).mean()
     known = (labels >= 0).float()
     losses = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
     losses = losses * _focal_factor(-losses, focus)
     if weights is not None:
         losses = losses * torch.where(labels > 0, weights, torch.ones_like(weights))
+    if by_example is not None:
+        losses = losses * by_example[:, None]
     # Divided by the number of classes, not of annotated ones: a source that annotates six of
     # nine gives each of its classes the same weight as a source that annotates all.
     return (losses * known).sum() / labels.numel()

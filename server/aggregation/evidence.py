@@ -16,13 +16,17 @@ Factors = NDArray[np.float32]  # by which the change of each class's row or lead
 
 
 def weight_sites(replies: Sequence[TrainingReply], weighting: str) -> list[TrainingReply]:
-    """The replies, each site weighted by its records, by their square root, or as one of many.
+    """The replies, each site weighted by its records, its patients, by their root, or alike.
 
-    By records every recording counts alike, and a large hospital decides; evenly every hospital
-    counts alike. Counts are whole numbers, so roots are taken in thousandths.
+    By records every recording counts alike, and a large hospital decides; by patients, of whom
+    the site has then counted those of each class and lead, a few people with many windows do not;
+    evenly every hospital counts alike. Counts are whole numbers, so roots of the records are
+    taken in thousandths.
     """
     if weighting == "records":
         return list(replies)
+    if weighting == "patients":
+        return [replace(reply, n_records=reply.n_patients) for reply in replies]
     weighted = []
     for reply in replies:
         weight = 1000 * (math.sqrt(reply.n_records) if weighting == "root" else 1.0)

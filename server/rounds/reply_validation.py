@@ -29,12 +29,18 @@ def validate_weights(weights: Mapping[str, NDArray[Any]], like: Weights) -> None
             raise ValueError(f"{name} holds NaN or infinite values")
 
 
-def validate_counts(trained: TrainingReply, site: str, task: Task) -> None:
+def validate_counts(
+    trained: TrainingReply, site: str, task: Task, weighting: str = "records"
+) -> None:
     """`ValueError` unless the update can be weighed against the others'."""
     if trained.site != site:
         raise ValueError(f"it calls itself {trained.site!r}")
     if trained.n_records <= 0:
         raise ValueError("it trained on no record")
+    if not 0 <= trained.n_patients <= trained.n_records:
+        raise ValueError(f"{trained.n_records} records of {trained.n_patients} patients")
+    if weighting == "patients" and trained.n_patients == 0:
+        raise ValueError("it has too few patients to be weighed by them (--weighting patients)")
     for name, wanted in (("annotated", len(task.classes)), ("recorded", task.leads)):
         counts = getattr(trained, name)
         if len(counts) != wanted or min(counts) < 0:

@@ -182,7 +182,7 @@ def _training_requests(
         trained = read_training_reply(reply)
         validate_weights(trained.weights, updates.shared)
         validate_weights(trained.extra, progress.extra)
-        validate_counts(trained, site, federation.task)
+        validate_counts(trained, site, federation.task, federation.job.config.weighting)
         updates.trained[site] = trained if store is None else store_update(trained, store)
 
     return {

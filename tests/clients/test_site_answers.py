@@ -90,6 +90,27 @@ def test_the_reply_counts_the_records_of_an_epoch(
     assert (reply.site, reply.loss_sum, reply.n_seen, reply.steps) == ("site-1", 6.5, 9, 3)
 
 
+@pytest.mark.parametrize(("min_count", "n_patients", "class_2"), [(0, 4, 3), (4, 4, 0), (5, 0, 0)])
+def test_by_patients_the_reply_counts_the_patients_of_each_class_and_lead(
+    tmp_path, training, min_count, n_patients, class_2
+):
+    job = job_of(tmp_path, weighting="patients", per_recording=0)
+    # The fourth patient has two records, and the first one does not annotate class 2.
+    site = site_of(tmp_path, partly_annotated(), min_count)
+    reply = train_site(site, job, initial_weights(job), 1)
+    assert (reply.n_records, reply.n_patients) == (5, n_patients)
+    full = 4 if min_count < 5 else 0
+    assert reply.annotated == (full, full, class_2, *[full] * 6)
+    assert reply.recorded == (*[full] * 3, 0 if min_count else 1, *[full] * 8)
+
+
+def test_the_loss_counts_patients_alike_if_the_run_says_so(tmp_path, training):
+    for loss_weights in ("records", "patients"):
+        job = job_of(tmp_path, loss_weights=loss_weights)
+        train_site(site_of(tmp_path, COHORT), job, initial_weights(job), 1)
+    assert [call["plan"].by_patient for call in training.calls] == [False, True]
+
+
 def test_a_site_sends_the_weights_that_it_trained(tmp_path, training):
     job = job_of(tmp_path)
     start = initial_weights(job)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fl.datasets.readers import wfdb_access
 from fl.datasets.readers.wfdb_samples import with_stored_samples
-from fl.ecg.quality import fill_gaps, has_signal
+from fl.ecg.quality import fill_gaps, lack_of_signal
 from fl.ecg.records import LEADS, lead_name
 from fl.util.errors import UnusableRecord
 
@@ -173,18 +173,20 @@ def _check_sums(recorded: Any, name: str) -> None:
 
 def _waveform(recorded: Any, channels: dict[str, int], name: str, unit: str) -> Waveform:
     """The leads with a usable signal, in the requested unit."""
-    signal, kept, dropped = [], [], []
+    signal, kept, dropped, lacks = [], [], [], []
     physical = recorded.dac(return_res=32)
     for lead, i in channels.items():
         scale = _scale(recorded.units[i], unit, name)
         samples = physical[:, i].astype(np.float32) * np.float32(scale)
-        if has_signal(recorded.d_signal[:, i], samples):
+        lack = lack_of_signal(recorded.d_signal[:, i], samples)
+        if not lack:
             signal.append(fill_gaps(samples))
             kept.append(lead)
         else:
             dropped.append(lead)
+            lacks.append(f"{lead} {lack}")
     if not kept:
-        raise UnusableRecord(name, "no-signal", f"flat, clipped or missing: {', '.join(dropped)}")
+        raise UnusableRecord(name, "no-signal", ", ".join(lacks))
     return Waveform(
         signal=np.stack(signal),
         leads=tuple(kept),

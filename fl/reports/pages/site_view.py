@@ -20,8 +20,8 @@ SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
 SHOWN_SETTINGS = (
     *("task", "model", "strategy", "mu", "proximal", "rounds", "local_epochs", "batch_size", "lr"),
-    *("weight_decay", "imbalance", "augment", "per_recording", "schedule", "optimizer_state"),
-    *("weighting", "averaging", "seed"),
+    *("weight_decay", "imbalance", "loss_weights", "augment", "per_recording", "schedule"),
+    *("optimizer_state", "weighting", "averaging", "seed"),
 )
 
 

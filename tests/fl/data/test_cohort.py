@@ -117,6 +117,28 @@ def test_epoch_weights_are_the_probability_that_an_epoch_takes_each_example(coho
     np.testing.assert_allclose(taken, weights, atol=0.12)
 
 
+@pytest.mark.parametrize("most", [0, 2])
+def test_weights_by_patient_sum_to_one_for_each_patient(cohort, most):
+    windows = many_windows(cohort)
+    weights = windows.patient_weights(most)
+    for patient in set(windows.patients.tolist()):
+        assert weights[windows.patients == patient].sum() == pytest.approx(1)
+    taken = windows.epoch_weights(most)
+    patient = windows.patients == windows.patients[0]
+    np.testing.assert_allclose(weights[patient], taken[patient] / taken[patient].sum())
+
+
+def test_in_the_loss_of_an_epoch_each_of_its_patients_counts_alike(cohort, rng):
+    windows = many_windows(cohort)
+    order = windows.epoch(3, rng)
+    weights, patients = windows.loss_weights(order), windows.patients[order]
+    assert weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1)
+    sums = [weights[patients == p].sum() for p in set(patients.tolist())]
+    np.testing.assert_allclose(sums, len(order) / len(sums), rtol=1e-5)
+    assert windows.loss_weights(order[:0]).shape == (0,)
+
+
 def test_an_epoch_without_a_limit_takes_everything_once(cohort, rng):
     assert sorted(cohort.epoch(0, rng)) == list(range(len(cohort)))
 

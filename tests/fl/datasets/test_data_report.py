@@ -68,6 +68,15 @@ def test_copies_among_records_without_a_label_are_reported_too(root):
     assert report.unusable == {"no-label": ["00001", "00002"]}
 
 
+def test_usable_records_that_show_no_heartbeats_are_counted_with_the_reason(root):
+    noise = np.random.default_rng(0).normal(0, 0.3, (5000, 12))
+    challenge(root / "cpsc2018", "A0005", signal=noise)
+    report = check([DATASETS["cpsc2018"]], root)
+    assert report.sources[0].usable == 3
+    assert report.sources[0].cannot_say == {"noise": ["A0005"]}
+    assert "`cannot say`; training keeps them" in str(report.tables()[2].title)
+
+
 def test_files_that_differ_from_their_published_sums_are_named(root):
     (root / "mitdb" / "SHA256SUMS.txt").write_text(f"{'0' * 64}  101.atr\n")
     assert check([DATASETS["mitdb"]], root).sources[0].altered == ["101.atr"]

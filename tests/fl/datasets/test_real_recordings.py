@@ -57,6 +57,11 @@ def test_records_without_a_class_are_used_as_known_negatives(report):
     assert not any("no-label" in source.unusable for source in report.values())
 
 
+def test_at_most_two_in_a_hundred_recordings_of_a_source_cannot_be_read(report):
+    for source in report.values():
+        assert sum(map(len, source.cannot_say.values())) <= 0.02 * source.usable
+
+
 def test_ptbxl_has_the_classes_of_its_statements(report):
     assert report["ptbxl"].classes["NSR"]["yes"] == 297 - 3  # three are copies
     assert report["ptbxl"].classes["STD"]["yes"] == 22

@@ -106,6 +106,7 @@ def test_an_update_comes_out_as_it_went_in(
         loss_sum=loss,
         n_seen=seen,
         steps=steps,
+        n_patients=seen + 1,
     )
     found = read_training_reply(travelled(training_reply(trained, request())))
     assert same(found.weights, given_weights)
@@ -245,6 +246,7 @@ def test_replies_hold_only_the_listed_kinds(answered):
         "num-examples",
         "recorded",
         "steps",
+        "train-patients",
     ]
     for message in evaluated:
         assert sorted(message.content["config"]) == ["report", "site", "sources"]

@@ -11,6 +11,7 @@ from support.plans import PLAN
 
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.models import build_network
+from fl.training import loop
 from fl.training.class_imbalance import epoch_order
 from fl.training.loop import fit, learning_rate, predict
 from fl.training.losses import mean_loss, task_loss
@@ -200,6 +201,48 @@ def test_a_pull_goes_back_to_where_the_round_began_and_none_changes_nothing(few)
         moved.append(sum(float(((found[k] - start[k]) ** 2).sum()) for k in start) ** 0.5)
     assert moved[0] > moved[1] > moved[2] > 0
     assert same(weights_after(few)[0], weights_after(few, pull=0.0)[0])
+
+
+@pytest.mark.parametrize("task", [RHYTHM, BEAT], ids=["rhythm", "beat"])
+def test_the_weight_of_an_example_multiplies_its_loss(task, rng):
+    n = len(task.classes)
+    logits = torch.from_numpy(rng.normal(size=(6, n)))
+    labels = torch.from_numpy(np.eye(n)[rng.integers(0, n, 6)])
+    weights = torch.tensor([2.0, 0.0, 1.0, 0.5, 0.0, 3.0], dtype=torch.float64)
+    each = torch.stack([task_loss(task, logits[i : i + 1], labels[i : i + 1]) for i in range(6)])
+    found = task_loss(task, logits, labels, by_example=weights)
+    torch.testing.assert_close(found, (each * weights).mean())
+
+
+def windows_of(cohort, most, least):
+    """As many windows of one patient as `most`, then of two others as `least`."""
+    patients = sorted(set(cohort.patients.tolist()))[:3]
+    one, two, three = (np.flatnonzero(cohort.patients == patient)[0] for patient in patients)
+    return cohort.take(np.array([one] * most + [two] * least + [three] * least))
+
+
+def test_where_patients_have_equally_many_examples_their_weights_change_nothing(few):
+    plan = replace(PLAN, epochs=2)
+    windows = windows_of(few, 4, 4)
+    by_patient, _ = weights_after(windows, replace(plan, by_patient=True))
+    assert same(by_patient, weights_after(windows, plan)[0])
+
+
+def test_each_batch_has_the_weights_of_its_own_examples(few, monkeypatch):
+    windows, given = windows_of(few, 20, 2), []
+
+    def recorded(task, logits, labels, weights, focus, by_example):
+        given.append(by_example)
+        return task_loss(task, logits, labels, weights, focus, by_example)
+
+    monkeypatch.setattr(loop, "task_loss", recorded)
+    weights_after(windows, replace(PLAN, by_patient=True))
+    order = epoch_order(windows, "none", 0, stream(PLAN.seed, "fit", PLAN.site, PLAN.round))
+    assert len(given) == 3
+    np.testing.assert_array_equal(torch.cat(given).numpy(), windows.loss_weights(order))
+    given.clear()
+    weights_after(windows)
+    assert given == [None] * 3
 
 
 def test_training_lowers_the_loss(few):

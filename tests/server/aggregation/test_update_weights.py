@@ -50,6 +50,15 @@ def test_roots_are_taken_in_thousandths_and_counts_keep_their_shares():
     )
 
 
+def test_by_patients_a_site_counts_as_many_as_it_has_and_its_counts_are_of_them():
+    replies = [
+        update("a", {}, n_records=100, n_patients=3, annotated=(3, 1), recorded=(3, 2)),
+        update("b", {}, n_records=9, n_patients=9, annotated=(9, 9), recorded=(9, 0)),
+    ]
+    one, other = weight_sites(replies, "patients")
+    assert (one, other) == (replace(replies[0], n_records=3), replies[1])
+
+
 def test_a_single_annotated_record_decides_its_class():
     found = averaged(sent("a", 2.0, 10, (10, 1)), sent("b", 6.0, 30, (30, 0)))
     np.testing.assert_allclose(found["head"].ravel(), [5, 2], rtol=1e-6)

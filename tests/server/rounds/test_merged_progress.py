@@ -64,11 +64,15 @@ def test_entries_keep_their_type(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weighting", "expected"), [("records", 4.0), ("root", 10 / 3), ("even", 2.5)]
+    ("weighting", "expected"),
+    [("records", 4.0), ("patients", 1.25), ("root", 10 / 3), ("even", 2.5)],
 )
-def test_sites_count_by_their_records_their_root_or_alike(tmp_path, weighting, expected):
-    # 10 records and 40: one to four, one to two, or one to one.
-    replies = [sent("site-1", 0.0, n_records=10), sent("site-2", 5.0, n_records=40)]
+def test_sites_count_by_their_records_or_as_the_run_says(tmp_path, weighting, expected):
+    # 10 records and 40: one to four, one to two, or one to one; of 9 patients and 3.
+    replies = [
+        sent("site-1", 0.0, n_records=10, n_patients=9),
+        sent("site-2", 5.0, n_records=40, n_patients=3),
+    ]
     found = merged(tmp_path, replies, weighting=weighting)
     np.testing.assert_allclose(found.weights["w"], expected, rtol=1e-3)
 

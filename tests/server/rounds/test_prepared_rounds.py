@@ -280,3 +280,17 @@ def test_a_training_that_is_resumed_goes_on_with_what_its_strategy_remembers(tmp
     restore_memory(name, strategy, progress.memory)
     found = run_rounds(federation, strategy, progress)
     np.testing.assert_array_equal(found.weights["w"], whole.weights["w"])
+
+
+def test_where_sites_count_by_patients_one_that_gives_none_is_refused(tmp_path):
+    patients = {"site-1": 1, "site-2": 3, "site-3": 0}
+    sites = PreparedSites(
+        change=lambda trained, _: replace(trained, n_patients=patients[trained.site])
+    )
+    job = prepared_job(tmp_path, rounds=1, weighting="patients")
+    found = train(job, sites)
+    # Site k adds k to every weight.
+    np.testing.assert_allclose(found.weights["w"], (1 * 1 + 3 * 2) / 4)
+    assert [(f["site"], "too few patients" in f["reason"]) for f in found.failures] == [
+        ("site-3", True)
+    ]

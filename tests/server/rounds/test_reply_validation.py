@@ -64,7 +64,11 @@ def test_other_weights_are_refused(weights, reason):
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"n_records": 1}, {"annotated": (0,) * CLASSES}, {"recorded": (0,) * 12}]
+    "changed",
+    [
+        *({}, {"n_records": 1}, {"annotated": (0,) * CLASSES}, {"recorded": (0,) * 12}),
+        *({"n_patients": 10}, {"n_patients": 1}),
+    ],
 )
 def test_counts_down_to_the_least_are_accepted(changed):
     validate_counts(update("site-1", {}, **changed), "site-1", RHYTHM)
@@ -79,6 +83,8 @@ def test_counts_down_to_the_least_are_accepted(changed):
         ({"annotated": (1,) * (CLASSES - 1) + (-1,)}, "annotated is"),
         ({"recorded": (1,) * 11}, "recorded is .* not 12 counts"),
         ({"recorded": (-1,) + (1,) * 11}, "recorded is"),
+        ({"n_patients": 11}, "10 records of 11 patients"),
+        ({"n_patients": -1}, "10 records of -1 patients"),
         ({"loss_sum": float("nan")}, "its loss"),
         ({"loss_sum": float("inf")}, "its loss"),
     ],
@@ -86,6 +92,12 @@ def test_counts_down_to_the_least_are_accepted(changed):
 def test_other_counts_are_refused(changed, reason):
     with pytest.raises(ValueError, match=reason):
         validate_counts(update("site-1", {}, **changed), "site-1", RHYTHM)
+
+
+def test_a_site_that_does_not_give_its_patients_is_refused_where_they_are_its_weight():
+    with pytest.raises(ValueError, match="too few patients"):
+        validate_counts(update("site-1", {}), "site-1", RHYTHM, "patients")
+    validate_counts(update("site-1", {}, n_patients=1), "site-1", RHYTHM, "patients")
 
 
 def test_an_update_in_the_name_of_another_site_is_refused():

@@ -235,7 +235,8 @@ def nothing_measured(summary):
         report |= {"macro_f1": NOTHING, "macro_auroc": NOTHING, "macro_classes": []}
         report |= {"accuracy": None, "subgroups": {"sex": {"female": None}, "age": {}}}
         for row in report["classes"].values():
-            row |= {k: None for k in row if k not in ("n", "positive")}
+            counts = ("n", "positive", "patients", "positive_patients")
+            row |= {k: None for k in row if k not in counts}
     result |= {"worst_site": None, "site_mean": None, "spread": None, "unseen": None}
     result["sites"]["site-2"] = {}
 

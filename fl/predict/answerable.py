@@ -1,0 +1,107 @@
+"""What a recording allows to be answered: nothing, or not every class. Asked before the model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fl.ecg.acceptability import (
+    Acceptability,
+    assess,
+    assess_as_sampled,
+    evident_rate,
+    with_evident_rate,
+)
+from fl.ecg.records import Record
+from fl.ecg.rhythm_windows import WINDOW_SECONDS
+from fl.predict.prediction import RecordingPrediction, SegmentPrediction
+from fl.util.errors import UnusableRecord
+
+LONGEST = 150.0  # s of a long recording that are searched for another sampling rate
+ST_CLASSES = ("STD", "STE")  # deviations of the ST segment, which other leads than I show
+
+
+def as_far_as_answerable(
+    prediction: RecordingPrediction, record: Record, beats: bool
+) -> RecordingPrediction:
+    """The prediction without answers for parts and classes that the signal does not allow."""
+    of_parts = acceptability_of_beats if beats else acceptability_of
+    verdicts = of_parts(record, [(f.start, f.end) for f in prediction.findings])
+    classes = () if beats else unanswerable_classes(record.leads)
+    findings = tuple(
+        _without(finding, verdict, classes)
+        for finding, verdict in zip(prediction.findings, verdicts, strict=True)
+    )
+    refused = [finding.cannot_say for finding in findings]
+    return replace(
+        prediction,
+        findings=findings,
+        cannot_say=refused[0] if all(refused) and refused else "",
+        not_answered=classes,
+    )
+
+
+def _without(
+    finding: SegmentPrediction, verdict: Acceptability, classes: tuple[str, ...]
+) -> SegmentPrediction:
+    """One finding without what cannot be answered."""
+    removed = set(finding.p) if verdict.reason else set(classes)
+    return replace(
+        finding,
+        p={c: None if c in removed else p for c, p in finding.p.items()},
+        predicted=tuple(c for c in finding.predicted if c not in removed),
+        cannot_say=verdict.sentence,
+        lead_quality=verdict.leads,
+    )
+
+
+def without_signal(name: str, error: Exception) -> RecordingPrediction | None:
+    """The answer "cannot say" to a recording in which no lead has a usable signal.
+
+    None for any other error: a recording that cannot be read is a mistake, not an answer.
+    """
+    if not isinstance(error, UnusableRecord) or error.reason != "no-signal":
+        return None
+    verdict = Acceptability(reason="no-signal", detail=error.detail, leads=())
+    return RecordingPrediction(
+        record=name, fs=0.0, leads=(), beats="", findings=(), cannot_say=verdict.sentence
+    )
+
+
+def acceptability_of(
+    record: Record, ranges: Sequence[tuple[int, int]]
+) -> tuple[Acceptability, ...]:
+    """Whether each part of a recording, from its first sample to one past its last, can be read.
+
+    Another sampling rate is looked for in the whole recording, as 10 s may be too short for it.
+    """
+    if len(ranges) == 1 and ranges[0] == (0, record.signal.shape[1]):
+        return (assess(record.signal, record.leads, record.fs),)
+    verdicts = [
+        assess_as_sampled(record.signal[:, start:end], record.leads, record.fs)
+        for start, end in ranges
+    ]
+    if not any(verdict.reason for verdict in verdicts):
+        return tuple(verdicts)
+    true_fs = evident_rate(record.signal[:, : int(LONGEST * record.fs)], record.fs)
+    return tuple(with_evident_rate(verdict, true_fs) for verdict in verdicts)
+
+
+def acceptability_of_beats(
+    record: Record, ranges: Sequence[tuple[int, int]]
+) -> tuple[Acceptability, ...]:
+    """Whether the 10 s in which each beat lies can be read; the last part may have up to 20 s."""
+    length, size = record.signal.shape[1], round(WINDOW_SECONDS * record.fs)
+    starts = list(range(0, max(length - size, 0) + 1, size))
+    parts = list(zip(starts, [*starts[1:], length], strict=True))
+    verdicts = acceptability_of(record, parts)
+    # The quality of the leads is that of thousands of beats: it is left out.
+    of_part = [replace(verdict, leads=()) for verdict in verdicts]
+    return tuple(of_part[min((start + end) // 2 // size, len(parts) - 1)] for start, end in ranges)
+
+
+def unanswerable_classes(leads: Sequence[str]) -> tuple[str, ...]:
+    """Classes that these leads cannot show, whatever a model predicts: STD and STE in lead I alone.
+
+    The ST segment deviates in the leads that face the ischaemic wall, by convention in at least
+    two neighbouring ones (Thygesen et al. 2018, 10.1016/j.jacc.2018.08.1038).
+    """
+    return ST_CLASSES if tuple(leads) == ("I",) else ()
