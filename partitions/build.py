@@ -8,9 +8,11 @@ from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, require_known
 from partitions.dealing import deal, hold_out, share_sites, site_names
 from partitions.device_skew import check_skews
+from partitions.folds import with_test_fold
 from partitions.partition import Partition, load_partition
 from partitions.patients import count_groups
 from partitions.schemes import PARTITIONERS
+from partitions.splits import TRAIN
 
 
 def partition_names() -> tuple[str, ...]:
@@ -38,11 +40,28 @@ def check_partition(config: RunConfig, selection: SourceSelection) -> None:
 def make_partition(config: RunConfig, selection: SourceSelection, cohort: Cohort) -> Partition:
     """Deal the patients to sites, or read a saved partition; then set aside what is held out.
 
+    With folds, each site tests one of them (the first, where the run is one of all folds); a saved
+    partition then gives the sites alone.
+
     Raises ConfigError or DataError if the settings, the file and the data do not fit together.
     """
+    partition = _partition(config, selection, cohort)
+    if config.site_folds:
+        fold = config.site_fold or 1
+        return with_test_fold(partition, cohort, config.site_folds, fold, config.seed)
+    if not (partition.split == TRAIN).any():
+        raise ConfigError(
+            f"--partition {config.partition}: no record of it is for training, as in the "
+            "partition.csv of a run over folds. Use --site-folds, or the file of one fold."
+        )
+    return partition
+
+
+def _partition(config: RunConfig, selection: SourceSelection, cohort: Cohort) -> Partition:
+    """The partition without folds."""
     if config.partition_file is not None:
-        partition = load_partition(config.partition_file, cohort, config.clients)
-        return hold_out(partition, cohort, selection.holdout)
+        saved = load_partition(config.partition_file, cohort, config.clients)
+        return hold_out(saved, cohort, selection.holdout)
     recordings = {
         name: len(set(cohort.column("recordings")[cohort.sources == name].tolist()))
         for name in selection.sites

@@ -58,12 +58,22 @@ def split_site(present: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[
     n = len(present)
     if n < 4:
         return names[rng.permutation(n)]
-    subset = stratify(present, SITE_SHARES, rng)
-    for empty in range(3):
-        if not (subset == empty).any():
-            largest = np.flatnonzero(subset == np.bincount(subset, minlength=3).argmax())
-            subset[rng.choice(largest)] = empty
-    return names[subset]
+    return names[fill_empty(stratify(present, SITE_SHARES, rng), 3, rng)]
+
+
+def fill_empty(
+    subset: NDArray[np.int64], n_subsets: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Give each subset without patients one of the largest subset: (patient,) -> (patient,).
+
+    There must be at least as many patients as subsets.
+    """
+    filled = subset.copy()
+    for empty in range(n_subsets):
+        if not (filled == empty).any():
+            largest = np.bincount(filled, minlength=n_subsets).argmax()
+            filled[rng.choice(np.flatnonzero(filled == largest))] = empty
+    return filled
 
 
 def _at_least_one(counts: NDArray[np.float64]) -> NDArray[np.float64]:

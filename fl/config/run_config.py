@@ -94,6 +94,10 @@ class RunConfig(
         """The settings of one repetition."""
         return type(self)(**(self.model_dump() | {"seed": seed, "seeds": ""}))
 
+    def for_fold(self, fold: int) -> Self:
+        """The settings of the run that tests one fold of each site's patients."""
+        return type(self)(**(self.model_dump() | {"site_fold": fold}))
+
 
 def checked(settings: Mapping[str, Any]) -> RunConfig:
     """The settings as a configuration. `ConfigError` names what is wrong."""

@@ -83,6 +83,34 @@ class PartitionSettings(Section):
     skew: str = Field(
         "", description="faults that each site's own recorder has, with commas between them"
     )
+    site_folds: int = Field(
+        0,
+        ge=0,
+        description="folds of each site's patients: as many runs, each of which tests one fold, so "
+        "that every patient of a site is tested once; 0: one run, 15% are tested",
+    )
+    site_fold: int = Field(
+        0, ge=0, description="run this one of the folds alone; 0: all of them, one after the other"
+    )
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.site_folds == 1:
+            raise ValueError(
+                "--site-folds is 1: with one fold no patient would be left to train on. Accepted: "
+                "2 or more, or 0 for none."
+            )
+        if self.site_fold > self.site_folds:
+            raise ValueError(
+                f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
+                "number from 1 to the number of folds, or 0 for all."
+            )
+        return self
+
+    @property
+    def each_fold(self) -> tuple[int, ...]:
+        """The folds to run one after the other; empty if the run is not one of all folds."""
+        return () if self.site_fold else tuple(range(1, self.site_folds + 1))
 
     @property
     def skews(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Within one source the unit of a figure is the example (a record, a window or a b
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from fl.evaluation.bootstrap import (
     weighted_mean,
 )
 from fl.evaluation.decision_rule import DecisionRule, answer
-from fl.evaluation.metrics import MEASURES, ClassMeasures, Scores, mean_of, scores
+from fl.evaluation.metrics import MEASURES, ClassMeasures, Labels, Probs, Scores, mean_of, scores
+from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
 SEXES = {"F": "female", "M": "male"}
@@ -101,6 +102,18 @@ def evaluate_predicted(
     return _measured(cohort, p, predicted, seed)[0]
 
 
+def evaluate_predictions(
+    predictions: Predictions, seed: int, averaged: Collection[str] | None = None
+) -> GroupMeasures:
+    """Measure predictions from their file alone: as `evaluate_predicted`, without subgroups.
+
+    `averaged`: the classes that macro averages may take; None: all.
+    """
+    labels, p, decided = predictions.labels, predictions.probabilities, predictions.decided
+    found = scores(labels, p, decided, predictions.classes, predictions.patient, averaged=averaged)
+    return _with_intervals(found, labels, p, decided, predictions.patient, seed)[0]
+
+
 def evaluate_sources(
     cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], seed: int
 ) -> tuple[GroupMeasures, dict[str, GroupMeasures]]:
@@ -136,17 +149,27 @@ def _measured(
 ) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
     """The measures of examples as one group, and its macro averages with their draws."""
     found = _scores(cohort, p, predicted)
-    n_patients = len(set(cohort.patients.tolist()))
-    figures = bootstrap_estimates(
-        found, cohort.labels, p, predicted, cohort.patients, seed, group=group
+    measures, figures = _with_intervals(
+        found, cohort.labels, p, predicted, cohort.patients, seed, group
     )
+    subgroups = _subgroups(cohort, p, predicted)
+    return measures.model_copy(update={"subgroups": subgroups}), figures
+
+
+def _with_intervals(
+    found: Scores,
+    labels: Labels,
+    p: Probs,
+    predicted: NDArray[np.bool_],
+    patients: NDArray[np.str_],
+    seed: int,
+    group: str = "",
+) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
+    """The scores with intervals of their macro averages, and these averages with their draws."""
+    n_patients = len(set(patients.tolist()))
+    figures = bootstrap_estimates(found, labels, p, predicted, patients, seed, group=group)
     estimates = {name: _estimate(figure, n_patients) for name, figure in figures.items()}
-    measures = GroupMeasures(
-        **dict(found) | estimates,
-        n_patients=n_patients,
-        subgroups=_subgroups(cohort, p, predicted),
-    )
-    return measures, figures
+    return GroupMeasures(**dict(found) | estimates, n_patients=n_patients), figures
 
 
 def _scores(

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
@@ -117,49 +116,61 @@ class MeasuredTrainings:
         """Every site with a test record."""
         return sorted({site for _, site in self._groups} - set(SERVER_GROUPS))
 
-    def n_patients(self, where: str) -> int:
-        """Test patients of a group."""
-        people = (g.patient for (_, site), g in self._groups.items() if site == where)
-        return len(set(next(people, np.array([])).tolist()))
+    def patients(self, strategy: str, where: str) -> set[str]:
+        """Names of the patients of a group that a training was tested on."""
+        return {p for lines in self._lines(strategy, where) for p in lines.patient.tolist()}
+
+    def same_patients(self, one: str, other: str, where: str) -> bool:
+        """Not so where a site failed in a fold of one of the trainings."""
+        return self.patients(one, where) == self.patients(other, where)
 
     def at(self, strategy: str, where: str) -> Estimates | None:
-        """One training on one group; of `local` on records of no site, the mean of its models."""
-        key = (strategy, where)
-        if key not in self._figures:
-            if strategy == LOCAL and where in SERVER_GROUPS:
-                names = [name for name, site in self._groups if site == where]
-                models = [self._one(n, where) for n in names if n.startswith(f"{LOCAL}-")]
-                if not models:
-                    return None
-                even = [1.0] * len(models)
-                self._figures[key] = {
-                    m: weighted_mean([f[m] for f in models], even, paired=True) for m in METRICS
-                }
-            elif key in self._groups:
-                self._figures[key] = self._one(strategy, where)
-            else:
-                return None
-        return self._figures[key]
+        """One training on one group.
 
-    def _one(self, name: str, where: str) -> Estimates:
+        On records of no site the mean of its models: of `local` there is one for each site, and
+        of a run over folds one for each fold. A site's folds are one group.
+        """
+        key = (strategy, where)
+        if key not in self._figures and (lines := self._lines(strategy, where)):
+            if where in SERVER_GROUPS:
+                self._figures[key] = self._mean_over_folds(lines, where)
+            else:
+                self._figures[key] = self._one(lines[0], where)
+        return self._figures.get(key)
+
+    def _lines(self, strategy: str, where: str) -> list[Predictions]:
+        """What a training's models predicted for a group."""
+        return [
+            group
+            for (name, site), group in self._groups.items()
+            if site == where and (name == strategy or _is_local(name, strategy, where))
+        ]
+
+    def _mean_over_folds(self, models: Sequence[Predictions], where: str) -> Estimates:
+        """The mean over the folds, each the mean over its models."""
+        folds: dict[str, list[Estimates]] = {}
+        for model in models:
+            for fold in np.unique(model.fold).tolist():
+                lines = model.take(model.fold == fold)
+                folds.setdefault(fold, []).append(self._one(lines, where))
+        return _mean_of_models([_mean_of_models(of_fold) for of_fold in folds.values()])
+
+    def _one(self, group: Predictions, where: str) -> Estimates:
         """One model on one group; on records of no site the mean over sources, by patients."""
-        group = self._groups[name, where]
-        decided = group.decided
         if where not in SERVER_GROUPS:
-            return self._estimates(group, decided, where)
+            return self._estimates(group, where)
         parts, weights = [], []
         for source in np.unique(group.source).tolist():
-            rows = np.flatnonzero(group.source == source)
-            part = group.take(rows)
-            parts.append(self._estimates(part, decided[rows], f"{where}/{source}"))
+            part = group.take(group.source == source)
+            parts.append(self._estimates(part, f"{where}/{source}"))
             weights.append(float(len(set(part.patient.tolist()))))
         return {m: weighted_mean([part[m] for part in parts], weights) for m in METRICS}
 
-    def _estimates(self, part: Predictions, decided: NDArray[np.bool_], group: str) -> Estimates:
+    def _estimates(self, part: Predictions, group: str) -> Estimates:
         found = scores(
             part.labels,
             part.probabilities,
-            decided,
+            part.decided,
             part.classes,
             part.patient,
             averaged=self._averaged,
@@ -169,11 +180,22 @@ class MeasuredTrainings:
             found,
             part.labels,
             part.probabilities,
-            decided,
+            part.decided,
             part.patient,
             self._seed,
             group=group,
         )
+
+
+def _is_local(name: str, strategy: str, where: str) -> bool:
+    """Whether it is a site's own model, on records of no site."""
+    return strategy == LOCAL and where in SERVER_GROUPS and name.startswith(f"{LOCAL}-")
+
+
+def _mean_of_models(models: Sequence[Estimates]) -> Estimates:
+    """The mean over models on the same records, in every draw."""
+    even = [1.0] * len(models)
+    return {m: weighted_mean([one[m] for one in models], even, paired=True) for m in METRICS}
 
 
 def comparison(
@@ -207,13 +229,15 @@ def comparison(
 def differences(
     measured: MeasuredTrainings, strategy: str, against: str
 ) -> Iterator[ComparisonRow]:
-    """One training minus another, wherever both were measured."""
+    """One training minus another, wherever both were measured on the same patients."""
     pairs = {
         where: (one, other)
         for where in (*SERVER_GROUPS, *measured.sites)
-        if (one := measured.at(strategy, where)) and (other := measured.at(against, where))
+        if measured.same_patients(strategy, against, where)
+        and (one := measured.at(strategy, where))
+        and (other := measured.at(against, where))
     }
-    people = {where: measured.n_patients(where) for where in pairs}
+    people = {where: len(measured.patients(strategy, where)) for where in pairs}
     for metric in METRICS:
         found = {
             where: difference(one[metric], other[metric], people[where])

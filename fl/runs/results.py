@@ -69,6 +69,8 @@ class TrainingSummary(JsonRecord):
     thresholds_by_site: dict[str, dict[str, Thresholds] | None] = Field(default_factory=dict)
     calibration_by_site: dict[str, Calibration | None] = Field(default_factory=dict)
     best_round_by_site: dict[str, int] = Field(default_factory=dict)
+    # Of a run over folds, whose models each have thresholds and a best round of their own.
+    best_round_by_fold: dict[str, int | None] = Field(default_factory=dict)
     central_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)
     unseen_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)
     rounds: int | None = None

@@ -53,6 +53,11 @@ class RunFacts(JsonRecord):
     non_iid: float | None = None
     not_measurable_centrally: tuple[str, ...] = ()  # classes
     resumed: tuple[str, ...] = ()
+    # Of a run over folds: how many, sites with fewer patients, and patients without a test result
+    # (training -> site -> number).
+    site_folds: int = 0
+    smaller_than_folds: dict[str, int] = Field(default_factory=dict)
+    untested: dict[str, dict[str, int]] = Field(default_factory=dict)
 
 
 def read_run_facts(folder: Path) -> RunFacts:

@@ -186,16 +186,16 @@ def merged_history(name: str, trainings: Sequence[BaselineTraining]) -> Training
     last = max((row.round for row in rows), default=0)
     rounds = [[row for row in rows if row.round == number] for number in range(1, last + 1)]
     return TrainingHistory(
-        [_mean_row(same_round) for same_round in rounds],
+        [mean_round(same_round) for same_round in rounds],
         sorted(site_rows, key=lambda row: (row.split == TEST, row.site, row.round)),
     )
 
 
-def _mean_row(rows: Sequence[RoundRow]) -> RoundRow:
-    """One line of rounds.csv for a round of several sites that each have a model of their own.
+def mean_round(rows: Sequence[RoundRow]) -> RoundRow:
+    """One line of rounds.csv for a round of several models, such as one at each site.
 
     Losses are means over records, as a federation's are; macro-F1 and macro-AUROC, which cannot
-    be pooled over different models, are means over the sites.
+    be pooled over different models, are means over the models.
     """
     return RoundRow(
         strategy=rows[0].strategy,

@@ -39,6 +39,7 @@ from server.deploy.superlink_client import ask_flower, show_flower_command, stop
 SIMULATED = frozenset(
     {"task", "data", "partition", "alpha", "holdout", "skew", "engine", "ray_address", "workers"}
     | {"synthetic_records", "synthetic_patients", "device", "compare", "seeds"}
+    | {"site_folds", "site_fold"}
 )
 
 

@@ -13,9 +13,11 @@ from fl.data.example_cache import default_cache_dir, find_prepared
 from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.reports.terminal.notices import synthetic_notice
+from fl.reports.terminal.partition_tables import fold_lines
 from fl.reports.terminal.progress import PreprocessingProgress
 from fl.training.device import check_device
 from fl.training.loop import TrainingPlan
+from partitions.folds import smaller_than_folds
 from server.engines.ray_workers import available_cores
 from server.experiment.estimate import (
     SourceSample,
@@ -68,6 +70,9 @@ def _show_prepared(config: RunConfig, prepared: PreparedRun, console: Console) -
             f"patients, {left_out} left out"
         )
     print_sites(console, prepared)
+    if config.each_fold:
+        small = smaller_than_folds(prepared.sites, config.site_folds)
+        console.print(fold_lines({"site_folds": config.site_folds, "smaller_than_folds": small}))
     return workload_of(config, prepared)
 
 
@@ -110,6 +115,8 @@ def time_text(config: RunConfig, work: Workload, speed: Speed) -> str:
     workers = workers_of(config, len(work.steps))
     trainings = [*config.strategies, *(("local", "pooled") if config.compare else ())]
     repeated = f", each with {len(config.each_seed)} seeds" if config.seeds else ""
+    if config.each_fold:
+        repeated += f", once for each of {config.site_folds} folds"
     return (
         f"Time: about {duration(training_seconds(config, work, speed))} for {config.rounds} rounds "
         f"of {', '.join(trainings)}{repeated}. This is an estimate: {sum(work.steps):,.0f} "

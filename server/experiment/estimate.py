@@ -19,7 +19,8 @@ from fl.training.class_imbalance import epoch_order
 from fl.training.loop import CROPS, TrainingPlan, fit, predict
 from fl.util.errors import DataError
 from fl.util.random_streams import stream
-from partitions.splits import CENTRAL_SHARES, SITE_SHARES, TRAIN, VAL
+from partitions.folds import fold_shares
+from partitions.splits import CENTRAL_SHARES, TRAIN, VAL
 from server.engines.ray_workers import n_workers
 from server.experiment.prepare import PreparedRun
 
@@ -69,8 +70,9 @@ def workload_of(config: RunConfig, prepared: PreparedRun) -> Workload:
 def expected_workload(config: RunConfig, samples: Sequence[SourceSample]) -> Workload:
     """The work of a round if the sites were alike: for records that are not preprocessed yet."""
     dealt = CENTRAL_SHARES[0] / config.clients
-    epoch = sum(sample.epoch for sample in samples) * dealt * SITE_SHARES[0]
-    crops = sum(sample.crops for sample in samples) * dealt * SITE_SHARES[1]
+    train, validation, _ = fold_shares(config.site_folds)
+    epoch = sum(sample.epoch for sample in samples) * dealt * train
+    crops = sum(sample.crops for sample in samples) * dealt * validation
     steps = config.local_epochs * math.ceil(epoch / config.batch_size)
     return Workload(steps=(steps,) * config.clients, crops=(crops,) * config.clients)
 
@@ -130,7 +132,8 @@ def training_seconds(config: RunConfig, work: Workload, speed: Speed) -> float:
         # Each site alone, and all records as one: they wait for nobody, and the pooled training
         # cannot be divided among workers.
         seconds += max(sum(sites), 2 * sum(sites) / workers)
-    return seconds * config.rounds * max(len(config.each_seed), 1)
+    repetitions = max(len(config.each_seed), 1) * max(len(config.each_fold), 1)
+    return seconds * config.rounds * repetitions
 
 
 def workers_of(config: RunConfig, n_sites: int) -> int:

@@ -16,7 +16,8 @@ from fl.training.device import check_device
 from server.engines.ray_cluster import check_cluster
 from server.engines.ray_workers import WorkerPool
 from server.experiment.multi_seed import run_repeats
-from server.experiment.run import Session, run_once
+from server.experiment.run import Session
+from server.experiment.site_folds import run_with_folds
 
 
 def launch(
@@ -26,7 +27,7 @@ def launch(
     client_app: ClientApp,
     console: Console,
 ) -> Path:
-    """One run, or one for each of several seeds; returns the run directory."""
+    """One run, or one for each seed and fold; returns the run directory."""
     check_device(config.device)
     if config.ray_address:
         check_cluster(config.ray_address)
@@ -46,7 +47,7 @@ def launch(
         if config.seeds:
             run_repeats(session, config, record)
         else:
-            run_once(session, config, record)
+            run_with_folds(session, config, record)
     return record.folder
 
 

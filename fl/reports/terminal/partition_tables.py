@@ -76,3 +76,21 @@ def left_out(data: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f"{source['source']} {', '.join(reasons)}")
     rest = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
     return f"Records: {used} used{rest}."
+
+
+def fold_lines(facts: Mapping[str, Any]) -> str:
+    """What the folds of a run are, and whom they cannot test; `facts` are those of run.json."""
+    lines = [
+        f"{facts['site_folds']} folds: each patient of a site is tested once, by models that never "
+        "saw the patient. Figures on central and unseen records are means over the folds' models."
+    ]
+    small = ", ".join(f"{s} has {n}" for s, n in facts.get("smaller_than_folds", {}).items())
+    if small:
+        lines.append(f"Fewer patients than folds: {small}; in the other folds they test nobody.")
+    for name, sites in facts.get("untested", {}).items():
+        patients = ", ".join(f"{n} of {site}" for site, n in sites.items())
+        lines.append(
+            f"{name} tested all but these patients: {patients}. Their site failed in a fold, or "
+            "had nobody else to train on."
+        )
+    return "\n".join(lines)

@@ -19,6 +19,8 @@ def result_table(
 ) -> Table:
     """A row per site; then their mean, spread and worst site, central and unseen records."""
     title = f"{strategy}: test, weights of round {result.best_round} (best on validation)"
+    if result.best_round_by_fold:
+        title = f"{strategy}: test of {len(result.best_round_by_fold)} folds together"
     if synthetic:
         title = f"SYNTHETIC DATA. {title}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -12,7 +12,7 @@ from fl.ecg.tasks import TASKS
 from fl.reports.number_format import number
 from fl.reports.terminal.comparison_tables import print_seeds
 from fl.reports.terminal.notices import synthetic_notice
-from fl.reports.terminal.partition_tables import left_out, partition_table
+from fl.reports.terminal.partition_tables import fold_lines, left_out, partition_table
 from fl.reports.terminal.result_tables import print_results
 from fl.reports.units import units_in
 from fl.runs.overview import PLACES, RunOverview, Score, differing_settings
@@ -86,6 +86,8 @@ def print_run(console: Console, run: RunOverview) -> None:
         _print_notice(console, [run])
     else:
         print_results(console, read_summary(run.folder), run.synthetic, units_in(run.task, facts))
+        if facts.get("site_folds"):
+            console.print(fold_lines(facts))
     if facts.get("data"):
         console.print(left_out(facts["data"]))
 
@@ -102,7 +104,8 @@ def _table(title: str) -> Table:
 
 def _trained(run: RunOverview) -> str:
     seeds = f", {len(run.seeds)} seeds" if run.seeds else ""
-    return ", ".join(run.strategies) + seeds
+    folds = f", {run.config['site_folds']} folds" if run.config.get("site_folds") else ""
+    return ", ".join(run.strategies) + seeds + folds
 
 
 def _score(score: Score | None) -> str:

@@ -185,6 +185,27 @@ def test_one_seed_or_several_and_a_flag_wins_over_the_file(toml):
     assert load_config({"seed": 4}, toml('seeds = "1,2"')).each_seed == ()
 
 
+def test_each_fold_has_the_settings_of_a_run_of_its_own():
+    config = load_config({"site_folds": "3", "seeds": "4,5", "rounds": 4})
+    assert config.each_fold == (1, 2, 3)
+    one = config.for_seed(5).for_fold(2)
+    assert one == load_config({"site_folds": 3, "site_fold": 2, "seed": 5, "rounds": 4})
+    assert one.each_fold == load_config({}).each_fold == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"site_folds": 1}, "--site-folds is 1: .* Accepted: 2 or more, or 0 for none"),
+        ({"site_folds": 3, "site_fold": 4}, "--site-fold is 4, but --site-folds is 3"),
+        ({"site_fold": 1}, "--site-fold is 1, but --site-folds is 0"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(given, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(given)
+
+
 def test_a_comparison_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="--compare is ','"):
         load_config({"compare": ","})

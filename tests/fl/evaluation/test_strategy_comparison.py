@@ -167,8 +167,8 @@ def test_on_records_of_no_site_a_figure_is_the_mean_over_sources_by_patients():
 def test_a_patient_with_several_records_is_one_patient():
     lines = [predicted(name, "central", "all right", 3, records=4) for name in ("fedavg", "pooled")]
     measured = MeasuredTrainings(lines, seed=0)
-    assert measured.n_patients("central") == 3
-    assert measured.n_patients("nowhere") == 0
+    assert len(measured.patients("fedavg", "central")) == 3
+    assert len(measured.patients("fedavg", "nowhere")) == 0
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "macro_auroc"])

@@ -23,13 +23,14 @@ def shown(tmp_path, monkeypatch):
     """What a dry run prints that preprocesses for at most so many seconds."""
     monkeypatch.setattr(module, "measure_speed", lambda config, plan: Speed(step=0.5, crop=0.0))
 
-    def run(short):
+    def run(short, **settings):
+        config = CONFIG.model_copy(update=settings)
         monkeypatch.setattr(module, "SHORT", short)
         text = io.StringIO()
         console = Console(file=text, width=200)
         options = RunOptions(cache_dir=tmp_path / "cache", quiet=True)
-        plan = training_plan(CONFIG, "site-1", 1)
-        dry_run(CONFIG, options, select_sources(CONFIG), plan, console)
+        plan = training_plan(config, "site-1", 1)
+        dry_run(config, options, select_sources(config), plan, console)
         return text.getvalue()
 
     return run
@@ -48,6 +49,12 @@ def test_recordings_that_are_preprocessed_are_never_too_many(shown):
     text = shown(short=1e-9)
     assert "Source synthetic: 60 records of 57 patients, 0 left out" in text
     assert " site-3 " in text
+
+
+def test_folds_are_explained_and_all_of_them_are_in_the_time(shown):
+    text = shown(short=60.0, site_folds=5)
+    assert "each with 2 seeds, once for each of 5 folds" in text
+    assert "5 folds: each patient of a site is tested once" in text
 
 
 def test_settings_are_lines_of_a_toml_file_and_those_that_differ_are_marked():

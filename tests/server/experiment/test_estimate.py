@@ -29,6 +29,8 @@ SECOND = Speed(step=1.0, crop=0.0)
         ({"engine": "local", "workers": 2}, 60),
         ({"workers": 1, "fraction": 0.5}, 30),
         ({"workers": 1, "seeds": "1,2,3"}, 180),
+        ({"workers": 1, "seeds": "1,2,3", "site_folds": 2}, 360),
+        ({"workers": 1, "site_folds": 5, "site_fold": 2}, 60),
         ({"workers": 1, "compare": "fedavg"}, 60 + 120),
         ({"workers": 3, "compare": "fedavg,fedprox"}, 2 * 30 + 60),
     ],
@@ -44,8 +46,10 @@ def test_validation_is_counted_too():
     assert training_seconds(config, work, Speed(step=1.0, crop=0.5)) == 2 * 20
 
 
-def test_the_work_of_unread_sources_is_estimated_from_a_few_records():
-    config = RunConfig(data="synthetic", synthetic_records=200, clients=3, partition="iid")
+@pytest.mark.parametrize("folds", [0, 2])
+def test_the_work_of_unread_sources_is_estimated_from_a_few_records(folds):
+    settings = {"data": "synthetic", "synthetic_records": 200, "clients": 3, "partition": "iid"}
+    config = RunConfig(**settings, site_folds=folds)
     sources = select_sources(config).sources
     samples = [sample_source(config, source) for source in sources.values()]
     assert [sample.records for sample in samples] == [200, 100]
