@@ -27,6 +27,7 @@ WORDS = {
     "sources": "names of its data sets",
     "report": "its measures on its own test records",
     "n-train": "number of training examples",
+    "train-patients": "number of training patients",
     "n-val": "number of validation examples",
     "n-test": "number of test examples",
     "num-examples": "number of examples",
