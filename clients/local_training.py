@@ -16,10 +16,10 @@ from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import DecisionRule, answer, own_rule
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
+from fl.evaluation.decisions.score_histograms import count_scores
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
-from fl.evaluation.score_histograms import count_scores
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.models import build_network

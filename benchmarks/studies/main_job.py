@@ -31,9 +31,9 @@ from clients.local_training import evaluate_site, network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import answer, choose_rule
+from fl.evaluation.decisions.decision_rule import answer, choose_rule
+from fl.evaluation.decisions.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources
-from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow
 from fl.runs.results import read_summary

@@ -45,10 +45,10 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.cpsc2018_score import official_score
-from fl.evaluation.decision_rule import DecisionRule, answer, choose_rule
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
+from fl.evaluation.decisions.score_histograms import count_scores
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.metrics import Scores, scores
-from fl.evaluation.score_histograms import count_scores
 from fl.training.losses import mean_loss
 
 NETWORKS = ("reslstm_temporalse", "resnet1d", "cnn1d", "cnn_lstm", "lstm")

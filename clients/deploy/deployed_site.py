@@ -22,7 +22,7 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predicted
 from fl.evaluation.predictions import read_predictions, write_predictions
 from fl.messages.job import Job

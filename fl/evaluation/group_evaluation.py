@@ -19,7 +19,7 @@ from fl.evaluation.bootstrap import (
     interval,
     weighted_mean,
 )
-from fl.evaluation.decision_rule import DecisionRule, answer
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer
 from fl.evaluation.metrics import MEASURES, ClassMeasures, Labels, Probs, Scores, mean_of, scores
 from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord

@@ -21,9 +21,9 @@ from flwr.app import (
     RecordDict,
 )
 
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.score_histograms import ScoreHistograms
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.evaluation.score_histograms import ScoreHistograms
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply

@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fl.evaluation.decisions.score_histograms import ScoreHistograms
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.evaluation.score_histograms import ScoreHistograms
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.tasks import TASKS
-from fl.evaluation.thresholds import POOLED_SOURCE
+from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.predict.answerable import without_signal
 from fl.predict.inference import predict_recording
 from fl.predict.input_files import UNITS, read_record

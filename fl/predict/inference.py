@@ -21,7 +21,7 @@ from fl.ecg.labels import UNKNOWN
 from fl.ecg.qrs_detection import detect_beats
 from fl.ecg.records import Examples, Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
-from fl.evaluation.decision_rule import answer
+from fl.evaluation.decisions.decision_rule import answer
 from fl.predict.answerable import as_far_as_answerable
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from fl.evaluation.thresholds import POOLED_SOURCE
+from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.reports.number_format import number

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from fl.ecg.tasks import TASKS, Task
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.models import MODELS, build_network
 from fl.training.state_dict import load_weights, set_weights
 from fl.util.errors import ConfigError, DataError

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import TASKS
-from fl.evaluation.score_histograms import BINS
+from fl.evaluation.decisions.score_histograms import BINS
 from fl.util.errors import ConfigError, DataError
 
 SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a site's name

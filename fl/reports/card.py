@@ -10,7 +10,7 @@ from typing import Any
 from fl.datasets import DATASETS
 from fl.datasets.base import Card
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.pages.participants import patients_of
 from fl.reports.run_files import NOT_FEDERATED, Run

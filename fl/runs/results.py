@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import Field, field_serializer, field_validator
 
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.platt_scaling import PlattMap
+from fl.evaluation.decisions.thresholds import Thresholds
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.evaluation.platt_scaling import PlattMap
 from fl.evaluation.seed_summary import SeedSummary
 from fl.evaluation.strategy_comparison import Comparison
-from fl.evaluation.thresholds import Thresholds
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError
 from fl.util.json_record import JsonRecord

@@ -9,7 +9,7 @@ import numpy as np
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS, Task
-from fl.evaluation.decision_rule import DecisionRule, answer
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_sources, mean_over_models
 from fl.evaluation.metrics import mean_of
 from fl.evaluation.predictions import Predictions, read_predictions

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
-from fl.evaluation.decision_rule import DecisionRule, choose_rule
-from fl.evaluation.metrics import mean_of
-from fl.evaluation.score_histograms import (
+from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
+from fl.evaluation.decisions.score_histograms import (
     ScoreHistograms,
     confusion_counts,
     confusion_f1s,
     empty_histograms,
     histogram_aurocs,
 )
-from fl.evaluation.thresholds import MIN_POSITIVES
+from fl.evaluation.decisions.thresholds import MIN_POSITIVES
+from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from fl.runs.history_tables import SiteRow
 from partitions.splits import VAL

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import Task
+from fl.evaluation.decisions.score_histograms import PATIENT, empty_histograms
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
-from fl.evaluation.score_histograms import PATIENT, empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation, TrainingReply
 from fl.privacy.egress_policy import NAME
 from fl.training.state_dict import Weights

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from flwr.app import Message
 
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.messages.flower_arrays import to_array_record
 from fl.messages.flower_codec import evaluation_request, read_evaluation_reply
 from fl.messages.payloads import EvaluationReply

@@ -9,8 +9,8 @@ from support.two_sources import two_source_site
 from clients import local_training
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
+from fl.evaluation.decisions.score_histograms import PATIENT
 from fl.evaluation.predictions import read_predictions
-from fl.evaluation.score_histograms import PATIENT
 from fl.training.state_dict import local_entries
 from fl.util.errors import DataError
 from partitions.splits import TEST, TRAIN, VAL

@@ -22,7 +22,7 @@ from clients.local_training import (
 from clients.personalization import OwnModel
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.score_histograms import PATIENT
+from fl.evaluation.decisions.score_histograms import PATIENT
 from fl.training.losses import example_losses, mean_loss
 from fl.training.state_dict import local_entries
 from partitions.splits import TEST, VAL

@@ -8,7 +8,7 @@ import numpy as np
 
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.score_histograms import ScoreHistograms, count_scores
+from fl.evaluation.decisions.score_histograms import ScoreHistograms, count_scores
 from fl.messages.flower_arrays import split_extra
 from fl.messages.flower_codec import (
     evaluation_reply,

@@ -1,7 +1,7 @@
 """Decision rules that can be worked out by hand."""
 
-from fl.evaluation.decision_rule import DecisionRule
-from fl.evaluation.platt_scaling import IDENTITY
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.platt_scaling import IDENTITY
 
 
 def even_rule(classes, threshold=0.5, alone="", **by_source):

@@ -10,8 +10,8 @@ from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from fl.evaluation import calibration
 from fl.evaluation.calibration import CalibrationBin
+from fl.evaluation.decisions.thresholds import Thresholds
 from fl.evaluation.predictions import Predictions
-from fl.evaluation.thresholds import Thresholds
 from fl.reports.figures.svg import REFERENCE, Drawing, canvas, class_ink, inline, styled
 from fl.reports.number_format import number
 

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from fl.evaluation.decisions.thresholds import Thresholds
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.predictions import Predictions
 from fl.evaluation.strategy_comparison import ComparisonRow
-from fl.evaluation.thresholds import Thresholds
 from fl.reports.run_files import CENTRAL, UNSEEN, Run
 from fl.reports.units import unit_of, units
 from fl.runs.run_facts import SiteFailure

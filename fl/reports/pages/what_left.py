@@ -5,7 +5,7 @@ The list is the one that the egress check enforces, so the page cannot name less
 
 from dataclasses import dataclass
 
-from fl.evaluation.score_histograms import BINS
+from fl.evaluation.decisions.score_histograms import BINS
 from fl.privacy.egress_policy import (
     CLASS_FIGURES,
     FIGURES,

@@ -15,10 +15,10 @@ from support.rules import even_rule
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, train_site
 from clients.simulated_sites import open_site
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.platt_scaling import PlattMap
+from fl.evaluation.decisions.score_histograms import BINS, ScoreHistograms
 from fl.evaluation.group_evaluation import MIN_SUBGROUP_PATIENTS
-from fl.evaluation.platt_scaling import PlattMap
-from fl.evaluation.score_histograms import BINS, ScoreHistograms
 from fl.messages.flower_arrays import from_array_record, packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
     evaluation_reply,

@@ -12,9 +12,9 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from clients.app import app as client_app
 from clients.local_training import withhold_small_counts
 from fl.data.cohort import Cohort
+from fl.evaluation.decisions.score_histograms import BINS, empty_histograms
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.metrics import ClassMeasures
-from fl.evaluation.score_histograms import BINS, empty_histograms
 from fl.messages.flower_arrays import packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
     VALIDATE_FIRST,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fl.config.run_config import RunConfig
-from fl.evaluation.decision_rule import DecisionRule
-from fl.evaluation.platt_scaling import PlattMap
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.platt_scaling import PlattMap
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import load_weights

@@ -9,7 +9,7 @@ from support.prepared_sites import PreparedSites, federation_of, prepared_job, s
 from support.site_measures import measures
 
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.decision_rule import answer
+from fl.evaluation.decisions.decision_rule import answer
 from fl.evaluation.group_evaluation import evaluate_sources
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.payloads import EvaluationReply

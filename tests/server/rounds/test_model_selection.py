@@ -7,11 +7,11 @@ from support.two_sources import two_source_job
 
 from clients.simulated_sites import open_site
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.evaluation.decision_rule import DecisionRule
+from fl.evaluation.decisions.decision_rule import DecisionRule
+from fl.evaluation.decisions.score_histograms import count_scores, histogram_aurocs
+from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import scores
 from fl.evaluation.predictions import read_predictions
-from fl.evaluation.score_histograms import count_scores, histogram_aurocs
-from fl.evaluation.thresholds import MIN_POSITIVES
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from partitions.splits import TEST, VAL
 from server.rounds.checkpoints import TrainingProgress

@@ -9,7 +9,7 @@ from support.site_measures import measures
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.score_histograms import empty_histograms
+from fl.evaluation.decisions.score_histograms import empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from server.rounds.reply_validation import validate_counts, validate_evaluation, validate_weights
 

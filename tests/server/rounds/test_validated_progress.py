@@ -7,7 +7,7 @@ import pytest
 from support.prepared_sites import CLASSES, ranked
 
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.evaluation.score_histograms import count_scores, empty_histograms
+from fl.evaluation.decisions.score_histograms import count_scores, empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss, selection_score, sum_sources, validate_round

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score, roc_auc_score
 
-from fl.evaluation.score_histograms import (
+from fl.evaluation.decisions.score_histograms import (
     BIN_EDGES,
     BIN_LOGITS,
     BINS,

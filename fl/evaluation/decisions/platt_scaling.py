@@ -9,7 +9,7 @@ machines. We differ in the prior: see `fit_platt`.
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation.score_histograms import BIN_LOGITS, PATIENT
+from fl.evaluation.decisions.score_histograms import BIN_LOGITS, PATIENT
 from fl.util.json_record import JsonRecord
 
 # How far a slope and an intercept may be from those that are expected (standard deviations of a

@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
-from fl.evaluation.metrics import Probs
-from fl.evaluation.platt_scaling import DECIMALS, PlattMap, fit_platt, log_odds, sigmoid
-from fl.evaluation.score_histograms import ScoreHistograms, empty_histograms
-from fl.evaluation.thresholds import (
+from fl.evaluation.decisions.platt_scaling import DECIMALS, PlattMap, fit_platt, log_odds, sigmoid
+from fl.evaluation.decisions.score_histograms import ScoreHistograms, empty_histograms
+from fl.evaluation.decisions.thresholds import (
     POOLED_SOURCE,
     Thresholds,
     choose_thresholds,
     thresholds_near,
 )
+from fl.evaluation.metrics import Probs
 from fl.util.json_record import JsonRecord
 
 Sources = Sequence[str] | NDArray[np.str_]

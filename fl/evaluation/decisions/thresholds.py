@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.evaluation.platt_scaling import PlattMap, log_odds, sigmoid
-from fl.evaluation.score_histograms import BIN_LOGITS, PATIENT, ScoreHistograms
+from fl.evaluation.decisions.platt_scaling import PlattMap, log_odds, sigmoid
+from fl.evaluation.decisions.score_histograms import BIN_LOGITS, PATIENT, ScoreHistograms
 
 Thresholds = dict[str, float]
 POOLED_SOURCE = "pooled"  # the entry for a source that no site trained on

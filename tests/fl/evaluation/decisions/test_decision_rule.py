@@ -8,10 +8,17 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.evaluation.decision_rule import DecisionRule, answer, choose_rule, own_rule
-from fl.evaluation.platt_scaling import IDENTITY, PRIOR_SD, PlattMap, fit_platt, log_odds, sigmoid
-from fl.evaluation.score_histograms import BIN_LOGITS, BINS, PATIENT, count_scores
-from fl.evaluation.thresholds import (
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule, own_rule
+from fl.evaluation.decisions.platt_scaling import (
+    IDENTITY,
+    PRIOR_SD,
+    PlattMap,
+    fit_platt,
+    log_odds,
+    sigmoid,
+)
+from fl.evaluation.decisions.score_histograms import BIN_LOGITS, BINS, PATIENT, count_scores
+from fl.evaluation.decisions.thresholds import (
     MIN_POSITIVES,
     MOST_PREDICTED,
     best_threshold,

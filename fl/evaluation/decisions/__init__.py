@@ -1,0 +1,1 @@
+"""How a network's probabilities become answers: score histograms, calibration, thresholds."""
