@@ -197,7 +197,12 @@ class RoundSettings(Section):
     title: ClassVar[str] = "federation"
 
     strategy: str = Field("fedavg", description="how the server merges the sites' weights")
-    mu: float = Field(0.01, ge=0, description="weight of FedProx's proximal term")
+    mu: float = Field(
+        1.0,
+        ge=0,
+        description="weight of FedProx's proximal term: a step takes the share lr * mu of the way "
+        "back to the weights of the round",
+    )
     proximal: Literal["decoupled", "loss"] = Field(
         "decoupled",
         description="FedProx's term as a step of its own beside the optimizer's, or in the loss, "

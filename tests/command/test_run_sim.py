@@ -439,7 +439,7 @@ def test_a_dry_run_shows_what_a_run_would_do_and_trains_nothing(runs, tmp_path, 
     assert run_sim.main([*QUICK, "--dry-run", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert not out.exists()
-    for line in ("clients = 3  # not the default", "mu = 0.01", 'engine = "local"'):
+    for line in ("clients = 3  # not the default", "mu = 1.0", 'engine = "local"'):
         assert f"\n{line}" in printed
     assert "Source synthetic: 60 records of 57 patients, 0 left out" in printed
     run = facts(runs("rhythm") / "run.json")

@@ -60,7 +60,7 @@ def test_folds_are_explained_and_all_of_them_are_in_the_time(shown):
 def test_settings_are_lines_of_a_toml_file_and_those_that_differ_are_marked():
     lines = settings_lines(CONFIG)
     assert 'seeds = "1,2"  # not the default' in lines
-    assert "mu = 0.01" in lines
+    assert "mu = 1.0" in lines
     assert (
         lines.index("# data")
         < lines.index("# sites")
