@@ -25,9 +25,9 @@ from fl.util.random_streams import stream
 PAGE = Path("docs/cannot_say.md")
 SOURCES = ("cpsc2018", "cpsc2018-lead1", "georgia", "cpsc-extra", "ptbxl")
 WINDOWS = 6  # of 10 s from each half-hour recording
-LONGEST = 60.0  # s that are read of a recording
-NOISY = 40  # recordings of each source to which noise is added
-SNR = (20, 10, 5, 0, -5, -10, -20)  # dB
+LONGEST = 30.0  # s that are read of a recording
+NOISY = 15  # recordings of each source to which noise is added
+SNR = (20, 10, 5, 0, -5, -10)  # dB
 SHAPES = ((1, 100.0), (1, 500.0), (2, 360.0), (12, 100.0), (12, 500.0))  # leads, Hz
 REPEATS = 20  # signals of each kind of noise and shape
 TONES = (1, 2, 3, 5, 8, 10, 15, 20, 25, 30, 40, 45)  # Hz

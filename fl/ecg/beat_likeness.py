@@ -26,6 +26,7 @@ USUAL_SECONDS = 3.0  # holds a beat even at 20 per minute
 LOWEST_BEAT = 0.3  # of the usual tallest energy; half the amplitude of the tallest beats
 HALF_QRS = 0.12  # s before and after the middle of a beat that are compared
 KIN = 0.3  # share of the other beats that a beat must resemble
+MOST_BEATS = 200  # that are compared, evenly chosen; the time grows with their square
 MAX_SHIFT = 0.05  # s by which a lead's own peak may differ from that of all leads
 
 
@@ -93,10 +94,11 @@ def _likeness(lead: Signal, peaks: Peaks) -> float:
     whole = peaks[(peaks >= half) & (peaks < len(lead) - half)]
     if len(whole) < 2:
         return 0.0
+    whole = whole[:: math.ceil(len(whole) / MOST_BEATS)]
     shapes = lead[whole[:, None] + np.arange(-half, half + 1)].astype(np.float64)
     shapes -= shapes.mean(axis=1, keepdims=True)
     shapes /= np.linalg.norm(shapes, axis=1, keepdims=True) + 1e-9
     pairs = shapes @ shapes.T
     np.fill_diagonal(pairs, -1.0)  # a beat is not compared with itself
     kin = math.ceil(KIN * (len(whole) - 1))
-    return float(np.median(np.sort(pairs, axis=1)[:, -kin]))
+    return float(np.median(np.partition(pairs, -kin, axis=1)[:, -kin]))
