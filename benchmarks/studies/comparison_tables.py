@@ -128,7 +128,6 @@ def decisions_on_unseen(
     within = True
     for strategy in strategies:
         by_run = [on_unseen(folder, summary, strategy) for folder, summary in runs.items()]
-        groups = [summary.strategies[strategy].unseen for summary in runs.values()]
         for name in by_run[0]:
             models = [model for found in by_run for model in found[name]]
             prevalence, share = models[0].prevalence, [m.predicted for m in models]
