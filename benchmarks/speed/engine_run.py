@@ -199,6 +199,7 @@ def client_of(idle: bool) -> Any:
                 site=site.name,
                 weights=read_weights(message),
                 n_records=1,
+                n_patients=1,
                 annotated=(1,) * len(site.splits["train"].task.classes),
                 recorded=(1,) * site.splits["train"].task.leads,
                 loss_sum=0.0,

@@ -150,9 +150,9 @@ class TrainingSettings(Section):
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
         "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
     )
-    loss_weights: Literal["records", "patients"] = Field(
-        "records",
-        description="every record of an epoch counts alike in the loss, or every patient",
+    loss_weights: Literal["patients", "records"] = Field(
+        "patients",
+        description="every patient of an epoch counts alike in the loss, or every record",
     )
     augment: str = Field(
         "auto",
@@ -214,9 +214,9 @@ class RoundSettings(Section):
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
     rounds: int = Field(20, ge=1, description="federated rounds")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
-    weighting: Literal["records", "patients", "root", "even"] = Field(
-        "records",
-        description="a site counts by its records, by its patients, by the square root of its "
+    weighting: Literal["patients", "records", "root", "even"] = Field(
+        "patients",
+        description="a site counts by its patients, by its records, by the square root of its "
         "records, or as one of many",
     )
     averaging: Literal["evidence", "plain"] = Field(

@@ -57,7 +57,8 @@ def test_the_run_directory_holds_what_the_tutorial_opens(outputs):
 
 
 def test_the_record_of_ones_own_is_answered_with_all_nine_classes(outputs):
-    head, line = outputs[5].splitlines()
+    thresholds, head, line = outputs[5].splitlines()
+    assert thresholds.startswith("thresholds (of all sources)")
     assert head.split()[:3] == ["record", "samples", "predicted"]
     assert len(head.split()) == 3 + 9
     assert line.startswith("my-ecg")

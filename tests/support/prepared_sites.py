@@ -45,6 +45,7 @@ def update(site: str, weights: Mapping[str, Any], **changed: Any) -> TrainingRep
     """What a site sends after training."""
     facts: dict[str, Any] = {
         "n_records": 10,
+        "n_patients": 10,
         "annotated": (10,) * CLASSES,
         "recorded": (10,) * RHYTHM.leads,
         "loss_sum": 5.0,

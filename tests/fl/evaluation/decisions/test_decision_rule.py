@@ -8,7 +8,13 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fl.ecg.tasks import BEAT, RHYTHM
-from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule, own_rule
+from fl.evaluation.decisions.decision_rule import (
+    NEW_SOURCE_ODDS,
+    DecisionRule,
+    answer,
+    choose_rule,
+    own_rule,
+)
 from fl.evaluation.decisions.platt_scaling import (
     IDENTITY,
     PRIOR_SD,
@@ -248,6 +254,17 @@ def test_a_rule_is_chosen_for_every_source_and_for_new_ones():
     raw = made.raw_thresholds("a", CLASSES)
     back = sigmoid(made.calibration["a"]["AF"].apply(log_odds(np.array([raw[1]]))))
     assert back[0] == pytest.approx(made.thresholds["a"]["AF"])
+
+
+def test_findings_are_rarer_at_a_source_that_nobody_trained_on():
+    labels, p = drawn(3000, slope=1, intercept=0)
+    table = np.repeat(labels[:, None], 9, axis=1), np.repeat(p[:, None], 9, axis=1)
+    made = choose_rule({"a": count_scores(*table, np.arange(3000).astype(str))}, RHYTHM)
+    calibrated, _ = answer(made, np.full((2, 9), 0.4), ["a", "new"], CLASSES)
+    odds = calibrated / (1 - calibrated)
+    share = dict(zip(CLASSES, (odds[1] / odds[0]).tolist(), strict=True))
+    assert share["NSR"] == pytest.approx(1, abs=0.02)
+    assert share["AF"] == pytest.approx(NEW_SOURCE_ODDS, abs=0.02)
 
 
 def test_a_task_of_one_class_per_example_needs_no_rule():
