@@ -45,7 +45,10 @@ def _add_join_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", required=True, help="folder of the recordings")
     command.add_argument("--sources", default="", help="data sets there, or NAME=FOLDER [all]")
     command.add_argument(
-        "--min-count", type=int, default=MIN_COUNT, help="smallest count that may leave [5]"
+        "--min-count",
+        type=int,
+        default=MIN_COUNT,
+        help="fewest patients behind a count that may leave [5]",
     )
     command.add_argument("--cache-dir", default="", help="preprocessed recordings [HOME/cache]")
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

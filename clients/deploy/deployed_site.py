@@ -95,10 +95,11 @@ def site_partition(settings: SiteSettings, seed: int) -> Partition:
     positive = np.zeros((person.max() + 1, len(cohort.task.classes)), dtype=np.int64)
     np.add.at(positive, person, cohort.labels == 1)
     split = split_site(positive > 0, stream(seed, "split", settings.site))[person]
-    if (split == TRAIN).sum() < max(settings.min_count, 1):
+    n_patients = len(np.unique(person[split == TRAIN]))
+    if n_patients < max(settings.min_count, 1):
         raise DataError(
-            f"{settings.data_dir}: {(split == TRAIN).sum()} training records are left, fewer than "
-            f"--min-count {settings.min_count}. Add recordings."
+            f"{settings.data_dir}: {n_patients} training patients are left, fewer than --min-count "
+            f"{settings.min_count}. Add recordings of more patients."
         )
     return Partition(np.full(len(cohort), settings.site, dtype="U64"), split)
 

@@ -16,12 +16,12 @@ What leaves this hospital, encrypted, to {invitation.address} alone:
   - the weights of the network after each training
   - numbers of records: for training, validation and test; per lead; per annotated class
     (of patients instead, where sites count by them); the number of training patients
-  - histograms: how many records of each class got which range of scores; summed losses
+  - histograms: how many patients of each class got which range of scores; summed losses
   - at the end, measures over all test records (F1, AUROC, ...), per class and together
   - this site's name, the names of its data sets, and its public key
   - if something fails, one of a few general reasons, never the text of the error
 Every reply is checked against this list before it is sent. Nothing is reported of a class that
-fewer than {few} records show, or that fewer than {few} lack (--min-count).
+fewer than {few} patients show, or that fewer than {few} lack (--min-count).
 
 What does not leave: recordings, patients, names of records and files, ages, sexes, the
 prediction of any single record, this site's private key. No message has a place for them.
