@@ -150,9 +150,9 @@ class TrainingSettings(Section):
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
         "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
     )
-    loss_weights: Literal["patients", "records"] = Field(
-        "patients",
-        description="every patient of an epoch counts alike in the loss, or every record",
+    loss_weights: Literal["records", "patients"] = Field(
+        "records",
+        description="every record of an epoch counts alike in the loss, or every patient",
     )
     augment: str = Field(
         "auto",

@@ -11,7 +11,9 @@ from fl.evaluation.decisions.platt_scaling import DECIMALS, PlattMap, fit_platt,
 from fl.evaluation.decisions.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.decisions.thresholds import (
     POOLED_SOURCE,
+    WITHOUT_POSITIVES,
     Thresholds,
+    best_threshold,
     choose_thresholds,
     thresholds_near,
 )
@@ -21,8 +23,9 @@ from fl.util.json_record import JsonRecord
 Sources = Sequence[str] | NDArray[np.str_]
 # The odds of a finding at a source that no site trained on, against those at the sources trained
 # on: archives are collected for their findings, and a closed label set leaves out everybody who
-# has none. Chosen on Georgia and CPSC-Extra, which were not trained on (docs/protocol.md).
-NEW_SOURCE_ODDS = 0.5
+# has none. With it, as many findings are expected at Georgia and CPSC-Extra, which were not trained
+# on, as there are (docs/protocol.md).
+NEW_SOURCE_ODDS = 0.25
 
 
 class DecisionRule(JsonRecord):
@@ -92,7 +95,12 @@ def choose_rule(by_source: Mapping[str, ScoreHistograms], task: Task) -> Decisio
         calibration[source] = _fits(scores, task, calibration[POOLED_SOURCE])
     scores_of = {**by_source, POOLED_SOURCE: whole}
     thresholds = choose_thresholds(scores_of, calibration, task.classes)
-    calibration[POOLED_SOURCE] = _at_a_new_source(calibration[POOLED_SOURCE], task)
+    new = _at_a_new_source(calibration[POOLED_SOURCE], task)
+    calibration[POOLED_SOURCE] = new
+    for c, name in enumerate(task.classes):
+        odds = 1.0 if name == task.alone else NEW_SOURCE_ODDS
+        best = best_threshold(whole.positive[c], whole.negative[c], new[name], odds)
+        thresholds[POOLED_SOURCE][name] = WITHOUT_POSITIVES if best is None else round(best, 6)
     return DecisionRule(thresholds=thresholds, calibration=calibration, alone=task.alone)
 
 

@@ -17,7 +17,10 @@ WITHOUT_POSITIVES = 0.5  # threshold of a class that no validation patient shows
 
 
 def best_threshold(
-    positive: NDArray[np.int64], negative: NDArray[np.int64], platt: PlattMap
+    positive: NDArray[np.int64],
+    negative: NDArray[np.int64],
+    platt: PlattMap,
+    odds: float = 1.0,
 ) -> float | None:
     """The threshold of the calibrated probability with the highest expected F1.
 
@@ -27,11 +30,16 @@ def best_threshold(
     may have the highest F1 where it was chosen, but elsewhere it calls everyone ill. Where no
     score lies between several thresholds, the one nearest to half of the F1 is taken, which is
     the best one of all probabilities (Lipton et al. 2014, arXiv:1402.1892).
+
+    `odds`: how many patients with the class there are where it is used, for each one here. `platt`
+    is the calibration there.
     """
     if not positive.any() or not negative.any():
         return None
-    weight = (positive + negative) / PATIENT
     p = sigmoid(platt.apply(BIN_LOGITS))
+    # With as many patients without the class as here, there are `odds` times as many with it.
+    here = p / (p + odds * (1 - p))
+    weight = (positive + negative) / PATIENT * (here * odds + 1 - here)
     predicted = weight[::-1].cumsum()[::-1]  # at or above each bin
     true = (weight * p)[::-1].cumsum()[::-1]
     f1 = 2 * true / (predicted + true[0])
