@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BAD_SHARE = 0.05  # a lead with more missing or clipped samples than this is dropped
+PLATEAU = 3  # samples in a row at an extreme; a tone reaches its own extreme for one or two
 
 
 def has_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
@@ -27,8 +28,15 @@ def lack_of_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> str:
     low, high = stored.min(), stored.max()
     if low == high:
         return "flat"
-    at_rail = max(float((stored == low).mean()), float((stored == high).mean()))
+    at_rail = max(_share_in_plateaus(stored == extreme) for extreme in (low, high))
     return "clipped" if at_rail > BAD_SHARE else ""
+
+
+def _share_in_plateaus(at_extreme: NDArray[np.bool_]) -> float:
+    """The share of the samples that are at an extreme for PLATEAU samples or more in a row."""
+    edges = np.flatnonzero(np.diff(at_extreme.astype(np.int8), prepend=0, append=0))
+    lengths = edges[1::2] - edges[::2]
+    return float(lengths[lengths >= PLATEAU].sum() / len(at_extreme))
 
 
 def fill_gaps(samples: NDArray[np.float32]) -> NDArray[np.float32]:
