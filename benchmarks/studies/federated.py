@@ -41,11 +41,13 @@ from fl.config.run_config import LOCAL, POOLED
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.metrics import mean_of, scores
+from fl.evaluation.decisions.score_histograms import count_scores, histogram_aurocs
+from fl.evaluation.decisions.thresholds import MIN_POSITIVES
+from fl.evaluation.metrics import mean_of
 from fl.messages.job import Job
 from fl.models import build_network
 from fl.training.loop import predict
-from fl.training.losses import mean_loss
+from fl.training.losses import example_losses
 from fl.training.state_dict import load_weights, set_weights
 from partitions.partition import open_partition
 from partitions.splits import VAL
@@ -82,7 +84,9 @@ STUDY: dict[str, dict[str, Any]] = {
     "plain averaging of heads and leads": {"averaging": "plain"},
     "server momentum (fedavgm)": {"strategy": "fedavgm", "server_momentum": 0.5},
     "server Adam (fedadam)": {"strategy": "fedadam", "server_lr": 0.003},
-    "FedProx, mu .1": {"strategy": "fedprox", "mu": 0.1},
+    "sites weighted by records": {"weighting": "records"},
+    "every patient alike in the loss": {"loss_weights": "patients"},
+    "FedProx, mu 1": {"strategy": "fedprox", "mu": 1.0},
     "FedProx, mu .1 in the loss": {"strategy": "fedprox", "mu": 0.1, "proximal": "loss"},
     "SCAFFOLD": {"strategy": "scaffold"},
     "own normalisation layers (fedbn)": {"strategy": "fedbn"},
@@ -190,13 +194,14 @@ def train_baseline(job: Job, name: str) -> list[Path]:
 def measured(job: Job, models: Sequence[Path]) -> dict[str, Any]:
     """Results on the validation records of all sites: loss, and macro-AUROC by source.
 
-    Of several models each figure is the mean over them.
+    Each patient counts once. Of several models each figure is the mean over them.
     """
     cohort = all_sites(job, VAL)
     found = [_measured_model(job, cohort, weights) for weights in models]
     sources = found[0]["sources"]
     return {
         "loss": mean_of([one["loss"] for one in found]),
+        "patients": found[0]["patients"],
         "sources": {name: mean_of([one["sources"][name] for one in found]) for name in sources},
     }
 
@@ -205,14 +210,17 @@ def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
     network = build_network(job.config.model, RHYTHM)
     set_weights(network, load_weights(weights))
     p = predict(network, cohort)
-    by_source = {}
+    by_source, patients = {}, {}
     for source in np.unique(cohort.sources):
         rows = np.flatnonzero(cohort.sources == source)
-        found = scores(
-            cohort.labels[rows], p[rows], p[rows] >= 0.5, RHYTHM.classes, cohort.patients[rows]
-        )
-        by_source[str(source)] = found.macro_auroc
-    return {"loss": mean_loss(RHYTHM, cohort.labels, p), "sources": by_source}
+        who = cohort.patients[rows]
+        counts = count_scores(cohort.labels[rows], p[rows], who)
+        aurocs = zip(histogram_aurocs(counts), counts.patients[:, 0], strict=True)
+        by_source[str(source)] = mean_of([value for value, n in aurocs if n >= MIN_POSITIVES])
+        patients[str(source)] = len(np.unique(who))
+    who = np.unique(cohort.patients, return_inverse=True)[1]
+    losses = np.bincount(who, example_losses(RHYTHM, cohort.labels, p)) / np.bincount(who)
+    return {"loss": float(losses.mean()), "sources": by_source, "patients": patients}
 
 
 def table(content: Mapping[str, Any]) -> list[str]:
@@ -222,19 +230,30 @@ def table(content: Mapping[str, Any]) -> list[str]:
         by_name.setdefault(key.rsplit("/", 1)[0], []).append(value)
     sources = list(next(iter(by_name.values()))[0]["sources"])
     lines = [
-        f"| changed | seeds | {' | '.join(sources)} | mean of sources | validation loss |",
+        f"| changed | seeds | {' | '.join(sources)} | all, by patients | validation loss |",
         f"| --- | --- | {'--- | ' * len(sources)}--- | --- |",
     ]
     for name in sorted(by_name, key=list(STUDY).index):
         runs = by_name[name]
-        means = [np.mean([r["sources"][s] for s in sources]) for r in runs]
+        means = [_by_patients(r) for r in runs]
         cells = [_cell([r["sources"][s] for r in runs]) for s in sources]
         cells += [_cell(means), _cell([r["loss"] for r in runs])]
         lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
     return lines
 
 
-def _cell(values: Sequence[float]) -> str:
+def _by_patients(run: Mapping[str, Any]) -> float | None:
+    """The mean over the sources that can be measured, weighted by their patients."""
+    known = {s: n for s, n in run["patients"].items() if run["sources"][s] is not None}
+    if not known:
+        return None
+    return sum(run["sources"][s] * n for s, n in known.items()) / sum(known.values())
+
+
+def _cell(given: Sequence[float | None]) -> str:
+    values = [value for value in given if value is not None]
+    if not values:
+        return "n/a"
     spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}"
 
