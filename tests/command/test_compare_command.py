@@ -46,18 +46,16 @@ def test_every_strategy_can_be_recomputed_from_the_predictions(parent, summary):
     for name in NAMES[1:]:
         result = summary["strategies"][name]
         for where in ("central", "unseen"):
-            own = result["thresholds"]
-            assert_recomputed(result[where], at(name, where), classes, own, by_source=True)
+            assert_recomputed(result[where], at(name, where), classes, by_source=True)
         for site in SITES:
-            assert_recomputed(result["sites"][site], at(name, site), classes, result["thresholds"])
+            assert_recomputed(result["sites"][site], at(name, site), classes)
     local = summary["strategies"]["local"]
     for site in SITES:
-        own = local["thresholds_by_site"][site]
-        assert_recomputed(local["sites"][site], at("local", site), classes, own)
+        assert_recomputed(local["sites"][site], at("local", site), classes)
         for where in ("central", "unseen"):
             rows_of_its_model = at(f"local-{site}", where)
             found = local[f"{where}_by_site"][site]
-            assert_recomputed(found, rows_of_its_model, classes, own, by_source=True)
+            assert_recomputed(found, rows_of_its_model, classes, by_source=True)
     for where in ("central", "unseen"):
         each = [value(local[f"{where}_by_site"][site]) for site in SITES]
         assert value(local[where]) == (None if None in each else pytest.approx(np.mean(each)))

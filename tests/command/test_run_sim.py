@@ -79,10 +79,10 @@ def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name)
     for site, found in measured.items():
         own_rows = [row for row in rows if row["site"] == site]
         by_source = site in ("central", "unseen")
-        assert_recomputed(found, own_rows, classes, thresholds, by_source)
+        assert_recomputed(found, own_rows, classes, by_source)
     for source, found in result["central_by_source"].items():
         own_rows = [r for r in rows if r["site"] == "central" and r["source"] == source]
-        assert_recomputed(found, own_rows, classes, thresholds)
+        assert_recomputed(found, own_rows, classes)
     f1 = {s: r["macro_f1"]["value"] for s, r in result["sites"].items() if r}
     f1 = {site: value for site, value in f1.items() if value is not None}
     if not f1:  # no site has five test patients with a class
@@ -91,6 +91,24 @@ def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name)
     assert result["worst_site"]["macro_f1"] == min(f1.values())
     assert result["site_mean"]["macro_f1"] == pytest.approx(np.mean(list(f1.values())))
     assert result["spread"]["macro_f1_sd"] == pytest.approx(np.std(list(f1.values())))
+
+
+@pytest.mark.parametrize("name", ["rhythm", "holdout"])
+def test_decisions_follow_from_calibrated_probabilities_and_thresholds(runs, name):
+    folder = runs(name)
+    result = facts(folder / "summary.json")["strategies"]["fedavg"]
+    decided = 0
+    for row in table(folder / "predictions.csv"):
+        at = result["thresholds"].get(row["source"], result["thresholds"]["pooled"])
+        above = {c for c, t in at.items() if float(row[f"p_{c}"]) >= t}
+        chosen = {c for c in at if row[f"d_{c}"] == "1"}
+        decided += len(chosen)
+        assert chosen <= above
+        if "NSR" not in above or above == {"NSR"}:
+            assert chosen == above
+        else:
+            assert chosen in ({"NSR"}, above - {"NSR"})
+    assert decided > 0
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -20,17 +20,13 @@ def facts(path):
 class Group:
     """Labels, probabilities and decisions of some lines of predictions.csv."""
 
-    def __init__(self, rows, classes, thresholds):
+    def __init__(self, rows, classes):
         def columns(kind):
             return np.array([[float(row[f"{kind}_{c}"] or -1) for c in classes] for row in rows])
 
         self.y, self.p = columns("y"), columns("p")
         self.patients = np.array([row["patient"] for row in rows])
-        if thresholds is None:
-            self.output = np.eye(len(classes))[self.p.argmax(axis=1)]
-        else:
-            at = [thresholds.get(row["source"], thresholds["pooled"]) for row in rows]
-            self.output = self.p >= np.array([[t[c] for c in classes] for t in at])
+        self.output = columns("d")
 
     def measures(self, c):
         """(f1, auroc, accuracy) of a class by scikit-learn, or None."""
@@ -46,11 +42,11 @@ class Group:
         return min(people) >= 5 and name not in ("F", "Q")  # beats that are not trained
 
 
-def assert_recomputed(found, rows, classes, thresholds, by_source=False):
+def assert_recomputed(found, rows, classes, by_source=False):
     """If `by_source`, a figure is the mean over sources, weighted by their patients."""
     sources = sorted({row["source"] for row in rows}) if by_source else [""]
     parts = [[row for row in rows if source in ("", row["source"])] for source in sources]
-    groups = [Group(part, classes, thresholds) for part in parts]
+    groups = [Group(part, classes) for part in parts]
     patients = [len(set(group.patients)) for group in groups]
 
     def mean(values):

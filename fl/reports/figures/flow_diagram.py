@@ -9,10 +9,10 @@ from markupsafe import Markup, escape
 from fl.reports.figures.svg import FONTS, Drawing
 from fl.reports.pages.participants import FlowStep
 
-WIDTH, MAIN, ASIDE, ASIDE_X = 700, 330, 330, 365  # CSS pixels
+WIDTH, MAIN, ASIDE, ASIDE_X = 780, 400, 330, 440  # CSS pixels
 LINE, PAD, GAP = 16, 8, 26
 INDENT = 30  # of a branch
-LETTERS, BOLD_LETTERS = 50, 42  # of a line in a box
+LETTERS, BOLD_LETTERS = 52, 50  # of a line in a box
 CAPTION = (
     "Flow of records and patients, from those found to those tested on. Boxes at the right: who "
     "was left out, and why. Patients are counted once a record could be read."

@@ -84,7 +84,7 @@ def _hospitals(run: Run) -> str:
     rows = sites_compared(run, run.main, "local")
     higher = sum(row.value is not None and row.value > 0 for row in rows)
     verdicts = [verdict(row) for row in rows]
-    text = f"it is higher at {higher} of {len(run.sites)} hospitals"
+    text = f"it is higher at {higher} of the {len(rows)} hospitals that can be measured"
     gains, losses = verdicts.count("gain"), verdicts.count("loss")
     if gains + losses == 0:
         return f"{text}, with evidence of a difference at none"

@@ -158,8 +158,8 @@ def _by_hospital(run: Run, name: str, other: str) -> str:
     gains, losses = verdicts.count("gain"), verdicts.count("loss")
     strategy, n_sites = strategy_name(name), len(run.sites)
     sentence = (
-        f"{strategy}'s macro-F1 is higher than {strategy_name(other)}'s at {higher} of {n_sites} "
-        "hospitals."
+        f"{strategy}'s macro-F1 is higher than {strategy_name(other)}'s at {higher} of the "
+        f"{len(known)} hospitals that can be measured."
     )
     if gains + losses == 0:
         return f"{sentence} The evidence is inconclusive at every hospital."
