@@ -123,6 +123,8 @@ def test_the_run_directory_is_as_agreed(runs, name):
         *("strategy", "source", "record", "patient", "site", "split"),
         *(f"y_{c}" for c in classes),
         *(f"p_{c}" for c in classes),
+        *(f"d_{c}" for c in classes),
+        "fold",
     ]
     for file in FILES - {f for f in FILES if f.startswith("weights/")}:
         assert "nan" not in (folder / file).read_text().lower()
