@@ -13,6 +13,7 @@ from fl.data.content_digest import content_digest
 from fl.data.example_cache import default_cache_dir
 from fl.datasets.base import Source
 from fl.datasets.source_selection import select_sources
+from fl.ecg.acceptability import SENTENCES, Acceptability, assess
 from fl.ecg.records import LEADS, Record
 from fl.evaluation.predictions import Predictions
 from fl.reports.figures import ecg_paper
@@ -149,9 +150,19 @@ def draw(wrong: WrongRecording, record: Record, name: str, unit: str, synthetic:
     leads = ", ".join(lead for lead in LEADS if lead in record.leads)
     caption = (
         f"{wrong.source} {wrong.name}, from {start:g} s of the recording, leads {leads}. "
-        f"Printed at its own size, the paper is at 25 mm/s and 10 mm/{unit}."
+        f"{signal_quality(assess(signal, record.leads, record.fs))} Printed at its own size, the "
+        f"paper is at 25 mm/s and 10 mm/{unit}."
     )
     return inline(figure, name, caption)
+
+
+def signal_quality(found: Acceptability) -> str:
+    """Whether the model may be asked about a signal, and in which leads heartbeats are not seen."""
+    if found.reason:
+        return f"Prediction answers this signal with \u201ccannot say\u201d: {found.sentence}."
+    bad = [f"{lead.lead} ({SENTENCES[lead.reason]})" for lead in found.leads if lead.reason]
+    seen = f"Heartbeats are seen in {len(found.leads) - len(bad)} of {len(found.leads)} leads"
+    return f"{seen}, not in {', '.join(bad)}." if bad else f"{seen}."
 
 
 def where(example: str, record: Record) -> tuple[float, float | None]:
