@@ -81,7 +81,7 @@ def partly_annotated():
 def test_the_reply_counts_the_records_of_an_epoch(
     tmp_path, training, min_count, per_recording, n, class_2, lead_3
 ):
-    job = job_of(tmp_path, per_recording=per_recording)
+    job = job_of(tmp_path, weighting="records", per_recording=per_recording)
     site = site_of(tmp_path, partly_annotated(), min_count)
     reply = train_site(site, job, initial_weights(job), 1)
     assert reply.n_records == n

@@ -96,7 +96,7 @@ def test_other_counts_are_refused(changed, reason):
 
 def test_a_site_that_does_not_give_its_patients_is_refused_where_they_are_its_weight():
     with pytest.raises(ValueError, match="too few patients"):
-        validate_counts(update("site-1", {}), "site-1", RHYTHM, "patients")
+        validate_counts(update("site-1", {}, n_patients=0), "site-1", RHYTHM, "patients")
     validate_counts(update("site-1", {}, n_patients=1), "site-1", RHYTHM, "patients")
 
 
