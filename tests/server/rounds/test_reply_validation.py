@@ -66,7 +66,12 @@ def test_other_weights_are_refused(weights, reason):
 @pytest.mark.parametrize(
     "changed",
     [
-        *({}, {"n_records": 1}, {"annotated": (0,) * CLASSES}, {"recorded": (0,) * 12}),
+        *(
+            {},
+            {"n_records": 1, "n_patients": 1},
+            {"annotated": (0,) * CLASSES},
+            {"recorded": (0,) * 12},
+        ),
         *({"n_patients": 10}, {"n_patients": 1}),
     ],
 )
