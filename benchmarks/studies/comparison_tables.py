@@ -1,9 +1,12 @@
 """A finished comparison over several seeds as tables for docs/results.md.
 
     python run_sim.py --clients 8 --compare fedavg,fedprox,scaffold --holdout ptbxl \
-        --seeds 10,11,12 --site-folds 3 --rounds 15 --name gain
-    python -m benchmarks.studies.comparison_tables runs/gain [--results docs/results.md]
+        --seeds 10,11,12 --rounds 15 --name whole
+    python -m benchmarks.studies.comparison_tables runs/whole [--results docs/results.md]
+    python run_sim.py ... --site-folds 3 --name folds
+    python -m benchmarks.studies.comparison_tables runs/folds --sites
 
+With --sites it is what hospitals gain, from a run in which every patient of a site was tested once.
 Every figure is read from the run directory.
 """
 
@@ -187,13 +190,15 @@ def class_tables(
     return lines
 
 
-def intervals(summaries: Mapping[str, RunSummary], strategies: Sequence[str]) -> list[str]:
-    """Paired differences on every group except single sites, for each seed."""
+def intervals(
+    summaries: Mapping[str, RunSummary], strategies: Sequence[str], wheres: Sequence[str]
+) -> list[str]:
+    """Paired differences on these groups, for each seed."""
     lines = ["| difference | where | measure | each seed |", "| --- | --- | --- | --- |"]
     wanted = [
         (d.strategy, d.against, d.where, d.metric)
         for d in differences_of(next(iter(summaries.values())))
-        if d.strategy in strategies and d.site is None
+        if d.strategy in strategies and d.where in wheres
     ]
     for key in wanted:
         cells = [_interval(summary, key) for summary in summaries.values()]
@@ -232,7 +237,7 @@ def report(folder: Path) -> list[str]:
     sources = sorted(first[POOLED].central_by_source)
     unseen = [UNSEEN] if first[POOLED].unseen else []
     federated = [name for name in first if name not in (LOCAL, POOLED)]
-    wheres = ["central", *sources, *unseen, "mean_site"]
+    wheres = ["central", *sources, *unseen]
     decided, within = decisions_on_unseen(runs, [POOLED, *federated])
     return [
         *_head(folder, seeds, folders),
@@ -243,9 +248,9 @@ def report(folder: Path) -> list[str]:
         f"the runs: {MARGINS['macro_auroc']} in macro-AUROC, {MARGINS['macro_f1']} in macro-F1, "
         "against pooled training.",
         "",
-        *intervals({path.name: summary for path, summary in runs.items()}, federated),
-        "",
-        *sites_above_lines(every),
+        *intervals(
+            {path.name: summary for path, summary in runs.items()}, federated, ("central", UNSEEN)
+        ),
         "",
         f"Decisions on the unseen source, each patient counting once. Limit written before the "
         f"runs: {MOST_TIMES:g} times the prevalence plus {MOST_MORE:g}; "
@@ -258,6 +263,47 @@ def report(folder: Path) -> list[str]:
         "",
         *class_tables(every, federated[0], [*sources, *unseen]),
     ]
+
+
+def report_sites(folder: Path) -> list[str]:
+    """What hospitals gain: tables of a folder of seed-*/ run directories with folds."""
+    seeds = read_seeds(folder).seeds
+    folders = [folder / f"seed-{seed}" for seed in seeds]
+    runs = {path.name: read_summary(path) for path in folders}
+    every = list(runs.values())
+    federated = [name for name in every[0].strategies if name not in (LOCAL, POOLED)]
+    return [
+        *_head(folder, seeds, folders),
+        "",
+        *side_by_side(every, ["mean_site", "worst_site"]),
+        "",
+        *intervals(runs, [POOLED, *federated], ["mean_site"]),
+        "",
+        *sites_above_lines(every),
+        "",
+        f"Each hospital, macro-F1 of {federated[0]} minus local training; bold: evidence after "
+        "Holm's correction for the number of hospitals.",
+        "",
+        *each_site(runs, federated[0]),
+    ]
+
+
+def each_site(runs: Mapping[str, RunSummary], strategy: str) -> list[str]:
+    """Each hospital's paired difference from local training, for each seed."""
+    lines = ["| seed | hospital | patients | difference |", "| --- | --- | --- | --- |"]
+    for name, summary in runs.items():
+        for row in differences_of(summary):
+            if row.site and (row.strategy, row.against, row.metric) == (
+                strategy,
+                LOCAL,
+                "macro_f1",
+            ):
+                cell_text = _interval(summary, (strategy, LOCAL, row.where, "macro_f1"))
+                strong = f"**{cell_text}**" if row.significant_adjusted else cell_text
+                lines.append(
+                    f"| {name.removeprefix('seed-')} | {row.site} | {row.n_patients} | {strong} |"
+                )
+    return lines
 
 
 def _unseen_f1(summaries: Sequence[RunSummary]) -> str:
@@ -304,10 +350,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="parent of seed-*/")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--sites", action="store_true", help="what hospitals gain, over folds")
     options = parser.parse_args()
-    text = "\n".join(report(options.run))
+    text = "\n".join((report_sites if options.sites else report)(options.run))
     print(text)
-    put_between_marks(options.results, "compare", text)
+    put_between_marks(options.results, "sites" if options.sites else "compare", text)
 
 
 if __name__ == "__main__":
