@@ -129,10 +129,14 @@ def test_an_ablation_is_the_difference_on_the_same_fold():
 
 def test_a_row_of_the_federated_study_is_the_mean_over_seeds():
     def result(auroc):
-        return {"loss": 0.3, "sources": {"mitdb": auroc}, "seconds": 1.0}
+        sources = {"mitdb": auroc, "cpsc2018": 0.4, "georgia": None}
+        patients = {"mitdb": 3, "cpsc2018": 1, "georgia": 9}
+        return {"loss": 0.3, "sources": sources, "patients": patients, "seconds": 1.0}
 
     content = {"results": {"as shipped/0": result(0.8), "as shipped/1": result(0.9)}}
-    assert "| as shipped | 2 | 0.850 (0.800 to 0.900) |" in "\n".join(federated.table(content))
+    line = federated.table(content)[-1]
+    assert "| as shipped | 2 | 0.850 (0.800 to 0.900) | 0.400 (0.400 to 0.400) | n/a |" in line
+    assert "| 0.738 (0.700 to 0.775) |" in line  # by patients, where it can be measured
 
 
 def test_rounds_are_counted_as_they_are_written(tmp_path):

@@ -48,9 +48,10 @@ def test_a_round_is_validated_where_the_next_is_trained_and_the_last_one_alone(t
     assert (progress.round, progress.validated_rounds) == (3, 3)
 
 
-def test_weights_are_averaged_by_records_in_every_round(tmp_path):
+def test_weights_are_averaged_by_patients_in_every_round(tmp_path):
     def change(trained, number):
-        return replace(trained, n_records=30) if trained.site == "site-3" else trained
+        more = {"n_records": 900, "n_patients": 30}
+        return replace(trained, **more) if trained.site == "site-3" else trained
 
     # Sites 1, 2 and 3 add 1, 2 and 3, and the third counts three times.
     progress = train(prepared_job(tmp_path, rounds=2), PreparedSites(change=change))

@@ -188,7 +188,7 @@ def test_an_unseen_source_has_its_own_results(written):
 def test_the_comparison_answers_with_its_intervals(written):
     text = text_of(written("compared") / "report" / "index.html")
     assert "+.081 [+.031, +.131], evidence of a gain" in text
-    assert "FedAvg's macro-F1 is higher than local training's at 2 of 3 hospitals" in text
+    assert "FedAvg's macro-F1 is higher than local training's at 2 of the 3 hospitals" in text
     assert "favours FedAvg at one and local training at one; elsewhere it is inconclusive" in text
     assert "expected" not in text.split("Data and their sources")[0]
 
