@@ -45,7 +45,7 @@ def test_counts_of_a_round_are_added_and_what_sites_saw_is_kept(tmp_path):
     lost = {"round": 4, "site": "site-3", "reason": "train: lost"}
     other = {"round": 3, "site": "site-3", "reason": "val: lost"}
     replies = [
-        sent("site-2", 5.0, n_records=30, steps=4, n_seen=20, loss_sum=2.0),
+        sent("site-2", 5.0, n_records=30, n_patients=30, steps=4, n_seen=20, loss_sum=2.0),
         sent("site-1", 1.0, n_records=10, steps=3, n_seen=12, loss_sum=6.0),
     ]
     found = merged(tmp_path, replies, before, [other, lost])

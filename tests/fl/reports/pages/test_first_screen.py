@@ -32,7 +32,7 @@ def test_the_sentences_state_the_intervals_of_the_run(written):
     gain, distance, unseen = first_answer(read_run(written("compared")))
     assert gain == (
         "On average a hospital gains over training alone: the mean macro-F1 of FedAvg over the "
-        "hospitals differs by +.081 [+.031, +.131]; it is higher at 2 of 3 hospitals, with "
+        "hospitals differs by +.081 [+.031, +.131]; it is higher at 2 of the 3 hospitals that can be measured, with "
         "evidence of a gain at one and of a loss at one."
     )
     assert distance.startswith("The federation does better than pooled training")
@@ -50,7 +50,9 @@ def test_an_interval_across_zero_is_not_called_a_gain(copy):
     made_runs.change(folder / "summary.json", widen)
     gain, distance, _ = first_answer(read_run(folder))
     assert gain.startswith("It is not shown that a hospital gains")
-    assert gain.endswith("higher at 3 of 3 hospitals, with evidence of a difference at none.")
+    assert gain.endswith(
+        "higher at 3 of the 3 hospitals that can be measured, with evidence of a difference at none."
+    )
     assert distance.startswith("No difference from pooled training")
 
 
