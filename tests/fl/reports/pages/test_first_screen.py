@@ -32,8 +32,8 @@ def test_the_sentences_state_the_intervals_of_the_run(written):
     gain, distance, unseen = first_answer(read_run(written("compared")))
     assert gain == (
         "On average a hospital gains over training alone: the mean macro-F1 of FedAvg over the "
-        "hospitals differs by +.081 [+.031, +.131]; it is higher at 2 of the 3 hospitals that can be measured, with "
-        "evidence of a gain at one and of a loss at one."
+        "hospitals differs by +.081 [+.031, +.131]; it is higher at 2 of the 3 hospitals that can "
+        "be measured, with evidence of a gain at one and of a loss at one."
     )
     assert distance.startswith("The federation does better than pooled training")
     assert "no source was held out" in unseen
