@@ -175,7 +175,7 @@ def test_the_terminal_shows_a_table_and_sentences(parent, tmp_path, capsys):
     assert run_sim.main(["--resume", str(copy / "seed-0"), "--quiet", "--no-pages"]) == 0
     printed = capsys.readouterr().out
     head = [line.split() for line in printed.splitlines() if "local" in line]
-    assert NAMES in head
+    assert ["patients", *NAMES] in head
     for line in ("central", "unseen", "mean of sites", "worst site", "spread (sd)", "site-1"):
         assert f" {line} " in printed
     sentences = facts(copy / "seed-0" / "summary.json")["comparison"]["differences"]

@@ -64,7 +64,7 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(printed):
     assert lines["task"] == "task rhythm beat"
     assert lines["rounds"] == "rounds 2 1"
     assert "clients" not in lines
-    assert lines["central"].count("[") == 2
+    assert lines["central"].startswith("central")
     assert "SYNTHETIC DATA" in text
 
 

@@ -33,6 +33,6 @@ def test_no_training_has_the_colour_of_a_class():
     assert not trainings & {class_ink(i) for i in range(9)}
 
 
-def test_the_worst_hospital_is_in_no_forest_plot(rows):
-    assert any(row.where == "worst_site" for row in rows)
-    assert "worst hospital" not in forest(rows, "local", "macro_f1", ORDER).svg
+def test_the_worst_hospital_has_no_difference(rows):
+    assert rows
+    assert not any("worst" in row.where for row in rows)

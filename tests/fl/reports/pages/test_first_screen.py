@@ -50,9 +50,8 @@ def test_an_interval_across_zero_is_not_called_a_gain(copy):
     made_runs.change(folder / "summary.json", widen)
     gain, distance, _ = first_answer(read_run(folder))
     assert gain.startswith("It is not shown that a hospital gains")
-    assert gain.endswith(
-        "higher at 3 of the 3 hospitals that can be measured, with evidence of a difference at none."
-    )
+    assert "higher at 3 of the 3 hospitals that can be measured" in gain
+    assert gain.endswith("with evidence of a difference at none.")
     assert distance.startswith("No difference from pooled training")
 
 
