@@ -43,7 +43,8 @@ def test_a_site_counts_the_records_that_an_epoch_takes(make_job):
     trained = train_site(site, job, initial_weights(job), 1)
     assert trained.n_records == info.n_train
     assert trained.n_seen == info.n_train * job.config.local_epochs
-    assert trained.annotated == (info.n_train,) * 9
+    assert trained.n_patients == len(set(site.splits[TRAIN].patients.tolist()))
+    assert trained.annotated == (trained.n_patients,) * 9
 
 
 def test_a_site_keeps_its_optimizer_of_the_last_two_rounds_and_goes_on_from_the_last(make_job):
