@@ -7,15 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
-from fl.evaluation.decisions.platt_scaling import DECIMALS, PlattMap, fit_platt, log_odds, sigmoid
+from fl.evaluation.decisions.platt_scaling import (
+    DECIMALS,
+    IDENTITY,
+    PlattMap,
+    fit_platt,
+    log_odds,
+    sigmoid,
+)
 from fl.evaluation.decisions.score_histograms import ScoreHistograms, empty_histograms
 from fl.evaluation.decisions.thresholds import (
     POOLED_SOURCE,
-    WITHOUT_POSITIVES,
     Thresholds,
-    best_threshold,
-    choose_thresholds,
     thresholds_near,
+    thresholds_of,
 )
 from fl.evaluation.metrics import Probs
 from fl.util.json_record import JsonRecord
@@ -90,29 +95,22 @@ def choose_rule(by_source: Mapping[str, ScoreHistograms], task: Task) -> Decisio
     if task.exclusive:
         return None
     whole = sum(by_source.values(), start=empty_histograms(len(task.classes)))
-    calibration = {POOLED_SOURCE: _fits(whole, task, {})}
+    common = _fits(whole, task, dict.fromkeys(task.classes, IDENTITY))
+    shared = thresholds_of(whole, common, task.classes)
+    rarer = {name: NEW_SOURCE_ODDS for name in task.classes if name != task.alone}
+    new = {name: _with_odds(fit, rarer.get(name, 1.0)) for name, fit in common.items()}
+    calibration = {POOLED_SOURCE: new}
+    thresholds = {POOLED_SOURCE: thresholds_of(whole, new, task.classes, rarer)}
     for source, scores in sorted(by_source.items()):
-        calibration[source] = _fits(scores, task, calibration[POOLED_SOURCE])
-    scores_of = {**by_source, POOLED_SOURCE: whole}
-    thresholds = choose_thresholds(scores_of, calibration, task.classes)
-    new = _at_a_new_source(calibration[POOLED_SOURCE], task)
-    calibration[POOLED_SOURCE] = new
-    for c, name in enumerate(task.classes):
-        odds = 1.0 if name == task.alone else NEW_SOURCE_ODDS
-        best = best_threshold(whole.positive[c], whole.negative[c], new[name], odds)
-        thresholds[POOLED_SOURCE][name] = WITHOUT_POSITIVES if best is None else round(best, 6)
+        own = _fits(scores, task, common)
+        calibration[source] = own
+        thresholds[source] = thresholds_near(shared, scores, own, task.classes)
     return DecisionRule(thresholds=thresholds, calibration=calibration, alone=task.alone)
 
 
-def _at_a_new_source(fits: Mapping[str, PlattMap], task: Task) -> dict[str, PlattMap]:
-    """The calibration for a source that no site trained on: findings are rarer there."""
-    less = math.log(NEW_SOURCE_ODDS)
-    return {
-        name: fit
-        if name == task.alone
-        else fit.model_copy(update={"intercept": round(fit.intercept + less, DECIMALS)})
-        for name, fit in fits.items()
-    }
+def _with_odds(fit: PlattMap, odds: float) -> PlattMap:
+    """The calibration where there are `odds` times as many patients with the class."""
+    return PlattMap(slope=fit.slope, intercept=round(fit.intercept + math.log(odds), DECIMALS))
 
 
 def own_rule(
@@ -136,15 +134,11 @@ def own_rule(
 def _fits(
     scores: ScoreHistograms, task: Task, prior: Mapping[str, PlattMap]
 ) -> dict[str, PlattMap]:
-    """The calibration of each class; `prior` is that of all sources together."""
+    """The calibration of each class, near `prior` where few patients are counted."""
     return {
-        name: fit_platt(scores.positive[c], scores.negative[c], *_given(prior, name))
+        name: fit_platt(scores.positive[c], scores.negative[c], prior[name])
         for c, name in enumerate(task.classes)
     }
-
-
-def _given(prior: Mapping[str, PlattMap], name: str) -> tuple[PlattMap, ...]:
-    return (prior[name],) if name in prior else ()
 
 
 def answer(

@@ -1,6 +1,7 @@
 """Thresholds of each class and source, chosen on validation, of calibrated probabilities."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,11 @@ from fl.evaluation.decisions.score_histograms import BIN_LOGITS, PATIENT, ScoreH
 
 Thresholds = dict[str, float]
 POOLED_SOURCE = "pooled"  # the entry for a source that no site trained on
-MIN_POSITIVES = 5  # patients in validation; a source with fewer takes the pooled threshold
+MIN_POSITIVES = 5  # patients in validation; a source with fewer takes that of all sources
 SHRINKAGE = 10  # patients with the class at which a source's own threshold counts for half
 MOST_PREDICTED = 1.25  # a class is predicted at most so many times as often as it occurs
 WITHOUT_POSITIVES = 0.5  # threshold of a class that no validation patient shows
+DECIMALS = 6  # of a threshold
 
 
 def best_threshold(
@@ -54,35 +56,21 @@ def best_threshold(
 _HALF_BIN = (BIN_LOGITS[1] - BIN_LOGITS[0]) / 2
 
 
-def choose_thresholds(
-    by_source: Mapping[str, ScoreHistograms],
-    calibration: Mapping[str, Mapping[str, PlattMap]],
+def thresholds_of(
+    scores: ScoreHistograms,
+    calibration: Mapping[str, PlattMap],
     classes: Sequence[str],
-) -> dict[str, Thresholds]:
-    """Thresholds of each source in `by_source`, of which one is `pooled`: all sources together.
+    odds: Mapping[str, float] = MappingProxyType({}),
+) -> Thresholds:
+    """The best threshold of each class; of a class that no patient shows, or all do, 0.5.
 
-    A source with fewer than MIN_POSITIVES patients of a class takes the pooled threshold. With
-    more its own is moved towards the pooled one in log-odds, the less the more such patients it
-    has. A class that no patient shows takes 0.5.
+    `odds`: as of `best_threshold`, of the classes for which they are not 1.
     """
-    pooled = {
-        name: best_threshold(
-            by_source[POOLED_SOURCE].positive[c],
-            by_source[POOLED_SOURCE].negative[c],
-            calibration[POOLED_SOURCE][name],
-        )
-        for c, name in enumerate(classes)
-    }
-    chosen = {
-        POOLED_SOURCE: {
-            name: WITHOUT_POSITIVES if best is None else round(best, 6)
-            for name, best in pooled.items()
-        }
-    }
-    for source in sorted(by_source.keys() - {POOLED_SOURCE}):
-        chosen[source] = thresholds_near(
-            chosen[POOLED_SOURCE], by_source[source], calibration[source], classes
-        )
+    chosen: Thresholds = {}
+    for c, name in enumerate(classes):
+        counts = scores.positive[c], scores.negative[c]
+        best = best_threshold(*counts, calibration[name], odds.get(name, 1.0))
+        chosen[name] = WITHOUT_POSITIVES if best is None else round(best, DECIMALS)
     return chosen
 
 
@@ -92,13 +80,16 @@ def thresholds_near(
     calibration: Mapping[str, PlattMap],
     classes: Sequence[str],
 ) -> Thresholds:
-    """Thresholds of one source, moved towards the given ones where it has few patients."""
-    chosen: Thresholds = {}
+    """Thresholds of one source, moved in log-odds towards the given ones by SHRINKAGE.
+
+    With fewer than MIN_POSITIVES patients of a class it is the given one.
+    """
+    chosen = dict(given)
     for c, name in enumerate(classes):
         n = int(scores.patients[c, 0])
         own = best_threshold(scores.positive[c], scores.negative[c], calibration[name])
-        known = own is not None and n >= MIN_POSITIVES
-        chosen[name] = round(_shrunk(own, given[name], n), 6) if own and known else given[name]
+        if own is not None and n >= MIN_POSITIVES:
+            chosen[name] = round(_shrunk(own, given[name], n), DECIMALS)
     return chosen
 
 

@@ -28,7 +28,8 @@ from fl.evaluation.decisions.thresholds import (
     MIN_POSITIVES,
     MOST_PREDICTED,
     best_threshold,
-    choose_thresholds,
+    thresholds_near,
+    thresholds_of,
 )
 from fl.util.random_streams import stream
 
@@ -145,25 +146,27 @@ def test_no_threshold_can_be_chosen_on_one_side_only(at):
     assert best_threshold(np.zeros_like(some), some, IDENTITY) is None
 
 
-def thresholds_of(**by_source):
-    whole = sum(by_source.values(), start=one_class([], []))
-    same = {source: {"a": IDENTITY} for source in (*by_source, "pooled")}
-    return choose_thresholds({**by_source, "pooled": whole}, same, ["a"])
+def chosen_thresholds(**by_source):
+    """Of each source, and `all`: that of all sources together."""
+    same, whole = {"a": IDENTITY}, sum(by_source.values(), start=one_class([], []))
+    shared = thresholds_of(whole, same, ["a"])
+    own = {s: thresholds_near(shared, scores, same, ["a"]) for s, scores in by_source.items()}
+    return {"all": shared, **own}
 
 
 @pytest.mark.parametrize(("positives", "own"), [(MIN_POSITIVES - 1, False), (MIN_POSITIVES, True)])
 def test_a_source_has_a_threshold_of_its_own_from_five_patients_on(positives, own):
     here = one_class([1] * positives + [0] * 9, [0.45] * positives + [0.1] * 9)
     there = one_class([1] * 50 + [0] * 50, [0.95] * 50 + [0.3] * 50)
-    chosen = thresholds_of(here=here, there=there)
-    assert (chosen["here"]["a"] == chosen["pooled"]["a"]) is not own
+    chosen = chosen_thresholds(here=here, there=there)
+    assert (chosen["here"]["a"] == chosen["all"]["a"]) is not own
 
 
 def test_windows_of_one_patient_give_a_source_no_threshold_of_its_own():
     windows = one_class([1] * 50 + [0] * 50, [0.45] * 50 + [0.1] * 50, ["one"] * 100)
     there = one_class([1] * 50 + [0] * 50, [0.95] * 50 + [0.3] * 50)
-    chosen = thresholds_of(holter=windows, there=there)
-    assert chosen["holter"] == chosen["pooled"]
+    chosen = chosen_thresholds(holter=windows, there=there)
+    assert chosen["holter"] == chosen["all"]
 
 
 def test_the_more_patients_the_nearer_a_source_is_to_its_own_threshold():
@@ -173,12 +176,12 @@ def test_the_more_patients_the_nearer_a_source_is_to_its_own_threshold():
     apart = []
     for n in (5, 20, 80):
         here = one_class([1] * n + [0] * 4 * n, [0.45] * n + [0.1] * 4 * n)
-        apart.append(abs(thresholds_of(here=here, there=there)["here"]["a"] - own))
+        apart.append(abs(chosen_thresholds(here=here, there=there)["here"]["a"] - own))
     assert apart[0] > apart[1] > apart[2]
 
 
 def test_a_class_that_nobody_shows_is_decided_at_one_half():
-    assert thresholds_of(x=one_class([0], [0.2])) == {"pooled": {"a": 0.5}, "x": {"a": 0.5}}
+    assert chosen_thresholds(x=one_class([0], [0.2])) == {"all": {"a": 0.5}, "x": {"a": 0.5}}
 
 
 def rule(alone="NSR", **thresholds):
