@@ -1,7 +1,7 @@
 """Reads every record once and reports which are usable, which are not, and why."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -198,27 +198,30 @@ def _overview(report: CheckReport) -> Table:
 
 
 def _unusable(report: CheckReport) -> Table:
-    table = Table(title="Unusable records", title_justify="left")
-    table.add_column("Source", no_wrap=True)
-    for column in ("Verdict", "Records", "Which"):
-        table.add_column(column)
-    for s in report.sources:
-        for reason, names in sorted(s.unusable.items()):
-            verdict = f"{reason}: {REASONS[reason]}"
-            table.add_row(s.name, verdict, str(len(names)), _first_names(names))
-    return table
+    by_source = {s.name: s.unusable for s in report.sources}
+    return _by_reason("Unusable records", "Verdict", by_source, REASONS)
 
 
 def _cannot_say(report: CheckReport) -> Table:
     title = "Usable records that `predict` answers with `cannot say`; training keeps them"
+    return _by_reason(title, "Reason", {s.name: s.cannot_say for s in report.sources}, SENTENCES)
+
+
+def _by_reason(
+    title: str,
+    column: str,
+    by_source: Mapping[str, Mapping[str, list[str]]],
+    sentences: Mapping[str, str],
+) -> Table:
+    """The records of each source and reason, with the reason in words."""
     table = Table(title=title, title_justify="left")
     table.add_column("Source", no_wrap=True)
-    for column in ("Reason", "Records", "Which"):
-        table.add_column(column)
-    for s in report.sources:
-        for reason, names in sorted(s.cannot_say.items()):
-            words = f"{reason}: {SENTENCES[reason]}"
-            table.add_row(s.name, words, str(len(names)), _first_names(names))
+    for name in (column, "Records", "Which"):
+        table.add_column(name)
+    for source, found in by_source.items():
+        for reason, names in sorted(found.items()):
+            words = f"{reason}: {sentences[reason]}"
+            table.add_row(source, words, str(len(names)), _first_names(names))
     return table
 
 

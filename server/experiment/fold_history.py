@@ -10,7 +10,6 @@ from fl.runs.history_tables import RoundRow, SiteRow, read_rounds, read_sites
 from fl.runs.results import RunSummary
 from partitions.splits import TEST
 from server.baselines.baseline_summary import mean_round
-from server.rounds.model_selection import mean_loss
 
 Row = TypeVar("Row", RoundRow, SiteRow)
 NO_ROUND = 0  # of a test of all folds together, since each fold has its own best round
@@ -39,11 +38,10 @@ def merged_site_rows(folders: Sequence[Path], summary: RunSummary) -> list[SiteR
 def _site_row(rows: Sequence[SiteRow], summary: RunSummary) -> SiteRow:
     """The rows of several folds as one; a test has the measures of all folds together."""
     first = rows[0]
-    losses = [(row.loss * row.n_records, row.n_records) for row in rows if row.loss is not None]
     merged = replace(
         first,
         n_records=sum(row.n_records for row in rows),
-        loss=mean_loss(losses),
+        loss=mean_of([row.loss for row in rows]),  # folds have equally many patients
         macro_f1=mean_of([row.macro_f1 for row in rows]),
         macro_auroc=mean_of([row.macro_auroc for row in rows]),
     )

@@ -4,22 +4,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from support.history_rows import round_row
 
 from fl.reports.tensorboard import CURVES, TensorBoard, check_tensorboard
-from fl.runs.history_tables import RoundRow
 from fl.util.errors import ConfigError
 
-ROW = RoundRow(
-    strategy="fedavg",
-    round=1,
-    seconds=2.0,
-    participants=3,
-    failures=0,
-    train_loss=0.5,
-    val_loss=0.4,
-    val_macro_f1=None,
-    val_macro_auroc=0.75,
-)
+ROW = round_row(val_loss=0.4, val_macro_f1=None)
 
 
 class RecordingView:

@@ -3,25 +3,16 @@
 from dataclasses import replace
 
 import pytest
+from support.history_rows import round_row
 from support.made_cohorts import made_cohort
 
 from fl.evaluation.predictions import Predictions
 from fl.reports.terminal.partition_tables import fold_lines
-from fl.runs.history_tables import RoundRow, write_history_tables
+from fl.runs.history_tables import write_history_tables
 from server.experiment.fold_history import merged_rounds
 from server.experiment.fold_merge import untested
 
-ROUND = RoundRow(
-    strategy="fedavg",
-    round=1,
-    seconds=2.0,
-    participants=3,
-    failures=0,
-    train_loss=0.5,
-    val_loss=None,
-    val_macro_f1=0.2,
-    val_macro_auroc=0.6,
-)
+ROUND = round_row(val_macro_auroc=0.6)
 
 
 def test_a_round_that_one_fold_stopped_before_is_of_the_others(tmp_path):

@@ -4,26 +4,17 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from support.history_rows import round_row
 from support.measures import predictions
 
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.predictions import Predictions, read_predictions
-from fl.runs.history_tables import RoundRow, SiteRow, read_rounds, read_sites
+from fl.runs.history_tables import SiteRow, read_rounds, read_sites
 from fl.runs.results import TrainingSummary
 from fl.util.errors import DataError
 from server.rounds.training_results import TrainingResult, load_result, save_result, write_tables
 
-ROUND = RoundRow(
-    strategy="fedavg",
-    round=1,
-    seconds=0.5,
-    participants=2,
-    failures=1,
-    train_loss=0.25,
-    val_loss=None,
-    val_macro_f1=0.5,
-    val_macro_auroc=0.75,
-)
+ROUND = round_row(failures=1, train_loss=0.25)
 SITE = SiteRow(
     strategy="fedavg",
     round=1,
