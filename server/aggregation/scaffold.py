@@ -22,8 +22,8 @@ def merge_control(control: Weights, average: Weights, share: float) -> Weights:
     """The control variate after a round: c + share * (average of what sites sent - c).
 
     `share`: how many of all sites took part; the others count as unchanged (line 17). The
-    average is that of the weights: by records, and of a row or column that some sites alone train
-    over their records. With equal sites it is the paper's plain mean.
+    average is that of the weights, and of a row or column that some sites alone train
+    over those sites. With equal sites it is the paper's plain mean.
     """
     return {
         name: np.asarray(c + share * (average[name] - c), dtype=np.float32)
