@@ -12,7 +12,8 @@ from fl.reports.figures.svg import GREYS, Drawing, canvas, inline, styled
 @styled
 def label_counts(counts: Mapping[str, Mapping[str, int]], unit: str) -> Drawing:
     """How many examples of one site show each class, by split."""
-    names, splits = list(counts), ("train", "val", "test")
+    names = list(counts)
+    splits = list(counts[names[0]])
     figure, axes = canvas(1.0 + 0.26 * len(names))
     left = np.zeros(len(names))
     for i, split in enumerate(splits):

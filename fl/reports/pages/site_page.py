@@ -27,7 +27,7 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         synthetic=view.sources if view.synthetic else (),
         confidential=view.name,
         task=TASKS[view.task],
-        splits=SPLITS,
+        splits=("test",) if view.folds else SPLITS,
         advice=advice(view),
         first=gain_chart(view.differences, view.main, tuple(view.reports)),
         legend=legend(tuple(view.reports), view.classes),

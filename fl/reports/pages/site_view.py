@@ -92,7 +92,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
         patients=len({row["patient"] for row in mine}),
         table_one=_table_one(run, site),
         n={split: sum(row["split"] == split for row in mine) for split in SPLITS},
-        labels=_labels(mine, run.classes),
+        labels=_labels(mine, run.classes, ("test",) if run.folds else SPLITS),
         excluded={
             entry.source: entry.excluded for entry in run.facts.data if entry.source in alone
         },
@@ -122,9 +122,11 @@ def _table_one(run: Run, site: str) -> dict[str, Any] | None:
     return next((row.get("table_one") for row in run.facts.sites if row["site"] == site), None)
 
 
-def _labels(rows: list[dict[str, str]], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+def _labels(
+    rows: list[dict[str, str]], classes: tuple[str, ...], splits: tuple[str, ...]
+) -> dict[str, dict[str, int]]:
     counts = Counter((c, row["split"]) for row in rows for c in row["labels"].split("|"))
-    return {c: {split: counts[c, split] for split in SPLITS} for c in classes}
+    return {c: {split: counts[c, split] for split in splits} for c in classes}
 
 
 def _thresholds(

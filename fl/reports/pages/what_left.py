@@ -31,8 +31,8 @@ WORDS = {
     "n-val": "number of validation examples",
     "n-test": "number of test examples",
     "num-examples": "number of examples",
-    "annotated": "number of examples annotated for each class",
-    "recorded": "number of examples that have each lead",
+    "annotated": "number of patients, or examples, annotated for each class",
+    "recorded": "number of patients, or examples, that have each lead",
     "loss-sum": "sum of the loss",
     "n-seen": "number of examples seen",
     "steps": "number of gradient steps",
@@ -41,10 +41,10 @@ WORDS = {
 }
 UPDATE = "the network's weights after local training, and SCAFFOLD's control variates where used"
 ARRAYS = {
-    "positive": f"histogram of the scores of each class's positives, {BINS} bins",
-    "negative": f"histogram of the scores of each class's negatives, {BINS} bins",
+    "positive": f"histogram by patient of the scores of each class's positives, {BINS} bins",
+    "negative": f"histogram by patient of the scores of each class's negatives, {BINS} bins",
     "argmax": "how often each class was the most probable, rightly and not",
-    "patients": "number of patients who show each class, and who do not",
+    "patients": "number of patients who show each class, and for whom it is annotated",
 }
 
 
