@@ -165,7 +165,7 @@ def table(counts: NDArray[np.float64] | Counts, *, excuse: bool = False) -> dict
 
 def _predicted(counts: NDArray[np.float64] | Counts, excuse: bool) -> NDArray[Any]:
     """How many beats are predicted to be of each class: (..., class)."""
-    predicted = counts.sum(axis=-2)
+    predicted: NDArray[Any] = counts.sum(axis=-2)
     for name, others in EXCUSED.items() if excuse else ():
         called = BEAT_CLASSES.index(name)
         for other in others:

@@ -110,7 +110,7 @@ def acceptability_of(
 
 
 def acceptability_by_part(record: Record) -> dict[tuple[int, int], Acceptability]:
-    """Whether each 10 s of a recording can be read, by the part's first sample and one past its last.
+    """Whether each 10 s of a recording can be read, by its first sample and one past its last.
 
     The parts are in order of time; the last may have up to 20 s.
     """

@@ -20,6 +20,7 @@ first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class _Beats:
         alternate = np.array(
             [
                 b - a == 2 and self.classes[a + 1] == "N" and joined[a] and joined[a + 1]
-                for a, b in zip(single[:-1], single[1:], strict=True)
+                for a, b in pairwise(single)
             ],
             dtype=bool,
         )
@@ -206,7 +207,7 @@ class _Beats:
         if len(seconds) < RATE_INTERVALS:
             return np.zeros(0)
         windows = np.lib.stride_tricks.sliding_window_view
-        whole = windows(self.joined, RATE_INTERVALS).all(axis=1)
+        whole: Mask = np.asarray(windows(self.joined, RATE_INTERVALS).all(axis=1))
         means = windows(seconds, RATE_INTERVALS).mean(axis=1)
         begins = begins[begins < len(whole)]
         return np.asarray(means[begins[whole[begins]]])

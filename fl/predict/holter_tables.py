@@ -20,11 +20,14 @@ ROWS = ("from", "to", "beats", "single", "couplets", "runs", "longest run", "big
 def summary_lines(record: str, found_by: str, summary: HolterSummary) -> list[str]:
     """A table of the heart rate and of what cannot be said, then one each for S and V beats.
 
-    A line is an hour, and the last one is the whole recording. `found_by` says how the beats were
-    found.
+    A line is an hour; of more than one, the last line is the whole recording. `found_by` says how
+    the beats were found.
     """
-    periods = [*summary.hours, summary.total]
-    times = [(hour.start, hour.end) for hour in summary.hours] + [("in all", summary.total.end)]
+    periods = list(summary.hours)
+    times = [(hour.start, hour.end) for hour in periods]
+    if len(periods) > 1:
+        periods.append(summary.total)
+        times.append(("in all", summary.total.end))
     lines = [f"{record}: beats found by {found_by}; times from the start, h:mm:ss"]
     lines += _table(RHYTHM, [[*t, *_rhythm(p)] for t, p in zip(times, periods, strict=True)])
     for name in ECTOPIC:
@@ -66,6 +69,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns set flush right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in lines
-    ]
+    return ["  ".join(f"{c:>{w}}" for c, w in zip(line, widths, strict=True)) for line in lines]

@@ -61,7 +61,11 @@ def test_missed_beats_are_in_the_last_column_and_false_ones_in_the_last_row():
 
 
 def test_a_pair_is_at_most_150_ms_apart():
-    assert pairs(compared({100: "N", 200: "N"}, {115: "N", 184: "N"})) == {"Nn": 1, "No": 1, "On": 1}
+    assert pairs(compared({100: "N", 200: "N"}, {115: "N", 184: "N"})) == {
+        "Nn": 1,
+        "No": 1,
+        "On": 1,
+    }
     # at 128 Hz, 150 ms are 19.2 samples
     assert pairs(compared({100: "V"}, {119: "V"}, fs=128.0)) == {"Vv": 1}
     assert pairs(compared({100: "V"}, {120: "V"}, fs=128.0)) == {"Vo": 1, "Ov": 1}
@@ -225,4 +229,6 @@ def test_ec57_does_not_count_f_and_q_beats_against_v_and_q_beats_against_s():
     assert strict["V"]["se"] == lenient["V"]["se"] == 1
     many = np.stack([counts] * 10)
     assert by_record(many, excuse=True)["classes"]["V"]["ppv"] == pytest.approx(1 / 2)
-    assert intervals([many], seed=0, excuse=True)["classes"]["V"]["ppv"] == pytest.approx((0.5, 0.5))
+    assert intervals([many], seed=0, excuse=True)["classes"]["V"]["ppv"] == pytest.approx(
+        (0.5, 0.5)
+    )
