@@ -219,6 +219,15 @@ class Cohort:
         offsets = self.column("offsets").astype(np.int64)
         return np.asarray(offsets[:, None] + rank * self.lengths[:, None])
 
+    def batch_without_signals(self, indices: Indices, starts: Indices) -> Batch:
+        """`batch` for a network that reads features alone: signals have no samples."""
+        return Batch(
+            signal=torch.zeros(len(indices), self.task.leads, 0),
+            lead_mask=torch.from_numpy(self.lead_mask[indices].astype(np.float32)),
+            features=torch.from_numpy(self.features[indices]),
+            labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
+        )
+
     def batch(self, indices: Indices, starts: Indices) -> Batch:
         """`task.samples` samples of each example from its start: see `Batch` for the shapes.
 
@@ -271,7 +280,7 @@ class Cohort:
         order = rng.permutation(len(self))
         if per_recording == 0:
             return order
-        recording = self._recording[order]
+        recording = self.recording_numbers[order]
         by_recording = np.argsort(recording, kind="stable")
         counts = np.bincount(recording)
         rank = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
@@ -283,7 +292,7 @@ class Cohort:
         """The probability that an epoch takes each example: (example,)."""
         if per_recording == 0 or not len(self):
             return np.ones(len(self))
-        counts = np.bincount(self._recording)[self._recording]
+        counts = np.bincount(self.recording_numbers)[self.recording_numbers]
         return np.asarray(np.minimum(per_recording / counts, 1.0))
 
     def patient_weights(self, per_recording: int) -> NDArray[np.float64]:
@@ -307,7 +316,7 @@ class Cohort:
         return np.asarray(np.unique(self.patients, return_inverse=True)[1], dtype=np.int64)
 
     @cached_property
-    def _recording(self) -> Indices:
+    def recording_numbers(self) -> Indices:
         """(example,) number of its recording."""
         names = self._with_source("recordings")
         return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)

@@ -23,15 +23,19 @@ PIECE = 16 * 2**20  # samples that are copied at once
 BatchMaker = Callable[[Indices, Indices], Batch]  # examples, starts -> batch
 
 
-def batch_maker(cohort: Cohort, device: str) -> BatchMaker:
-    """A function that makes the cohort's batches, as `Cohort.batch` does, on a device."""
+def batch_maker(cohort: Cohort, device: str, signals: bool = True) -> BatchMaker:
+    """A function that makes the cohort's batches, as `Cohort.batch` does, on a device.
+
+    Without `signals`, for networks that read features alone, batches have empty signals.
+    """
     target = torch.device(device)
+    make = cohort.batch if signals else cohort.batch_without_signals
     if target.type == "cpu":
-        return cohort.batch
-    gpu_cohort = GpuCohort.of(cohort, target)
+        return make
+    gpu_cohort = GpuCohort.of(cohort, target) if signals else None
     if gpu_cohort is not None:
         return gpu_cohort.batch
-    return lambda indices, starts: cohort.batch(indices, starts).to(target)
+    return lambda indices, starts: make(indices, starts).to(target)
 
 
 @dataclass(frozen=True, kw_only=True)

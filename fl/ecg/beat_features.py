@@ -21,6 +21,7 @@ from fl.ecg.rolling_statistics import (
     usual_beat,
 )
 
+TYPICAL_INTERVAL = 0.75  # s, between two beats at rest
 LIMIT = 4.0  # of a standardised feature, so that a pause or an artefact does not dominate
 
 # Parts of a beat, in samples from the R peak.
@@ -60,6 +61,14 @@ UNITS: dict[str, tuple[float, float]] = {
     "pre/longest 60": (-0.12, 0.20),
     "pre/latest 60": (-0.12, 0.20),
     "usual/around 20": (0.0, 0.06),
+    # Against the whole recording (`recording 75`, `recording 90`: upper quartile and decile of its
+    # intervals) and against 0.75 s (80 beats a minute): only these show that a tachycardia which
+    # lasts longer than any neighbourhood is not this patient's usual rhythm.
+    "pre/recording 75": (0.0, 0.2),
+    "pre/recording 90": (0.0, 0.2),
+    "post/recording 75": (0.0, 0.2),
+    "pre/0.75 s": (0.0, 0.3),
+    "nearby/0.75 s": (0.0, 0.3),
     # Prematurity and pause in units of how much the nearby intervals vary.
     "pre surprise": (0.0, 3.5),
     "post surprise": (0.0, 3.5),
@@ -119,6 +128,11 @@ EARLY = (
     "change 30, median",
     "change 30, low",
     "p alike, mean",
+    "pre/recording 75",
+    "pre/recording 90",
+    "post/recording 75",
+    "pre/0.75 s",
+    "nearby/0.75 s",
 )
 
 
@@ -158,6 +172,7 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
     median = rolling_percentile(pre, 15, 50, causal)
     variation = rolling_percentile(np.abs(np.log(pre / median)), 30, 50, causal) + 0.03
     change = np.abs(np.log(pre / pre2) if causal else np.log(post / pre))
+    in_recording = {q: _percentile_of_recording(pre, q, causal) for q in (75, 90)}
     ratios_before = {
         "pre/local": pre / local,
         "local/global": local / overall,
@@ -172,6 +187,10 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "pre/longest 60": pre / rolling_percentile(pre, 60, 90, causal),
         "pre/latest 60": pre / rolling_percentile(pre, 60, 95, causal),
         "usual/around 20": usual / around,
+        "pre/recording 75": pre / in_recording[75],
+        "pre/recording 90": pre / in_recording[90],
+        "pre/0.75 s": pre / TYPICAL_INTERVAL,
+        "nearby/0.75 s": rolling_percentile(pre, 5, 50, causal) / TYPICAL_INTERVAL,
     }
     ratios_after = {
         "post/pre": post / pre,
@@ -179,6 +198,7 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         "post/around 20": post / around,
         "post/around 60": post / around_60,
         "post/longest": post / longest,
+        "post/recording 75": post / in_recording[75],
         "post2/around 20": post2 / around,
         "post2/post": post2 / post,
         "pair/around 20": (pre + post) / 2 / around,
@@ -196,6 +216,13 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
         ):
             features[f"change {beats}, {name}"] = np.log10(nearby_change + 0.005)
     return features
+
+
+def _percentile_of_recording(pre: Column, percent: int, causal: bool) -> Column:
+    """Percentile of all intervals of the recording, or of the last 200 where `causal`: (beat,)."""
+    if causal:
+        return rolling_percentile(pre, 100, percent, causal)
+    return np.full_like(pre, np.percentile(pre, percent))
 
 
 def shape(

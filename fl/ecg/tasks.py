@@ -71,7 +71,7 @@ BEAT = Task(
     imbalance="thinned",
     batch_size=128,
     per_recording=0,
-    preprocessing="beat-3",
+    preprocessing="beat-4",
     make_examples=BeatExampleMaker(),
 )
 # For the benchmark: the same question for a monitor, which cannot use later beats, and for
@@ -79,19 +79,19 @@ BEAT = Task(
 BEAT_CAUSAL = replace(
     BEAT,
     name="beat-causal",
-    preprocessing="beat-3-causal",
+    preprocessing="beat-4-causal",
     make_examples=BeatExampleMaker(causal=True),
 )
 BEAT_XQRS = replace(
     BEAT,
     name="beat-xqrs",
-    preprocessing="beat-3-xqrs",
+    preprocessing="beat-4-xqrs",
     make_examples=BeatExampleMaker(detector="xqrs"),
 )
 BEAT_GQRS = replace(
     BEAT,
     name="beat-gqrs",
-    preprocessing="beat-3-gqrs",
+    preprocessing="beat-4-gqrs",
     make_examples=BeatExampleMaker(detector="gqrs"),
 )
 TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}

@@ -7,6 +7,8 @@ from torch import nn
 
 from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.tasks import Task
+from fl.models.beat_gru import BeatGRU
+from fl.models.beat_mlp import BeatMLP
 from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
@@ -14,6 +16,8 @@ from fl.models.lstm import LSTM
 from fl.models.network_parts import NetworkParts, check_parts, network_parts
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
+
+_EARLY = tuple(FEATURES.index(name) for name in EARLY)
 
 MODELS: dict[str, NetworkOptions] = {
     "reslstm_temporalse": ResLSTMTemporalSE(),
@@ -31,8 +35,11 @@ MODELS: dict[str, NetworkOptions] = {
         depth=3,
         dropout=0.2,
         signal_dropout=0.5,
-        early_features=tuple(FEATURES.index(name) for name in EARLY),
+        early_features=_EARLY,
     ),
+    "beat_mlp": BeatMLP(early_features=_EARLY),
+    "beat_gru": BeatGRU(early_features=_EARLY),
+    "beat_gru_causal": BeatGRU(early_features=_EARLY, both_directions=False),
 }
 
 

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from fl.models.network_parts import NetworkParts, parts_of_modules
 from fl.models.precision import full_precision
 
-EARLY_WEIGHT = 0.7  # of the early features' probability of S against N; 0.3 is the whole network's
-
 
 class NetworkOptions(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator."""
@@ -28,9 +26,8 @@ class Network(nn.Module):
     """Reads a signal, pools it over time and gives one score per class.
 
     The last layer, `head`, is linear with one row per class: a federation can average each row
-    over the records that annotate its class, so no layer may follow it. Only where there are
-    early features does one more step follow: they share in deciding how the first two classes
-    divide what the head gives both (N and S, which every beat source annotates).
+    over the records that annotate its class, so no layer may follow it. Only `after_head` may
+    change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
 
     def __init__(
@@ -44,7 +41,7 @@ class Network(nn.Module):
         dropout: float,
         dense: tuple[int, ...] = (),  # sizes of the layers between pooling and head
         signal_dropout: float = 0.0,  # share of training examples that show only their features
-        early_features: tuple[int, ...] = (),  # columns of the features
+        after_head: nn.Module | None = None,  # (batch, class), (batch, feature) -> (batch, class)
     ) -> None:
         super().__init__()
         self.stem, self.body = stem, body
@@ -55,10 +52,9 @@ class Network(nn.Module):
             pooled = size
         self.dropout = nn.Dropout(dropout)
         self.signal_dropout = SignalDropout(signal_dropout if features else 0.0)
-        # Saved weights call the feature branch `rr`, after its first features, RR ratios.
-        self.rr = FeatureBranch(features, early=early_features if features else ())
-        self.early_mixture = EarlyFeatureMixture(0.5)
-        self.head = nn.Linear(pooled + self.rr.width, classes)
+        self.feature_branch = FeatureBranch(features)
+        self.after_head = after_head
+        self.head = nn.Linear(pooled + self.feature_branch.width, classes)
 
     @property
     def parts(self) -> NetworkParts:
@@ -78,16 +74,10 @@ class Network(nn.Module):
     def _logits(self, pooled: Tensor, features: Tensor) -> Tensor:
         """(batch, 2 * width), (batch, feature) -> logits, in full precision."""
         pooled = self.signal_dropout(self.dropout(self.dense(pooled)))
-        logits: Tensor = self.head(torch.cat([pooled, self.rr(features)], dim=1))
-        if not self.rr.early:
-            return logits
-        early_and_whole = torch.cat(
-            [self.rr.early_logit(features), logits[:, 1:2] - logits[:, :1]], dim=1
-        )
-        odds = self.early_mixture(early_and_whole)
-        total = logits[:, :2].logsumexp(dim=1, keepdim=True)
-        first_two = torch.cat([total - F.softplus(odds), total - F.softplus(-odds)], dim=1)
-        return torch.cat([first_two, logits[:, 2:]], dim=1)
+        logits: Tensor = self.head(torch.cat([pooled, self.feature_branch(features)], dim=1))
+        if self.after_head is not None:
+            logits = self.after_head(logits, features)
+        return logits
 
 
 class Conv(nn.Conv1d):
@@ -148,31 +138,15 @@ class FeatureBranch(nn.Module):
     rate of the signal; this branch therefore trains at twice that rate. The head receives only
     the branch's output: receiving the features themselves as well lowered the F1 of S by .08 in
     cross-validation.
-
-    The `early` columns also give a score of their own for the second class against the first (S
-    against N).
     """
 
     rate_factor: ClassVar = 2.0
 
-    def __init__(
-        self, features: int, hidden: int = 32, dropout: float = 0.2, early: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, features: int, hidden: int = 32, dropout: float = 0.2) -> None:
         super().__init__()
         self.width = hidden if features else 0
-        self.early = early
         if features:
-            self.mlp = _two_layers(features, hidden, dropout)
-        if early:
-            self.early_mlp = _two_layers(len(early), hidden, dropout)
-            self.early_score = nn.Linear(hidden, 1)
-
-    def early_logit(self, features: Tensor) -> Tensor:
-        """Logit of the second class against the first: (batch, feature) -> (batch, 1)."""
-        # Indexing by a list would send it to a GPU at each step, and the host would wait.
-        early = torch.stack([features[:, column] for column in self.early], dim=1)
-        score: Tensor = self.early_score(self.early_mlp(early))
-        return score
+            self.mlp = dense_layers(features, hidden, dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, feature) -> (batch, self.width); (batch, 0) where there are no features."""
@@ -182,7 +156,8 @@ class FeatureBranch(nn.Module):
         return hidden
 
 
-def _two_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
+def dense_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Two dense layers with dropout: (batch, feature) -> (batch, hidden)."""
     return nn.Sequential(
         nn.Linear(features, hidden),
         nn.ReLU(),
@@ -206,23 +181,6 @@ class SignalDropout(nn.Dropout):
         if not self.training or self.p == 0:
             return pooled
         return pooled * (torch.rand(len(pooled), 1, device=pooled.device) >= self.p)
-
-
-class EarlyFeatureMixture(nn.Dropout):
-    """Combines the early features' logit and the whole network's logit into one.
-
-    In training each example uses one of the two at random, so that neither relies on the other.
-    The early features weigh more: in a patient whose usual beat is S, the whole network takes
-    anything like that usual beat for N. The early features alone were worse (docs/results.md).
-    """
-
-    def forward(self, early_and_whole: Tensor) -> Tensor:
-        """Logits (batch, 2), the early features' first -> (batch, 1)."""
-        early, whole = early_and_whole[:, :1], early_and_whole[:, 1:]
-        if self.training and self.p > 0:
-            return torch.where(torch.rand_like(early) < self.p, early, whole)
-        mixed: Tensor = EARLY_WEIGHT * early.sigmoid() + (1 - EARLY_WEIGHT) * whole.sigmoid()
-        return mixed.logit(1e-6)
 
 
 class BiLSTM(nn.Module):

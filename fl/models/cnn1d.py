@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from fl.models.blocks import LeadStem, Network, conv_norm
+from fl.models.early_decision import EarlyDecision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,11 @@ class CNN1D:
     long_from: int = 512  # samples; the paper has 187
     dropout: float = 0.1
     signal_dropout: float = 0.0  # share of training examples that show only their features
-    early_features: tuple[int, ...] = ()  # columns of features: see `EarlyFeatureMixture`
+    early_features: tuple[int, ...] = ()  # columns of features: see `EarlyDecision`
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights."""
+        early = self.early_features if features else ()
         stride = 2 if samples >= self.long_from else 1
         return Network(
             stem=LeadStem(
@@ -42,7 +44,7 @@ class CNN1D:
             dropout=self.dropout,
             dense=(self.dense, self.dense),
             signal_dropout=self.signal_dropout,
-            early_features=self.early_features,
+            after_head=EarlyDecision(early) if early else None,
         )
 
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fl.data.beat_rows import covering_rows
 from fl.data.cohort import Batch, Cohort
 from fl.data.gpu_cohort import batch_maker
+from fl.models.network_input import network_input
 from fl.training.augmentation import augment_batch
+from fl.training.batches import ROW_BATCH, epoch_batches
 from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent
 from fl.training.device import mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
@@ -105,24 +108,24 @@ def fit(
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
     focus = focal_exponent(plan.imbalance)
-    make_batch = batch_maker(cohort, plan.device)
+    read = network_input(network)
+    make_batch = batch_maker(cohort, plan.device, read.signal)
     loss_sum: float | Tensor = 0.0
     lr_sum, n_seen, step = 0.0, 0, 0
     for _ in range(plan.epochs):
         order = epoch_order(cohort, plan.imbalance, plan.per_recording, rng)
         if not len(order):
             raise _nothing_to_train_on(cohort, plan)
-        batches = math.ceil(len(order) / plan.batch_size)
-        total = batches * plan.epochs
-        by_example = cohort.loss_weights(order) if plan.by_patient else None
-        for places in np.array_split(np.arange(len(order)), batches):
-            examples = order[places]
+        batches = epoch_batches(cohort, order, plan.batch_size, read, plan.by_patient, rng)
+        total = len(batches) * plan.epochs
+        for taken in batches:
+            examples = taken.examples
             lr = learning_rate(plan, min(step / total, 1.0))
             batch = make_batch(examples, cohort.random_starts(examples, rng))
             batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
                 logits = _logits(network, batch)
-            shares = None if by_example is None else to_device(by_example[places], plan.device)
+            shares = None if taken.weights is None else to_device(taken.weights, plan.device)
             loss = task_loss(cohort.task, logits, batch.labels, weights, focus, shares)
             objective = loss if penalty is None else loss + penalty(network)
             rows.differentiate(objective)
@@ -131,9 +134,9 @@ def fit(
             optimizer.step(lr)
             if mean_network is not None:
                 mean_network.update_parameters(network)
-            loss_sum += _loss_value(loss) * len(examples)
+            loss_sum += _loss_value(loss) * taken.counted
             lr_sum += lr
-            n_seen += len(examples)
+            n_seen += taken.counted
             step += 1
     rows.release()
     if mean_network is not None:
@@ -161,18 +164,26 @@ def predict(
     """
     one_thread()
     network.to(device).eval()
-    example, starts = cohort.even_crops(crops)
-    make_batch, probabilities = batch_maker(cohort, device), []
+    read = network_input(network)
+    if read.row > 1:
+        rows, answered = covering_rows(cohort, read.row, read.later)
+        example, used = rows.reshape(-1), answered.reshape(-1)
+        starts = np.zeros(len(example), dtype=np.int64)
+        batch_size = read.row * max(1, ROW_BATCH * batch_size // read.row)
+    else:
+        example, starts = cohort.even_crops(crops)
+        used = np.ones(len(example), dtype=bool)
+    make_batch, probabilities = batch_maker(cohort, device, read.signal), []
     with torch.inference_mode(), mixed_precision(device, bf16):
         for begin in range(0, len(example), batch_size):
-            rows = slice(begin, begin + batch_size)
-            logits = _logits(network, make_batch(example[rows], starts[rows])).double()
+            some = slice(begin, begin + batch_size)
+            logits = _logits(network, make_batch(example[some], starts[some])).double()
             exclusive = cohort.task.exclusive
             probabilities.append(logits.softmax(dim=1) if exclusive else logits.sigmoid())
     total = np.zeros((len(cohort), len(cohort.task.classes)))
     if probabilities:
-        np.add.at(total, example, torch.cat(probabilities).cpu().numpy())
-    counts = np.bincount(example, minlength=len(cohort))
+        np.add.at(total, example[used], torch.cat(probabilities).cpu().numpy()[used])
+    counts = np.bincount(example[used], minlength=len(cohort))
     return np.asarray(np.round(total / counts[:, None], 7))
 
 

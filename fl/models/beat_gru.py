@@ -1,0 +1,63 @@
+"""Heartbeats in a row: a recurrent network over the features of neighbouring beats."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fl.models.early_decision import EarlyDecision
+from fl.models.network_input import NetworkInput
+from fl.models.precision import full_precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatGRU:
+    """Reads the features of 64 beats in order of time and answers each of them.
+
+    What a beat is depends on its neighbours: one early beat among regular ones, a run, every second
+    beat. Source of the unit: Cho et al. 2014, arXiv:1406.1078. With `both_directions` it reads the
+    row from both ends; without, nothing later than the beat, as a monitor must.
+    """
+
+    row: int = 64  # beats
+    width: int = 48  # of the layer that reads each beat's features
+    hidden: int = 24  # per direction
+    dropout: float = 0.2
+    both_directions: bool = True
+    early_features: tuple[int, ...] = ()  # columns of the features: see `EarlyDecision`
+
+    def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
+        """Network with fresh weights. Raises ValueError for a task without features."""
+        if not features:
+            raise ValueError("beat_gru reads features, and the task has none")
+        return RowNetwork(features, classes, self)
+
+
+class RowNetwork(nn.Module):
+    """A dense layer for each beat, a GRU over the row, and a head that sees both."""
+
+    def __init__(self, features: int, classes: int, options: BeatGRU) -> None:
+        super().__init__()
+        self.input = NetworkInput(signal=False, row=options.row, later=options.both_directions)
+        self.beat = nn.Sequential(
+            nn.Linear(features, options.width), nn.ReLU(), nn.Dropout(options.dropout)
+        )
+        self.gru = nn.GRU(
+            options.width,
+            options.hidden,
+            batch_first=True,
+            bidirectional=options.both_directions,
+        )
+        directions = 2 if options.both_directions else 1
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear(directions * options.hidden + options.width, classes)
+        self.early = EarlyDecision(options.early_features)
+
+    def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
+        """Logits (batch, class) from features (batch, feature), whole rows one after the other."""
+        beats = self.beat(features)
+        with full_precision(beats):
+            rows = beats.float().unflatten(0, (-1, self.input.row))
+            read = torch.cat([self.gru(rows)[0], rows], dim=2).flatten(0, 1)
+        logits: Tensor = self.early(self.head(self.dropout(read)), features)
+        return logits
