@@ -47,6 +47,9 @@ class RunConfig(
             "model": self.model or task.model,
             "partition": self.partition or task.partition,
             "batch_size": self.batch_size or task.batch_size,
+            "rounds": self.rounds or task.rounds,
+            "local_epochs": self.local_epochs or task.local_epochs,
+            "site_folds": task.site_folds if self.site_folds < 0 else self.site_folds,
         }
         # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
         if self.lr == 0 and not self.compare:
@@ -60,6 +63,11 @@ class RunConfig(
             filled["per_recording"] = task.per_recording
         for name, value in filled.items():
             object.__setattr__(self, name, value)
+        if self.site_fold > self.site_folds:
+            raise ValueError(
+                f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
+                "number from 1 to the number of folds, or 0 for all."
+            )
         if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "

@@ -84,10 +84,11 @@ class PartitionSettings(Section):
         "", description="faults that each site's own recorder has, with commas between them"
     )
     site_folds: int = Field(
-        0,
-        ge=0,
+        -1,
+        ge=-1,
         description="folds of each site's patients: as many runs, each of which tests one fold, so "
-        "that every patient of a site is tested once; 0: one run, 15% are tested",
+        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: 0 for "
+        "rhythm, 3 for beat",
     )
     site_fold: int = Field(
         0, ge=0, description="run this one of the folds alone; 0: all of them, one after the other"
@@ -99,11 +100,6 @@ class PartitionSettings(Section):
             raise ValueError(
                 "--site-folds is 1: with one fold no patient would be left to train on. Accepted: "
                 "2 or more, or 0 for none."
-            )
-        if self.site_fold > self.site_folds:
-            raise ValueError(
-                f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
-                "number from 1 to the number of folds, or 0 for all."
             )
         return self
 
@@ -137,7 +133,9 @@ class TrainingSettings(Section):
 
     title: ClassVar[str] = "training at a site"
 
-    local_epochs: int = Field(3, ge=1, description="passes over a site's records per round")
+    local_epochs: int = Field(
+        0, ge=0, description="passes over a site's records per round; 0: 3 for rhythm, 1 for beat"
+    )
     per_recording: int = Field(
         -1,
         ge=-1,
@@ -212,7 +210,7 @@ class RoundSettings(Section):
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
-    rounds: int = Field(20, ge=1, description="federated rounds")
+    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 15 for beat")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     weighting: Literal["patients", "records", "root", "even"] = Field(
         "patients",

@@ -29,6 +29,9 @@ class Task:
     trainable: tuple[str, ...]  # classes that training uses; results are reported for all classes
     imbalance: str  # default remedy for rare classes, a name of IMBALANCE
     batch_size: int  # default
+    rounds: int  # default
+    local_epochs: int  # default: passes over a site's examples in a round
+    site_folds: int  # default: folds of each site's patients; 0 for one run
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
@@ -49,6 +52,9 @@ RHYTHM = Task(
     trainable=RHYTHM_CLASSES,
     imbalance="none",
     batch_size=8,
+    rounds=20,
+    local_epochs=3,
+    site_folds=0,
     per_recording=10,
     preprocessing="rhythm-2",
     make_examples=rhythm_examples,
@@ -70,6 +76,9 @@ BEAT = Task(
     trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
+    rounds=15,
+    local_epochs=1,
+    site_folds=3,  # a site has few patients with S: it tests each of them, not some
     per_recording=0,
     preprocessing="beat-4",
     make_examples=BeatExampleMaker(),

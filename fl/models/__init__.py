@@ -16,6 +16,7 @@ from fl.models.lstm import LSTM
 from fl.models.network_parts import NetworkParts, check_parts, network_parts
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
+from fl.util.errors import ConfigError, require_known
 
 _EARLY = tuple(FEATURES.index(name) for name in EARLY)
 
@@ -41,6 +42,21 @@ MODELS: dict[str, NetworkOptions] = {
     "beat_gru": BeatGRU(early_features=_EARLY),
     "beat_gru_causal": BeatGRU(early_features=_EARLY, both_directions=False),
 }
+
+
+def check_model(name: str, task: Task) -> None:
+    """`ConfigError` if MODELS has no such network, or if the task has nothing for it to read."""
+    require_known(name, MODELS, "--model")
+    if not task.features and _needs_features(name):
+        usable = ", ".join(sorted(other for other in MODELS if not _needs_features(other)))
+        raise ConfigError(
+            f"--model is {name!r}, which reads features of heartbeats, and the {task.name} task "
+            f"has none. Accepted for this task: {usable}."
+        )
+
+
+def _needs_features(name: str) -> bool:
+    return bool(getattr(MODELS[name], "needs_features", False))
 
 
 def build_network(model: str, task: Task) -> nn.Module:
@@ -74,6 +90,7 @@ __all__ = [
     "NetworkOptions",
     "NetworkParts",
     "build_network",
+    "check_model",
     "network_parts",
     "parameters",
     "parts_of",

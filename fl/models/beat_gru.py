@@ -1,6 +1,7 @@
 """Heartbeats in a row: a recurrent network over the features of neighbouring beats."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,10 @@ class BeatGRU:
     dropout: float = 0.2
     both_directions: bool = True
     early_features: tuple[int, ...] = ()  # columns of the features: see `EarlyDecision`
+    needs_features: ClassVar = True
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
-        """Network with fresh weights. Raises ValueError for a task without features."""
-        if not features:
-            raise ValueError("beat_gru reads features, and the task has none")
+        """Network with fresh weights."""
         return RowNetwork(features, classes, self)
 
 

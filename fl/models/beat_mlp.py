@@ -1,6 +1,7 @@
 """Heartbeats by their features alone: two dense layers, no waveform."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -20,11 +21,10 @@ class BeatMLP:
     hidden: int = 48
     dropout: float = 0.2
     early_features: tuple[int, ...] = ()  # columns of the features: see `EarlyDecision`
+    needs_features: ClassVar = True
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
-        """Network with fresh weights. Raises ValueError for a task without features."""
-        if not features:
-            raise ValueError("beat_mlp reads features, and the task has none")
+        """Network with fresh weights."""
         return FeatureNetwork(features, classes, self)
 
 

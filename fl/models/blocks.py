@@ -11,7 +11,11 @@ from fl.models.precision import full_precision
 
 
 class NetworkOptions(Protocol):
-    """Options of a network; `build` makes the network with fresh weights from torch's generator."""
+    """Options of a network; `build` makes the network with fresh weights from torch's generator.
+
+    An attribute `needs_features` that is true says that the network reads features and is of no
+    use for a task without them.
+    """
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
         """Network for signals of about `samples` samples; it takes any number from 64 upwards.

@@ -21,7 +21,7 @@ from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from fl.models import MODELS
+from fl.models import check_model
 from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.results import read_summary
@@ -138,9 +138,9 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
         return RunRecord.read(options.resume).config_with(flags)
     if options.config:
         reject_simulation_settings(options.config)
-    flags |= {"task": folder.settings().task, "data": "real"}
+    flags |= {"task": folder.settings().task, "data": "real", "site_folds": 0}
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
-    require_known(config.model, MODELS, "--model")
+    check_model(config.model, TASKS[config.task])
     require_known(config.strategy, STRATEGIES, "--strategy")
     if config.clients > len(approved):
         raise ConfigError(

@@ -6,7 +6,7 @@ from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
-from fl.models import MODELS
+from fl.models import MODELS, check_model
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
 from fl.util.errors import require_known
 from partitions.build import check_partition, partition_names
@@ -32,7 +32,7 @@ def check_choices(config: RunConfig) -> SourceSelection:
 
     Reads no recording.
     """
-    require_known(config.model, MODELS, "--model")
+    check_model(config.model, TASKS[config.task])
     check_augmentations(config.augmentations, TASKS[config.task])
     selection = select_sources(config)
     check_partition(config, selection)
