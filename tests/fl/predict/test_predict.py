@@ -96,7 +96,8 @@ def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
     all_rows = expected(run, "synthetic-2lead")
     name = next(iter(all_rows)).split("/")[0]
     record = source_of(run, "synthetic-2lead").read(Path(), name)
-    result = predict_recording(model, record, name, source="pooled", windows=False, detector="")
+    source = "synthetic-2lead"
+    result = predict_recording(model, record, name, source=source, windows=False, detector="")
     assert result.beats == "annotations"
     beats = {f"{name}/{f.peak:06d}": f for f in result.findings}
     rows = {beat: row for beat, row in all_rows.items() if beat.split("/")[0] == name}
@@ -104,7 +105,9 @@ def test_beats_of_the_cohort_get_the_probability_that_the_run_gave_them(runs):
     for beat, row in rows.items():
         p = [float(row[f"p_{c}"]) for c in model.task.classes]
         assert list(beats[beat].p.values()) == pytest.approx(p, abs=1e-6)
-        assert beats[beat].predicted == (model.task.classes[int(np.argmax(p))],)
+        predicted = [c for c in model.task.classes if row[f"d_{c}"] == "1"]
+        assert list(beats[beat].predicted) == predicted
+        assert len(predicted) == 1
         assert beats[beat].start <= beats[beat].peak < beats[beat].end
 
 
@@ -167,7 +170,7 @@ def test_beats_without_annotations_are_found_by_a_detector(runs, recording, tmp_
     peaks = [f["peak"] for f in result["findings"]]
     assert len(peaks) > 10
     assert peaks == sorted(peaks)
-    assert all(abs(sum(f["p"].values()) - 1) < 1e-6 for f in result["findings"])
+    assert all(0 < p < 1 for f in result["findings"] for p in f["p"].values())
 
 
 def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_path, capsys):
