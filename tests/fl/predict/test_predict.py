@@ -165,12 +165,17 @@ def test_beats_without_annotations_are_found_by_a_detector(runs, recording, tmp_
     write_csv(tmp_path / "x.csv", np.tile(record.signal, 3), record.leads)
     command = ["--weights", str(runs / "beat" / WEIGHTS), "--fs", f"{record.fs:g}"]
     assert main([*command, "--json", str(tmp_path / "x.csv")]) == 0
-    (result,) = json.loads(capsys.readouterr().out)["records"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["thresholds"].keys() == {"S", "V"}
+    (result,) = printed["records"]
     assert result["beats"] == "xqrs"
     peaks = [f["peak"] for f in result["findings"]]
     assert len(peaks) > 10
     assert peaks == sorted(peaks)
-    assert all(0 < p < 1 for f in result["findings"] for p in f["p"].values())
+    for found in result["findings"]:
+        (answer,) = found["predicted"]
+        above = {c for c, t in printed["thresholds"].items() if found["p"][c] >= t}
+        assert answer in (above or {"N"})
 
 
 def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_path, capsys):
@@ -186,6 +191,24 @@ def test_the_plain_lines_name_record_samples_and_classes(runs, recording, tmp_pa
     assert f"0-{record.signal.shape[1]}" in line
     assert "not a medical device" in printed.err
     assert "SYNTHETIC DATA" in printed.err
+
+
+def test_beats_are_answered_at_the_thresholds_of_the_source_that_is_named(
+    runs, recording, tmp_path, capsys
+):
+    _, record = recording
+    write_csv(tmp_path / "x.csv", np.tile(record.signal, 3), record.leads)
+    command = ["--weights", str(runs / "beat" / WEIGHTS), "--fs", f"{record.fs:g}"]
+    assert main([*command, "--source", "synthetic-2lead", str(tmp_path / "x.csv")]) == 0
+    thresholds, head, *lines = capsys.readouterr().out.splitlines()
+    assert thresholds.startswith("thresholds (of synthetic-2lead)")
+    assert head.split()[-5:] == ["N", "S", "V", "F", "Q"]
+    n, s, v, f, q = thresholds.split()[-5:]
+    assert (n, f, q) == ("-", "-", "-"), "only S and V have a threshold"
+    assert "-" not in (s, v)
+    assert len(lines) > 10
+    assert main([*command, "--source", "elsewhere", str(tmp_path / "x.csv")]) == 2
+    assert "The model has thresholds for: pooled, synthetic" in capsys.readouterr().err
 
 
 SECONDS = 12
