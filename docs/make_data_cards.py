@@ -14,9 +14,10 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Card
 from fl.datasets.data_report import CheckReport, SourceReport, check
 from fl.datasets.mitdb import MITDB
+from fl.datasets.readers.wfdb_access import symbol_meanings
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM, Task
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import UnusableRecord
 
@@ -34,9 +35,12 @@ def card(facts: Card) -> str:
     masked = ", ".join(c for c in RHYTHM_CLASSES if c not in facts.annotates)
     leads = "all twelve" if facts.leads == LEADS else ", ".join(facts.leads)
     unit = facts.unit if facts.unit == "mV" else f"{facts.unit}: each record's own peak is 1"
+    annotated = f"{classes}; masked: {masked or 'none'}" if classes else "heartbeats alone"
     rows = {
         "leads, rate, unit": f"{leads}; {' or '.join(f'{r:g}' for r in facts.rates)} Hz; {unit}",
-        "classes annotated": f"{classes}; masked: {masked or 'none'}",
+        **({"lead II in the beat tasks": facts.lead_two} if facts.lead_two else {}),
+        **({"signal": facts.signal} if facts.signal else {}),
+        "classes annotated": annotated,
         "labels": facts.mapping,
         "patients": facts.patients,
         "licence": facts.licence,
@@ -47,12 +51,28 @@ def card(facts: Card) -> str:
     return "\n".join((f"### `{facts.name}`: {facts.title}\n", "| | |", "| --- | --- |", *lines, ""))
 
 
-def counts(report: CheckReport, root: Path) -> str:
-    """The result of `check --task rhythm`, and the windows of MIT-BIH."""
-    overview = table(
+def counts(report: CheckReport, beat_report: CheckReport, root: Path) -> str:
+    """The results of `check` for both tasks, and the windows of MIT-BIH."""
+    labels = table(
+        ("records that show", *RHYTHM_CLASSES),
+        ((s.name, *map(shown(s), RHYTHM_CLASSES)) for s in report.sources if s.classes),
+    )
+    copies = table(
+        ("recording", "has the signal of"),
+        ((f"{s.name}/{n}", first) for s in report.sources for n, first in s.duplicates.items()),
+    )
+    parts = [used(report, RHYTHM), labels, copies]
+    parts += [used(beat_report, BEAT), beats(beat_report), codes_without_class(beat_report)]
+    parts += [windows(root) for s in report.sources if s.name == "mitdb"]
+    return "\n".join(parts)
+
+
+def used(report: CheckReport, task: Task) -> str:
+    """How many records and patients of each source are used, and which are not, and why."""
+    return table(
         (
-            *("source", "records", "used", "of these none of the classes", "patients"),
-            *("left out, by verdict", "cannot say", "without a lead"),
+            *(f"`--task {task.name}`", "records", "used", "of these none of the classes"),
+            *("patients", "left out, by verdict", "cannot say", "without a lead"),
         ),
         (
             (
@@ -62,18 +82,6 @@ def counts(report: CheckReport, root: Path) -> str:
             for s in report.sources
         ),
     )
-    labels = table(
-        ("records that show", *RHYTHM_CLASSES),
-        ((s.name, *map(shown(s), RHYTHM_CLASSES)) for s in report.sources if s.classes),
-    )
-    copies = table(
-        ("recording", "has the signal of"),
-        ((f"{s.name}/{n}", first) for s in report.sources for n, first in s.duplicates.items()),
-    )
-    parts = [overview, labels, copies]
-    parts += [beats(s) for s in report.sources if s.name == "mitdb"]
-    parts += [windows(root) for s in report.sources if s.name == "mitdb"]
-    return "\n".join(parts)
 
 
 def none(source: SourceReport) -> object:
@@ -108,11 +116,30 @@ def shown(source: SourceReport) -> Callable[[str], object]:
     return cell
 
 
-def beats(source: SourceReport) -> str:
-    """The number of beats of each class in DS1, DS2 and all records."""
-    sets = ((n, c) for n, c in sorted(source.beats.items()) if n != "paced")
-    rows = ((n, *c.values(), sum(c.values())) for n, c in sets)
-    return table(("beats of MIT-BIH", *BEAT_CLASSES, "all"), rows)
+def beats(report: CheckReport) -> str:
+    """The beats of each class in each source, and the patients who have any."""
+    columns = (*BEAT_CLASSES, "all")
+    rows = (
+        (
+            *(s.name, s.lead_two, name),
+            *(f"{beats:,} ({patients:,})" for beats, patients in counts.rows().values()),
+        )
+        for s in report.sources
+        for name, counts in sorted(s.beats.items())
+    )
+    head = ("beats (patients who have any)", "lead II is", "set of records", *columns)
+    return table(head, rows)
+
+
+def codes_without_class(report: CheckReport) -> str:
+    """How often each annotation code occurs that is no beat of a class."""
+    meanings = symbol_meanings()
+    rows = (
+        (s.name, f"`{code.replace('|', chr(92) + '|')}`", meanings[code], n)
+        for s in report.sources
+        for code, n in sorted(s.codes_without_class.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return table(("annotations without a class", "code", "meaning", "number"), rows)
 
 
 def windows(root: Path) -> str:
@@ -159,7 +186,11 @@ def main() -> None:
     page = replaced(PAGE.read_text(), "cards", cards())
     if root is not None:
         sources = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
-        page = replaced(page, "counts", counts(check(sources, root, task=RHYTHM), root))
+        rhythm, beat = (
+            check([s for s in sources if usable(s.card)], root, task=task)
+            for task, usable in ((RHYTHM, lambda c: c.annotates), (BEAT, lambda c: c.lead_two))
+        )
+        page = replaced(page, "counts", counts(rhythm, beat, root))
     write_atomically(PAGE, page.encode())
 
 

@@ -84,18 +84,26 @@ def _source(name: str) -> Source:
 
 def _check(options: argparse.Namespace) -> int:
     from fl.datasets.data_report import check
+    from fl.datasets.source_selection import require_classes
     from fl.ecg.tasks import TASKS
 
     root: Path = options.data_dir
-    existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
-    sources = [_source(name) for name in dict.fromkeys(options.source)] or existing
+    stderr = Console(stderr=True)
+    sources = [_source(name) for name in dict.fromkeys(options.source)]
+    for source in sources:
+        require_classes(source.card.name, source, options.task or "")
+    if not sources:
+        existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
+        sources = [s for s in existing if options.task != "rhythm" or s.card.annotates]
+        others = ", ".join(s.card.name for s in existing if s not in sources)
+        if others:
+            stderr.print(f"Without a class of --task rhythm, and not read: {others}")
     if not sources:
         names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
         raise DataError(
             f"{root}: no data set found. Expected: a folder named {names}. "
             "`python -m fl.datasets download cpsc2018 mitdb` fetches two of them."
         )
-    stderr = Console(stderr=True)
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
         tasks = {s.card.name: bars.add_task(s.card.name, total=None) for s in sources}
         report = check(

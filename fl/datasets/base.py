@@ -15,13 +15,18 @@ class Card:
     title: str
     leads: tuple[str, ...]
     rates: tuple[float, ...]  # Hz, the sampling rates it may have; empty: any
-    annotates: tuple[str, ...]  # rhythm classes that it labels in every record; others are unknown
+    annotates: tuple[str, ...]  # rhythm classes that it labels in every record; others are
+    #   unknown, and a source with none of them cannot be used for the rhythm task
     mapping: str  # where the label mapping comes from, and why these classes
     patients: str  # how patients are identified
     licence: str
     citation: str
     url: str = ""  # page on PhysioNet
     unit: str = "mV"  # "NU": each record is scaled to its own peak, and mV are unknown
+    lead_two: str = (
+        ""  # the header's name of the lead that stands for II; "" if no beat is annotated
+    )
+    signal: str = ""  # what to know of its leads and amplitudes
     synthetic: bool = False
 
 

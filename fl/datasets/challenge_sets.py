@@ -121,10 +121,10 @@ PTB = Challenge(
     ),
 )
 
-INCART = Challenge(
-    folder="incart",
+INCART_CHALLENGE = Challenge(
+    folder="incart-challenge",
     card=Card(
-        name="incart",
+        name="incart-challenge",
         title="St Petersburg INCART 12-lead Arrhythmia Database, in Challenge form",
         leads=LEADS,
         rates=(257.0,),
@@ -133,7 +133,7 @@ INCART = Challenge(
         "ectopic beats and fibrillation were looked for, the rest was noted for 0 to 7 of 74 "
         "records and is masked.",
         patients="Not identified in Challenge form, although 32 patients gave 75 records: use it "
-        "as a whole, for training or for testing.",
+        "as a whole, for training or for testing, and never beside the source incart.",
         licence="CC BY 4.0",
         citation=_ALDAY + " Goldberger AL, et al. PhysioBank, PhysioToolkit, and PhysioNet. "
         "Circulation 2000;101(23):e215-e220.",

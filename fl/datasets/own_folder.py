@@ -1,10 +1,15 @@
-"""A hospital's own folder: WFDB records and one table of labels.
+"""A hospital's own folder: WFDB records with a table of labels, annotated beats, or both.
+
+For the beat tasks, records have their annotated beats in `.atr` files. Without a table, the patient
+of a record is the one that its header names (`# patient 7`), else the record counts as a patient of
+its own. A table, if there is one, lists every record.
 
 `labels.csv` has the columns `record`, `patient` and `labels` (class names or SNOMED CT codes,
 separated by `;` or `|`; codes of other diagnoses are allowed). It may have `age`, `sex`, `group`
 (device, ward) and `annotated`: the classes that were looked for in this record, which are all nine
 if the cell is empty. An empty `labels` cell means that none was found if `annotated` is filled,
-and that nothing is known if it is empty too.
+and that nothing is known if it is empty too. Where there are `.atr` files, the column `labels` may
+be left out.
 """
 
 import csv
@@ -14,12 +19,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fl.config.run_config import RESERVED_NAMES
 from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
+from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
+from fl.datasets.readers.beat_records import stated_patient
 from fl.datasets.readers.challenge_records import age_years, sex_letter
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
-from fl.datasets.record_discovery import data_files, require_records
+from fl.datasets.record_discovery import data_files, record_stems, require_records
 from fl.ecg.labels import (
     CPSC_TEXT,
     RHYTHM_CLASSES,
@@ -29,7 +39,7 @@ from fl.ecg.labels import (
     label_vector,
     open_classes,
 )
-from fl.ecg.records import LEADS, Record
+from fl.ecg.records import LEADS, Annotations, Record
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 TABLE = "labels.csv"
@@ -37,6 +47,16 @@ _REQUIRED = ("record", "patient", "labels")
 _OPTIONAL = ("age", "sex", "group", "annotated")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
+_CODES_OF_TABLE = (
+    f"{TABLE}: class names or SNOMED CT codes, as its owner wrote them; the column `annotated`, if "
+    "there is one, lists the classes that were looked for. Records with none of the classes are "
+    "used: each class that was looked for is absent. Beats as in .atr files."
+)
+_PATIENTS_OF_TABLE = f"Identified by the column `patient` of {TABLE}."
+_PATIENTS_OF_HEADERS = (
+    "Identified by the header's comment `patient 7`; a record whose header names none, or two, "
+    "counts as a patient of its own."
+)
 _KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 
 
@@ -49,63 +69,80 @@ class OwnFolder:
 
     @property
     def card(self) -> Card:
+        table = (Path(self.path) / TABLE).is_file()
         return Card(
             name=self.name,
             title=f"The folder {self.path}",
             leads=LEADS,
             rates=(),
-            annotates=RHYTHM_CLASSES,
-            mapping=f"{TABLE}: class names or SNOMED CT codes, as its owner wrote them; the "
-            "column `annotated`, if there is one, lists the classes that were looked for. Records "
-            "with none of the classes are used: each class that was looked for is absent.",
-            patients=f"Identified by the column `patient` of {TABLE}.",
+            annotates=RHYTHM_CLASSES if table else (),
+            mapping=_CODES_OF_TABLE if table else "Beat annotations (.atr) alone.",
+            patients=_PATIENTS_OF_TABLE if table else _PATIENTS_OF_HEADERS,
             licence="The owner's.",
             citation="",
+            lead_two="II",
+            signal="Lead II by its name in the header: II, MLII or ML2.",
         )
 
     def exists(self, root: Path) -> bool:
         return Path(self.path).is_dir()
 
     def record_names(self, root: Path) -> list[str]:
-        folder, names = Path(self.path), list(_rows(Path(self.path)))
-        return require_records(self.card, folder, names, f"{TABLE} with pairs of .hea and .dat")
+        folder = Path(self.path)
+        stems = record_stems(folder).values()
+        annotated = {s.relative_to(folder).as_posix(): has_annotations(s) for s in stems}
+        rows = _rows(folder)
+        if rows is None and not any(annotated.values()):
+            columns = ", ".join(_REQUIRED)
+            raise DataError(
+                f"{folder / TABLE}: no such file. Make one with the columns {columns}, or put "
+                "beat annotations beside the records, as .atr files."
+            )
+        # A record that has beats and is not in the table is counted as unusable.
+        unlisted = (name for name, beats in annotated.items() if beats or rows is None)
+        names = {*(rows or ()), *unlisted}
+        return require_records(
+            self.card, folder, list(names), f"{TABLE} with pairs of .hea and .dat"
+        )
 
     def files(self, root: Path) -> list[Path]:
         return data_files(Path(self.path))
 
     def read(self, root: Path, name: str) -> Record:
-        row = _rows(Path(self.path)).get(name)
-        if row is None:
-            raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
-        codes = _cells(row["labels"])
-        classes = _classes(name, codes, others=True)
-        annotated = _classes(name, _cells(row["annotated"]), others=False)
-        looked_for = annotated or list(RHYTHM_CLASSES)
-        if not codes and not annotated:
-            raise UnusableRecord(name, "no-label", f"{TABLE} has no label for it")
-        not_looked_for = [c for c in classes if c not in looked_for]
-        if not_looked_for:
-            raise UnusableRecord(
-                name, "label-conflict", f"{not_looked_for[0]} is in labels, but not in annotated"
-            )
+        row, stem = self._row(name), Path(self.path) / name
+        codes, labels = _labels(name, row, beats=has_annotations(stem))
         wave = self.waveform(root, name)
         return Record(
             source=self.name,
             name=name,
-            patient=row["patient"],
+            patient=row["patient"] or stated_patient(wave.comments) or name,
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
-            labels=label_vector(classes, set(looked_for) - open_classes(codes, SNOMED_OPEN)),
-            first_label=classes[0] if classes else "",
+            labels=labels,
+            annotations=_annotations(stem, name, wave, needed=not (labels >= 0).any()),
+            first_label=codes[0] if codes else "",
             group=row["group"],
             age=age_years(row["age"]),
             sex=sex_letter(row["sex"]),
         )
 
+    def _row(self, name: str) -> dict[str, str]:
+        """The record's line of the table; empty cells if there is no table."""
+        rows = _rows(Path(self.path))
+        if rows is None:
+            return dict.fromkeys(_REQUIRED + _OPTIONAL, "")
+        if name not in rows:
+            raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
+        return rows[name]
+
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
         return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+
+    def lacks_patient(self, record: Record) -> bool:
+        """Whether neither the table nor the header names the patient, so that it counts as one."""
+        return record.patient == record.name and _rows(Path(self.path)) is None
 
 
 def parse_source(text: str) -> Source:
@@ -141,6 +178,43 @@ def parse_source(text: str) -> Source:
     return OwnFolder(name=name, path=str(Path(path).expanduser().absolute()))
 
 
+def _labels(name: str, row: dict[str, str], beats: bool) -> tuple[list[str], NDArray[np.int8]]:
+    """Classes that the table names for a record, in its order, and its labels: (class,).
+
+    Without a label every class is unknown, which is allowed if the record has annotated beats.
+    """
+    codes = _cells(row["labels"])
+    classes = _classes(name, codes, others=True)
+    annotated = _classes(name, _cells(row["annotated"]), others=False)
+    if not codes and not annotated:
+        if not beats:
+            raise UnusableRecord(name, "no-label", f"no label in {TABLE}, and no .atr file")
+        return [], label_vector((), ())
+    looked_for = annotated or list(RHYTHM_CLASSES)
+    not_looked_for = [c for c in classes if c not in looked_for]
+    if not_looked_for:
+        raise UnusableRecord(
+            name, "label-conflict", f"{not_looked_for[0]} is in labels, but not in annotated"
+        )
+    return classes, label_vector(classes, set(looked_for) - open_classes(codes, SNOMED_OPEN))
+
+
+def _annotations(stem: Path, name: str, wave: Waveform, needed: bool) -> Annotations | None:
+    """The record's annotated beats, if it has any.
+
+    A damaged .atr file makes a record unusable if it is `needed`; a record that has labels stays
+    usable for them, and the beat tasks count it as one without annotations.
+    """
+    if not has_annotations(stem):
+        return None
+    try:
+        return beat_annotations(stem, name, wave)
+    except UnusableRecord:
+        if needed:
+            raise
+        return None
+
+
 def _cells(text: str) -> list[str]:
     return [cell.strip() for cell in re.split(r"[;|]", text) if cell.strip()]
 
@@ -159,12 +233,11 @@ def _classes(name: str, codes: list[str], others: bool) -> list[str]:
     return list(dict.fromkeys(_KNOWN[code] for code in codes if code in _KNOWN))
 
 
-def _rows(folder: Path) -> dict[str, dict[str, str]]:
-    """The rows of labels.csv, by record; read again only if the file has changed."""
+def _rows(folder: Path) -> dict[str, dict[str, str]] | None:
+    """The rows of labels.csv, by record; None without one; read again only if it has changed."""
     path = folder / TABLE
     if not path.is_file():
-        columns = ", ".join(_REQUIRED)
-        raise DataError(f"{path}: no such file. Make one with the columns {columns}.")
+        return None
     state = path.stat()
     return _table(path, state.st_mtime_ns, state.st_size)
 
@@ -188,14 +261,20 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and cells of each row, after the columns have been checked."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        missing = [c for c in _REQUIRED if c not in (reader.fieldnames or ())]
+        required = _required(path.parent)
+        missing = [c for c in required if c not in (reader.fieldnames or ())]
         if missing:
-            needed, allowed = ", ".join(_REQUIRED), ", ".join(_OPTIONAL)
+            needed, allowed = ", ".join(required), ", ".join(_OPTIONAL)
             raise DataError(
                 f"{path}: column {missing[0]} is missing. Needed: {needed}; allowed: {allowed}."
             )
         for row in reader:
             yield reader.line_num, {c: (row.get(c) or "").strip() for c in _REQUIRED + _OPTIONAL}
+
+
+def _required(folder: Path) -> tuple[str, ...]:
+    """Columns that the table needs: no labels where beats are annotated."""
+    return _REQUIRED[:-1] if next(folder.rglob("*.atr"), None) else _REQUIRED
 
 
 def _problem(record: str, row: dict[str, str], rows: dict[str, dict[str, str]]) -> str:

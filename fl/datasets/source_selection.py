@@ -7,13 +7,14 @@ from pathlib import Path
 from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
-from fl.datasets.own_folder import parse_source
+from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
+from fl.datasets.physionet.remotes import REMOTES
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
     "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
-    **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb",)),
+    **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb", "svdb", "incart")),
 }
 
 
@@ -64,6 +65,7 @@ def select_sources(config: RunConfig) -> SourceSelection:
                 f"{', '.join(_existing(root)) or 'no known data set'}. Point --data-dir at the "
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
+        require_classes(name, source, config.task)
     sources = {name: _sized(source, config) for name, source in sources.items()}
     return SourceSelection(sources=sources, sites=sites, holdout=holdout)
 
@@ -77,11 +79,26 @@ def _default_sources(config: RunConfig, root: Path) -> Sequence[Source]:
         raise ConfigError(
             f"--data is 'real', but {root.resolve()} has none of {', '.join(names)}. Point "
             "--data-dir (or $ECG_DATA) at the folder that holds them, or run: "
-            "python -m fl.datasets download cpsc2018 mitdb"
+            f"python -m fl.datasets download {' '.join(n for n in names if n in REMOTES)}"
         )
     if real and config.data != "synthetic":
         return real
     return [SYNTHETIC, SYNTHETIC_HOLTER]
+
+
+def require_classes(name: str, source: Source, task: str) -> None:
+    """`ConfigError` for a source without a class of the rhythm task under that task."""
+    if task != "rhythm" or source.card.annotates:
+        return
+    step = (
+        f"Give it a {TABLE} with the columns record, patient and labels"
+        if isinstance(source, OwnFolder)
+        else "Leave it out"
+    )
+    raise ConfigError(
+        f"{name} has annotated heartbeats and no class of --task rhythm. {step}, or choose "
+        "--task beat."
+    )
 
 
 def _sized(source: Source, config: RunConfig) -> Source:
@@ -109,7 +126,8 @@ def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:
     if name not in DATASETS:
         raise ConfigError(
             f"--sources names {name!r}.{did_you_mean(name, DATASETS)} Known: "
-            f"{', '.join(DATASETS)}, or NAME=PATH for a folder of WFDB records with a labels.csv."
+            f"{', '.join(DATASETS)}, or NAME=PATH for a folder of WFDB records with a {TABLE} or, "
+            "for --task beat, with .atr files."
         )
     if value == "0":
         raise ConfigError(f"--sources {item.strip()}: a source needs at least one site.")

@@ -57,6 +57,18 @@ class BeatExampleMaker:
         """
         if len(peaks) < 3:
             raise UnusableRecord(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
+        beats = self.beats(record, peaks)
+        median = usual_beat(beats.astype(np.float64), self.causal)
+        return Examples(
+            names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
+            signals=list(_halved(np.stack([beats, beats - median], axis=1))),
+            leads=(0, 1),
+            labels=labels,
+            features=beat_features(beats, peaks / record.fs, causal=self.causal, median=median),
+        )
+
+    def beats(self, record: Record, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Lead II around each R peak at `BEAT_FS`, without baseline and scaled: (beat, sample)."""
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
         lead = remove_baseline(lead, BEAT_FS)
         centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
@@ -65,20 +77,13 @@ class BeatExampleMaker:
         beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
         if self.causal:
             beats = beats / (_recent_scale(beats) + 1e-6)
-        median = usual_beat(beats.astype(np.float64), self.causal)
-        return Examples(
-            names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
-            signals=list(_halved(np.stack([beats, beats - median], axis=1))),
-            leads=(0, 1),
-            labels=labels,
-            features=beat_features(beats, peaks / record.fs, causal=self.causal),
-        )
+        return beats
 
 
 def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Mean of every two samples: from `BEAT_FS` to `NETWORK_FS`."""
-    pairs = signals.reshape(*signals.shape[:-1], -1, 2)
-    return np.asarray(pairs.mean(axis=-1), dtype=np.float32)
+    # `mean` over an axis of two samples would take ten times as long.
+    return np.asarray((signals[..., ::2] + signals[..., 1::2]) / 2, dtype=np.float32)
 
 
 def _checked_annotations(record: Record) -> Annotations:

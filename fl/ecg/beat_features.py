@@ -123,15 +123,20 @@ EARLY = (
 
 
 def beat_features(
-    beats: NDArray[np.floating[Any]], seconds: Column, *, causal: bool = False
+    beats: NDArray[np.floating[Any]],
+    seconds: Column,
+    *,
+    causal: bool = False,
+    median: Rows | None = None,
 ) -> NDArray[np.float32]:
     """Timing and shape of each beat as the numbers named in `UNITS`: (beat, feature).
 
     `beats` (beat, sample) is lead II around each R peak at `BEAT_FS`, `seconds` (beat,) the times
-    of the R peaks. With `causal`, a feature that needs the next beat is 0.
+    of the R peaks. With `causal`, a feature that needs the next beat is 0. `median` (beat, sample)
+    is the `usual_beat` of the beats with the same `causal`; it is computed here unless given.
     """
     values = np.asarray(beats, dtype=np.float64)
-    features = timing(seconds, causal) | shape(values, seconds, causal)
+    features = timing(seconds, causal) | shape(values, seconds, causal, median)
     columns = [
         np.broadcast_to((features[name] - centre) / unit, len(beats))
         for name, (centre, unit) in UNITS.items()
@@ -193,9 +198,15 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
     return features
 
 
-def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Column]:
-    """How each beat differs from the median beat and from its neighbours: name -> (beat,)."""
-    median = usual_beat(beats, causal)
+def shape(
+    beats: Rows, seconds: Column, causal: bool = False, median: Rows | None = None
+) -> dict[str, Column]:
+    """How each beat differs from the median beat and from its neighbours: name -> (beat,).
+
+    `median` (beat, sample) is the `usual_beat` of the beats, where the caller has it.
+    """
+    if median is None:
+        median = usual_beat(beats, causal)
     qrs, p, t = beats[:, QRS], beats[:, P_WAVE], beats[:, T_WAVE]
     qrs_median, p_median = median[:, QRS], median[:, P_WAVE]
     height = np.abs(qrs_median).max(axis=1) + 1e-6  # of the median beat: the unit of the rest
@@ -207,7 +218,7 @@ def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Colum
         _rms_difference(_centred(p), _centred(p_near)),
     )
     alike = _correlation(p, p_near)
-    without_t = p - _previous_t_wave(beats, seconds, causal)
+    without_t = p - _previous_t_wave(median, seconds)
     without_t_median = usual_beat(without_t, causal)
     without_t_rest = _rms_difference(_centred(without_t), _centred(without_t_median))
     spread = p.std(axis=1)
@@ -241,19 +252,19 @@ def shape(beats: Rows, seconds: Column, causal: bool = False) -> dict[str, Colum
     }
 
 
-def _previous_t_wave(beats: Rows, seconds: Column, causal: bool) -> Rows:
+def _previous_t_wave(median: Rows, seconds: Column) -> Rows:
     """The part of the previous beat's T wave in each P window: (beat, sample of the P window).
 
     It is taken from the median beat and shifted by the interval between the two beats.
     """
-    median = usual_beat(beats, causal)[:, BEAT_BEFORE:]
-    samples = np.arange(median.shape[1])
+    after_peak = median[:, BEAT_BEFORE:]
+    samples = np.arange(after_peak.shape[1])
     start, end = T_FADE
-    faded = median * np.clip((end - samples) / (end - start), 0, 1)
+    faded = after_peak * np.clip((end - samples) / (end - start), 0, 1)
     interval = np.rint(np.diff(seconds, prepend=seconds[0] - 2) * BEAT_FS).astype(np.int64)
     position = interval[:, None] + np.arange(P_WAVE.start, P_WAVE.stop) - BEAT_BEFORE
     inside = (position >= 0) & (position < faded.shape[1])
-    rows = np.arange(len(beats))[:, None]
+    rows = np.arange(len(median))[:, None]
     return np.where(inside, faded[rows, position.clip(0, faded.shape[1] - 1)], 0.0)
 
 

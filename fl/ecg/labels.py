@@ -100,12 +100,14 @@ SCP_OPEN = {
     **dict.fromkeys(("INJAL", "INJAS", "INJIL", "INJIN", "INJLA"), ("STD", "STE")),
 }
 
-# PhysioNet beat symbols to AAMI classes; other symbols are not beats. `e` and `j` are escape
-# beats and belong to N, as in ANSI/AAMI EC57 (some published work puts them in S).
+# PhysioNet beat symbols to AAMI classes. `e` and `j`, escape beats of atrium and junction, are N as
+# in de Chazal et al. 2004 (10.1109/TBME.2004.827359); PhysioNet's own `bxb` counts them as S, and
+# so does some published work. `B`, `n` and `r`, which MIT-BIH does not have, are classed as `bxb`
+# does. Other symbols have no class: marks, flutter waves (`!`) and beats of a learning phase (`?`).
 AAMI = {
-    **dict.fromkeys("NLRej", "N"),
-    **dict.fromkeys("AaJS", "S"),
-    **dict.fromkeys("VE", "V"),
+    **dict.fromkeys("NLRBej", "N"),
+    **dict.fromkeys("AaJSn", "S"),
+    **dict.fromkeys("VEr", "V"),
     "F": "F",
     **dict.fromkeys("/fQ", "Q"),
 }

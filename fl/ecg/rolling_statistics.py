@@ -28,23 +28,18 @@ def rolling_percentile(
 ) -> NDArray[np.float64]:
     """Percentile over the beats around each beat, or over as many before it where `causal`.
 
-    The first axis of `values` is the beats; the result has the same shape.
+    The first axis of `values` is the beats; the result has the same shape. Beyond its ends the
+    recording is mirrored. A causal filter must not mirror later beats: for it, the first beat is
+    repeated.
     """
-    columns = values.reshape(len(values), -1).T
-    # One column at a time: in one dimension the filter is fast, in two it sorts every window.
-    percentiles = [
-        scipy.ndimage.percentile_filter(
-            column,
-            percent,
-            size=2 * each_side + 1,
-            # Before the first beat the values are mirrored, but a causal filter must not mirror
-            # later beats.
-            mode="nearest" if causal else "reflect",
-            origin=each_side if causal else 0,
-        )
-        for column in np.ascontiguousarray(columns)
-    ]
-    return np.stack(percentiles, axis=1).reshape(values.shape)
+    ends = (2 * each_side, 0) if causal else (each_side, each_side)
+    padded = np.pad(np.arange(len(values)), ends, mode="edge" if causal else "symmetric")
+    # All columns in one row, because the filter is fast in one dimension and sorts every window in
+    # two. With a padding for each column, no window that is kept reaches into the next column.
+    columns = values.reshape(len(values), -1)[padded].T
+    percentiles = scipy.ndimage.percentile_filter(columns.ravel(), percent, 2 * each_side + 1)
+    kept = percentiles.reshape(columns.shape)[:, each_side : each_side + len(values)]
+    return np.ascontiguousarray(kept.T).reshape(values.shape)
 
 
 def rolling_mean(values: Column, each_side: int, causal: bool, width: int = 0) -> Column:

@@ -3,6 +3,9 @@
 RECORD is a WFDB record (its path without extension, or its .hea file), or a CSV file: a header
 of lead names, one line per sample, values in mV, and its sampling rate given by --fs. Research
 software, not a medical device.
+
+Of beats, a summary by the hour follows: heart rate, S and V beats, pauses, and the share of the
+time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """What a recording allows to be answered: nothing, or not every class. Asked before the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from fl.ecg.acceptability import (
     Acceptability,
@@ -12,6 +14,7 @@ from fl.ecg.acceptability import (
 )
 from fl.ecg.records import Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS
+from fl.predict.holter_summary import HolterSummary, summarise
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.util.errors import UnusableRecord
 
@@ -22,9 +25,13 @@ ST_CLASSES = ("STD", "STE")  # deviations of the ST segment, which other leads t
 def as_far_as_answerable(
     prediction: RecordingPrediction, record: Record, beats: bool
 ) -> RecordingPrediction:
-    """The prediction without answers for parts and classes that the signal does not allow."""
-    of_parts = acceptability_of_beats if beats else acceptability_of
-    verdicts = of_parts(record, [(f.start, f.end) for f in prediction.findings])
+    """The prediction without answers for parts and classes that the signal does not allow.
+
+    Of beats, with the summary of what is left.
+    """
+    ranges = [(f.start, f.end) for f in prediction.findings]
+    parts = acceptability_by_part(record) if beats else {}
+    verdicts = of_beats(parts, ranges) if beats else acceptability_of(record, ranges)
     classes = () if beats else unanswerable_classes(record.leads)
     findings = tuple(
         _without(finding, verdict, classes)
@@ -36,6 +43,23 @@ def as_far_as_answerable(
         findings=findings,
         cannot_say=refused[0] if all(refused) and refused else "",
         not_answered=classes,
+        summary=_summary(findings, parts, record) if beats else None,
+    )
+
+
+def _summary(
+    findings: Sequence[SegmentPrediction],
+    parts: Mapping[tuple[int, int], Acceptability],
+    record: Record,
+) -> HolterSummary:
+    """The beats of a recording by the hour."""
+    return summarise(
+        np.array([finding.peak for finding in findings], dtype=np.int64),
+        ["".join(finding.predicted) for finding in findings],
+        np.array([not finding.cannot_say for finding in findings], dtype=bool),
+        [part for part, verdict in parts.items() if verdict.reason],
+        record.signal.shape[1],
+        record.fs,
     )
 
 
@@ -85,17 +109,27 @@ def acceptability_of(
     return tuple(with_evident_rate(verdict, true_fs) for verdict in verdicts)
 
 
-def acceptability_of_beats(
-    record: Record, ranges: Sequence[tuple[int, int]]
-) -> tuple[Acceptability, ...]:
-    """Whether the 10 s in which each beat lies can be read; the last part may have up to 20 s."""
+def acceptability_by_part(record: Record) -> dict[tuple[int, int], Acceptability]:
+    """Whether each 10 s of a recording can be read, by its first sample and one past its last.
+
+    The parts are in order of time; the last may have up to 20 s.
+    """
     length, size = record.signal.shape[1], round(WINDOW_SECONDS * record.fs)
     starts = list(range(0, max(length - size, 0) + 1, size))
     parts = list(zip(starts, [*starts[1:], length], strict=True))
-    verdicts = acceptability_of(record, parts)
+    return dict(zip(parts, acceptability_of(record, parts), strict=True))
+
+
+def of_beats(
+    parts: Mapping[tuple[int, int], Acceptability], ranges: Sequence[tuple[int, int]]
+) -> tuple[Acceptability, ...]:
+    """The verdict on the part in which the middle of each beat's range lies."""
     # The quality of the leads is that of thousands of beats: it is left out.
-    of_part = [replace(verdict, leads=()) for verdict in verdicts]
-    return tuple(of_part[min((start + end) // 2 // size, len(parts) - 1)] for start, end in ranges)
+    verdicts = [replace(verdict, leads=()) for verdict in parts.values()]
+    starts = np.array([start for start, _ in parts])
+    middles = np.array([(start + end) // 2 for start, end in ranges], dtype=np.int64)
+    places = np.searchsorted(starts, middles, side="right") - 1
+    return tuple(verdicts[place] for place in places.tolist())
 
 
 def unanswerable_classes(leads: Sequence[str]) -> tuple[str, ...]:

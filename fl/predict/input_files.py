@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.datasets.mitdb import beat_annotations
+from fl.datasets.readers.beat_annotations import beat_annotations
 from fl.datasets.readers.wfdb_signals import read_waveform
 from fl.ecg.quality import fill_gaps, lack_of_signal
 from fl.ecg.records import LEADS, Record, lead_name

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
+from fl.predict.holter_tables import summary_lines
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.reports.number_format import number
@@ -15,7 +16,8 @@ from fl.reports.number_format import number
 def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction], source: str) -> str:
     """A line per recording, window or beat: its samples, predicted classes and probabilities.
 
-    Above the lines stand the thresholds that the probabilities are compared with.
+    Above the lines stand the thresholds that the probabilities are compared with, and below them
+    the summary of each recording's beats by the hour.
     """
     classes = model.task.classes
     width = max((len(prediction.record) for prediction in predictions), default=6)
@@ -37,11 +39,14 @@ def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
         if not prediction.findings:
             answer = f"cannot say: {prediction.cannot_say}"
             lines.append(f"{prediction.record:{width}}  {'':>17}  {answer}")
+    for prediction in predictions:
+        if prediction.summary is not None:
+            lines += ["", *summary_lines(prediction.record, prediction.beats, prediction.summary)]
     return "\n".join(lines)
 
 
 def as_csv(model: SavedModel, predictions: Sequence[RecordingPrediction]) -> str:
-    """The same as a table; `peak` is empty except for beats."""
+    """A line per recording, window or beat, and no summary; `peak` is empty except for beats."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     classes = model.task.classes

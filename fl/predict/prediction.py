@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fl.ecg.acceptability import LeadQuality
+from fl.predict.holter_summary import HolterSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +30,4 @@ class RecordingPrediction:
     findings: tuple[SegmentPrediction, ...]
     cannot_say: str = ""  # why no part of it is answered; "" if a part is
     not_answered: tuple[str, ...] = ()  # classes that its leads cannot show
+    summary: HolterSummary | None = None  # by the hour; None for rhythm

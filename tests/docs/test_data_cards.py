@@ -35,11 +35,24 @@ def test_the_counts_of_the_recordings_are_on_the_page(maker):
     for known in (
         "4 bad-header (E00009 E00015 E00018 E00793)",
         "| ptbxl/00463 | ptbxl/00145 |",
-        "| DS1 | 45,866 | 944 | 3,788 | 415 | 8 | 51,021 |",
-        "| all non-paced | 90,125 | 2,781 | 7,009 | 803 | 15 | 100,733 |",
+        "| DS1 | 45,866 (22) | 944 (16) | 3,788 (17) | 415 (10) | 8 (3) | 51,021 (22) |",
+        "| 90,125 (43) | 2,781 (31) | 7,009 (32) | 803 (16) | 15 (5) | 100,733 (43) |",
+        "| svdb | ECG1 | all | 162,339 (78) | 12,198 (73) | 9,943 (67) |",
+        "| mitdb | `!` | Ventricular flutter wave | 472 |",
         "II: 102",
     ):
         assert known in page
+
+
+@pytest.mark.parametrize(("name", "lead"), [("mitdb", "MLII"), ("svdb", "ECG1"), ("incart", "II")])
+def test_a_card_states_the_lead_that_stands_for_two(maker, name, lead):
+    text = maker.card(DATASETS[name].card)
+    assert f"| lead II in the beat tasks | {lead} |" in text
+    assert ("This is an assumption" in text) == (name == "svdb")
+
+
+def test_a_card_of_beats_alone_names_no_rhythm_class(maker):
+    assert "| classes annotated | heartbeats alone |" in maker.card(DATASETS["svdb"].card)
 
 
 def test_a_page_without_marks_is_refused(maker):

@@ -84,15 +84,52 @@ def holter(
 ) -> Path:
     """Write a record like those of MIT-BIH: 360 Hz, two leads, annotated beats."""
     stem = write(folder, name, leads=leads, fs=360, comments=[comment], **options)
+    annotate(stem, symbols, step=300)
+    return stem
+
+
+def annotate(stem: Path, symbols: str, step: int) -> None:
+    """Write `stem`.atr with one annotation every `step` samples."""
     wfdb_access.call(
         "wrann",
-        name,
+        stem.name,
         "atr",
-        sample=np.arange(1, len(symbols) + 1) * 300,
+        sample=np.arange(1, len(symbols) + 1) * step,
         symbol=list(symbols),
         aux_note=["(N" if symbol == "+" else "" for symbol in symbols],
-        write_dir=str(folder),
+        write_dir=str(stem.parent),
     )
+
+
+def svdb(
+    root: Path, name: str, symbols: str = "NSVJ", leads: Sequence[str] = ("ECG1", "ECG2")
+) -> Path:
+    """Write a record like those of SVDB: 128 Hz, unnamed leads, no comment, no gain."""
+    stem = write(root / "svdb", name, leads=leads, fs=128, seed=int(name))
+    header = stem.with_suffix(".hea")
+    header.write_text(header.read_text().replace("1000.0(0)/mV", "0"))
+    annotate(stem, symbols, step=100)
+    return stem
+
+
+INCART_COMMENTS = (
+    "<age>: 65 <sex>: F <diagnoses> Coronary artery disease",
+    "patient 1",
+    "PVCs, noise",
+)
+
+
+def incart(
+    root: Path,
+    name: str,
+    symbols: str = "NnVB",
+    comments: Sequence[str] = INCART_COMMENTS,
+    folder: str = "incart",
+) -> Path:
+    """Write a record like those of INCART: 257 Hz, twelve leads, the person in comments."""
+    leads = [lead.upper() for lead in LEADS]
+    stem = write(root / folder, name, leads=leads, fs=257, comments=comments, seed=int(name[1:]))
+    annotate(stem, symbols, step=200)
     return stem
 
 

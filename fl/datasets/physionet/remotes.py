@@ -26,11 +26,21 @@ REMOTES = {
     "cpsc-extra": Remote(project=_CHALLENGE_2020, inside="training/cpsc_2018_extra/", size=700),
     "georgia": Remote(project=_CHALLENGE_2020, inside="training/georgia/", size=1_300),
     "ptb": Remote(project=_CHALLENGE_2020, inside="training/ptb/", size=1_500),
-    "incart": Remote(project=_CHALLENGE_2020, inside="training/st_petersburg_incart/", size=850),
+    "incart-challenge": Remote(
+        project=_CHALLENGE_2020, inside="training/st_petersburg_incart/", size=850
+    ),
     "chapman": Remote(project=_CHALLENGE_2021, inside="training/chapman_shaoxing/", size=1_300),
     "ningbo": Remote(project=_CHALLENGE_2021, inside="training/ningbo/", size=4_400),
     "mitdb": Remote(
         project="mitdb/1.0.0", wanted=r"\d{3}\.(hea|dat|atr)|RECORDS|ANNOTATORS", size=105
+    ),
+    "svdb": Remote(
+        project="svdb/1.0.0", wanted=r"\d{3}\.(hea|dat|atr)|RECORDS|ANNOTATORS", size=55
+    ),
+    "incart": Remote(
+        project="incartdb/1.0.0",
+        wanted=r"I\d{2}\.(hea|dat|atr)|RECORDS|ANNOTATORS|files-patients-diagnoses\.txt",
+        size=835,
     ),
     "ptbxl": Remote(
         project="ptb-xl/1.0.3",

@@ -26,4 +26,10 @@ def beats(stem: Path) -> Any:
 
 def symbols() -> frozenset[str]:
     """Every annotation symbol that PhysioNet defines."""
-    return frozenset(import_quietly("wfdb.io.annotation").ann_label_table["symbol"])
+    return frozenset(symbol_meanings())
+
+
+def symbol_meanings() -> dict[str, str]:
+    """What each annotation symbol that PhysioNet defines means."""
+    table = import_quietly("wfdb.io.annotation").ann_label_table
+    return dict(zip(table["symbol"], table["description"], strict=True))

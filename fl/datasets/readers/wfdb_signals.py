@@ -49,18 +49,21 @@ class Waveform:
     comments: tuple[str, ...]  # header comments without `#`; they may contain patient fields
 
 
-def read_waveform(stem: Path, *, name: str, rates: tuple[float, ...], unit: str) -> Waveform:
+def read_waveform(
+    stem: Path, *, name: str, rates: tuple[float, ...], unit: str, lead_two: str = ""
+) -> Waveform:
     """The recording with the header `stem`.hea, in `unit` (`mV` or `NU`).
 
-    `rates` (Hz) are the accepted sampling rates; empty accepts any. A lead that is flat, clipped
-    or missing for more than 5% of the time is left out; shorter gaps are filled by a straight
-    line. Raises `UnusableRecord` with the verdict if the recording cannot be used.
+    `rates` (Hz) are the accepted sampling rates; empty accepts any. `lead_two` is the header's
+    name of a lead that is taken as II, for headers that use no lead's name. A lead that is flat,
+    clipped or missing for more than 5% of the time is left out; shorter gaps are filled by a
+    straight line. Raises `UnusableRecord` with the verdict if the recording cannot be used.
     """
     header = _checked_header(stem, name)
     if rates and not any(abs(header.fs - rate) < 1e-6 for rate in rates):
         accepted = " or ".join(f"{rate:g}" for rate in rates)
         raise UnusableRecord(name, "wrong-rate", f"fs is {header.fs:g} Hz; accepted: {accepted} Hz")
-    channels = _channels(header, name)
+    channels = _channels(header, name, lead_two)
     _check_length(stem, header, name)
     recorded = _samples(stem, header, name)
     _check_sums(recorded, name)
@@ -117,9 +120,11 @@ def _parsed_header(stem: Path, name: str) -> Any:
         raise UnusableRecord(name, "bad-header", f"wfdb: {kind}") from None
 
 
-def _channels(header: Any, name: str) -> dict[str, int]:
+def _channels(header: Any, name: str, lead_two: str) -> dict[str, int]:
     """Channel number of each known lead, by its name and never by its position."""
-    known = [(lead_name(raw or ""), i) for i, raw in enumerate(header.sig_name)]
+    stated = [(raw or "").strip() for raw in header.sig_name]
+    names = ["II" if raw and raw == lead_two else raw for raw in stated]
+    known = [(lead_name(raw), i) for i, raw in enumerate(names)]
     channels: dict[str, int] = {}
     for lead, i in known:
         if lead is None:
@@ -128,8 +133,9 @@ def _channels(header: Any, name: str) -> dict[str, int]:
             raise UnusableRecord(name, "lead-names", f"lead {lead} is named twice")
         channels[lead] = i
     if not channels:
+        found = ", ".join(raw[:20] for raw in stated[:12] if raw.isascii() and raw.isprintable())
         raise UnusableRecord(
-            name, "lead-names", f"{header.n_sig} signals, none with the name of a lead"
+            name, "lead-names", f"{header.n_sig} signals, none with the name of a lead: {found}"
         )
     return {lead: channels[lead] for lead in LEADS if lead in channels}
 

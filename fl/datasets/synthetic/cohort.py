@@ -64,6 +64,7 @@ class Synthetic:
             licence="the project's own",
             citation="synthetic; waves after McSharry et al. 2003, 10.1109/TBME.2003.808805, "
             "leads after Dower et al. 1980, 10.1002/clc.1980.3.2.87",
+            lead_two="II",
             synthetic=True,
         )
 

@@ -5,7 +5,16 @@ from itertools import pairwise
 import pytest
 
 from fl.datasets import DATASETS
-from fl.ecg.labels import RHYTHM_CLASSES, SCP_OPEN, SNOMED, SNOMED_OPEN, is_snomed
+from fl.datasets.readers.wfdb_access import symbol_meanings
+from fl.ecg.labels import (
+    AAMI,
+    BEAT_CLASSES,
+    RHYTHM_CLASSES,
+    SCP_OPEN,
+    SNOMED,
+    SNOMED_OPEN,
+    is_snomed,
+)
 
 
 def test_every_code_of_our_tables_agrees_with_its_check_digit():
@@ -36,11 +45,26 @@ def test_no_code_both_names_a_class_and_leaves_it_open():
     assert not set(SNOMED) & set(SNOMED_OPEN)
 
 
+def test_beat_codes_have_the_classes_of_ec57():
+    codes = {c: "".join(s for s in AAMI if AAMI[s] == c) for c in BEAT_CLASSES}
+    assert codes == {"N": "NLRBej", "S": "AaJSn", "V": "VEr", "F": "F", "Q": "/fQ"}
+
+
+@pytest.mark.parametrize("code", '+~|!?[]x"^')
+def test_a_code_that_is_no_beat_of_a_class_has_none(code):
+    assert code in symbol_meanings()
+    assert code not in AAMI
+
+
+def test_every_beat_code_is_one_of_physionets():
+    assert symbol_meanings().keys() >= AAMI.keys()
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_card_has_all_facts(name):
     card = DATASETS[name].card
     assert card.name == name
     assert set(card.annotates) <= set(RHYTHM_CLASSES)
-    assert card.annotates
+    assert card.annotates or card.lead_two
     assert all((card.title, card.leads, card.rates, card.mapping, card.patients, card.licence))
     assert card.citation or card.synthetic

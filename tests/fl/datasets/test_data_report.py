@@ -46,7 +46,10 @@ def test_everything_is_read_counted_and_named(root):
     assert cpsc.classes["RBBB"] == {"yes": 2, "no": 0, "unknown": 0}
     assert report["ptbxl"].unusable == {"no-label": ["00001"]}
     assert holters.missing_leads["II"] == ["202"]
-    counted = {name: "".join(c * n for c, n in b.items()) for name, b in holters.beats.items()}
+    counted = {
+        name: "".join(c * n for c, n in counts.beats.items())
+        for name, counts in holters.beats.items()
+    }
     assert counted == {"DS1": "NNS", "DS2": "NVF", "all non-paced": "NNNSVF", "paced": "VQQ"}
 
 

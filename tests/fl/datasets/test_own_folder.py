@@ -1,10 +1,12 @@
 """A hospital's own folder of records and labels is read like any data set."""
 
 import pytest
-from support.small_records import write
+from support.small_records import annotate, write
 
+from fl.datasets.data_report import check
 from fl.datasets.own_folder import parse_source
 from fl.ecg.labels import RHYTHM_CLASSES
+from fl.ecg.tasks import BEAT, RHYTHM
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
@@ -105,6 +107,66 @@ def test_a_table_without_a_column_or_that_is_not_text_is_named(site, tmp_path):
     (tmp_path / "labels.csv").unlink()
     with pytest.raises(DataError, match="Make one with the columns"):
         source.record_names(tmp_path)
+
+
+@pytest.fixture
+def holters(tmp_path):
+    """A hospital's folder without a table: three records with beats, one without."""
+    for i, (name, comments) in enumerate(
+        (("h1", ["patient 7"]), ("ward/h2", ["patient 7"]), ("h3", []), ("h4", []))
+    ):
+        stem = tmp_path / name
+        write(stem.parent, stem.name, leads=("MLII", "V1"), fs=250, comments=comments, seed=i)
+        if name != "h4":
+            annotate(stem, "NNVn", step=300)
+    return parse_source(f"mysite={tmp_path}")
+
+
+def test_a_folder_of_annotated_beats_needs_no_table(holters, tmp_path):
+    assert holters.record_names(tmp_path) == ["h1", "h3", "h4", "ward/h2"]
+    report = check([holters], tmp_path, task=BEAT).sources[0]
+    assert (report.usable, report.patients, report.without_patient) == (3, 2, ["h3"])
+    assert report.unusable == {"no-label": ["h4"]}
+    assert report.beats["all"].beats == {"N": 6, "S": 3, "V": 3, "F": 0, "Q": 0}
+    assert report.beats["all"].patients["all"] == 2
+    assert "comment `patient 7`" in holters.card.patients
+
+
+def test_a_table_gives_patient_age_sex_and_group_and_needs_no_labels(holters, tmp_path):
+    lines = ("record,patient,age,sex,group", "h1,p1,71,F,cart-2", "h3,p1,71,F,cart-2", "h4,p2,,,")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    record = holters.read(tmp_path, "h1")
+    assert (record.patient, record.age, record.sex, record.group) == ("p1", 71.0, "F", "cart-2")
+    report = check([holters], tmp_path, task=BEAT).sources[0]
+    assert (report.usable, report.patients, report.without_patient) == (2, 1, [])
+    # Beats that the table does not list are not passed over in silence.
+    assert report.unusable == {"no-label": ["h4"], "missing-file": ["ward/h2"]}
+
+
+def test_a_record_with_labels_and_beats_serves_both_tasks(holters, tmp_path):
+    lines = ("record,patient,labels", "h1,p1,PVC", "h3,p2,", "ward/h2,p3,AF")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "ward" / "h2.atr").write_bytes(b"damaged")
+    used = {task.name: check([holters], tmp_path, task=task).sources[0] for task in (RHYTHM, BEAT)}
+    assert used["rhythm"].unusable == {"no-label": ["h3"]}
+    assert used["beat"].unusable == {"no-annotation": ["ward/h2"]}
+    assert classes(holters.read(tmp_path, "h1")) == {"PVC"}
+
+
+def test_a_damaged_file_of_beats_is_a_verdict_where_there_is_nothing_else(holters, tmp_path):
+    (tmp_path / "h3.atr").write_bytes(b"damaged")
+    with pytest.raises(UnusableRecord) as refused:
+        holters.read(tmp_path, "h3")
+    assert refused.value.reason == "no-annotation"
+
+
+def test_a_record_without_lead_two_is_refused_with_the_leads_that_were_found(holters, tmp_path):
+    for name, leads, found in (("h3", ("V1", "V5"), "V1, V5"), ("h4", ("A", "B"), "A, B")):
+        write(tmp_path, name, leads=leads, fs=250)
+        annotate(tmp_path / name, "NNVn", step=300)
+        with pytest.raises(UnusableRecord, match=found) as refused:
+            BEAT.make_examples(holters.read(tmp_path, name))
+        assert refused.value.reason == "lead-names"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from fl.datasets import DATASETS
 from fl.datasets.data_report import check
 from fl.datasets.mitdb import MITDB
+from fl.datasets.svdb import SVDB
 
 ROOT = Path(os.environ.get("ECG_DATA") or "no-such-folder")
 NEEDED = ("cpsc2018", "cpsc2018-lead1", "mitdb", "ptbxl", "georgia", "cpsc-extra")
@@ -69,8 +70,19 @@ def test_ptbxl_has_the_classes_of_its_statements(report):
 
 def test_mitdb_has_the_beats_of_the_protocol(report):
     beats = report["mitdb"].beats
-    assert sum(beats["DS1"].values()) == 51_021
-    assert beats["all non-paced"] == {"N": 90_125, "S": 2_781, "V": 7_009, "F": 803, "Q": 15}
+    assert beats["DS1"].rows()["all"] == (51_021, 22)
+    mitdb = {"N": 90_125, "S": 2_781, "V": 7_009, "F": 803, "Q": 15}
+    assert beats["all non-paced"].beats == mitdb
+
+
+@pytest.mark.skipif(not (ROOT / "svdb").is_dir(), reason="not under $ECG_DATA: svdb")
+def test_svdb_has_its_published_beats():
+    source = check([SVDB], ROOT).sources[0]
+    assert (source.usable, source.patients, source.unusable) == (78, 78, {})
+    counts = source.beats["all"]
+    # 12,188 S, 9 J and 1 a.
+    assert counts.beats == {"N": 162_339, "S": 12_198, "V": 9_943, "F": 23, "Q": 79}
+    assert (counts.patients["S"], counts.patients["V"]) == (73, 67)
 
 
 def test_mitdb_has_47_patients_and_two_records_without_lead_ii(report):

@@ -23,6 +23,47 @@ def test_existing_recordings_are_used_and_nothing_synthetic(tmp_path):
     assert (list(choice.sources), choice.synthetic) == (["mitdb"], ())
 
 
+@pytest.mark.parametrize("task", ["beat", "beat-causal", "beat-xqrs", "beat-gqrs"])
+@pytest.mark.parametrize(
+    ("folders", "used"),
+    [
+        (["incart", "mitdb", "svdb", "cpsc2018"], ["mitdb", "svdb", "incart"]),
+        (["svdb", "ptbxl"], ["svdb"]),
+        (["incartdb"], ["incart"]),
+    ],
+)
+def test_the_beat_tasks_use_the_beat_databases_that_exist(tmp_path, task, folders, used):
+    for name in folders:
+        (tmp_path / name).mkdir()
+    assert list(select(tmp_path, task=task).sources) == used
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sources": "svdb"}, {"sources": "cpsc2018,incart=2"}, {"holdout": "svdb"}],
+)
+def test_a_source_of_beats_alone_is_a_mistake_under_the_rhythm_task(tmp_path, settings):
+    for name in ("svdb", "incart", "cpsc2018"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=r"no class of --task rhythm\. Leave it out, or choose"):
+        select(tmp_path, **settings)
+    select(tmp_path, task="beat", **settings | {"sources": "incart,svdb"})
+
+
+def test_an_own_folder_needs_a_table_for_the_rhythm_task_alone(tmp_path):
+    sources = f"mysite={tmp_path}"
+    with pytest.raises(ConfigError, match=r"Give it a labels\.csv"):
+        select(tmp_path, sources=sources)
+    assert list(select(tmp_path, sources=sources, task="beat").sources) == ["mysite"]
+
+
+def test_the_beat_task_names_what_can_be_downloaded(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"none of mitdb, svdb, incart\..*download mitdb svdb inc"
+    ):
+        select(tmp_path, task="beat", data="real")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -63,6 +104,7 @@ def test_a_held_out_folder_has_the_given_name(tmp_path):
     ("settings", "message"),
     [
         ({"data": "real"}, "has none of cpsc2018"),
+        ({"data": "real"}, "python -m fl.datasets download cpsc2018 mitdb"),
         ({"sources": "nope"}, "--sources names 'nope'. Known: cpsc2018"),
         ({"sources": "mitdb"}, "mitdb: not found in"),
         ({"sources": "synthetic=0"}, "at least one site"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.small_records import challenge, holter, ptbxl, waves
+from support.small_records import challenge, holter, incart, ptbxl, svdb, waves
 
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare, prepare_all
@@ -37,6 +37,10 @@ def root(tmp_path):
     challenge(tmp_path / "georgia", "E00003", signal=waves(12, 4000, seed=1))
     holter(tmp_path / "mitdb", "101", symbols="+" + "N" * 24, seconds=24)
     holter(tmp_path / "mitdb", "102", symbols="+" + "/" * 24, seconds=24, seed=1)
+    svdb(tmp_path, "800", "NNSV")
+    svdb(tmp_path, "801", "N/NV")
+    incart(tmp_path, "I01", "NNnV")
+    incart(tmp_path, "I02").with_suffix(".atr").unlink()
     ptbxl(tmp_path, codes="{}")
     ptbxl(tmp_path, 2)
     ptbxl(tmp_path, 3, codes="{'LVH': 0.0}")
@@ -51,7 +55,7 @@ def trained_on(root, names, task):
 
 @pytest.mark.parametrize(
     ("task", "names"),
-    [("rhythm", ("cpsc2018", "georgia", "mitdb", "ptbxl")), ("beat", ("mitdb",))],
+    [("rhythm", ("cpsc2018", "georgia", "mitdb", "ptbxl")), ("beat", ("mitdb", "svdb", "incart"))],
 )
 def test_training_leaves_out_what_check_reports(root, task, names):
     report = check([DATASETS[name] for name in names], root, task=TASKS[task]).sources

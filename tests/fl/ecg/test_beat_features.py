@@ -8,8 +8,9 @@ from support.beat_recordings import recording
 
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES, beat_features, shape, timing
-from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE
+from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, annotated_beats
 from fl.ecg.records import Record
+from fl.ecg.rolling_statistics import usual_beat
 from fl.ecg.tasks import BEAT, BEAT_CAUSAL
 
 SAMPLES = BEAT_BEFORE + BEAT_AFTER
@@ -125,6 +126,21 @@ def test_a_flat_lead_gives_finite_features(causal):
     assert np.isfinite(features).all()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_median_beat_that_is_given_changes_no_feature(causal, rng):
+    beats, seconds = beats_of(130, rng), np.cumsum(rng.uniform(0.4, 1.2, 130))
+    given_median = beat_features(beats, seconds, causal=causal, median=usual_beat(beats, causal))
+    np.testing.assert_array_equal(given_median, beat_features(beats, seconds, causal=causal))
+
+
+@pytest.mark.parametrize("beat", [1, 40, 128])
+def test_a_beat_that_does_not_exist_yet_changes_no_causal_feature(beat, rng):
+    beats, seconds = beats_of(130, rng), np.cumsum(rng.uniform(0.4, 1.2, 130))
+    so_far = beat_features(beats[: beat + 1], seconds[: beat + 1], causal=True)
+    found = beat_features(beats, seconds, causal=True)[: beat + 1]
+    np.testing.assert_allclose(found, so_far, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(("causal", "unchanged"), [(True, True), (False, False)])
 def test_causal_features_do_not_depend_on_later_beats(causal, unchanged):
     before = recording(early=(30,))
@@ -153,3 +169,12 @@ def test_the_second_channel_is_the_difference_from_the_median_beat():
     median = signals[:, 0] - signals[:, 1]
     np.testing.assert_allclose(median, np.broadcast_to(median[0], median.shape), atol=1e-5)
     assert np.abs(signals[50, 1]).max() < 0.1 * np.abs(signals[50, 0]).max()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_sample_of_an_example_is_the_mean_of_two(causal):
+    record, make_examples = recording(early=(30,)), BeatExampleMaker(causal=causal)
+    beats = make_examples.beats(record, annotated_beats(record.annotations)[0])
+    signals = np.stack(make_examples(record).signals)
+    pairs = beats.astype(np.float64).reshape(len(beats), -1, 2)
+    np.testing.assert_allclose(signals[:, 0], pairs.mean(axis=-1), rtol=1e-6, atol=1e-7)

@@ -13,8 +13,9 @@ from support.made_ecg import FS, heartbeats, noise, tone
 from fl.ecg.records import LEADS, Record
 from fl.predict.__main__ import main
 from fl.predict.answerable import (
+    acceptability_by_part,
     acceptability_of,
-    acceptability_of_beats,
+    of_beats,
     unanswerable_classes,
     without_signal,
 )
@@ -111,7 +112,7 @@ def test_windows_too_short_to_show_it_have_the_wrong_rate_of_the_recording():
 def test_a_beat_has_the_verdict_of_the_10_seconds_around_it():
     signal = np.hstack([heartbeats(70, seconds=20), noise("white", seconds=15)])
     ranges = [(100, 300), (4900, 5000), (5100, 5300), (8600, 8750)]
-    verdicts = acceptability_of_beats(record(signal), ranges)
+    verdicts = of_beats(acceptability_by_part(record(signal)), ranges)
     assert [v.reason for v in verdicts] == ["", "", "noise", "noise"]
 
 

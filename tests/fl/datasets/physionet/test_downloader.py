@@ -23,6 +23,16 @@ FILES = {f"mitdb/1.0.0/{name}": name.encode() * 30_000 for name in NAMES}
 FILES["mitdb/1.0.0/mitdbdir/intro.htm"] = b"not wanted"
 G1 = "challenge-2020/1.0.2/training/georgia/g1"
 FILES |= {f"{G1}/{name}": name.encode() * 500 for name in ("E00001.hea", "E00001.mat", "RECORDS")}
+BEATS = {  # data set -> project, wanted files, and files that the project has beside them
+    "svdb": ("svdb/1.0.0", ("800.hea", "800.dat", "800.atr", "RECORDS"), ("800.hea-", "800.atr-")),
+    "incart": (
+        "incartdb/1.0.0",
+        ("I01.hea", "I01.dat", "I01.atr", "RECORDS", "files-patients-diagnoses.txt"),
+        ("record-descriptions.txt", "readme.shtml"),
+    ),
+}
+for project, wanted, others in BEATS.values():
+    FILES |= {f"{project}/{name}": name.encode() * 500 for name in (*wanted, *others)}
 FILES["challenge-2020/1.0.2/training/ptb/g1/S0001.mat"] = b"another data set"
 
 
@@ -42,7 +52,7 @@ class PhysioNet(ThreadingHTTPServer):
         self.publish()
 
     def publish(self):
-        for project in ("mitdb/1.0.0", "challenge-2020/1.0.2"):
+        for project in {"/".join(path.split("/")[:2]) for path in self.files}:
             lines = [
                 f"{hashlib.sha256(content).hexdigest()} {path.removeprefix(project + '/')}"
                 for path, content in self.files.items()
@@ -149,6 +159,21 @@ def test_a_data_set_inside_a_project_keeps_its_subfolders(fetch, tmp_path):
     assert fetch("georgia").fetched == 3
     paths = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("E*.*"))
     assert paths == ["georgia/g1/E00001.hea", "georgia/g1/E00001.mat"]
+
+
+@pytest.mark.parametrize("name", BEATS)
+def test_the_beat_databases_arrive_without_their_superseded_files(fetch, tmp_path, name):
+    _, wanted, _ = BEATS[name]
+    assert fetch(name).fetched == len(wanted)
+    assert {p.name for p in (tmp_path / name).iterdir()} == {*wanted, SUMS}
+
+
+def test_the_command_fetches_both_beat_databases(server, tmp_path, capsys):
+    arguments = ["download", "svdb", "incart", "--base-url", server.url]
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("Greenwald") < printed.index("4 files fetched")
+    assert printed.index("Tihonenko") < printed.index("5 files fetched")
 
 
 def test_a_complete_file_is_not_fetched_again(fetch, tmp_path, server):

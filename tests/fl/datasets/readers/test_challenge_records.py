@@ -11,7 +11,7 @@ from fl.ecg.labels import RHYTHM_CLASSES
 from fl.ecg.records import LEADS
 from fl.util.errors import DataError, UnusableRecord
 
-CHALLENGE_SETS = ("georgia", "cpsc-extra", "chapman", "ningbo", "ptb", "incart")
+CHALLENGE_SETS = ("georgia", "cpsc-extra", "chapman", "ningbo", "ptb", "incart-challenge")
 
 
 def classes(record, value=1):

@@ -1,0 +1,29 @@
+"""What one data set contains, as `check` finds it."""
+
+from dataclasses import dataclass, field
+
+from fl.datasets.data_report.beat_counts import BeatCounts
+
+
+@dataclass(kw_only=True)
+class SourceReport:
+    """What one data set contains. Lists have record ids, never patient fields."""
+
+    name: str
+    title: str
+    licence: str
+    records: int
+    patients: int = 0  # of the usable records
+    usable: int = 0
+    none_of_the_classes: int = 0  # usable records known to show none of the classes annotated
+    unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
+    details: dict[str, str] = field(default_factory=dict)  # record -> what was found
+    cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
+    missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
+    duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
+    altered: list[str] = field(default_factory=list)  # files that differ from published sums
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
+    lead_two: str = ""  # the header's name of the lead that stands for II; "" without beats
+    beats: dict[str, BeatCounts] = field(default_factory=dict)  # set of usable records -> beats
+    codes_without_class: dict[str, int] = field(default_factory=dict)  # symbol -> annotations
+    without_patient: list[str] = field(default_factory=list)  # usable; their patient is not named

@@ -1,0 +1,119 @@
+"""The tables that `check` prints."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from fl.datasets.data_report.source_report import SourceReport
+from fl.datasets.readers.wfdb_access import symbol_meanings
+from fl.ecg.acceptability import SENTENCES
+from fl.ecg.labels import BEAT_CLASSES
+from fl.ecg.records import LEADS
+from fl.util.errors import REASONS
+
+
+def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
+    """An overview, and those of the other tables that have rows."""
+    found = [_overview(folder, sources), _unusable(sources), _cannot_say(sources)]
+    found += [_altered(sources), _copies(sources), _without_patient(sources)]
+    found += [_beats(sources), _codes_without_class(sources)]
+    return [table for table in found if table.row_count]
+
+
+def _overview(folder: str, sources: Sequence[SourceReport]) -> Table:
+    table = Table(title=f"Recordings under {folder}", title_justify="left")
+    table.add_column("Source", no_wrap=True)
+    for column in ("Records", "Usable", "No class", "Patients", "Unusable", "Copies"):
+        table.add_column(column, justify="right")
+    table.add_column("Records without a lead")
+    for s in sources:
+        missing = ((lead, s.missing_leads.get(lead)) for lead in LEADS)
+        leads = ", ".join(f"{lead}: {len(names)}" for lead, names in missing if names)
+        unusable = sum(map(len, s.unusable.values()))
+        none = s.none_of_the_classes
+        numbers = (s.records, s.usable, none, s.patients, unusable, len(s.duplicates))
+        table.add_row(s.name, *map(str, numbers), leads or "-")
+    return table
+
+
+def _unusable(sources: Sequence[SourceReport]) -> Table:
+    by_source = {s.name: s.unusable for s in sources}
+    return _by_reason("Unusable records", "Verdict", by_source, REASONS)
+
+
+def _cannot_say(sources: Sequence[SourceReport]) -> Table:
+    title = "Usable records that `predict` answers with `cannot say`; training keeps them"
+    return _by_reason(title, "Reason", {s.name: s.cannot_say for s in sources}, SENTENCES)
+
+
+def _by_reason(
+    title: str,
+    column: str,
+    by_source: Mapping[str, Mapping[str, list[str]]],
+    sentences: Mapping[str, str],
+) -> Table:
+    """The records of each source and reason, with the reason in words."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("Source", no_wrap=True)
+    for name in (column, "Records", "Which"):
+        table.add_column(name)
+    for source, found in by_source.items():
+        for reason, names in sorted(found.items()):
+            words = f"{reason}: {sentences[reason]}"
+            table.add_row(source, words, str(len(names)), _first_names(names))
+    return table
+
+
+def _altered(sources: Sequence[SourceReport]) -> Table:
+    table = Table("Source", "File", title="Files that differ from the published ones")
+    for s in sources:
+        for file in s.altered:
+            table.add_row(s.name, file)
+    return table
+
+
+def _copies(sources: Sequence[SourceReport]) -> Table:
+    title = "Records with the same signal"
+    table = Table("Record", "Same signal as", title=title, title_justify="left")
+    for s in sources:
+        for name, first in s.duplicates.items():
+            table.add_row(f"{s.name}/{name}", first)
+    return table
+
+
+def _without_patient(sources: Sequence[SourceReport]) -> Table:
+    title = "Records that do not name their patient; each counts as a patient of its own"
+    table = Table("Source", "Records", "Which", title=title, title_justify="left")
+    for s in sources:
+        if s.without_patient:
+            table.add_row(s.name, str(len(s.without_patient)), _first_names(s.without_patient))
+    return table
+
+
+def _beats(sources: Sequence[SourceReport]) -> Table:
+    title = "Beats by AAMI class, and below each number the patients who have any"
+    table = Table("Source", "Set", title=title, title_justify="left")
+    for c in (*BEAT_CLASSES, "all"):
+        table.add_column(c, justify="right", no_wrap=True)
+    for s in sources:
+        for name, counts in sorted(s.beats.items()):
+            cells = (f"{beats:,}\n{patients:,}" for beats, patients in counts.rows().values())
+            table.add_row(f"{s.name}\nII: {s.lead_two}", name, *cells)
+    return table
+
+
+def _codes_without_class(sources: Sequence[SourceReport]) -> Table:
+    title = "Annotations that are no beats of a class, by code; the beat tasks do not use them"
+    table = Table("Source", "Code", "Meaning", title=title, title_justify="left")
+    table.add_column("Annotations", justify="right")
+    for s in sources:
+        meanings = symbol_meanings() if s.codes_without_class else {}
+        for code, n in sorted(s.codes_without_class.items(), key=lambda item: (-item[1], item[0])):
+            table.add_row(s.name, escape(code), meanings[code], f"{n:,}")
+    return table
+
+
+def _first_names(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " ".join(names[:most]) + more
