@@ -67,7 +67,7 @@ def ds2_tables(content: Content) -> list[str]:
     if not rows:
         return []
     lines = [
-        "## Heartbeats between patients (MIT-BIH's DS2, ANSI/AAMI EC57)",
+        "### The test on MIT-BIH's DS2, by ANSI/AAMI EC57",
         "",
         ABOUT,
         "",
@@ -85,7 +85,7 @@ def ds2_tables(content: Content) -> list[str]:
         *(line([name, how, number(s), number(v)]) for name, how, s, v in PUBLISHED),
     ]
     for title, parts in rows:
-        lines += ["", f"### {title}", "", *protocol(parts)]
+        lines += ["", f"#### {title}", "", *protocol(parts)]
     return [*lines, "", *_leak(content)]
 
 
