@@ -90,13 +90,13 @@ BEAT = Task(
     new_source_odds=1.0,  # every beat of a recording is annotated, so that none is selected
     model="beat_cnn",
     partition="patients",
-    augment=("gain", "noise", "feature_noise"),
+    augment=("gain", "noise", "detector", "feature_noise"),
     # Not F and Q: in DS1, 373 of 415 F beats are of one patient (in DS2, 362 of 388 of another),
     # and there are 8 Q beats. What is learnt from one person is wrong for the next.
     trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
-    rounds=15,
+    rounds=10,
     local_epochs=1,
     site_folds=3,  # a site has few patients with S: it tests each of them, not some
     per_recording=0,
