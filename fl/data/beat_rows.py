@@ -60,7 +60,7 @@ def covering_rows(cohort: Cohort, size: int, later: bool) -> tuple[Rows, NDArray
 
 
 def _recordings(cohort: Cohort) -> Iterator[Indices]:
-    """The examples of each recording in order of time."""
+    """The examples of each recording in order of time: that of the rows of its shard."""
     if not len(cohort):
         return
     numbers = cohort.recording_numbers
