@@ -110,8 +110,8 @@ FEATURES = tuple(UNITS)
 
 # The features that mostly decide S against N. In a patient most of whose beats are S, the median
 # beat, the median interval and the neighbours are S too, and beats like them would be predicted
-# N. These features do not depend on them: intervals against means and upper deciles, how
-# irregular the intervals are, and whether P waves are similar.
+# N. These features do not depend on them: intervals against means, upper deciles, the whole
+# recording and a fixed interval, how irregular they are, and whether P waves are similar.
 EARLY = (
     "pre/around 20",
     "post/around 20",
@@ -219,7 +219,7 @@ def timing(seconds: Column, causal: bool = False) -> dict[str, Column]:
 
 
 def _percentile_of_recording(pre: Column, percent: int, causal: bool) -> Column:
-    """Percentile of all intervals of the recording, or of the last 200 where `causal`: (beat,)."""
+    """Percentile of all intervals of the recording, or of the last 201 where `causal`: (beat,)."""
     if causal:
         return rolling_percentile(pre, 100, percent, causal)
     return np.full_like(pre, np.percentile(pre, percent))
