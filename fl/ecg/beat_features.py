@@ -1,9 +1,9 @@
 """Timing and shape of heartbeats as numbers relative to the same patient.
 
-Every feature is relative to the same patient (the median beat, the usual interval), because wave
-shapes learnt from one patient do not fit the next. By default the whole recording is used, which
-is only possible offline; `causal=True` uses only what came before, as a monitor would that
-answers one second after the beat.
+All features but two (RR intervals compared with 0.75 s) are relative to the same patient: to the
+median beat, the usual interval. Wave shapes learnt from one patient do not fit the next. By default
+the whole recording is used, which is only possible offline; `causal=True` uses only what came
+before, as a monitor would that answers one second after the beat.
 """
 
 from typing import Any
