@@ -1,5 +1,7 @@
 """Rows of neighbouring beats: whole recordings, in order of time, and one answer for each beat."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,3 +106,15 @@ def test_without_beats_there_are_no_rows(later):
     empty = recordings([4]).take(np.zeros(0, dtype=np.int64))
     assert random_rows(empty, 5, stream(0, "rows")).shape == (0, 5)
     assert [part.shape for part in covering_rows(empty, 5, later)] == [(0, 5), (0, 5)]
+
+
+def test_a_day_of_beats_needs_little_memory():
+    """100,000 beats; a table of every row and every beat would have 300 million entries."""
+    cohort = recordings([100_000])
+    tracemalloc.start()
+    rows, answered = covering_rows(cohort, 64, later=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert answered.sum() == 100_000
+    assert len(rows) == 3124
