@@ -176,7 +176,7 @@ def evaluate_site(
     """Evaluate the weights of a round on one split of the site's records.
 
     On validation the site sends histograms of scores by source; on test it sends its measures,
-    and writes its predictions into its own folder.
+    and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
     """
     config = job.config
     network = network_for(config.model, config.task)
@@ -185,11 +185,13 @@ def evaluate_site(
     if split == TEST:
         own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
     p = predict(network, site.splits[split], device=config.device)
-    if split == TEST:
-        if own.changed and rule is not None:
-            rule = _rule_of_own_model(rule, site, network, config.device)
-        return _test_reply(site, job, p, rule, own.steps)
-    return _validation_reply(site, job, site.splits[split], p)
+    if split != TEST:
+        return _validation_reply(site, job, site.splits[split], p)
+    if rule is None:
+        raise ValueError("a test needs the decision rule of the weights")
+    if own.changed:
+        rule = _rule_of_own_model(rule, site, network, config.device)
+    return _test_reply(site, job, p, rule, own.steps)
 
 
 def _rule_of_own_model(
@@ -210,7 +212,7 @@ def _test_reply(
     site: Site,
     job: Job,
     p: Probabilities,
-    rule: DecisionRule | None,
+    rule: DecisionRule,
     steps: int,
 ) -> EvaluationReply:
     """The site's measures, without classes too rare to leave it; nothing of too few patients."""

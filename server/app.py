@@ -141,7 +141,7 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
     in_run_directory = {} if job.deployed else sites
     at_sites = site_predictions(federation.folder, task, job.strategy, in_run_directory)
     measures, at_server = evaluate_server_groups(
-        job, job.strategy, progress.best_weights, progress.rule
+        job, job.strategy, progress.best_weights, progress.chosen_rule
     )
     return TrainingResult(
         name=job.strategy,

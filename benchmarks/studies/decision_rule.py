@@ -16,7 +16,7 @@ CPSC-Extra, which no site trains on. Each patient counts once. Two questions are
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -31,7 +31,7 @@ from benchmarks.studies.rhythm_cv import opened, prepared
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import RHYTHM
-from fl.evaluation.decisions import decision_rule, thresholds
+from fl.evaluation.decisions import thresholds
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.decisions.platt_scaling import log_odds, sigmoid
 from fl.evaluation.decisions.score_histograms import ScoreHistograms, count_scores
@@ -42,6 +42,7 @@ from fl.training.state_dict import load_weights, set_weights
 from partitions.splits import VAL
 
 ELSEWHERE = ("georgia", "cpsc-extra")
+UNCHANGED = replace(RHYTHM, new_source_odds=1.0)  # as many findings at a new source
 LIMITS = (1.0, 1.25, 1.5, 2.0, math.inf)  # of MOST_PREDICTED
 MIN_PATIENTS = 3  # who show a class that is averaged; few patients are elsewhere
 
@@ -68,7 +69,7 @@ class Scored:
         rows = np.flatnonzero(self.cohort.sources == source)
         return Scored(cohort=self.cohort.take(rows), p=self.p[rows])
 
-    def macro(self, rule: DecisionRule | None) -> tuple[float, float]:
+    def macro(self, rule: DecisionRule) -> tuple[float, float]:
         """Macro-F1 and macro-AUROC of the examples as those of a new source."""
         p, decided = answer(rule, self.p, ["new"] * len(self.p), RHYTHM.classes)
         labels, patient = (
@@ -114,13 +115,10 @@ def left_out(model: Model) -> list[str]:
     """Macro-F1 on each source that is left out in turn, for each limit: mean over the sources."""
     cells = []
     for limit in LIMITS:
-        with (
-            patch.object(thresholds, "MOST_PREDICTED", limit),
-            patch.object(decision_rule, "NEW_SOURCE_ODDS", 1.0),
-        ):
+        with patch.object(thresholds, "MOST_PREDICTED", limit):
             f1s = [
                 model.validation.of(source).macro(
-                    choose_rule(model.validation.histograms(source), RHYTHM)
+                    choose_rule(model.validation.histograms(source), UNCHANGED)
                 )[0]
                 for source in model.validation.histograms()
             ]
@@ -130,8 +128,7 @@ def left_out(model: Model) -> list[str]:
 
 def odds_elsewhere(model: Model) -> tuple[float, int, float]:
     """Findings that are expected elsewhere, those that there are, and the odds that fit both."""
-    with patch.object(decision_rule, "NEW_SOURCE_ODDS", 1.0):
-        rule = choose_rule(model.validation.histograms(), RHYTHM)
+    rule = choose_rule(model.validation.histograms(), UNCHANGED)
     p, _ = answer(rule, model.elsewhere.p, ["new"] * len(model.elsewhere.p), RHYTHM.classes)
     findings = [c for c, name in enumerate(RHYTHM.classes) if name != RHYTHM.alone]
     labels = model.elsewhere.cohort.labels[:, findings]

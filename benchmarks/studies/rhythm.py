@@ -175,7 +175,7 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
     return result
 
 
-def fold_rule(part: Cohort, p: Any) -> DecisionRule | None:
+def fold_rule(part: Cohort, p: Any) -> DecisionRule:
     """How one fold's network decides, by source, from its validation patients."""
     tallies = {
         str(source): count_scores(part.labels[rows], p[rows], part.patients[rows])

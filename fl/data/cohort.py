@@ -25,6 +25,7 @@ class Batch:
     lead_mask: torch.Tensor  # (batch, lead) float32, 1 where recorded
     features: torch.Tensor  # (batch, feature) float32
     labels: torch.Tensor  # (batch, class) float32; -1 where not annotated
+    detector_features: torch.Tensor  # (batch, feature) float32, or (batch, 0): as of `Examples`
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device; the host does not wait for the copy."""
@@ -209,6 +210,11 @@ class Cohort:
         return self.column("features").astype(np.float32)
 
     @cached_property
+    def detector_features(self) -> NDArray[np.float32]:
+        """(example, feature) the features with a detector's errors; (example, 0) without any."""
+        return self.column("detector_features").astype(np.float32)
+
+    @cached_property
     def lead_positions(self) -> Indices:
         """(example, lead) position of the lead's first sample in the row of its shard.
 
@@ -226,6 +232,7 @@ class Cohort:
             lead_mask=torch.from_numpy(self.lead_mask[indices].astype(np.float32)),
             features=torch.from_numpy(self.features[indices]),
             labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
+            detector_features=torch.from_numpy(self.detector_features[indices]),
         )
 
     def batch(self, indices: Indices, starts: Indices) -> Batch:
@@ -246,6 +253,7 @@ class Cohort:
             lead_mask=torch.from_numpy(self.lead_mask[indices].astype(np.float32)),
             features=torch.from_numpy(self.features[indices]),
             labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
+            detector_features=torch.from_numpy(self.detector_features[indices]),
         )
 
     def _stored_crops(self, indices: Indices, starts: Indices) -> NDArray[np.float16]:

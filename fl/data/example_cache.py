@@ -26,7 +26,7 @@ from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, DataError
 from fl.util.file_digest import file_digest
 
-FORMAT = 2
+FORMAT = 3
 FILES = (SIGNALS, INDEX)  # the files whose checksums are in cache.json
 Progress = Callable[[int, int], None]  # records done, records in all
 

@@ -49,6 +49,7 @@ class GpuCohort:
     lead_mask: Tensor  # (example, lead) float32
     features: Tensor  # (example, feature) float32
     labels: Tensor  # (example, class) float32
+    detector_features: Tensor  # (example, feature) float32
 
     @classmethod
     def of(cls, cohort: Cohort, device: torch.device) -> "GpuCohort | None":
@@ -74,6 +75,7 @@ class GpuCohort:
             lead_mask=to_device(cohort.lead_mask.astype(np.float32), device),
             features=to_device(cohort.features, device),
             labels=to_device(cohort.labels.astype(np.float32), device),
+            detector_features=to_device(cohort.detector_features, device),
         )
 
     def batch(self, indices: Indices, starts: Indices) -> Batch:
@@ -90,6 +92,7 @@ class GpuCohort:
             lead_mask=lead_mask,
             features=self.features[chosen],
             labels=self.labels[chosen],
+            detector_features=self.detector_features[chosen],
         )
 
 

@@ -38,6 +38,8 @@ class Shard:
     ages: NDArray[np.float32]  # (example,) years; nan where unknown
     labels: NDArray[np.int8]  # (example, class)
     features: NDArray[np.float32]  # (example, feature)
+    # (example, feature) as of `Examples`; (example, 0) where there are none
+    detector_features: NDArray[np.float32]
     lead_mask: NDArray[np.bool_]  # (example, lead)
     offsets: NDArray[np.int64]  # (example,) position of the first sample of its first lead
     lengths: NDArray[np.int64]  # (example,) samples per lead
@@ -104,6 +106,11 @@ def columns_of_record(
         "ages": np.repeat(np.float32(np.nan if record.age is None else record.age), count),
         "labels": examples.labels,
         "features": examples.features,
+        "detector_features": (
+            np.zeros((count, 0), dtype=np.float32)
+            if examples.detector_features is None
+            else examples.detector_features
+        ),
         "lead_mask": np.tile(mask, (count, 1)),
         "lengths": np.array([signal.shape[1] for signal in examples.signals], dtype=np.int64),
     }

@@ -1,6 +1,6 @@
 """Beat examples: every annotated or detected heartbeat of a recording, with its features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from fl.ecg.beat_segments import (
 )
 from fl.ecg.filters import remove_baseline, resample, windows_around, zscore
 from fl.ecg.labels import AAMI, BEAT_CLASSES
-from fl.ecg.qrs_detection import detect_beats, match_beats
+from fl.ecg.qrs_detection import detect_beats, detector_errors, match_beats
 from fl.ecg.records import Annotations, Examples, Record
 from fl.ecg.rolling_statistics import rolling_mean, usual_beat
 from fl.util.errors import UnusableRecord
+from fl.util.random_streams import stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,13 @@ class BeatExampleMaker:
             annotation, detection = match_beats(peaks, detected, record.fs)
             peaks, symbols = detected[detection], symbols[annotation]
         classes = [BEAT_CLASSES.index(AAMI[s]) for s in symbols.tolist()]
-        return self.from_peaks(record, peaks, np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes])
+        labels = np.eye(len(BEAT_CLASSES), dtype=np.int8)[classes]
+        lead = self._lead(record)
+        examples = self._examples(record, lead, peaks, labels)
+        if self.detector:
+            return examples
+        changed = self._features_with_errors(record, lead, peaks, examples.features)
+        return replace(examples, detector_features=changed)
 
     def from_peaks(
         self, record: Record, peaks: NDArray[np.int64], labels: NDArray[np.int8]
@@ -55,9 +62,37 @@ class BeatExampleMaker:
         the patient's median beat. It is scaled by the whole recording's standard deviation, not
         by the beat's own: a beat that is larger than its neighbours must stay larger.
         """
+        return self._examples(record, self._lead(record), peaks, labels)
+
+    def beats(self, record: Record, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Lead II around each R peak at `BEAT_FS`, without baseline and scaled: (beat, sample)."""
+        return self._beats(self._lead(record), peaks, record.fs)
+
+    def _lead(self, record: Record) -> NDArray[np.float32]:
+        """Lead II of the recording at `BEAT_FS`, without baseline: (1, sample)."""
+        lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
+        lead = remove_baseline(lead, BEAT_FS)
+        return lead if self.causal else zscore(lead)
+
+    def _beats(
+        self, lead: NDArray[np.float32], peaks: NDArray[np.int64], fs: float
+    ) -> NDArray[np.float32]:
+        centres = np.rint(peaks * (BEAT_FS / fs)).astype(np.int64)
+        beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
+        if self.causal:
+            beats = beats / (_recent_scale(beats) + 1e-6)
+        return beats
+
+    def _examples(
+        self,
+        record: Record,
+        lead: NDArray[np.float32],
+        peaks: NDArray[np.int64],
+        labels: NDArray[np.int8],
+    ) -> Examples:
         if len(peaks) < 3:
             raise UnusableRecord(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
-        beats = self.beats(record, peaks)
+        beats = self._beats(lead, peaks, record.fs)
         median = usual_beat(beats.astype(np.float64), self.causal)
         return Examples(
             names=[f"{record.name}/{peak:06d}" for peak in peaks.tolist()],
@@ -67,17 +102,23 @@ class BeatExampleMaker:
             features=beat_features(beats, peaks / record.fs, causal=self.causal, median=median),
         )
 
-    def beats(self, record: Record, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Lead II around each R peak at `BEAT_FS`, without baseline and scaled: (beat, sample)."""
-        lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
-        lead = remove_baseline(lead, BEAT_FS)
-        centres = np.rint(peaks * (BEAT_FS / record.fs)).astype(np.int64)
-        if not self.causal:
-            lead = zscore(lead)
-        beats = windows_around(lead, centres, BEAT_BEFORE, BEAT_AFTER)[:, 0]
-        if self.causal:
-            beats = beats / (_recent_scale(beats) + 1e-6)
-        return beats
+    def _features_with_errors(
+        self,
+        record: Record,
+        lead: NDArray[np.float32],
+        peaks: NDArray[np.int64],
+        features: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Features (beat, feature) with R peaks as a detector finds them: see `detector_errors`.
+
+        A beat that it would miss keeps its `features`.
+        """
+        found, beat = detector_errors(peaks, record.fs, stream(0, "detector", record.name))
+        beats = self._beats(lead, found, record.fs)
+        changed = features.copy()
+        true = beat >= 0
+        changed[beat[true]] = beat_features(beats, found / record.fs, causal=self.causal)[true]
+        return changed
 
 
 def _halved(signals: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

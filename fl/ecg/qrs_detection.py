@@ -11,6 +11,11 @@ from fl.util.fast_import import import_quietly
 
 Peaks = NDArray[np.int64]  # (beat,) sample numbers
 
+# Errors of a detector, for training: see `detector_errors`.
+JITTER_SECONDS = 0.005  # standard deviation of where it puts an R peak
+MISSED, DOUBLED = 0.005, 0.005  # shares of beats
+LATER_SECONDS = 0.2, 0.4  # a doubled beat's second peak, usually its T wave
+
 MATCH_SECONDS = 0.15  # ANSI/AAMI EC57: a detection this near to an annotated beat has found it
 
 
@@ -47,6 +52,26 @@ def detect_beats(name: str, signal: NDArray[np.floating[Any]], fs: float) -> Pea
     values = signal[nearby]
     height = np.abs(values - np.median(values, axis=1, keepdims=True))
     return np.unique(nearby[np.arange(len(nearby)), height.argmax(axis=1)]).astype(np.int64)
+
+
+def detector_errors(
+    peaks: Peaks, fs: float, rng: np.random.Generator
+) -> tuple[Peaks, NDArray[np.int64]]:
+    """R peaks as a detector might find them: (found,) samples, and the beat of each or -1.
+
+    Each peak is moved a little, 0.5% of the beats are missed and 0.5% found twice. Examples made of
+    such peaks prepare a network for recordings that nobody annotated.
+    """
+    n = len(peaks)
+    moved = peaks + np.rint(rng.normal(0, JITTER_SECONDS * fs, n)).astype(np.int64)
+    kept = rng.random(n) >= MISSED
+    doubled = rng.random(n) < DOUBLED
+    second = np.rint(rng.uniform(*LATER_SECONDS, n) * fs).astype(np.int64)
+    samples = np.concatenate([moved[kept], (moved + second)[doubled]])
+    beat = np.concatenate([np.flatnonzero(kept), np.full(doubled.sum(), -1)])
+    inside = (samples >= 0) & (samples <= peaks[-1])
+    found, first = np.unique(samples[inside], return_index=True)
+    return found, beat[inside][first]
 
 
 def match_beats(annotated: Peaks, detected: Peaks, fs: float) -> tuple[Peaks, Peaks]:

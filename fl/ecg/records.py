@@ -59,3 +59,5 @@ class Examples:
     leads: tuple[int, ...]  # (recorded lead,) index among the task's leads
     labels: NDArray[np.int8]  # (example, class)
     features: NDArray[np.float32]  # (example, feature)
+    # (example, feature) the same with R peaks as a detector would find them; None if there are none
+    detector_features: NDArray[np.float32] | None = None

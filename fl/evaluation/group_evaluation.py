@@ -84,7 +84,7 @@ class GroupMeasures(JsonRecord):
 def evaluate_group(
     cohort: Cohort,
     p: NDArray[np.float64],
-    rule: DecisionRule | None,
+    rule: DecisionRule,
     seed: int,
 ) -> GroupMeasures:
     """Measure a network's probabilities of these examples, as the rule calibrates and decides."""

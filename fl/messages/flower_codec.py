@@ -35,7 +35,7 @@ ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"  # the one record of eac
 # Before the names of a training reply's records that hold validation of the incoming weights.
 VALIDATION_PREFIX = "validation-"
 VALIDATE_FIRST = "validate-first"  # key of a training request's settings
-HISTOGRAMS = ("positive", "negative", "argmax", "patients")  # fields of ScoreHistograms
+HISTOGRAMS = ("positive", "negative", "patients")  # fields of ScoreHistograms
 RULE = "decision-rule"  # key of an evaluation request's settings
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
 CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception

@@ -20,6 +20,7 @@ from fl.models.resnet1d import ResNet1D
 from fl.util.errors import ConfigError, require_known
 
 _EARLY = tuple(FEATURES.index(name) for name in EARLY)
+_IRREGULAR = FEATURES.index("irregular 60")
 
 MODELS: dict[str, NetworkOptions] = {
     "reslstm_temporalse": ResLSTMTemporalSE(),
@@ -38,10 +39,11 @@ MODELS: dict[str, NetworkOptions] = {
         dropout=0.2,
         signal_dropout=0.5,
         early_features=_EARLY,
+        irregular=_IRREGULAR,
     ),
-    "beat_mlp": BeatMLP(early_features=_EARLY),
-    "beat_gru": BeatGRU(early_features=_EARLY),
-    "beat_gru_causal": BeatGRU(early_features=_EARLY, both_directions=False),
+    "beat_mlp": BeatMLP(early_features=_EARLY, irregular=_IRREGULAR),
+    "beat_gru": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR),
+    "beat_gru_causal": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR, both_directions=False),
 }
 
 

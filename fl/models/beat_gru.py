@@ -26,6 +26,7 @@ class BeatGRU:
     dropout: float = 0.2
     both_directions: bool = True
     early_features: tuple[int, ...] = ()  # columns of the features: see `EarlyDecision`
+    irregular: int | None = None  # column of the feature by which fibrillation is seen
     needs_features: ClassVar = True
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
@@ -51,7 +52,7 @@ class RowNetwork(nn.Module):
         directions = 2 if options.both_directions else 1
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(directions * options.hidden + options.width, classes)
-        self.early = EarlyDecision(options.early_features)
+        self.early = EarlyDecision(options.early_features, options.irregular)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
         """Logits (batch, class) from features (batch, feature), whole rows one after the other."""

@@ -22,6 +22,7 @@ class BeatMLP:
     hidden: int = 48
     dropout: float = 0.2
     early_features: tuple[int, ...] = ()  # columns of the features: see `EarlyDecision`
+    irregular: int | None = None  # column of the feature by which fibrillation is seen
     needs_features: ClassVar = True
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
@@ -38,7 +39,7 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         self.mlp = dense_layers(features, options.hidden, options.dropout)
         self.head = nn.Linear(options.hidden, classes)
-        self.early = EarlyDecision(options.early_features)
+        self.early = EarlyDecision(options.early_features, options.irregular)
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
         """Logits (batch, class) from features (batch, feature); signals are not read."""

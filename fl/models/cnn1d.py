@@ -28,6 +28,7 @@ class CNN1D:
     dropout: float = 0.1
     signal_dropout: float = 0.0  # share of training examples that show only their features
     early_features: tuple[int, ...] = ()  # columns of features: see `EarlyDecision`
+    irregular: int | None = None  # column of the feature by which fibrillation is seen
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> Network:
         """Network with fresh weights."""
@@ -44,7 +45,7 @@ class CNN1D:
             dropout=self.dropout,
             dense=(self.dense, self.dense),
             signal_dropout=self.signal_dropout,
-            after_head=EarlyDecision(early) if early else None,
+            after_head=EarlyDecision(early, self.irregular) if early else None,
         )
 
 

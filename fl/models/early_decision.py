@@ -10,6 +10,10 @@ from fl.models.blocks import dense_layers
 
 EARLY_WEIGHT = 0.7  # of the early features' probability of S against N; 0.3 is the whole network's
 HIDDEN, DROPOUT = 32, 0.2
+# Probability of atrial fibrillation by the feature `irregular 60`: a logistic regression on the
+# rhythm annotations of MIT-BIH's DS1, every record counted alike (benchmarks/studies/beat.py
+# --choose prints it).
+FIBRILLATION_SLOPE, FIBRILLATION_AT = 4.8, 1.63
 
 
 class EarlyDecision(nn.Module):
@@ -20,13 +24,17 @@ class EarlyDecision(nn.Module):
     weigh more; alone they were worse (docs/results.md). N and S are the first two classes, and
     every beat source annotates both. In training each example uses one of the two scores at
     random, so that neither relies on the other.
+
+    In fibrillation there are no premature atrial beats to annotate, but many early ones: the
+    probability of S is multiplied by that of no fibrillation.
     """
 
     rate_factor: ClassVar = 2.0  # timing is not learnt at the learning rate of the signal
 
-    def __init__(self, columns: tuple[int, ...]) -> None:
+    def __init__(self, columns: tuple[int, ...], irregular: int | None = None) -> None:
+        """`columns` of the early features; `irregular`, the column of the feature so called."""
         super().__init__()
-        self.columns = columns
+        self.columns, self.irregular = columns, irregular
         self.mixture = _Mixture(0.5)
         if columns:
             self.mlp = dense_layers(len(columns), HIDDEN, DROPOUT)
@@ -40,6 +48,9 @@ class EarlyDecision(nn.Module):
         early = torch.stack([features[:, column] for column in self.columns], dim=1)
         whole = logits[:, 1:2] - logits[:, :1]
         odds = self.mixture(torch.cat([self.score(self.mlp(early)), whole], dim=1))
+        if self.irregular is not None:
+            irregular = features[:, self.irregular : self.irregular + 1]
+            odds = odds - F.softplus(FIBRILLATION_SLOPE * (irregular - FIBRILLATION_AT))
         total = logits[:, :2].logsumexp(dim=1, keepdim=True)
         first_two = torch.cat([total - F.softplus(odds), total - F.softplus(-odds)], dim=1)
         return torch.cat([first_two, logits[:, 2:]], dim=1)

@@ -24,10 +24,10 @@ def as_text(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
     predicted_width = max([9, *(len(_predicted(f)) for p in predictions for f in p.findings)])
     head = f"{'record':{width}}  {'samples':>17}  {'predicted':{predicted_width}}  "
     lines = [head + " ".join(f"{c:>5}" for c in classes)]
-    if model.rule is not None:
-        used = " ".join(f"{number(model.rule.thresholds[source][c]):>5}" for c in classes)
-        of = f"thresholds ({source_in_words(source)})"
-        lines = [f"{of:{len(head)}}{used}", *lines]
+    thresholds = model.rule.thresholds[source]
+    used = " ".join(f"{_probability(thresholds.get(c)):>5}" for c in classes)
+    of = f"thresholds ({source_in_words(source)})"
+    lines = [f"{of:{len(head)}}{used}", *lines]
     for prediction in predictions:
         for segment in prediction.findings:
             samples = f"{segment.start}-{segment.end}"
@@ -73,8 +73,8 @@ def as_json(model: SavedModel, predictions: Sequence[RecordingPrediction], sourc
         "strategy": model.strategy,
         "synthetic": model.synthetic,
         "source": source,
-        "thresholds": model.rule.thresholds[source] if model.rule else None,
-        "calibration": model.rule.to_json()["calibration"][source] if model.rule else None,
+        "thresholds": model.rule.thresholds[source],
+        "calibration": model.rule.to_json()["calibration"][source],
         "records": [asdict(prediction) for prediction in predictions],
     }
     return json.dumps(content, indent=1)

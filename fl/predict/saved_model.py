@@ -15,7 +15,7 @@ from fl.training.state_dict import load_weights, set_weights
 from fl.util.errors import ConfigError, DataError
 from fl.util.file_digest import file_digest
 
-FORMAT = 2
+FORMAT = 3
 NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "decision", "synthetic")
 
 
@@ -27,12 +27,12 @@ class SavedModel:
     network: nn.Module
     name: str  # network, a name of MODELS
     strategy: str  # how it was trained
-    rule: DecisionRule | None  # calibration and thresholds; None: the most probable class
+    rule: DecisionRule  # calibration and thresholds
     synthetic: bool  # trained on synthetic recordings
 
     def require_source(self, source: str) -> None:
         """`ConfigError` unless the model has thresholds for the recordings of this source."""
-        if self.rule is not None and source not in self.rule.thresholds:
+        if source not in self.rule.thresholds:
             raise ConfigError(
                 f"--source is {source!r}. The model has thresholds for: "
                 f"{', '.join(sorted(self.rule.thresholds))}."
@@ -69,9 +69,7 @@ def load_model(path: Path, task: str = "") -> SavedModel:
     )
 
 
-def _rule(path: Path, content: object) -> DecisionRule | None:
-    if content is None:
-        return None
+def _rule(path: Path, content: object) -> DecisionRule:
     try:
         return DecisionRule.from_json(content, f"{sidecar_of(path).name}: decision")
     except DataError as error:

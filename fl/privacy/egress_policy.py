@@ -34,7 +34,7 @@ NUMBERS = {
 # One number per class, per lead or per source; the others are one number.
 LISTS = frozenset({"annotated", "recorded", "n-patients"})
 # Bins of an evaluation's arrays, which are (source, class, bin).
-HISTOGRAMS = {"positive": BINS, "negative": BINS, "argmax": 2, "patients": 2}
+HISTOGRAMS = {"positive": BINS, "negative": BINS, "patients": 2}
 CLASSES = frozenset(name for task in TASKS.values() for name in task.classes)
 
 # A site's own measures on test: sums and shares over all its test records.

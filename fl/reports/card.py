@@ -19,7 +19,7 @@ from fl.reports.units import unit_of, units
 from fl.runs.results import TrainingSummary
 from fl.util.atomic_io import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = "-best.safetensors"
 
 
@@ -36,7 +36,7 @@ class ModelFile:
 
     @property
     def rule(self) -> DecisionRule | None:
-        """How the model decides; None if the task predicts the most probable class."""
+        """How the model decides; None if it is not known of this model alone."""
         result = self.result
         thresholds, calibration = result.thresholds, result.calibration
         if self.site:
@@ -44,8 +44,13 @@ class ModelFile:
             calibration = result.calibration_by_site.get(self.site)
         if thresholds is None or calibration is None:
             return None
-        alone = TASKS[self.task].alone
-        return DecisionRule(thresholds=thresholds, calibration=calibration, alone=alone)
+        task = TASKS[self.task]
+        return DecisionRule(
+            thresholds=thresholds,
+            calibration=calibration,
+            alone=task.alone,
+            otherwise=task.otherwise,
+        )
 
 
 def model_files(run: Run) -> Iterator[ModelFile]:
@@ -63,15 +68,15 @@ def model_files(run: Run) -> Iterator[ModelFile]:
 def write_cards(run: Run) -> None:
     """`weights/<name>.md` and `weights/<name>.json` for every model that can be used alone."""
     for model in model_files(run):
-        if not TASKS[run.task].exclusive and model.rule is None:
+        if model.rule is None:
             continue  # without thresholds its probabilities decide nothing
-        facts = sidecar(run, model)
+        facts = sidecar(run, model, model.rule)
         write_atomically(model.path.with_name(f"{model.name}.json"), _json(facts))
         text = render("card.md", run=run, model=model, facts=facts, **_content(run, model))
         write_atomically(model.path.with_name(f"{model.name}.md"), text.encode())
 
 
-def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
+def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
     """The content of the JSON file: what prediction needs besides the weights."""
     task = TASKS[run.task]
     return {
@@ -82,7 +87,7 @@ def sidecar(run: Run, model: ModelFile) -> dict[str, Any]:
         "model": run.config["model"],
         "strategy": model.name,
         "classes": list(run.classes),
-        "decision": model.rule.to_json() if model.rule else None,
+        "decision": rule.to_json(),
         "leads": task.leads,
         "samples": task.samples,
         "fs": task.fs,

@@ -62,7 +62,7 @@ class TrainingSummary(JsonRecord):
     unseen: GroupMeasures | None
     central_by_source: dict[str, GroupMeasures] = Field(default_factory=dict)
     sites: dict[str, GroupMeasures | None]  # None: a site that has, or sent, no measures
-    # By source, of calibrated probabilities; None: the most probable class, as it comes.
+    # By source, of calibrated probabilities; None: several models, each with its own.
     thresholds: dict[str, Thresholds] | None
     calibration: Calibration | None = None
     best_round: int | None

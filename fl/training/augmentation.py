@@ -143,11 +143,25 @@ def feature_noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, features=batch.features + FEATURE_NOISE * _on_device_of(batch, white))
 
 
+def detector(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Half the examples have the features of R peaks that a detector found, with its errors.
+
+    A network that is trained on annotated peaks alone relies on intervals that are exact to the
+    sample, which no detector gives. Nothing changes where the examples have no such features.
+    """
+    changed = batch.detector_features
+    if not changed.shape[1]:
+        return batch
+    chosen = _on_device_of(batch, rng.random((len(changed), 1)) < 0.5)
+    return replace(batch, features=torch.where(chosen, changed, batch.features))
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
     "noise": noise,
     "wander": wander,
+    "detector": detector,
     "feature_noise": feature_noise,
     "stretch": stretch,
     "blank": blank,

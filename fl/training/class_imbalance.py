@@ -3,6 +3,7 @@
 docs/results.md shows which of these helped; for heartbeats the default is the one that did.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -90,6 +91,22 @@ def class_weights(cohort: Cohort, imbalance: str) -> Tensor | None:
     mean = counts[counts > 0].mean() if counts.any() else 1.0
     weights = np.where(counts > 0, np.minimum(mean / np.maximum(counts, 1), MAX_WEIGHT), 1.0)
     return torch.from_numpy(weights.astype(np.float32))
+
+
+def thinned_log_odds(cohort: Cohort, imbalance: str) -> Tensor | None:
+    """What is added to the logits in the loss of a thinned epoch: (class,), or None.
+
+    A thinned epoch shows the most frequent class four times as rarely as it is. With this in the
+    loss alone, the network's own probabilities are those of all beats, not of the thinned ones.
+    Source: Menon et al. 2021, Long-tail learning via logit adjustment, arXiv:2007.07314.
+    """
+    if imbalance != "thinned":
+        return None
+    counts = (cohort.labels[trainable_examples(cohort)] == 1).sum(axis=0)
+    added = torch.zeros(len(counts))
+    if counts.any():
+        added[int(counts.argmax())] = math.log(THINNED_SHARE)
+    return added
 
 
 def focal_exponent(imbalance: str) -> float:

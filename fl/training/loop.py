@@ -17,7 +17,7 @@ from fl.data.gpu_cohort import batch_maker
 from fl.models.network_input import network_input
 from fl.training.augmentation import augment_batch
 from fl.training.batches import ROW_BATCH, epoch_batches
-from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent
+from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent, thinned_log_odds
 from fl.training.device import mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
@@ -107,6 +107,8 @@ def fit(
     mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
+    added = thinned_log_odds(cohort, plan.imbalance)
+    added = None if added is None else added.to(plan.device)
     focus = focal_exponent(plan.imbalance)
     read = network_input(network)
     make_batch = batch_maker(cohort, plan.device, read.signal)
@@ -125,6 +127,8 @@ def fit(
             batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
                 logits = _logits(network, batch)
+            if added is not None:
+                logits = logits + added
             shares = None if taken.weights is None else to_device(taken.weights, plan.device)
             loss = task_loss(cohort.task, logits, batch.labels, weights, focus, shares)
             objective = loss if penalty is None else loss + penalty(network)

@@ -95,7 +95,7 @@ class BaselineTraining:
         label, best = self.job.strategy, progress.best_round
         progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
         self.server_test = evaluate_server_groups(
-            self.job, self.name, progress.best_weights, progress.rule
+            self.job, self.name, progress.best_weights, progress.chosen_rule
         )
 
     def _round(self, number: int) -> Steps:
@@ -144,7 +144,7 @@ class BaselineTraining:
         self, weights: Weights, number: int, split: str
     ) -> Generator[Requests, Answers, tuple[list[EvaluationReply], float]]:
         arrays = to_array_record(weights)
-        rule = self.progress.rule if split == TEST else None
+        rule = self.progress.chosen_rule if split == TEST else None
         return (
             yield from self._ask(
                 number,

@@ -46,6 +46,13 @@ class TrainingProgress:
     failures: list[dict[str, Any]] = field(default_factory=list)  # round, site, reason
 
     @property
+    def chosen_rule(self) -> DecisionRule:
+        """How the best round decides; there is none before a round has been validated."""
+        if self.rule is None:
+            raise ValueError("no round has been validated: there is no decision rule yet")
+        return self.rule
+
+    @property
     def validated_rounds(self) -> int:
         """Rounds that are merged and validated."""
         return self.round - bool(self.unvalidated)

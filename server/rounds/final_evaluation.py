@@ -51,7 +51,7 @@ def server_cohorts(job: Job) -> dict[str, Cohort]:
 
 
 def evaluate_server_groups(
-    job: Job, strategy: str, weights: Weights, rule: DecisionRule | None
+    job: Job, strategy: str, weights: Weights, rule: DecisionRule
 ) -> tuple[ServerMeasures, Predictions]:
     """Measures of weights on the central and the unseen records, and what they predict there.
 
@@ -129,7 +129,7 @@ def final_measures(
 ) -> dict[str, GroupMeasures | None]:
     """The best round's weights on every site's test records: the site's own measures."""
     evaluated = evaluate_sites(
-        federation, progress, progress.best_weights, progress.best_round, TEST, progress.rule
+        federation, progress, progress.best_weights, progress.best_round, TEST, progress.chosen_rule
     )
     label, best = federation.job.strategy, progress.best_round
     progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]

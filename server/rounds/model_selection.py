@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fl.ecg.tasks import Task
 from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
 from fl.evaluation.decisions.score_histograms import (
-    ScoreHistograms,
     confusion_counts,
     confusion_f1s,
     empty_histograms,
@@ -54,7 +53,7 @@ def validate_round(
     for reply in evaluated:
         at_site = _confusion(reply.by_source, rule, task)
         confusion += at_site
-        progress.site_rows.append(_site_row(strategy, progress.round, reply, at_site))
+        progress.site_rows.append(_site_row(task, strategy, progress.round, reply, at_site))
     loss = mean_loss([(reply.loss_sum, reply.n_patients) for reply in evaluated])
     found = selection_score(task, by_source, confusion, loss)
     if _is_best(found, progress):
@@ -65,8 +64,8 @@ def validate_round(
         "strategy": strategy,
         "round": progress.round,
         "val_loss": loss,
-        "val_macro_f1": mean_of([confusion_f1s(confusion)[c] for c in _trainable(task)]),
-        "val_macro_auroc": mean_of(histogram_aurocs(_all_scores(by_source, classes))),
+        "val_macro_f1": mean_of(confusion_f1s(confusion)),
+        "val_macro_auroc": _macro_auroc(by_source, task),
     }
 
 
@@ -108,14 +107,25 @@ def selection_score(
 ) -> Selection | None:
     """What the best round is chosen by, over the classes that the task trains on.
 
-    One class per example: macro-F1 of the decisions, because a ranking may be good while every
-    rare beat is called normal. Any number of classes: macro-AUROC, averaged over the sources by
-    their patients. With fewer than MIN_SELECTION_PATIENTS patients, or no class with MIN_POSITIVES
-    patients in any source, it is the loss.
+    One class per example: macro-F1 at the thresholds, over the classes that have one. A ranking of
+    beats is nearly perfect in every round; what differs is how many of the rare ones are found
+    among how many false ones. The class `otherwise` is left out, because its F1 is always near 1.
+    Any number of classes: macro-AUROC, averaged over the sources by their patients. With fewer
+    than MIN_SELECTION_PATIENTS patients, or no class with MIN_POSITIVES patients in any source, it
+    is the loss; for one class per example, where no class has both a positive and a negative.
     """
-    if task.exclusive:
-        value = mean_of([confusion_f1s(confusion)[c] for c in _trainable(task)])
-        return None if value is None else Selection(MACRO_F1, value)
+    found = _macro_f1(confusion) if task.exclusive else _ranking(task, by_source)
+    if found is not None:
+        return found
+    return None if loss is None else Selection(LOSS, -loss)
+
+
+def _macro_f1(confusion: NDArray[np.int64]) -> Selection | None:
+    value = mean_of(confusion_f1s(confusion))
+    return None if value is None else Selection(MACRO_F1, value)
+
+
+def _ranking(task: Task, by_source: Mapping[str, SourceValidation]) -> Selection | None:
     total, weight = 0.0, 0
     for validation in by_source.values():
         shown = validation.scores.patients[:, 0]
@@ -124,9 +134,8 @@ def selection_score(
         if value is not None:
             total += value * validation.n_patients
             weight += validation.n_patients
-    if weight >= MIN_SELECTION_PATIENTS:
-        return Selection(MACRO_AUROC, total / weight)
-    return None if loss is None else Selection(LOSS, -loss)
+    enough = weight >= MIN_SELECTION_PATIENTS
+    return Selection(MACRO_AUROC, total / weight) if enough else None
 
 
 def _trainable(task: Task) -> list[int]:
@@ -141,10 +150,13 @@ def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
 
 
 def _site_row(
-    strategy: str, round_number: int, reply: EvaluationReply, confusion: NDArray[np.int64]
+    task: Task,
+    strategy: str,
+    round_number: int,
+    reply: EvaluationReply,
+    confusion: NDArray[np.int64],
 ) -> SiteRow:
     """A site's line of sites.csv for its validation records."""
-    scores = _all_scores(reply.by_source, len(confusion))
     return SiteRow(
         strategy=strategy,
         round=round_number,
@@ -153,24 +165,27 @@ def _site_row(
         n_records=reply.n_records,
         loss=mean_loss([(reply.loss_sum, reply.n_patients)]),
         macro_f1=mean_of(confusion_f1s(confusion)),
-        macro_auroc=mean_of(histogram_aurocs(scores)),
+        macro_auroc=_macro_auroc(reply.by_source, task),
     )
 
 
 def _confusion(
-    by_source: Mapping[str, SourceValidation], rule: DecisionRule | None, task: Task
+    by_source: Mapping[str, SourceValidation], rule: DecisionRule, task: Task
 ) -> NDArray[np.int64]:
     """Counts as of `confusion_counts`, each source decided by its own thresholds.
 
-    A histogram has one class, so that a class which excludes others does not do so here.
+    A histogram has one class, so that a class which excludes others does not do so here: an
+    example above two thresholds is counted as both. A class without a threshold has no counts.
     """
     total = np.zeros((len(task.classes), 4), dtype=np.int64)
     for source, validation in by_source.items():
-        chosen = None if rule is None else rule.raw_thresholds(source, task.classes)
+        chosen = rule.raw_thresholds(source, task.classes)
         total += confusion_counts(validation.scores, chosen)
     return total
 
 
-def _all_scores(by_source: Mapping[str, SourceValidation], classes: int) -> ScoreHistograms:
-    """The scores of all sources together."""
-    return sum((source.scores for source in by_source.values()), start=empty_histograms(classes))
+def _macro_auroc(by_source: Mapping[str, SourceValidation], task: Task) -> float | None:
+    """Of the scores of all sources together, over the classes that the task trains on."""
+    none = empty_histograms(len(task.classes))
+    aurocs = histogram_aurocs(sum((source.scores for source in by_source.values()), start=none))
+    return mean_of([aurocs[c] for c in _trainable(task)])

@@ -31,6 +31,7 @@ from server.app import initial_extra, initial_weights
 N_CLASSES = len(RHYTHM.classes)
 # Five patients: classes 0 and 1 are shown by two and three of them.
 COHORT = made_cohort("abcde", [[0], [0], [1], [1], [1]])
+RULE = even_rule(RHYTHM.classes)
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def test_a_site_takes_steps_before_it_tests_and_not_before_it_validates(
 ):
     job, site = job_of(tmp_path, seven_steps), site_of(tmp_path, COHORT)
     steps = {
-        s: evaluate_site(site, job, initial_weights(job), s, None, 1).steps for s in (VAL, TEST)
+        s: evaluate_site(site, job, initial_weights(job), s, RULE, 1).steps for s in (VAL, TEST)
     }
     assert steps == {VAL: 0, TEST: 7}
 
@@ -276,24 +277,23 @@ def test_a_model_of_its_own_is_judged_at_the_sites_own_thresholds(
     assert (used != sent) is changed
 
 
-def test_a_beat_of_a_model_of_its_own_stays_the_most_probable_class(
-    tmp_path, predictions, monkeypatch
-):
-    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=True)))
-    reply = evaluate_site(site_of(tmp_path, COHORT), job, initial_weights(job), TEST, None, 1)
-    assert reply.steps == 7
+def test_a_test_needs_the_rule_of_the_weights(tmp_path, predictions):
+    job, site = job_of(tmp_path), site_of(tmp_path, COHORT)
+    with pytest.raises(ValueError, match="a test needs the decision rule"):
+        evaluate_site(site, job, initial_weights(job), TEST, None, 1)
+    assert not site.folder.exists()
 
 
 def test_most_strategies_take_no_step_before_a_test(tmp_path, predictions):
     job = job_of(tmp_path)
-    reply = evaluate_site(site_of(tmp_path, COHORT), job, initial_weights(job), TEST, None, 1)
+    reply = evaluate_site(site_of(tmp_path, COHORT), job, initial_weights(job), TEST, RULE, 1)
     assert reply.steps == 0
 
 
 @pytest.mark.parametrize("min_count", [0, 5])
 def test_a_test_with_enough_records_is_reported(tmp_path, predictions, min_count):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT, min_count)
-    reply = evaluate_site(site, job, initial_weights(job), TEST, None, 1)
+    reply = evaluate_site(site, job, initial_weights(job), TEST, RULE, 1)
     assert reply.n_records == 5
     assert reply.loss_sum == pytest.approx(5 * mean_loss(RHYTHM, COHORT.labels, predictions))
     assert reply.report is not None
@@ -303,14 +303,14 @@ def test_a_test_with_enough_records_is_reported(tmp_path, predictions, min_count
 
 def test_a_test_of_too_few_records_stays_at_the_site(tmp_path, predictions):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT, min_count=6)
-    reply = evaluate_site(site, job, initial_weights(job), TEST, None, 1)
+    reply = evaluate_site(site, job, initial_weights(job), TEST, RULE, 1)
     assert (reply.n_records, reply.loss_sum, reply.report) == (0, 0, None)
     assert (site.folder / "predictions-fedavg.csv").is_file()
 
 
 def test_a_site_without_test_records_has_nothing_to_report(tmp_path, predictions):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT, test=nothing_of(COHORT))
-    reply = evaluate_site(site, job, initial_weights(job), TEST, None, 1)
+    reply = evaluate_site(site, job, initial_weights(job), TEST, RULE, 1)
     assert (reply.n_records, reply.loss_sum, reply.report) == (0, 0, None)
     assert not site.folder.exists()
 

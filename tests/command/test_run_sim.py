@@ -70,9 +70,7 @@ def test_every_figure_of_the_summary_can_be_had_from_the_predictions(runs, name)
     folder = runs(name)
     summary, rows = facts(folder / "summary.json"), table(folder / "predictions.csv")
     result, classes = summary["strategies"]["fedavg"], summary["classes"]
-    thresholds = result["thresholds"]
     assert classes == list(CLASSES[summary["task"]])
-    assert (thresholds is None) == (summary["task"] == "beat")
     groups = {"central": result["central"], "unseen": result["unseen"]} | result["sites"]
     measured = {site: found for site, found in groups.items() if found}
     assert {row["site"] for row in rows} == set(measured)
@@ -109,6 +107,24 @@ def test_decisions_follow_from_calibrated_probabilities_and_thresholds(runs, nam
         else:
             assert chosen in ({"NSR"}, above - {"NSR"})
     assert decided > 0
+
+
+def test_a_beat_has_one_answer_which_follows_from_probabilities_and_thresholds(runs):
+    folder = runs("beat")
+    result = facts(folder / "summary.json")["strategies"]["fedavg"]
+    assert {frozenset(at) for at in result["thresholds"].values()} == {frozenset("SV")}
+    assert {frozenset(maps) for maps in result["calibration"].values()} == {frozenset("NSV")}
+    rows = table(folder / "predictions.csv")
+    answers = set()
+    for row in rows:
+        at = result["thresholds"].get(row["source"], result["thresholds"]["pooled"])
+        p = {c: float(row[f"p_{c}"]) for c in at}
+        odds = {c: p[c] / (1 - p[c]) / (t / (1 - t)) for c, t in at.items() if p[c] >= t}
+        (answer,) = (c for c in BEAT_CLASSES if row[f"d_{c}"] == "1")
+        assert answer == max(odds, key=odds.get, default="N")
+        answers.add(answer)
+    assert "N" in answers
+    assert len(answers) > 1, "every beat is N: nothing has been tested"
 
 
 @pytest.mark.parametrize("name", RUNS)

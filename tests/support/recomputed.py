@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
+
+MEASURES = ("f1", "accuracy", "auroc", "auprc")
 
 
 def table(path):
@@ -29,12 +31,13 @@ class Group:
         self.output = columns("d")
 
     def measures(self, c):
-        """(f1, auroc, accuracy) of a class by scikit-learn, or None."""
+        """By scikit-learn, in the order of MEASURES, or None."""
         known = self.y[:, c] >= 0
         y, p, output = self.y[known, c], self.p[known, c], self.output[known, c]
         if len(set(y.tolist())) < 2:
             return None
-        return f1_score(y, output), roc_auc_score(y, p), accuracy_score(y, output)
+        decided = f1_score(y, output), accuracy_score(y, output)
+        return *decided, roc_auc_score(y, p), average_precision_score(y, p)
 
     def averaged(self, c, name):
         """Whether a macro average takes the class: five patients with it, five without."""
@@ -58,13 +61,15 @@ def assert_recomputed(found, rows, classes, by_source=False):
     assert found["n_records"] == len(rows)
     assert found["macro_classes"] == [c for c in classes if any(c in some for some in kept)]
     assert found["n_patients"] == len({row["patient"] for row in rows})
-    for i, name in enumerate(("f1", "auroc", "accuracy")):
+    for i, name in enumerate(MEASURES):
         each = {
-            c: [(g.measures(k) or [None] * 3)[i] for g in groups] for k, c in enumerate(classes)
+            c: [(g.measures(k) or [None] * len(MEASURES))[i] for g in groups]
+            for k, c in enumerate(classes)
         }
         for c in classes:
             assert found["classes"][c][name] == pytest.approx(mean(each[c]), abs=1e-6)
-        macro = found["accuracy"] if name == "accuracy" else found[f"macro_{name}"]["value"]
+        macro = found["accuracy"] if name == "accuracy" else found[f"macro_{name}"]
+        macro = macro["value"] if isinstance(macro, dict) else macro
         macros = [
             np.mean([each[c][g] for c in some]) if some else None for g, some in enumerate(kept)
         ]

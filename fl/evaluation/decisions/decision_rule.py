@@ -1,7 +1,7 @@
 """From a network's probabilities to an answer: calibration, thresholds, and what excludes what."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +26,24 @@ from fl.evaluation.metrics import Probs
 from fl.util.json_record import JsonRecord
 
 Sources = Sequence[str] | NDArray[np.str_]
-# The odds of a finding at a source that no site trained on, against those at the sources trained
-# on: archives are collected for their findings, and a closed label set leaves out everybody who
-# has none. With it, as many findings are expected at Georgia and CPSC-Extra, which were not trained
-# on, as there are (docs/protocol.md).
-NEW_SOURCE_ODDS = 0.25
 
 
 class DecisionRule(JsonRecord):
-    """How a task with any number of classes per recording decides, for the recordings of a source.
+    """How a task decides for the examples of a source.
 
-    A class is predicted if its calibrated probability is at or above its threshold. The class
-    `alone` (NSR: nothing else was found) excludes every other: where both are above their
-    thresholds, the one that is further above (in log-odds) is predicted.
+    A class is predicted if its calibrated probability is at or above its threshold; one without a
+    threshold never is. The class `alone` (NSR: nothing else was found) excludes every other: where
+    both are above their thresholds, the one that is further above (in log-odds) is predicted.
+
+    With a class `otherwise` (N of heartbeats), exactly one class is predicted: of those at or above
+    their thresholds the one that is furthest above, and `otherwise` where there is none.
     """
 
     thresholds: dict[str, Thresholds]  # by source, of calibrated probabilities
-    calibration: dict[str, dict[str, PlattMap]]  # by source and class
+    # By source and class; the probability of a class without an entry stays as it is.
+    calibration: dict[str, dict[str, PlattMap]]
     alone: str  # a class that is predicted by itself, or ""
+    otherwise: str  # the class where no threshold is reached and exactly one is predicted, or ""
 
     def of(self, source: str) -> str:
         """The source whose entries are used: itself, or `pooled` if it has none."""
@@ -51,61 +51,90 @@ class DecisionRule(JsonRecord):
 
     def calibrated(self, p: Probs, sources: Sources, classes: Sequence[str]) -> Probs:
         """Calibrated probabilities, rounded as in files: (example, class) -> the same."""
-        maps = [self.calibration[self.of(str(s))] for s in np.unique(sources)]
-        table = np.array([[(m[c].slope, m[c].intercept) for c in classes] for m in maps])
-        slope, intercept = np.moveaxis(table[_which(sources)], -1, 0)
-        return np.asarray(np.round(sigmoid(slope * log_odds(p) + intercept), DECIMALS))
+        found = np.array(p, dtype=np.float64)
+        for source, rows in _rows_by_source(sources):
+            maps = self.calibration[self.of(source)]
+            for c, name in enumerate(classes):
+                if name in maps:
+                    found[rows, c] = sigmoid(maps[name].apply(log_odds(found[rows, c])))
+        return np.asarray(np.round(found, DECIMALS))
 
-    def raw_thresholds(self, source: str, classes: Sequence[str]) -> list[float]:
-        """The thresholds of a source as thresholds of the network's own probabilities."""
+    def raw_thresholds(self, source: str, classes: Sequence[str]) -> list[float | None]:
+        """The thresholds of a source as thresholds of the network's own probabilities.
+
+        None for a class without a threshold.
+        """
         used = self.of(source)
         maps, thresholds = self.calibration[used], self.thresholds[used]
-        logits = log_odds(np.array([thresholds[c] for c in classes]))
-        slope, intercept = np.array([(maps[c].slope, maps[c].intercept) for c in classes]).T
-        return [float(p) for p in sigmoid((logits - intercept) / slope)]
+        return [maps[c].undone(thresholds[c]) if c in thresholds else None for c in classes]
 
     def decide(self, p: Probs, sources: Sources, classes: Sequence[str]) -> NDArray[np.bool_]:
         """Which classes are predicted, from calibrated probabilities: (example, class)."""
-        rows = [self.thresholds[self.of(str(s))] for s in np.unique(sources)]
-        threshold = np.array([[row[c] for c in classes] for row in rows])[_which(sources)]
-        predicted = np.asarray(p >= threshold)
-        if self.alone not in classes:
-            return predicted
-        alone = list(classes).index(self.alone)
-        margin = np.where(predicted, log_odds(p) - log_odds(threshold), -np.inf)
-        others = np.delete(margin, alone, axis=1).max(axis=1, initial=-np.inf)
-        single = predicted[:, alone] & (margin[:, alone] >= others)
-        predicted[:, alone] = single
-        predicted[np.ix_(single, np.arange(len(classes)) != alone)] = False
-        return predicted
+        threshold = np.empty(p.shape)
+        for source, rows in _rows_by_source(sources):
+            row = self.thresholds[self.of(source)]
+            threshold[rows] = [row.get(c, np.inf) for c in classes]
+        above = np.where(p >= threshold, log_odds(p) - log_odds(threshold), -np.inf)
+        if self.otherwise:
+            return _furthest(above, list(classes).index(self.otherwise))
+        if self.alone in classes:
+            return _alone_or_others(above, list(classes).index(self.alone))
+        return above > -np.inf
 
 
-def _which(sources: Sources) -> NDArray[np.int64]:
-    """(example,) the place of its source among the sorted sources."""
-    return np.asarray(np.unique(sources, return_inverse=True)[1], dtype=np.int64)
+def _rows_by_source(sources: Sources) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each source and the rows of its examples."""
+    names, which = np.unique(sources, return_inverse=True)
+    for place, name in enumerate(names.tolist()):
+        yield name, np.flatnonzero(which == place)
 
 
-def choose_rule(by_source: Mapping[str, ScoreHistograms], task: Task) -> DecisionRule | None:
-    """The rule that validation scores of each source lead to; None for one class per example.
+def _furthest(above: NDArray[np.float64], otherwise: int) -> NDArray[np.bool_]:
+    """The class furthest above its threshold: (example, class); `otherwise` where none is."""
+    reached = (above > -np.inf).any(axis=1)
+    predicted = np.where(reached, above.argmax(axis=1), otherwise)
+    return np.asarray(np.eye(above.shape[1], dtype=bool)[predicted])
+
+
+def _alone_or_others(above: NDArray[np.float64], alone: int) -> NDArray[np.bool_]:
+    """All classes above their thresholds: (example, class); `alone` by itself or not at all."""
+    predicted = above > -np.inf
+    others = np.delete(above, alone, axis=1).max(axis=1, initial=-np.inf)
+    single = predicted[:, alone] & (above[:, alone] >= others)
+    predicted[:, alone] = single
+    predicted[np.ix_(single, np.arange(above.shape[1]) != alone)] = False
+    return predicted
+
+
+def choose_rule(by_source: Mapping[str, ScoreHistograms], task: Task) -> DecisionRule:
+    """The rule that validation scores of each source lead to.
 
     Only sums over sites are needed. Each source has its own entries, because sources differ in
     prevalence and in what their readers call normal. Those of `pooled` are for a source that no
-    site trained on.
+    site trained on. Classes that the task does not train on have no entries.
     """
-    if task.exclusive:
-        return None
     whole = sum(by_source.values(), start=empty_histograms(len(task.classes)))
-    common = _fits(whole, task, dict.fromkeys(task.classes, IDENTITY))
-    shared = thresholds_of(whole, common, task.classes)
-    rarer = {name: NEW_SOURCE_ODDS for name in task.classes if name != task.alone}
+    common = _fits(whole, task, dict.fromkeys(task.trainable, IDENTITY))
+    decided = _columns(task, task.decided)
+    shared = thresholds_of(whole.take(decided), common, task.decided)
+    rarer = {name: task.new_source_odds for name in task.decided if name != task.alone}
     new = {name: _with_odds(fit, rarer.get(name, 1.0)) for name, fit in common.items()}
     calibration = {POOLED_SOURCE: new}
-    thresholds = {POOLED_SOURCE: thresholds_of(whole, new, task.classes, rarer)}
+    thresholds = {POOLED_SOURCE: thresholds_of(whole.take(decided), new, task.decided, rarer)}
     for source, scores in sorted(by_source.items()):
         own = _fits(scores, task, common)
         calibration[source] = own
-        thresholds[source] = thresholds_near(shared, scores, own, task.classes)
-    return DecisionRule(thresholds=thresholds, calibration=calibration, alone=task.alone)
+        thresholds[source] = thresholds_near(shared, scores.take(decided), own, task.decided)
+    return DecisionRule(
+        thresholds=thresholds,
+        calibration=calibration,
+        alone=task.alone,
+        otherwise=task.otherwise,
+    )
+
+
+def _columns(task: Task, names: Sequence[str]) -> list[int]:
+    return [task.classes.index(name) for name in names]
 
 
 def _with_odds(fit: PlattMap, odds: float) -> PlattMap:
@@ -126,31 +155,27 @@ def own_rule(
         before = sent.of(source)
         calibration[source] = _fits(scores, task, sent.calibration[before])
         thresholds[source] = thresholds_near(
-            sent.thresholds[before], scores, calibration[source], task.classes
+            sent.thresholds[before],
+            scores.take(_columns(task, task.decided)),
+            calibration[source],
+            task.decided,
         )
-    return DecisionRule(thresholds=thresholds, calibration=calibration, alone=sent.alone)
+    return sent.model_copy(update={"thresholds": thresholds, "calibration": calibration})
 
 
 def _fits(
     scores: ScoreHistograms, task: Task, prior: Mapping[str, PlattMap]
 ) -> dict[str, PlattMap]:
-    """The calibration of each class, near `prior` where few patients are counted."""
+    """The calibration of each trained class, near `prior` where few patients are counted."""
     return {
         name: fit_platt(scores.positive[c], scores.negative[c], prior[name])
-        for c, name in enumerate(task.classes)
+        for c, name in zip(_columns(task, task.trainable), task.trainable, strict=True)
     }
 
 
 def answer(
-    rule: DecisionRule | None, p: Probs, sources: Sources, classes: Sequence[str]
+    rule: DecisionRule, p: Probs, sources: Sources, classes: Sequence[str]
 ) -> tuple[Probs, NDArray[np.bool_]]:
-    """Probabilities as they are reported and the classes that are predicted: (example, class).
-
-    Without a rule the most probable class is predicted, exactly one, and probabilities stay.
-    """
-    if rule is None:
-        return p, np.asarray(np.eye(len(classes), dtype=bool)[p.argmax(axis=1)])
-    if not len(p):
-        return p, np.zeros(p.shape, dtype=bool)
+    """Probabilities as they are reported and the classes that are predicted: (example, class)."""
     calibrated = rule.calibrated(p, sources, classes)
     return calibrated, rule.decide(calibrated, sources, classes)

@@ -31,6 +31,11 @@ class PlattMap(JsonRecord):
         """Log-odds of a network -> calibrated log-odds, of the same shape."""
         return np.asarray(self.slope * logits + self.intercept)
 
+    def undone(self, calibrated: float) -> float:
+        """The network's probability that becomes this calibrated one."""
+        logit = log_odds(np.array(calibrated))
+        return float(sigmoid((logit - self.intercept) / self.slope))
+
 
 IDENTITY = PlattMap(slope=1.0, intercept=0.0)
 

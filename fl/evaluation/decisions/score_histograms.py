@@ -28,16 +28,19 @@ class ScoreHistograms:
 
     positive: NDArray[np.int64]  # (class, BINS) examples of the class, by score
     negative: NDArray[np.int64]  # (class, BINS) annotated examples not of it, by score
-    argmax: NDArray[np.int64]  # (class, 2) as the most probable class: how often right, in all
     patients: NDArray[np.int64]  # (class, 2) patients that show the class; that annotate it
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         return ScoreHistograms(
             self.positive + other.positive,
             self.negative + other.negative,
-            self.argmax + other.argmax,
             self.patients + other.patients,
         )
+
+    def take(self, columns: Sequence[int]) -> "ScoreHistograms":
+        """Only these classes."""
+        kept = list(columns)
+        return ScoreHistograms(self.positive[kept], self.negative[kept], self.patients[kept])
 
 
 def count_scores(labels: Labels, p: Probs, patients: NDArray[np.str_]) -> ScoreHistograms:
@@ -54,14 +57,11 @@ def count_scores(labels: Labels, p: Probs, patients: NDArray[np.str_]) -> ScoreH
         np.stack([_histogram(bins[:, c], share[:, c] * of[:, c]) for c in range(labels.shape[1])])
         for of in (shown, known & ~shown)
     )
-    predicted = np.eye(labels.shape[1], dtype=bool)[p.argmax(axis=1)]
-    argmax = [(share * (predicted & of)).sum(axis=0) for of in (shown, known)]
     n_shown = _by_patient(shown, patient, len(names))
     patients_of = [(counts > 0).sum(axis=0) for counts in (n_shown, n_known)]
     return ScoreHistograms(
         positive,
         negative,
-        np.stack(argmax, axis=1).astype(np.int64),
         np.stack(patients_of, axis=1).astype(np.int64),
     )
 
@@ -94,20 +94,21 @@ def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
 
 
 def confusion_counts(
-    scores: ScoreHistograms, thresholds: Sequence[float] | None = None
+    scores: ScoreHistograms, thresholds: Sequence[float | None]
 ) -> NDArray[np.int64]:
-    """Counts of decisions by thresholds of the score or by the most probable class.
+    """Counts of decisions by thresholds of the score; zeros for a class that has none.
 
     (class, 4): true positives, predicted positives, positives, negatives, in units of PATIENT;
     they can be added. A bin is predicted if its lower edge is at or above the threshold.
     """
-    positive, negative = scores.positive.sum(axis=1), scores.negative.sum(axis=1)
-    if thresholds is None:
-        return np.stack([scores.argmax[:, 0], scores.argmax[:, 1], positive, negative], axis=1)
-    at_least = np.arange(BINS) > np.searchsorted(BIN_EDGES, thresholds, side="left")[:, None]
-    right = (scores.positive * at_least).sum(axis=1)
-    predicted = right + (scores.negative * at_least).sum(axis=1)
-    return np.stack([right, predicted, positive, negative], axis=1)
+    counts = np.zeros((len(thresholds), 4), dtype=np.int64)
+    for c, threshold in enumerate(thresholds):
+        if threshold is not None:
+            first = int(np.searchsorted(BIN_EDGES, threshold, side="left")) + 1
+            positive, negative = scores.positive[c], scores.negative[c]
+            right, wrong = positive[first:].sum(), negative[first:].sum()
+            counts[c] = right, right + wrong, positive.sum(), negative.sum()
+    return counts
 
 
 def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
@@ -122,4 +123,4 @@ def empty_histograms(classes: int) -> ScoreHistograms:
     """The histograms of no example."""
     none = np.zeros((classes, BINS), dtype=np.int64)
     two = np.zeros((classes, 2), dtype=np.int64)
-    return ScoreHistograms(none, none, two, two)
+    return ScoreHistograms(none, none, two)

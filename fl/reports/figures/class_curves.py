@@ -120,21 +120,29 @@ def at_thresholds(
     thresholds: Mapping[str, Thresholds] | None,
     classes: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Of the examples predicted to show a class: their mean probability and the share that do."""
+    """Of the examples predicted to show a class: their mean probability and the share that do.
+
+    `thresholds` of a class are those of the sources of its examples: empty if it has none, None
+    where each fold has its own.
+    """
     rows = []
     sources = sorted(set(predictions.source.tolist()))
     for c, name in enumerate(classes):
         chosen = (predictions.labels[:, c] >= 0) & predictions.decided[:, c]
         n = int(chosen.sum())
-        table = thresholds or {}
-        used = {table.get(s, table["pooled"])[name] for s in sources if table}
         rows.append(
             {
                 "name": name,
-                "thresholds": sorted(used),
+                "thresholds": _used(thresholds, sources, name) if thresholds else None,
                 "n": n,
                 "mean_p": float(predictions.probabilities[chosen, c].mean()) if n else None,
                 "observed": float((predictions.labels[chosen, c] == 1).mean()) if n else None,
             }
         )
     return rows
+
+
+def _used(thresholds: Mapping[str, Thresholds], sources: Sequence[str], name: str) -> list[float]:
+    """The different thresholds of a class at these sources, lowest first."""
+    tables = [thresholds.get(source, thresholds["pooled"]) for source in sources]
+    return sorted({table[name] for table in tables if name in table})

@@ -30,9 +30,8 @@ ROW = 0.3  # inches of a figure's height for each of its rows
 @styled
 def learning(run: Run) -> list[Drawing]:
     """Loss and validation macro-F1 by round, one line per strategy."""
-    drawings, optimism = [], ""
-    if not TASKS[run.task].exclusive:
-        optimism = " The thresholds are chosen on the same records, so these values are too high."
+    drawings, task = [], TASKS[run.task]
+    averaged = f" of {' and '.join(task.decided)}" if task.exclusive else ""
     for name, columns, label, title in (
         (
             "loss",
@@ -45,9 +44,10 @@ def learning(run: Run) -> list[Drawing]:
             "validation",
             (("val_macro_f1", "-"),),
             "macro-F1 on validation",
-            "Macro-F1 on the hospitals' validation records by round, one colour per training. The "
-            f"large mark is the best round, whose weights were kept.{optimism} The tables hold "
-            "the test results.",
+            f"Macro-F1{averaged} on the hospitals' validation records by round, one colour per "
+            "training. The large mark is the best round, whose weights were kept. The thresholds "
+            "are chosen on the same records, so these values are too high. The tables hold the "
+            "test results.",
         ),
     ):
         figure, axes = canvas(2.5)

@@ -60,9 +60,7 @@ def _decisions(view: SiteView) -> dict[str, Any]:
         "roc": roc(found),
         "pr": precision_recall(found),
         "decision_curves": decision_curves(found),
-        "chosen": at_thresholds(found, view.thresholds, view.classes)
-        if len(found) and not TASKS[view.task].exclusive
-        else [],
+        "chosen": at_thresholds(found, view.thresholds, view.classes) if len(found) else [],
     }
 
 

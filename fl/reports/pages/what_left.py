@@ -43,7 +43,6 @@ UPDATE = "the network's weights after local training, and SCAFFOLD's control var
 ARRAYS = {
     "positive": f"histogram by patient of the scores of each class's positives, {BINS} bins",
     "negative": f"histogram by patient of the scores of each class's negatives, {BINS} bins",
-    "argmax": "how often each class was the most probable, rightly and not",
     "patients": "number of patients who show each class, and for whom it is annotated",
 }
 

@@ -86,13 +86,14 @@ def size_notes(result: TrainingSummary, unit_at: UnitAt) -> Iterator[str]:
 
 
 def class_table(title: str, scores: GroupMeasures) -> Table:
-    """Per class: counts, precision, recall, specificity, F1 and AUROC."""
+    """Per class: counts, precision, recall, specificity, F1, average precision and AUROC."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("class", "positive", "of", "precision", "recall", "specificity", "F1", "AUROC"):
+    measures = ("precision", "recall", "specificity", "F1", "AUPRC", "AUROC")
+    for name in ("class", "positive", "of", *measures):
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, row in scores.classes.items():
         specificity = getattr(row, "specificity", None)
-        found = (row.precision, row.recall, specificity, row.f1, row.auroc)
+        found = (row.precision, row.recall, specificity, row.f1, row.auprc, row.auroc)
         figures = [number(value) for value in found]
         table.add_row(name, str(row.positive), str(row.n), *figures)
     return table

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss
 from support.rules import even_rule
 
-from fl.ecg.tasks import TASKS
+from fl.ecg.tasks import RHYTHM, TASKS
 from fl.evaluation.bootstrap import bootstrap_estimates, interval
 from fl.evaluation.group_evaluation import (
     AGE_BANDS,
@@ -20,6 +20,8 @@ from fl.evaluation.group_evaluation import (
 )
 from fl.evaluation.metrics import MEASURES, scores
 from fl.util.random_streams import stream
+
+EVEN = even_rule(RHYTHM.classes)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_parts_by_sex_and_age_hold_the_patients_of_known_sex_and_age(cohort, jud
 def test_a_part_of_few_patients_is_not_measured(cohort, judged):
     p, _ = judged
     few = np.arange(6)
-    parts = evaluate_group(cohort.take(few), p[few], None, seed=0).subgroups
+    parts = evaluate_group(cohort.take(few), p[few], EVEN, seed=0).subgroups
     assert len(set(cohort.patients[few])) < 2 * MIN_SUBGROUP_PATIENTS
     assert None in parts["sex"].values()
 
@@ -117,7 +119,7 @@ def test_a_part_is_measured_from_five_patients_on(cohort, judged, n_patients):
     women = np.flatnonzero(cohort.column("sexes") == "F")
     names = list(dict.fromkeys(cohort.patients[women].tolist()))[:n_patients]
     rows = women[np.isin(cohort.patients[women], names)]
-    parts = evaluate_group(cohort.take(rows), p[rows], None, seed=0).subgroups
+    parts = evaluate_group(cohort.take(rows), p[rows], EVEN, seed=0).subgroups
     assert (parts["sex"]["female"] is not None) is (n_patients >= 5)
     assert parts["sex"]["male"] is None
 
@@ -136,7 +138,7 @@ def test_a_groups_intervals_are_those_of_a_thousand_draws_of_its_patients(cohort
 def test_what_cannot_be_measured_has_no_interval_either(cohort, judged):
     p, _ = judged
     one = np.arange(1)
-    found = evaluate_group(cohort.take(one), p[one], None, seed=0)
+    found = evaluate_group(cohort.take(one), p[one], EVEN, seed=0)
     for metric in ("macro_f1", "macro_auroc"):
         assert set(dict(found.estimate(metric)).values()) == {None}
 
@@ -225,7 +227,10 @@ def test_beats_that_cannot_be_learnt_are_measured_and_not_averaged():
         sources=np.full(60, "mitdb"),
         column={"ages": np.full(60, np.nan), "sexes": np.full(60, "")}.get,
     )
-    found = evaluate_group(cohort, np.where(labels == 1, 0.9, 0.1), None, seed=0)
+    rule = even_rule(("S", "V"), otherwise="N")
+    found = evaluate_group(cohort, np.where(labels == 1, 0.9, 0.1), rule, seed=0)
     assert found.macro_classes == ("N", "S", "V")
-    assert found.classes["F"].f1 == 1.0
+    assert (found.classes["F"].auprc, found.classes["F"].f1) == (1.0, 0.0), "never answered"
+    # Every F and Q beat is answered N.
+    assert found.macro_f1.value == pytest.approx((2 * 12 / (36 + 12) + 1 + 1) / 3)
     assert found.classes["F"].positive_patients == 12

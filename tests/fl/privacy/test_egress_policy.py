@@ -159,7 +159,7 @@ def a_histogram_of_each_record(reply):
 
 
 def a_histogram_of_other_bins(reply):
-    reply.content["arrays"]["argmax"] = histogram((2, 9, 200))
+    reply.content["arrays"]["negative"] = histogram((2, 9, 200))
 
 
 def probabilities_for_a_histogram(reply):
@@ -465,7 +465,9 @@ def test_an_update_has_the_shapes_that_came_with_the_request():
             check_arrays("train", {"w": np.full((2, 3), values)}, shapes)
 
 
-@pytest.mark.parametrize(("name", "bins"), [("positive", BINS), ("negative", BINS), ("argmax", 2)])
+@pytest.mark.parametrize(
+    ("name", "bins"), [("positive", BINS), ("negative", BINS), ("patients", 2)]
+)
 def test_a_histogram_is_of_each_source_and_class_and_of_its_own_bins(name, bins):
     check_arrays("evaluate", {name: np.zeros((2, 9, bins), np.int64)})
     for shape in ((2, 9, bins + 1), (9, bins), (2, 9, bins, 3), (2, 9, bins - 1)):

@@ -28,11 +28,21 @@ def test_a_card_has_all_its_parts(written, kind):
     assert estimate(Estimate(**central["macro_f1"])) in card
 
 
-def test_its_tables_have_as_many_cells_in_every_line(written):
+@pytest.mark.parametrize("kind", ["rhythm", "beat"])
+def test_its_tables_have_as_many_cells_in_every_line(written, kind):
     for line_group in re.findall(
-        r"(?:^\|.*\n)+", (written("rhythm") / "weights" / "fedavg.md").read_text(), re.MULTILINE
+        r"(?:^\|.*\n)+", (written(kind) / "weights" / "fedavg.md").read_text(), re.MULTILINE
     ):
         assert len({line.rstrip().count("|") for line in line_group.splitlines()}) == 1
+
+
+def test_the_card_of_beats_says_how_one_class_is_answered(written):
+    weights = written("beat") / "weights"
+    card = (weights / "fedavg.md").read_text()
+    assert "and N where there is none" in card
+    assert re.search(r"^\| pooled \| - \| \S+ \| \S+ \| - \| - \| *$", card, re.MULTILINE)
+    decision = facts(weights / "fedavg.json")["decision"]
+    assert (decision["alone"], decision["otherwise"]) == ("", "N")
 
 
 def test_the_file_beside_the_weights_states_their_checksum_and_thresholds(written):

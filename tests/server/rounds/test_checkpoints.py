@@ -54,6 +54,7 @@ def progress(number):
             thresholds={"pooled": {"AF": 0.1234567}},
             calibration={"pooled": {"AF": PlattMap(slope=0.9, intercept=-0.1)}},
             alone="NSR",
+            otherwise="",
         ),
         steps=10 * number,
         n_seen={"site-1": 30},

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.prepared_sites import PreparedSites, federation_of, prepared_job, start
+from support.rules import even_rule
 from support.site_measures import measures
 
 from fl.ecg.tasks import RHYTHM
@@ -31,6 +32,7 @@ from server.rounds.final_evaluation import (
     training_summary,
 )
 
+RULE = even_rule(RHYTHM.classes)
 NOTHING = {"worst_site": None, "site_mean": None, "spread": None}
 
 
@@ -85,6 +87,7 @@ def test_every_site_tests_the_best_round_and_its_lines_and_steps_are_added(tmp_p
 
     sites = PreparedSites(validate=validate)
     progress = start()
+    progress.rule = RULE
     progress.steps, progress.round, progress.best_round = 12, 6, 4
     progress.failures = [{"round": 1, "site": "site-1", "reason": "before"}]
     row = site_test_row("fedavg", 1, sites.evaluated("site-1", 1, TEST))
@@ -153,12 +156,12 @@ def test_the_server_measures_each_group_and_each_source_of_the_central_one(
     groups = {CENTRAL: parts.central, UNSEEN: parts.unseen}
     monkeypatch.setattr(final_evaluation, "server_cohorts", lambda job: groups)
     network = build_network(job.config.model, RHYTHM)
-    found, predicted = evaluate_server_groups(job, "fedavg", get_weights(network), None)
+    found, predicted = evaluate_server_groups(job, "fedavg", get_weights(network), RULE)
     p = predict(network, parts.central, device="cpu")
 
     def expected(part, p):
-        _, decided = answer(None, p, part.sources, RHYTHM.classes)
-        return evaluate_sources(part, p, decided, job.config.seed)[0]
+        calibrated, decided = answer(RULE, p, part.sources, RHYTHM.classes)
+        return evaluate_sources(part, calibrated, decided, job.config.seed)[0]
 
     assert found.central == expected(parts.central, p)
     assert found.unseen == expected(parts.unseen, predict(network, parts.unseen, device="cpu"))
@@ -174,7 +177,7 @@ def test_a_server_without_records_of_its_own_measures_nothing(make_job, monkeypa
     job = make_job(2)
     monkeypatch.setattr(final_evaluation, "server_cohorts", lambda job: {})
     weights = get_weights(build_network(job.config.model, RHYTHM))
-    found, predicted = evaluate_server_groups(job, "fedavg", weights, None)
+    found, predicted = evaluate_server_groups(job, "fedavg", weights, RULE)
     assert found == ServerMeasures(central=None, unseen=None, central_by_source={})
     assert len(predicted) == 0
 

@@ -75,11 +75,17 @@ def test_few_validation_patients_choose_by_the_loss(by_source):
     assert score(by_source, loss=0.3) == ("loss", -0.3)
 
 
-def test_beats_choose_by_the_macro_f1_of_what_is_trained_on():
-    # N, S, V, F, Q: true positives, predicted, positives, negatives.
-    confusion = np.array([[8, 10, 10, 9], [2, 4, 4, 9], [3, 3, 3, 9], [0, 5, 1, 9], [0, 0, 0, 9]])
-    expected = np.mean([0.8, 0.5, 1.0])
-    assert score({}, BEAT, confusion) == ("macro_f1", pytest.approx(expected))
+def test_beats_choose_by_the_macro_f1_of_the_classes_that_have_thresholds():
+    # N, S, V, F, Q: true positives, predicted, positives, negatives; N, F and Q have no threshold.
+    confusion = np.array([[0] * 4, [2, 4, 4, 9], [3, 3, 3, 9], [0] * 4, [0] * 4])
+    assert score({}, BEAT, confusion) == ("macro_f1", pytest.approx(np.mean([0.5, 1.0])))
+
+
+def test_beats_without_s_and_v_in_validation_choose_by_the_loss():
+    only_n = np.array([[0] * 4, [0, 1, 0, 9], [0, 0, 0, 9], [0] * 4, [0] * 4])
+    assert score({}, BEAT, only_n, loss=0.3) == ("loss", -0.3)
+    # Many patients and a good ranking change nothing.
+    assert score({"holter": right(40)}, BEAT, only_n, loss=0.3) == ("loss", -0.3)
 
 
 def test_the_best_round_is_the_one_that_is_better_for_more_patients():
@@ -131,7 +137,10 @@ def test_records_of_a_two_source_site_are_decided_by_thresholds_of_their_own_sou
     sources = sorted(set(site.splits[VAL].sources.tolist()))
     assert sorted(summary.thresholds) == sorted(summary.calibration) == ["pooled", *sources]
     rule = DecisionRule(
-        thresholds=summary.thresholds, calibration=summary.calibration, alone=RHYTHM.alone
+        thresholds=summary.thresholds,
+        calibration=summary.calibration,
+        alone=RHYTHM.alone,
+        otherwise="",
     )
     cohort = site.splits[TEST]
     lines = read_predictions(site.folder / "predictions-fedavg.csv", RHYTHM.classes)

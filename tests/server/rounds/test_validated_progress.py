@@ -101,16 +101,41 @@ def test_patients_and_scores_of_a_source_are_added_over_the_sites():
         np.testing.assert_array_equal(counts, getattr(twice, name))
 
 
-def test_where_classes_exclude_each_other_the_most_probable_one_is_decided():
-    labels = np.eye(len(BEAT.classes), dtype=np.int8)
-    p = np.where(labels == 1, 0.4, 0.1)
-    scores = count_scores(labels, p, np.arange(5).astype(str))
+def of_beats(s, v, others=0.1, patients=20):
+    """Validation of beats of each class in turn, S with the score `s` and V with `v`.
+
+    The other classes' scores are `others`. F and Q are ranked wrongly: nobody trains on them.
+    """
+    labels = np.tile(np.eye(len(BEAT.classes), dtype=np.int8), (patients, 1))
+    own = np.array([0.9, s, v, 0.0, 0.0])
+    p = np.where(labels == 1, own, others)
+    who = np.arange(len(labels)).astype(str)
+    return SourceValidation(n_patients=len(who), scores=count_scores(labels, p, who))
+
+
+def test_beats_are_chosen_by_the_macro_f1_of_s_and_v_at_their_thresholds():
     progress = TrainingProgress(weights={}, best_weights={}, round=1)
-    by_source = {"x": SourceValidation(n_patients=1, scores=scores)}
-    row = validate_round(BEAT, "fedavg", progress, [reply("a", n=5, **by_source)])
-    assert progress.rule is None
+    row = validate_round(BEAT, "fedavg", progress, [reply("a", x=of_beats(0.2, 0.4))])
+    assert progress.chosen_rule.otherwise == "N"
+    assert progress.chosen_rule.thresholds["x"].keys() == {"S", "V"}
     assert (progress.best_by, progress.best_score) == ("macro_f1", 1)
     assert (row["val_macro_f1"], row["val_macro_auroc"]) == (1, 1)
+    (at_site,) = progress.site_rows
+    assert (at_site.macro_f1, at_site.macro_auroc) == (1, 1)
+
+
+def test_of_rounds_of_beats_the_last_of_the_best_is_taken():
+    progress = TrainingProgress(weights={}, best_weights={})
+    # V is ranked rightly in every round; S in the second and the third, although never above .5.
+    for number, s in enumerate((0.1, 0.3, 0.2, 0.1), start=1):
+        progress.round = number
+        validate_round(BEAT, "fedavg", progress, [reply("a", x=of_beats(s, 0.9))])
+    assert progress.best_round == 3
+
+
+def test_before_a_round_is_validated_there_is_no_rule():
+    with pytest.raises(ValueError, match="no round has been validated"):
+        _ = TrainingProgress(weights={}, best_weights={}).chosen_rule
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from fl.ecg.tasks import BEAT, RHYTHM
+from fl.ecg.tasks import RHYTHM
 from fl.evaluation.decisions.decision_rule import (
-    NEW_SOURCE_ODDS,
     DecisionRule,
     answer,
     choose_rule,
@@ -188,7 +187,7 @@ def rule(alone="NSR", **thresholds):
     chosen = {s: dict.fromkeys(CLASSES, 0.5) | own for s, own in thresholds.items()}
     chosen.setdefault("pooled", dict.fromkeys(CLASSES, 0.5))
     same = {source: dict.fromkeys(CLASSES, IDENTITY) for source in chosen}
-    return DecisionRule(thresholds=chosen, calibration=same, alone=alone)
+    return DecisionRule(thresholds=chosen, calibration=same, alone=alone, otherwise="")
 
 
 def probabilities(**p):
@@ -226,19 +225,13 @@ def test_an_unseen_source_is_decided_by_the_pooled_entries():
     assert decided(own, "elsewhere", AF=0.3) == []
 
 
-def test_without_a_rule_exactly_the_most_probable_class_is_predicted():
-    p = np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2]])
-    same, predicted = answer(None, p, ["x", "x"], ("a", "b", "c"))
-    assert predicted.tolist() == [[0, 1, 0], [1, 0, 0]]
-    assert same is p
-
-
 def test_each_source_is_calibrated_by_its_own_entries():
     maps = {"pooled": IDENTITY, "clinic": PlattMap(slope=2.0, intercept=1.0)}
     made = DecisionRule(
         thresholds={s: dict.fromkeys(CLASSES, 0.5) for s in maps},
         calibration={s: dict.fromkeys(CLASSES, m) for s, m in maps.items()},
         alone="",
+        otherwise="",
     )
     p = np.repeat(probabilities(AF=0.3), 2, axis=0)
     found, _ = answer(made, p, ["clinic", "new"], CLASSES)
@@ -267,11 +260,12 @@ def test_findings_are_rarer_at_a_source_that_nobody_trained_on():
     odds = calibrated / (1 - calibrated)
     share = dict(zip(CLASSES, (odds[1] / odds[0]).tolist(), strict=True))
     assert share["NSR"] == pytest.approx(1, abs=0.02)
-    assert share["AF"] == pytest.approx(NEW_SOURCE_ODDS, abs=0.02)
+    assert share["AF"] == pytest.approx(RHYTHM.new_source_odds, abs=0.02)
 
 
-def test_a_task_of_one_class_per_example_needs_no_rule():
-    assert choose_rule({}, BEAT) is None
+def test_no_example_has_no_answer():
+    p, found = answer(rule(), np.zeros((0, 9)), [], CLASSES)
+    assert p.shape == found.shape == (0, 9)
 
 
 def separated(positives, negatives=40):

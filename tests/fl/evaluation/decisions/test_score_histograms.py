@@ -155,19 +155,24 @@ def test_auroc_of_a_histogram_is_the_share_of_pairs_in_order(labels, p, auroc):
     assert histogram_aurocs(counted(labels, p)) == [auroc]
 
 
-def test_without_thresholds_the_most_probable_class_is_counted():
-    labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0], [-1, 1]], dtype=np.int8)
-    p = np.array([[0.9, 0.2], [0.3, 0.4], [0.1, 0.2], [0.8, 0.1], [0.6, 0.5]])
-    # Class 0 is the answer three times and right once, but once it is not annotated; class 1 is
-    # it twice and right once.
-    counts = confusion_counts(count_scores(labels, p, each(5)))
-    assert (counts / PATIENT).tolist() == [[1, 2, 2, 2], [1, 2, 2, 3]]
-
-
 def test_counts_of_decisions_by_thresholds():
     counts = counted([1, 1, 1, 0, 0, -1], [0.9, 0.5, 0.1, 0.6, 0.2, 0.9])
     assert (confusion_counts(counts, [0.5]) / PATIENT).tolist() == [[2, 3, 3, 2]]
     assert confusion_f1s(confusion_counts(counts, [0.5])) == [2 * 2 / (3 + 3)]
+
+
+def test_a_class_without_a_threshold_has_no_counts():
+    labels, p, who = group(50)
+    counts = confusion_counts(count_scores(labels, p, who), [0.5, None, 0.5])
+    assert counts[1].tolist() == [0, 0, 0, 0]
+    assert counts[[0, 2]].all()
+    assert confusion_f1s(counts)[1] is None
+
+
+def test_columns_are_taken_in_the_order_that_is_asked_for():
+    labels, p, who = group(50)
+    taken = count_scores(labels, p, who).take([2, 0])
+    assert same(taken, count_scores(labels[:, [2, 0]], p[:, [2, 0]], who))
 
 
 def test_f1_of_counts_needs_a_positive_and_a_negative():
@@ -176,7 +181,7 @@ def test_f1_of_counts_needs_a_positive_and_a_negative():
 
 
 def test_histograms_are_added_count_by_count():
-    shape = ((1, BINS), (1, BINS), (1, 2), (1, 2))
+    shape = ((1, BINS), (1, BINS), (1, 2))
     one, two = (ScoreHistograms(*(np.full(s, n + i) for i, s in enumerate(shape))) for n in (1, 5))
     added = one + two
-    assert [set(counts.ravel()) for counts in vars(added).values()] == [{6}, {8}, {10}, {12}]
+    assert [set(counts.ravel()) for counts in vars(added).values()] == [{6}, {8}, {10}]

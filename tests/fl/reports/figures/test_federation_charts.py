@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl.reports.figures.federation_charts import forest
+from fl.reports.figures.federation_charts import forest, learning
 from fl.reports.figures.svg import class_ink, training_ink
 from fl.reports.run_files import read_run
 
@@ -36,3 +36,12 @@ def test_no_training_has_the_colour_of_a_class():
 def test_the_worst_hospital_has_no_difference(rows):
     assert rows
     assert not any("worst" in row.where for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure"), [("rhythm", "Macro-F1"), ("beat", "Macro-F1 of S and V")]
+)
+def test_the_validation_chart_names_its_measure_and_says_that_it_flatters(written, kind, measure):
+    _, validation = learning(read_run(written(kind)))
+    assert f"{measure} on the hospitals' validation records" in validation.caption
+    assert "these values are too high" in validation.caption

@@ -13,6 +13,7 @@ from support.made_runs import facts
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.build import write_report
 from fl.reports.figures.most_wrong import Recordings, most_wrong, recording_of, where
+from fl.reports.number_format import number
 from fl.reports.pages.sentences import HEADLINES, advice, verdict
 from fl.reports.pages.site_page import site_page
 from fl.reports.pages.site_view import view_of_site
@@ -235,3 +236,16 @@ def test_a_site_sees_only_its_sources_thresholds(written):
     run = read_run(written("rhythm"))
     view = view_of_site(run, "site-3")
     assert set(view.thresholds) == {"pooled", *view.sources}
+
+
+def test_a_page_of_beats_shows_the_thresholds_of_s_and_v_and_none_for_the_others(written):
+    folder = written("beat")
+    page = (folder / "report" / "sites" / "site-1.html").read_text()
+    table = page.split('aria-label="Calibration at the chosen thresholds"')[1].split("</table>")[0]
+    cells = re.findall(r'<tr><th scope="row">(\w)</th><td class="n">([^<]*)</td>', table)
+    stated = dict(cells)
+    assert list(stated) == ["N", "S", "V", "F", "Q"]
+    assert [stated[c] for c in "NFQ"] == ["none"] * 3
+    view = view_of_site(read_run(folder), "site-1")
+    used = {view.thresholds[source]["S"] for source in view.predictions.source.tolist()}
+    assert stated["S"] == ", ".join(map(number, sorted(used)))

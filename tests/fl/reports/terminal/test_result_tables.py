@@ -1,7 +1,9 @@
 """The tables of results: what a row counts."""
 
+from fl.ecg.tasks import BEAT
+from fl.reports.number_format import number
 from fl.reports.run_files import read_run
-from fl.reports.terminal.result_tables import result_notes, size_notes
+from fl.reports.terminal.result_tables import class_table, result_notes, size_notes
 from fl.reports.units import WINDOWS
 
 
@@ -12,3 +14,12 @@ def test_rows_that_are_windows_are_counted_with_their_patients(plain):
     found = result.sites["site-1"]
     assert lines == [f"  site-1: {found.n_records} 10 s windows of {found.n_patients} patients"]
     assert lines[0] in result_notes(result, run.classes, lambda _: WINDOWS)
+
+
+def test_average_precision_stands_beside_f1(written):
+    central = read_run(written("beat")).strategies["fedavg"].central
+    table = class_table("Central test, per class", central)
+    cells = {column.header: list(column.cells) for column in table.columns}
+    assert list(cells)[-3:] == ["F1", "AUPRC", "AUROC"]
+    assert cells["AUPRC"] == [number(central.classes[c].auprc) for c in BEAT.classes]
+    assert cells["class"] == list(BEAT.classes)
