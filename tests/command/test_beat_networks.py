@@ -38,5 +38,6 @@ def test_every_beat_of_the_test_is_predicted_once(model, tmp_path):
     named = [{(row["source"], row["record"]) for row in rows} for rows in (tested, predicted)]
     assert named[0] == named[1]
     assert len(predicted) == len(tested) == len(named[0]) > 0
-    sums = [sum(float(row[f"p_{c}"]) for c in BEAT_CLASSES) for row in predicted]
-    np.testing.assert_allclose(sums, 1, atol=1e-6)
+    p = np.array([[float(row[f"p_{c}"]) for c in BEAT_CLASSES] for row in predicted])
+    assert ((p >= 0) & (p <= 1)).all()
+    assert len(np.unique(p, axis=0)) > len(p) / 2
