@@ -41,7 +41,7 @@ from fl.ecg.qrs_detection import detect_beats, match_beats
 from fl.ecg.tasks import BEAT, TASKS
 from fl.evaluation.ec57 import confusion
 from fl.models import MODELS
-from fl.models.blocks import EARLY_WEIGHT
+from fl.models.early_decision import EARLY_WEIGHT
 from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.random_streams import stream, torch_seed
 
@@ -146,7 +146,7 @@ def train(
     )
     fit(network, cohort.take(rows), plan)
     if not recipe.signal:  # hidden in training, so its weights are still the random initial ones
-        torch.nn.init.zeros_(network.head.weight[:, : -network.rr.width])
+        torch.nn.init.zeros_(network.head.weight[:, : -network.feature_branch.width])
     return network
 
 

@@ -40,6 +40,7 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    causal: bool = False  # True: nothing later than about a second after a beat is known
 
     @property
     def exclusive(self) -> bool:
@@ -110,6 +111,7 @@ BEAT_CAUSAL = replace(
     name="beat-causal",
     preprocessing="beat-4-causal",
     make_examples=BeatExampleMaker(causal=True),
+    causal=True,
 )
 BEAT_XQRS = replace(
     BEAT,

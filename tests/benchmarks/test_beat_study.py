@@ -138,7 +138,7 @@ def test_the_stored_results_are_of_the_present_settings():
 def test_a_recipe_without_signal_has_no_weights_for_the_signal(beats):
     some = beat.as_in(beat.BeatRecipe(signal=False, epochs=1), beats.take(np.arange(60)))
     network = beat.train(some, np.arange(60), beat.BeatRecipe(signal=False, epochs=1), 0, "cpu")
-    width = network.rr.width
+    width = network.feature_branch.width
     assert not network.head.weight[:, :-width].any()
     assert network.head.weight[:, -width:].any()
 
