@@ -210,7 +210,7 @@ class RoundSettings(Section):
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
-    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 15 for beat")
+    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 10 for beat")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     weighting: Literal["patients", "records", "root", "even"] = Field(
         "patients",

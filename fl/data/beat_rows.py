@@ -36,31 +36,28 @@ def covering_rows(cohort: Cohort, size: int, later: bool) -> tuple[Rows, NDArray
     An example is answered where it has as many neighbours on both sides as possible; without
     `later`, where as many as possible come before it.
     """
-    rows, answered = [], []
+    in_row = np.arange(size)
+    neighbours = np.minimum(in_row, size - 1 - in_row) if later else in_row
+    rows: list[Indices] = []
+    answered: list[NDArray[np.bool_]] = []
     for examples in _recordings(cohort):
         latest = max(len(examples) - size, 0)
         starts = np.array(sorted({*range(0, latest, max(size // 2, 1)), latest}))
-        number = np.arange(len(examples))
-        # Distance from the edge of a row whose side matters; the row with the largest is taken.
-        before = number - starts[:, None]
-        after = starts[:, None] + size - 1 - number
-        room = np.where((before < 0) | (after < 0), -1, np.minimum(before, after))
-        if not later:
-            room = np.where(room < 0, -1, before)
-        chosen = room.argmax(axis=0)
-        for row, start in enumerate(starts.tolist()):
-            place = start + np.arange(size)
-            mine = place < len(examples)
-            mine[mine] = chosen[place[mine]] == row
-            rows.append(_padded(examples[start : start + size], size))
-            answered.append(mine)
+        number = (starts[:, None] + in_row).reshape(-1)  # of an example in its recording
+        # The place with the most neighbours first; of equal ones, that in the earlier row.
+        best_first = np.lexsort((np.tile(-neighbours, len(starts)), number))
+        best = best_first[np.unique(number[best_first], return_index=True)[1]]
+        is_best = np.zeros(len(number), dtype=bool)
+        is_best[best] = True
+        answered.extend((is_best & (number < len(examples))).reshape(-1, size))
+        rows.extend(_padded(examples[start : start + size], size) for start in starts)
     if not rows:
         return np.zeros((0, size), dtype=np.int64), np.zeros((0, size), dtype=bool)
     return np.stack(rows), np.stack(answered)
 
 
 def _recordings(cohort: Cohort) -> Iterator[Indices]:
-    """The examples of each recording in order of time."""
+    """The examples of each recording in order of time: that of the rows of its shard."""
     if not len(cohort):
         return
     numbers = cohort.recording_numbers

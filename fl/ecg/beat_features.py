@@ -1,9 +1,9 @@
 """Timing and shape of heartbeats as numbers relative to the same patient.
 
-Every feature is relative to the same patient (the median beat, the usual interval), because wave
-shapes learnt from one patient do not fit the next. By default the whole recording is used, which
-is only possible offline; `causal=True` uses only what came before, as a monitor would that
-answers one second after the beat.
+All features but two (RR intervals compared with 0.75 s) are relative to the same patient: to the
+median beat, the usual interval. Wave shapes learnt from one patient do not fit the next. By default
+the whole recording is used, which is only possible offline; `causal=True` uses only what came
+before, as a monitor would that answers one second after the beat.
 """
 
 from typing import Any
@@ -115,8 +115,8 @@ FEATURES = tuple(UNITS)
 
 # The features that mostly decide S against N. In a patient most of whose beats are S, the median
 # beat, the median interval and the neighbours are S too, and beats like them would be predicted
-# N. These features do not depend on them: intervals against means and upper deciles, how
-# irregular the intervals are, and whether P waves are similar.
+# N. These features do not depend on them: intervals against means, upper deciles, the whole
+# recording and a fixed interval, how irregular they are, and whether P waves are similar.
 EARLY = (
     "pre/around 20",
     "post/around 20",
@@ -241,7 +241,7 @@ def _smallest_change(pre: Column, back: int) -> Column:
 
 
 def _percentile_of_recording(pre: Column, percent: int, causal: bool) -> Column:
-    """Percentile of all intervals of the recording, or of the last 200 where `causal`: (beat,)."""
+    """Percentile of all intervals of the recording, or of the last 201 where `causal`: (beat,)."""
     if causal:
         return rolling_percentile(pre, 100, percent, causal)
     return np.full_like(pre, np.percentile(pre, percent))

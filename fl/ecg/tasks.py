@@ -40,6 +40,7 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    causal: bool = False  # True: nothing later than about a second after a beat is known
 
     @property
     def exclusive(self) -> bool:
@@ -90,13 +91,13 @@ BEAT = Task(
     new_source_odds=1.0,  # every beat of a recording is annotated, so that none is selected
     model="beat_cnn",
     partition="patients",
-    augment=("gain", "noise", "feature_noise"),
+    augment=("gain", "noise", "detector", "feature_noise"),
     # Not F and Q: in DS1, 373 of 415 F beats are of one patient (in DS2, 362 of 388 of another),
     # and there are 8 Q beats. What is learnt from one person is wrong for the next.
     trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
-    rounds=15,
+    rounds=10,
     local_epochs=1,
     site_folds=3,  # a site has few patients with S: it tests each of them, not some
     per_recording=0,
@@ -110,6 +111,7 @@ BEAT_CAUSAL = replace(
     name="beat-causal",
     preprocessing="beat-4-causal",
     make_examples=BeatExampleMaker(causal=True),
+    causal=True,
 )
 BEAT_XQRS = replace(
     BEAT,

@@ -13,6 +13,7 @@ from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn_lstm import CNNLSTM
 from fl.models.lstm import LSTM
+from fl.models.network_input import NetworkInput, network_input
 from fl.models.network_parts import NetworkParts, check_parts, network_parts
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
@@ -47,18 +48,28 @@ MODELS: dict[str, NetworkOptions] = {
 
 
 def check_model(name: str, task: Task) -> None:
-    """`ConfigError` if MODELS has no such network, or if the task has nothing for it to read."""
+    """`ConfigError` if MODELS has no such network, or if it does not read what the task has."""
     require_known(name, MODELS, "--model")
-    if not task.features and _needs_features(name):
-        usable = ", ".join(sorted(other for other in MODELS if not _needs_features(other)))
-        raise ConfigError(
-            f"--model is {name!r}, which reads features of heartbeats, and the {task.name} task "
-            f"has none. Accepted for this task: {usable}."
-        )
+    if trouble := _trouble(name, task):
+        usable = ", ".join(sorted(other for other in MODELS if not _trouble(other, task)))
+        raise ConfigError(f"--model is {name!r}, {trouble}. Accepted for this task: {usable}.")
 
 
-def _needs_features(name: str) -> bool:
-    return bool(getattr(MODELS[name], "needs_features", False))
+def _trouble(name: str, task: Task) -> str:
+    """Why the network cannot be used for the task; "" if it can."""
+    if not task.features and getattr(MODELS[name], "needs_features", False):
+        return f"which reads features of heartbeats, and the {task.name} task has none"
+    if task.causal:
+        read = _input_of(name, task)
+        if read.row > 1 and read.later:
+            return f"which reads later beats, and the {task.name} task answers from the past alone"
+    return ""
+
+
+def _input_of(name: str, task: Task) -> NetworkInput:
+    """What a network of `MODELS` declares that it reads. Torch's random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return network_input(build_network(name, task))
 
 
 def build_network(model: str, task: Task) -> nn.Module:

@@ -60,5 +60,5 @@ class RowNetwork(nn.Module):
         with full_precision(beats):
             rows = beats.float().unflatten(0, (-1, self.input.row))
             read = torch.cat([self.gru(rows)[0], rows], dim=2).flatten(0, 1)
-        logits: Tensor = self.early(self.head(self.dropout(read)), features)
+            logits: Tensor = self.early(self.head(self.dropout(read)), features)
         return logits

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fl.models.blocks import dense_layers
 from fl.models.early_decision import EarlyDecision
 from fl.models.network_input import NetworkInput
+from fl.models.precision import full_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,5 +43,7 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, signal: Tensor, lead_mask: Tensor, features: Tensor) -> Tensor:
         """Logits (batch, class) from features (batch, feature); signals are not read."""
-        logits: Tensor = self.early(self.head(self.mlp(features)), features)
+        hidden = self.mlp(features)
+        with full_precision(hidden):
+            logits: Tensor = self.early(self.head(hidden.float()), features)
         return logits

@@ -1,5 +1,6 @@
 """What every network shares: lead input, pooling over time, the feature branch and the head."""
 
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import torch
@@ -71,13 +72,19 @@ class Network(nn.Module):
         `signal` (batch, lead, sample) z-scored; `lead_mask` (batch, lead) 1 where recorded;
         `features` (batch, feature) standardised, (batch, 0) where the task has none.
         """
+        pooled = self.signal_dropout(self._read_signal, signal, lead_mask)
+        with full_precision(pooled):
+            return self._logits(pooled, features)
+
+    def _read_signal(self, signal: Tensor, lead_mask: Tensor) -> Tensor:
+        """(batch, lead, sample), (batch, lead) -> (batch, width of the dense layers)."""
         sequence = self.body(self.stem(signal, lead_mask))
         with full_precision(sequence):
-            return self._logits(mean_and_max(sequence.float()), features)
+            dense: Tensor = self.dropout(self.dense(mean_and_max(sequence.float())))
+            return dense
 
     def _logits(self, pooled: Tensor, features: Tensor) -> Tensor:
-        """(batch, 2 * width), (batch, feature) -> logits, in full precision."""
-        pooled = self.signal_dropout(self.dropout(self.dense(pooled)))
+        """What was read of the signal and the features -> logits, in full precision."""
         logits: Tensor = self.head(torch.cat([pooled, self.feature_branch(features)], dim=1))
         if self.after_head is not None:
             logits = self.after_head(logits, features)
@@ -172,19 +179,31 @@ def dense_layers(features: int, hidden: int, dropout: float) -> nn.Sequential:
     )
 
 
-class SignalDropout(nn.Dropout):
+class SignalDropout(nn.Module):
     """In training, hides the signal of a share of the examples: they show only their features.
 
     Otherwise the network mostly learns the wave shapes of the training patients, which is easier
     but does not carry over to other patients. The features, which describe a beat relative to its
-    own patient, do carry over.
+    own patient, do carry over. A hidden signal is not read at all, which saves its time.
     """
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """(batch, width) -> the same with whole rows zero, the others as they are."""
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(
+        self, read: Callable[[Tensor, Tensor], Tensor], signal: Tensor, lead_mask: Tensor
+    ) -> Tensor:
+        """`read(signal, lead_mask)`, (batch, width), with the rows of hidden signals zero."""
         if not self.training or self.p == 0:
-            return pooled
-        return pooled * (torch.rand(len(pooled), 1, device=pooled.device) >= self.p)
+            return read(signal, lead_mask)
+        shown = torch.rand(len(signal), device=signal.device) >= self.p
+        # On a GPU the host would wait to learn how many are shown, so all are read there.
+        if signal.is_cuda or not shown.any():
+            return read(signal, lead_mask) * shown[:, None]
+        rows = shown.nonzero()[:, 0]
+        seen = read(signal[rows], lead_mask[rows])
+        return seen.new_zeros(len(signal), seen.shape[1]).index_copy(0, rows, seen)
 
 
 class BiLSTM(nn.Module):

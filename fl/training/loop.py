@@ -27,6 +27,7 @@ from fl.util.gpu_memory import to_device
 from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
+BATCH_SAMPLES = 64_000  # per lead, in a batch of predictions
 CROPS = 4  # crops of a recording, at most, whose probabilities are averaged
 Penalty = Callable[[nn.Module], Tensor]  # network -> a term that is added to the loss
 OptimizerState = dict[str, Tensor]  # "row/field" -> tensor: see `_optimizer_state`
@@ -158,17 +159,19 @@ def predict(
     network: nn.Module,
     cohort: Cohort,
     crops: int = CROPS,
-    batch_size: int = 64,
+    batch_size: int = 0,
     device: str = "cpu",
     bf16: bool | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities (example, class), the mean over `crops` evenly spaced crops of each example.
 
+    `batch_size` is 64 for ten seconds and more for shorter examples unless it is given.
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
     network.to(device).eval()
     read = network_input(network)
+    batch_size = batch_size or max(1, BATCH_SAMPLES // cohort.task.samples)
     if read.row > 1:
         rows, answered = covering_rows(cohort, read.row, read.later)
         example, used = rows.reshape(-1), answered.reshape(-1)

@@ -41,7 +41,7 @@ COLUMNS = {
 }
 RUNS = {
     "rhythm": [],
-    "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1"],
+    "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1", "--site-folds", "0"],
     "holdout": ["--holdout", "synthetic-2lead", "--quiet"],
     "skew": ["--skew", "noise,gain,leads,rate", "--holdout", "site-2", "--rounds", "1"],
 }

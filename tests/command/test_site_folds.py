@@ -218,3 +218,16 @@ def test_more_folds_than_patients_are_refused_in_one_line(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert "--site-folds is 60, but the largest site has" in printed
     assert printed.count("\n") == 1
+
+
+def test_beats_are_tested_in_three_folds_unless_told_otherwise(tmp_path):
+    folder = tmp_path / "run"
+    flags = [flag for flag in FLAGS if flag not in ("--model", "resnet1d", "--site-folds")][:-1]
+    flags += ["--task", "beat", "--model", "beat_mlp", "--out", str(tmp_path), "--name", "run"]
+    assert run_sim.main(flags) == 0
+    assert facts(folder / "run.json")["config"]["site_folds"] == 3
+    assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-2", "fold-3"]
+    tested = [row for row in table(folder / "predictions.csv") if row["site"] in SITES]
+    dealt = [row for row in table(folder / "partition.csv") if row["site"] in SITES]
+    assert len(tested) == len(dealt) > 0
+    assert {row["patient"] for row in tested} == {row["patient"] for row in dealt}

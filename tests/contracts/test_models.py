@@ -1,4 +1,8 @@
-"""What every network must do, for every entry of MODELS and both tasks."""
+"""What every network must do, for every entry of MODELS and each task that it can be used for.
+
+What a network reads, it declares by its attribute `input`: signals or features alone, single
+examples or rows of them. It is held to that.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,9 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import run_sim
 from fl.ecg.beat_features import FEATURES
 from fl.ecg.tasks import TASKS as QUESTIONS
-from fl.models import MODELS, Network, build_network, parameters, parts_of
+from fl.models import MODELS, Network, build_network, check_model, parameters, parts_of
+from fl.models.blocks import FeatureBranch
+from fl.models.early_decision import EarlyDecision
+from fl.models.network_input import network_input
+from fl.util.errors import ConfigError
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 
@@ -47,6 +56,37 @@ TASKS = {
     "rhythm": InputShape(leads=12, samples=1000, features=0, classes=9),
     "beat": InputShape(leads=2, samples=128, features=len(FEATURES), classes=5),
 }
+READS = {name: network_input(build_network(name, QUESTIONS["beat"])) for name in MODELS}
+READ_FEATURES_ALONE = [name for name in MODELS if not READS[name].signal]
+READ_ROWS = [name for name in MODELS if READS[name].row > 1]
+
+
+USES = [(name, question) for question in TASKS for name in MODELS]
+USES = [(name, question) for name, question in USES if question == "beat" or READS[name].signal]
+
+
+def with_shapes(uses: list[tuple[str, str]]) -> list[object]:
+    return [pytest.param(name, TASKS[q], id=f"{name}-{q}") for name, q in uses]
+
+
+every_network = pytest.mark.parametrize("model", MODELS)
+every_small_network = pytest.mark.parametrize("model", sorted(SMALL))
+features_alone = pytest.mark.parametrize("model", READ_FEATURES_ALONE)
+rows_of_beats = pytest.mark.parametrize("model", READ_ROWS)
+# A network that reads features alone is of no use for a task without them.
+every_question = pytest.mark.parametrize(("model", "question"), USES)
+every_use = pytest.mark.parametrize(("model", "task"), with_shapes(USES))
+every_use_of_signals = pytest.mark.parametrize(
+    ("model", "task"), with_shapes([use for use in USES if READS[use[0]].signal])
+)
+every_small_use_of_signals = pytest.mark.parametrize(
+    ("model", "task"), with_shapes([u for u in USES if READS[u[0]].signal and u[0] in SMALL])
+)
+
+
+def inputs(model: str, task: InputShape, n: int = 4, samples: int | None = None) -> Inputs:
+    """The inputs of `n` examples, or of `n` whole rows for a network that reads rows."""
+    return task.batch(n * READS[model].row, samples)
 
 
 @pytest.fixture(autouse=True)
@@ -58,16 +98,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=TASKS)
-def task(request: pytest.FixtureRequest) -> InputShape:
-    return TASKS[request.param]
-
-
 def without_dropout(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -75,22 +105,25 @@ def without_dropout(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("samples", [64, 99, 128, 1000, 1500])
+@every_use
 def test_logits_have_one_row_per_record_and_one_column_per_class(model, task, samples):
-    logits = task.network(model)(*task.batch(3, samples))
-    assert logits.shape == (3, task.classes)
+    logits = task.network(model)(*inputs(model, task, 3, samples))
+    assert logits.shape == (3 * READS[model].row, task.classes)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
 
 
+@every_network
 def test_one_channel_is_enough_for_a_beat(model):
     task = InputShape(leads=1, samples=128, features=len(FEATURES), classes=5)
-    assert task.network(model)(*task.batch()).shape == (4, 5)
+    assert task.network(model)(*inputs(model, task)).shape == (4 * READS[model].row, 5)
 
 
 @pytest.mark.parametrize("value", [0.0, -7.0, 1e30, float("inf"), float("nan")])
+@every_use
 def test_a_missing_lead_changes_nothing_whatever_its_values(model, task, value):
     network = task.network(model)
-    signal, mask, features = task.batch()
+    signal, mask, features = inputs(model, task)
     mask[:, -1] = 0
     other = signal.clone()
     other[:, -1] = value
@@ -99,9 +132,10 @@ def test_a_missing_lead_changes_nothing_whatever_its_values(model, task, value):
     )
 
 
+@every_use_of_signals
 def test_every_present_lead_changes_something(model, task):
     network = task.network(model)
-    signal, mask, features = task.batch()
+    signal, mask, features = inputs(model, task)
     before = network(signal, mask, features)
     for lead in range(task.leads):
         other = signal.clone()
@@ -109,9 +143,10 @@ def test_every_present_lead_changes_something(model, task):
         assert not torch.allclose(network(other, mask, features), before)
 
 
+@every_use_of_signals
 def test_a_flat_lead_is_not_a_missing_one(model, task):
     network = task.network(model)
-    signal, mask, features = task.batch()
+    signal, mask, features = inputs(model, task)
     signal[:, 0] = 0
     without_first = mask.clone()
     without_first[:, 0] = 0
@@ -120,10 +155,11 @@ def test_a_flat_lead_is_not_a_missing_one(model, task):
     )
 
 
+@every_network
 def test_every_feature_changes_something(model):
     task = TASKS["beat"]
     network = task.network(model)
-    signal, mask, features = task.batch()
+    signal, mask, features = inputs(model, task)
     before = network(signal, mask, features)
     for feature in range(task.features):
         other = features.clone()
@@ -131,18 +167,18 @@ def test_every_feature_changes_something(model):
         assert not torch.allclose(network(signal, mask, other), before)
 
 
-@pytest.mark.parametrize("question", ["rhythm", "beat"])
+@every_question
 def test_declared_parts_have_one_row_per_class_and_one_column_per_lead(model, question):
     task = QUESTIONS[question]
     parts = parts_of(model, task)
     shapes = {n: tuple(w.shape) for n, w in build_network(model, task).state_dict().items()}
     assert parts.head == ("head.weight", "head.bias")
     assert [shapes[name][0] for name in parts.head] == [len(task.classes)] * 2
-    assert parts.lead_columns
+    assert bool(parts.lead_columns) == READS[model].signal
     assert all(shapes[name][1] == task.leads for name in parts.lead_columns)
 
 
-@pytest.mark.parametrize("question", ["rhythm", "beat"])
+@every_question
 def test_every_entry_with_a_column_per_lead_is_declared(model, question):
     """Three leads more: the entries whose shape changes are those that belong to leads."""
 
@@ -158,12 +194,17 @@ def test_every_entry_with_a_column_per_lead_is_declared(model, question):
     assert belong_to_leads == set(parts_of(model, QUESTIONS[question]).lead_columns)
 
 
-def test_only_the_feature_branch_learns_faster_and_only_where_there_are_features(model):
-    network = TASKS["beat"].network(model)
-    fast = {f"rr.{name}": 2.0 for name, _ in network.rr.named_parameters()}
-    assert fast
-    assert parts_of(model, QUESTIONS["beat"]).rate_factors == fast
-    assert parts_of(model, QUESTIONS["rhythm"]).rate_factors == {}
+@every_question
+def test_only_the_feature_branch_and_the_early_decision_learn_faster(model, question):
+    network = build_network(model, QUESTIONS[question])
+    fast = {
+        f"{name}.{own}": 2.0
+        for name, module in network.named_modules()
+        if isinstance(module, FeatureBranch | EarlyDecision)
+        for own, _ in module.named_parameters()
+    }
+    assert bool(fast) == (question == "beat")  # where there are no features, there is no branch
+    assert parts_of(model, QUESTIONS[question]).rate_factors == fast
 
 
 EXTREMES: dict[str, Callable[[Inputs], Inputs]] = {
@@ -175,9 +216,10 @@ EXTREMES: dict[str, Callable[[Inputs], Inputs]] = {
 
 
 @pytest.mark.parametrize("extreme", EXTREMES)
+@every_use
 def test_gradients_stay_finite_on_extreme_input(model, task, extreme):
     network = task.network(model).train()
-    logits = network(*EXTREMES[extreme](task.batch()))
+    logits = network(*EXTREMES[extreme](inputs(model, task)))
     nn.functional.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()
     assert logits.isfinite().all()
     for name, weights in network.named_parameters():
@@ -185,28 +227,32 @@ def test_gradients_stay_finite_on_extreme_input(model, task, extreme):
         assert weights.grad.isfinite().all(), name
 
 
+@every_use
 def test_every_weight_is_used(model, task):
     network = task.network(model)
-    network(*task.batch()).pow(2).sum().backward()
+    network(*inputs(model, task)).pow(2).sum().backward()
     unused = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert not unused
 
 
+@every_use
 def test_saved_weights_give_the_same_logits(model, task, tmp_path):
     network, other = task.network(model, seed=0), task.network(model, seed=1)
-    batch = task.batch()
+    batch = inputs(model, task)
     assert not torch.equal(network(*batch), other(*batch))
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     assert torch.equal(network(*batch), other(*batch))
 
 
+@every_use
 def test_the_same_seed_builds_the_same_weights(model, task):
     one, same = task.network(model, seed=3).state_dict(), task.network(model, seed=3).state_dict()
     assert one.keys() == same.keys()
     assert all(torch.equal(one[name], same[name]) for name in one)
 
 
+@every_use
 def test_the_length_of_the_signal_does_not_change_the_weights_shapes(model, task):
     def shapes(samples: int) -> dict[str, torch.Size]:
         network = MODELS[model].build(
@@ -218,44 +264,51 @@ def test_the_length_of_the_signal_does_not_change_the_weights_shapes(model, task
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_record_alone_is_the_record_in_a_batch(model, task, training):
+@every_use
+def test_a_record_or_row_alone_is_the_same_in_a_batch(model, task, training):
     network = task.network(model).train(training)
     without_dropout(network)
-    signal, mask, features = task.batch(5)
-    mask[1:, 0] = 0  # the first record has a lead that the others do not have
+    signal, mask, features = inputs(model, task, 5)
+    row = READS[model].row
+    mask[row:, 0] = 0  # the first record has a lead that the others do not have
     together = network(signal, mask, features)
     for i in range(5):
-        alone = network(signal[i : i + 1], mask[i : i + 1], features[i : i + 1])
-        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-5)
+        own = slice(i * row, (i + 1) * row)
+        alone = network(signal[own], mask[own], features[own])
+        torch.testing.assert_close(alone, together[own], rtol=0, atol=1e-5)
 
 
+@every_use
 def test_dropout_is_the_only_randomness(model, task):
     network = task.network(model).train()
-    batch = task.batch()
+    batch = inputs(model, task)
     assert not torch.equal(network(*batch), network(*batch))
     without_dropout(network)
     assert torch.equal(network(*batch), network(*batch))
 
 
+@every_use
 def test_nothing_but_weights_is_kept(model, task):
     assert not list(task.network(model).buffers())  # batch statistics would be buffers
 
 
+@every_use
 def test_the_head_is_linear_with_one_row_per_class(model, task):
     network = task.network(model)
     assert type(network.head) is nn.Linear
     assert network.head.weight.shape[0] == network.head.bias.shape[0] == task.classes
     outputs: list[Tensor] = []
     network.head.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
-    logits = network(*task.batch())
+    logits = network(*inputs(model, task))
     (head,) = outputs
-    if network.rr.early:  # early features only divide the first two classes' total between them
+    early = any(isinstance(m, EarlyDecision) for m in network.modules())
+    if early:  # early features only divide the first two classes' total between them
         torch.testing.assert_close(logits[:, :2].logsumexp(dim=1), head[:, :2].logsumexp(dim=1))
         logits, head = logits[:, 2:], head[:, 2:]
     assert torch.equal(logits, head)
 
 
-@pytest.mark.parametrize("model", sorted(SMALL - {"beat_cnn"}))
+@pytest.mark.parametrize("model", sorted(n for n in SMALL if not n.startswith("beat_")))
 def test_all_networks_for_rhythms_have_about_as_many_weights(model):
     assert 105_000 <= parameters(TASKS["rhythm"].network(model)) <= 195_000
 
@@ -267,11 +320,11 @@ def test_frozen_weights_are_not_counted():
     assert parameters(layer) == 6
 
 
-@pytest.mark.parametrize("model", sorted(SMALL))
+@every_small_use_of_signals
 def test_a_few_steps_learn_to_tell_fast_waves_from_slow_ones(model, task):
     """Sixteen recordings, half of them with waves of one frequency and half with another."""
     network = task.network(model).train()
-    signal, mask, features = task.batch(16)
+    signal, mask, features = inputs(model, task, 16)
     labels = torch.arange(16) % 2 * 2  # not S, on which beat_cnn mostly decides by timing
     time = torch.arange(task.samples) / task.samples
     waves = (2 * torch.pi * (4 + 6 * labels).unsqueeze(1) * time).sin()
@@ -287,14 +340,16 @@ def test_a_few_steps_learn_to_tell_fast_waves_from_slow_ones(model, task):
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("model", sorted(SMALL))
+@every_small_network
 def test_beats_that_differ_only_in_timing_are_learnt(model):
     """The signal is noise, and two of the features decide what is early. New beats at each step."""
     task = TASKS["beat"]
     network = task.network(model).train()
-    branch = list(network.rr.parameters())
-    rest = [p for name, p in network.named_parameters() if not name.startswith("rr.")]
-    optimizer = torch.optim.AdamW([{"params": rest, "lr": 1e-3}, {"params": branch, "lr": 1e-2}])
+    fast = parts_of(model, QUESTIONS["beat"]).rate_factors
+    of_features = [p for name, p in network.named_parameters() if name in fast]
+    rest = [p for name, p in network.named_parameters() if name not in fast]
+    groups = [{"params": rest, "lr": 1e-3}, {"params": of_features, "lr": 1e-2}]
+    optimizer = torch.optim.AdamW(groups)
     rng = torch.Generator().manual_seed(2)
 
     def beats(n: int) -> tuple[Inputs, Tensor]:
@@ -303,12 +358,82 @@ def test_beats_that_differ_only_in_timing_are_learnt(model):
         noise = torch.randn(n, task.leads, 64, generator=rng)
         return (noise, torch.ones(n, task.leads), features), early.long()
 
-    for _ in range(40):
-        batch, early = beats(32)
+    for _ in range(60):
+        batch, early = beats(max(32, READS[model].row))
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(*batch), early).backward()
         optimizer.step()
-    batch, early = beats(500)
+    batch, early = beats(512)
     score = network.eval()(*batch).softmax(dim=1)[:, 1]
     correct_pairs = score[early == 1].unsqueeze(1) > score[early == 0]
     assert correct_pairs.float().mean() > 0.9  # AUROC
+
+
+@features_alone
+def test_a_network_that_reads_features_alone_ignores_signals_and_their_absence(model):
+    task = TASKS["beat"]
+    network = task.network(model)
+    signal, mask, features = inputs(model, task)
+    expected = network(signal, mask, features)
+    for other in (signal * float("nan"), signal[:, :, :0]):
+        assert torch.equal(network(other, mask, features), expected)
+    assert torch.equal(network(signal, mask * 0, features), expected)
+
+
+@every_network
+def test_a_network_that_reads_features_alone_says_that_it_needs_them(model):
+    assert getattr(MODELS[model], "needs_features", False) == (not READS[model].signal)
+
+
+@features_alone
+def test_a_task_without_features_refuses_it_in_one_line(model, capsys):
+    assert run_sim.main(["--model", model, "--data", "synthetic"]) == 2
+    error = capsys.readouterr().err
+    assert f"--model is '{model}', which reads features of heartbeats, and the rhythm" in error
+    accepted = error.split("Accepted for this task: ")[1]
+    assert "reslstm_temporalse" in accepted
+    assert "beat_cnn" in accepted  # it reads signals too
+    assert not any(name in accepted for name in READ_FEATURES_ALONE)
+
+
+@rows_of_beats
+def test_a_beat_depends_on_the_others_of_its_row_and_not_on_other_rows(model):
+    network, row = TASKS["beat"].network(model), READS[model].row
+    signal, mask, features = inputs(model, TASKS["beat"], 3)
+    before = network(signal, mask, features)
+    features[row + 20] += 1.0  # a beat of the second row
+    changed = (network(signal, mask, features) != before).any(dim=1)
+    assert changed[row + 20 : row + 25].all()
+    assert changed[row + 15 : row + 20].all() == changed[row : row + 20].any() == READS[model].later
+    assert not changed[:row].any()
+    assert not changed[2 * row :].any()
+
+
+@rows_of_beats
+def test_a_network_that_reads_no_later_beat_says_the_same_whatever_comes_after(model):
+    network, row = TASKS["beat"].network(model), READS[model].row
+    signal, mask, features = inputs(model, TASKS["beat"], 1)
+    before = network(signal, mask, features)
+    for beat in (1, 30, row - 1):
+        other = features.clone()
+        other[beat:] = -other[beat:]
+        same = torch.equal(network(signal, mask, other)[:beat], before[:beat])
+        assert same == (not READS[model].later)
+
+
+@rows_of_beats
+def test_a_batch_holds_whole_rows(model):
+    task = TASKS["beat"]
+    with pytest.raises(RuntimeError, match="unflatten"):
+        task.network(model)(*task.batch(READS[model].row + 1))
+
+
+def test_a_monitor_refuses_a_network_that_reads_later_beats():
+    causal = QUESTIONS["beat-causal"]
+    with pytest.raises(ConfigError, match="is 'beat_gru', which reads later beats") as error:
+        check_model("beat_gru", causal)
+    accepted = str(error.value).split("Accepted for this task: ")[1].rstrip(".").split(", ")
+    assert "beat_gru_causal" in accepted
+    assert "beat_gru" not in accepted
+    for name in ("beat_gru_causal", "beat_mlp", "beat_cnn"):
+        check_model(name, causal)

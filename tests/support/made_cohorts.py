@@ -25,6 +25,7 @@ def made_shard(patients, labels=None, source="made-up", task=RHYTHM, **columns):
         "ages": np.full(n, np.nan, dtype=np.float32),
         "labels": shown,
         "features": np.zeros((n, 0), dtype=np.float32),
+        "detector_features": np.zeros((n, 0), dtype=np.float32),
         "lead_mask": np.ones((n, task.leads), dtype=bool),
         "offsets": np.zeros(n, dtype=np.int64),
         "lengths": np.ones(n, dtype=np.int64),

@@ -14,7 +14,7 @@ QUICK = [
 ]
 KINDS = {
     "rhythm": ["--synthetic-records", "150"],  # enough patients for a macro average
-    "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1"],
+    "beat": ["--task", "beat", "--per-recording", "5", "--rounds", "1", "--site-folds", "0"],
     "holdout": [
         *("--holdout", "synthetic-2lead", "--rounds", "1"),
         *("--synthetic-records", "150"),

@@ -28,12 +28,23 @@ def toml(tmp_path):
 def test_a_task_brings_its_own_defaults(name):
     config, task = RunConfig(task=name), TASKS[name]
     assert (config.model, config.partition) == (task.model, task.partition)
-    assert config.per_recording == task.per_recording
+    assert (config.rounds, config.local_epochs) == (task.rounds, task.local_epochs)
+    assert (config.per_recording, config.site_folds) == (task.per_recording, task.site_folds)
+    assert RunConfig(**config.model_dump()) == config
 
 
 def test_what_is_given_is_not_replaced_by_a_default():
     config = RunConfig(task="beat", model="lstm", partition="dirichlet", per_recording=0)
     assert (config.model, config.partition, config.per_recording) == ("lstm", "dirichlet", 0)
+    config = RunConfig(task="beat", rounds=2, local_epochs=4, site_folds=0)
+    assert (config.rounds, config.local_epochs, config.site_folds) == (2, 4, 0)
+    assert RunConfig(**config.model_dump()) == config
+
+
+def test_beats_test_every_patient_of_a_site_once_and_rhythm_has_one_run():
+    assert RunConfig(task="beat").each_fold == (1, 2, 3)
+    assert RunConfig(task="beat", site_fold=2).each_fold == ()
+    assert RunConfig(task="rhythm").each_fold == ()
 
 
 def test_settings_survive_the_way_to_a_worker():
@@ -56,7 +67,9 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(toml):
 @pytest.mark.parametrize(
     ("flag", "value", "wanted"),
     [
-        ("rounds", "-1", "greater than or equal to 1"),
+        ("rounds", "-1", "greater than or equal to 0"),
+        ("local_epochs", "-1", "greater than or equal to 0"),
+        ("site_folds", "-2", "greater than or equal to -1"),
         ("rounds", "many", "valid integer"),
         ("clients", "0", "greater than or equal to 1"),
         ("local_epochs", "1.5", "valid integer"),
@@ -199,6 +212,7 @@ def test_each_fold_has_the_settings_of_a_run_of_its_own():
         ({"site_folds": 1}, "--site-folds is 1: .* Accepted: 2 or more, or 0 for none"),
         ({"site_folds": 3, "site_fold": 4}, "--site-fold is 4, but --site-folds is 3"),
         ({"site_fold": 1}, "--site-fold is 1, but --site-folds is 0"),
+        ({"site_fold": 4, "task": "beat"}, "--site-fold is 4, but --site-folds is 3"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(given, words):

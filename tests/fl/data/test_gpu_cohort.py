@@ -130,10 +130,24 @@ def test_a_cpu_reads_from_the_memory_maps(cohort):
     assert batch_maker(cohort, "cpu") == cohort.batch
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_network_that_reads_features_alone_is_sent_no_signals(beats, device, monkeypatch):
+    monkeypatch.setattr(GpuCohort, "of", lambda *_: pytest.fail("signals were copied"))
+    examples, starts = np.array([5, 3, 5]), np.zeros(3, dtype=np.int64)
+    expected = beats.batch(examples, starts)
+    batch = batch_maker(beats, device, signals=False)(examples, starts)
+    assert batch.signal.shape == (3, 2, 0)
+    for name in ("lead_mask", "features", "labels"):
+        found = getattr(batch, name)
+        assert found.device.type == device
+        assert found.shape == getattr(expected, name).shape
+        assert device == "meta" or torch.equal(found, getattr(expected, name))
+
+
 def test_training_and_predictions_are_the_same_to_the_bit(few, monkeypatch):
     plan = replace(PLAN, augment=tuple(AUGMENTATIONS))
     ends = []
-    for make in (batch_maker, lambda cohort, _: GpuCohort.of(cohort, CPU).batch):
+    for make in (batch_maker, lambda cohort, *_: GpuCohort.of(cohort, CPU).batch):
         monkeypatch.setattr(loop, "batch_maker", make)
         torch.manual_seed(0)
         network = build_network("resnet1d", RHYTHM)

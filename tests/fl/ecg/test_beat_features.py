@@ -16,6 +16,7 @@ from fl.ecg.tasks import BEAT, BEAT_CAUSAL
 SAMPLES = BEAT_BEFORE + BEAT_AFTER
 # R peaks in s. The intervals are 1, 1, 0.5 (early) and 1.5 (pause); their mean is 1.
 EARLY = np.array([0.0, 1.0, 2.0, 2.5, 4.0])
+AGAINST_A_FIXED_INTERVAL = ("pre/0.75 s", "nearby/0.75 s")
 
 
 def wave(at, width, height):
@@ -55,11 +56,13 @@ def test_one_early_beat_does_not_make_a_rhythm_irregular():
 
 
 @given(st.lists(st.floats(0.3, 2.0), min_size=3, max_size=60), st.floats(0.5, 2.0))
-def test_timing_does_not_depend_on_the_heart_rate(intervals, factor):
+def test_timing_depends_on_the_heart_rate_only_where_it_says_so(intervals, factor):
     times = np.concatenate([[0.0], np.cumsum(intervals)])
     features, scaled = timing(times), timing(times * factor)
     for name in features:
-        np.testing.assert_allclose(features[name], scaled[name], atol=1e-6)
+        # Compared with a fixed interval, and so by how much the rate itself differs.
+        shift = np.log(factor) if name in AGAINST_A_FIXED_INTERVAL else 0.0
+        np.testing.assert_allclose(features[name] + shift, scaled[name], atol=1e-6)
 
 
 def test_long_intervals_show_early_beats_even_where_most_beats_are_early(rng):
@@ -71,6 +74,43 @@ def test_long_intervals_show_early_beats_even_where_most_beats_are_early(rng):
     for name in ("pre/longest", "pre/longest 60", "pre/latest 60"):
         assert features[name][inner][early[inner]].max() < np.log(0.7)
         assert np.abs(features[name][inner][~early[inner]]).max() < 0.01
+
+
+def test_intervals_are_compared_with_the_upper_part_of_the_whole_recording():
+    pre = np.concatenate([np.full(70, 0.6), np.full(20, 0.8), np.full(15, 1.0)])
+    features = timing(np.concatenate([[0.0], np.cumsum(pre)]))
+    post = np.append(pre, pre[-1])
+    pre = np.insert(pre, 0, pre[0])
+    np.testing.assert_allclose(features["pre/recording 75"], np.log(pre / 0.8))
+    np.testing.assert_allclose(features["post/recording 75"], np.log(post / 0.8))
+    np.testing.assert_allclose(features["pre/recording 90"], np.log(pre / 1.0))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_fast_rhythm_longer_than_any_neighbourhood_is_visible(causal):
+    """Ten minutes at 75 beats a minute, in the middle of which 180 beats come twice as fast."""
+    pre = np.full(600, 0.8)
+    pre[300:480] = 0.4
+    features = {name: values[1:] for name, values in timing(0.8 + np.cumsum(pre), causal).items()}
+    inside = slice(430, 440) if causal else slice(380, 400)  # its neighbours are all as fast
+    for name in ("pre/local", "pre/around 20", "pre/around 60", "pre/longest", "pre/longest 60"):
+        np.testing.assert_allclose(features[name][inside], 0, atol=1e-9, err_msg=name)
+    for name in ("pre/recording 75", "pre/recording 90"):
+        np.testing.assert_allclose(features[name][inside], np.log(0.5), err_msg=name)
+    for name in AGAINST_A_FIXED_INTERVAL:
+        np.testing.assert_allclose(features[name][inside], np.log(0.4 / 0.75), err_msg=name)
+        np.testing.assert_allclose(features[name][100:110], np.log(0.8 / 0.75), err_msg=name)
+
+
+@pytest.mark.parametrize("beat", [2, 150, 299])
+def test_causal_timing_is_the_same_whatever_comes_after(beat, rng):
+    """300 beats: more than the 201 that stand for the whole recording."""
+    pre = rng.uniform(0.4, 1.2, 300)
+    slower = np.concatenate([pre[:beat], 2 * pre[beat:]])
+    features, other = (timing(np.cumsum(intervals), causal=True) for intervals in (pre, slower))
+    for name in features:
+        # The first beat has no interval before it and takes the next one.
+        np.testing.assert_allclose(features[name][1:beat], other[name][1:beat], err_msg=name)
 
 
 def test_a_wide_qrs_is_recognised_by_its_shape(rng):

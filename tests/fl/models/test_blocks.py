@@ -3,16 +3,7 @@
 import pytest
 import torch
 
-from fl.models import CNN1D, Network
-from fl.models.blocks import (
-    EARLY_WEIGHT,
-    EarlyFeatureMixture,
-    FeatureBranch,
-    LeadStem,
-    SignalDropout,
-    group_norm,
-    mean_and_max,
-)
+from fl.models.blocks import FeatureBranch, LeadStem, SignalDropout, group_norm, mean_and_max
 
 
 @pytest.fixture
@@ -47,67 +38,6 @@ def test_the_feature_branch_has_its_own_width_and_none_without_features():
     features = torch.randn(3, 4)
     assert FeatureBranch(4, hidden=5)(features).shape == (3, 5)
     assert FeatureBranch(0)(features[:, :0]).shape == (3, 0)
-
-
-@pytest.fixture
-def network() -> Network:
-    """A small network with two early features."""
-    torch.manual_seed(0)
-    return (
-        CNN1D(width=8, depth=2, early_features=(1, 3))
-        .build(leads=2, samples=64, features=5, classes=4)
-        .eval()
-    )
-
-
-def beats(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.randn(n, 2, 64), torch.ones(n, 2), torch.randn(n, 5)
-
-
-def head_output(network: Network, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    outputs: list[torch.Tensor] = []
-    hook = network.head.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
-    network(*batch)
-    hook.remove()
-    return outputs[0]
-
-
-def test_the_second_class_is_a_mixture_of_two_scores_and_the_others_are_the_heads(network):
-    batch = beats(6)
-    p, head = network(*batch).softmax(dim=1), head_output(network, batch).softmax(dim=1)
-    early = network.rr.early_logit(batch[2]).sigmoid().squeeze(1)
-    whole = head[:, 1] / (head[:, 0] + head[:, 1])
-    expected = EARLY_WEIGHT * early + (1 - EARLY_WEIGHT) * whole
-    torch.testing.assert_close(p[:, 1] / (p[:, 0] + p[:, 1]), expected)
-    torch.testing.assert_close(p[:, 2:], head[:, 2:])
-    torch.testing.assert_close(p.sum(dim=1), torch.ones(6))
-
-
-def test_the_early_logit_depends_on_the_early_features_alone(network):
-    features = torch.randn(1, 5)
-    before = network.rr.early_logit(features).item()
-    for column in range(5):
-        other = features.clone()
-        other[:, column] += 2
-        assert (network.rr.early_logit(other).item() != before) == (column in (1, 3))
-
-
-def test_in_training_each_beat_uses_one_of_the_two_scores():
-    mixture = EarlyFeatureMixture(0.5)
-    early, whole = torch.full((1000, 1), 2.0), torch.full((1000, 1), -1.0)
-    logits = mixture(torch.cat([early, whole], dim=1))
-    assert set(logits.unique().tolist()) == {2.0, -1.0}
-    assert 0.4 < (logits == 2).float().mean() < 0.6
-
-
-@pytest.mark.parametrize("value", [0.0, 1e4, -1e4])
-def test_the_mixture_and_its_gradients_are_finite_for_extreme_features(network, value):
-    signal, mask, features = beats(4)
-    features.fill_(value)
-    logits = network(signal, mask, features)
-    torch.nn.functional.cross_entropy(logits, torch.arange(4)).backward()
-    assert logits.isfinite().all()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
 def test_signal_dropout_zeroes_whole_examples_and_only_in_training():

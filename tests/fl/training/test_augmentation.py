@@ -35,6 +35,7 @@ def batch(n=12, samples=1000):
         signal=wave * mask[:, :, None],
         lead_mask=mask,
         features=torch.zeros(n, 3),
+        detector_features=torch.ones(n, 3),
         labels=labels,
     )
 
@@ -132,7 +133,9 @@ def test_mixup_is_refused_where_an_example_has_exactly_one_class():
 
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"--augment is 'blur'. Known: blank, feature_noise"):
+    with pytest.raises(
+        ConfigError, match=r"--augment is 'blur'. Known: blank, detector, feature_noise"
+    ):
         check_augmentations(("gain", "blur"), RHYTHM)
 
 

@@ -27,8 +27,9 @@ def test_the_feature_branch_learns_twice_as_fast():
     assert rows.rate_factors == (1.0, 2.0)
     ordinary, fast = rows.named
     assert fast
-    assert all(name.startswith("rr.") for name in fast)
-    assert not any(name.startswith("rr.") for name in ordinary)
+    of_features = ("feature_branch.", "after_head.")
+    assert all(name.startswith(of_features) for name in fast)
+    assert not any(name.startswith(of_features) for name in ordinary)
 
 
 def test_parameters_are_views_of_the_rows_until_they_are_released():
