@@ -11,7 +11,7 @@ from fl.models.blocks import dense_layers
 EARLY_WEIGHT = 0.7  # of the early features' probability of S against N; 0.3 is the whole network's
 HIDDEN, DROPOUT = 32, 0.2
 # Probability of atrial fibrillation by the feature `irregular 60`: a logistic regression on the
-# rhythm annotations of MIT-BIH's DS1, every record counted alike (benchmarks/studies/beat.py
+# rhythm annotations of MIT-BIH's DS1, every record counted alike (python -m benchmarks.studies.beat
 # --choose prints it).
 FIBRILLATION_SLOPE, FIBRILLATION_AT = 4.8, 1.63
 
@@ -21,8 +21,8 @@ class EarlyDecision(nn.Module):
 
     In a patient whose usual beat is S, the whole network takes anything like that usual beat for N.
     The early features (EARLY in fl/ecg/beat_features.py) do not depend on the usual beat, so they
-    weigh more; alone they were worse (docs/results.md). N and S are the first two classes, and
-    every beat source annotates both. In training each example uses one of the two scores at
+    weigh more; alone they were worse (docs/results-earlier.md). N and S are the first two classes,
+    and every beat source annotates both. In training each example uses one of the two scores at
     random, so that neither relies on the other.
 
     In fibrillation there are no premature atrial beats to annotate, but many early ones: the

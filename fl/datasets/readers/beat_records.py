@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl.datasets.base import Card
@@ -33,7 +33,9 @@ class BeatRecords:
 
     card: Card
     folders: tuple[str, ...]  # names it may have below the data folder; the first found is read
-    person: Callable[[str, Sequence[str]], Person]  # of a record's name and header comments
+    # Of a record's name and header comments. Not in the repr, from which the cache folder has its
+    # name: a function's repr differs in every process, and the folder would be made every time.
+    person: Callable[[str, Sequence[str]], Person] = field(repr=False)
     names_patients: bool  # whether `person` can know that two records are of one patient
 
     def folder(self, root: Path) -> Path:
