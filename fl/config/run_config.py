@@ -27,6 +27,9 @@ RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 
 # The last section first: pydantic takes the fields of the last base first, so that the keys of
 # run.json come in the order of the sections.
+SGD_LR = 0.05  # default of every task
+
+
 class RunConfig(
     EngineSettings,
     ComparisonSettings,
@@ -54,7 +57,7 @@ class RunConfig(
         # In a comparison every strategy has the rate it would have by itself: `for_strategy`.
         if self.lr == 0 and not self.compare:
             sgd = self.optimizer == "sgd" or strategy_traits(self.strategy).plain_sgd
-            filled["lr"] = 0.05 if sgd else 2e-3
+            filled["lr"] = SGD_LR if sgd else task.lr
         if self.augment == "auto":
             filled["augment"] = ",".join(task.augment) or "none"
         if self.imbalance == "auto":

@@ -157,7 +157,12 @@ class TrainingSettings(Section):
         description="changes to training batches, with commas between them; auto: the task's own; "
         "none",
     )
-    lr: float = Field(0.0, ge=0, description="peak learning rate; 0: 0.002 for adamw, 0.05 for sgd")
+    lr: float = Field(
+        0.0,
+        ge=0,
+        description="peak learning rate; 0: for adamw 0.002 for rhythm and 0.005 for beat, for sgd "
+        "0.05",
+    )
     optimizer: Literal["adamw", "sgd"] = Field(
         "adamw", description="optimizer at a site (scaffold: always sgd without momentum)"
     )

@@ -34,6 +34,7 @@ class Task:
     trainable: tuple[str, ...]  # classes that training uses; results are reported for all classes
     imbalance: str  # default remedy for rare classes, a name of IMBALANCE
     batch_size: int  # default
+    lr: float  # default peak learning rate of AdamW
     rounds: int  # default
     local_epochs: int  # default: passes over a site's examples in a round
     site_folds: int  # default: folds of each site's patients; 0 for one run
@@ -72,6 +73,7 @@ RHYTHM = Task(
     trainable=RHYTHM_CLASSES,
     imbalance="none",
     batch_size=8,
+    lr=2e-3,
     rounds=20,
     local_epochs=3,
     site_folds=0,
@@ -97,6 +99,7 @@ BEAT = Task(
     trainable=("N", "S", "V"),
     imbalance="thinned",
     batch_size=128,
+    lr=5e-3,
     rounds=10,
     local_epochs=1,
     site_folds=3,  # a site has few patients with S: it tests each of them, not some

@@ -48,6 +48,7 @@ class BeatRecipe:
 
     model: str = MODEL
     epochs: int = EPOCHS
+    lr: float = LR
     augment: tuple[str, ...] = AUGMENT
     imbalance: str = IMBALANCE
     trainable: tuple[str, ...] = BEAT.trainable
@@ -94,6 +95,7 @@ RECIPES = {
     "F trained on as well": BeatRecipe(trainable=(*BEAT.trainable, "F")),
     "2 epochs": BeatRecipe(epochs=2),
     "8 epochs": BeatRecipe(epochs=8),
+    "10 epochs at .005": BeatRecipe(epochs=10, lr=5e-3),
 }
 LEAVE_ONE_OUT = ("as proposed", "beat_mlp", "beat_gru")  # rows of the comparison of databases
 
@@ -181,7 +183,7 @@ def _network(cohort: Cohort, recipe: BeatRecipe, seed: int, device: str) -> nn.M
         rounds=1,
         epochs=recipe.epochs,
         batch_size=BATCH_SIZE,
-        lr=LR,
+        lr=recipe.lr,
         weight_decay=WEIGHT_DECAY,
         augment=recipe.augment,
         imbalance=recipe.imbalance,
