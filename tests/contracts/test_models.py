@@ -16,7 +16,7 @@ import run_sim
 from fl.ecg.beat_features import FEATURES
 from fl.ecg.tasks import TASKS as QUESTIONS
 from fl.models import MODELS, Network, build_network, check_model, parameters, parts_of
-from fl.models.blocks import FeatureBranch
+from fl.models.blocks import FeatureBranch, SignalDropout
 from fl.models.early_decision import EarlyDecision
 from fl.models.network_input import network_input
 from fl.util.errors import ConfigError
@@ -100,7 +100,7 @@ def one_thread() -> Iterator[None]:
 
 def without_dropout(network: nn.Module) -> None:
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | SignalDropout):
             module.p = 0.0
 
 

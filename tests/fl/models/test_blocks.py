@@ -41,12 +41,21 @@ def test_the_feature_branch_has_its_own_width_and_none_without_features():
 
 
 def test_signal_dropout_zeroes_whole_examples_and_only_in_training():
-    pooled = torch.ones(1000, 7)
+    signal, mask = torch.randn(1000, 2, 7), torch.ones(1000, 2)
+    read = []
+
+    def reader(signal, mask):
+        read.append(len(signal))
+        return signal[:, 0]
+
     dropout = SignalDropout(0.25)
-    kept = dropout(pooled)
-    assert ((kept == 0).all(dim=1) | (kept == 1).all(dim=1)).all()
-    assert 0.7 < kept[:, 0].mean() < 0.8
-    assert torch.equal(dropout.eval()(pooled), pooled)
+    kept = dropout(reader, signal, mask)
+    shown = (kept != 0).any(dim=1)
+    assert torch.equal(kept[shown], signal[shown, 0])
+    assert read == [int(shown.sum())]  # hidden signals are not read
+    assert 0.7 < shown.float().mean() < 0.8
+    assert torch.equal(dropout.eval()(reader, signal, mask), signal[:, 0])
+    assert not SignalDropout(1.0)(reader, signal, mask).any()
 
 
 def test_mean_and_max_over_time():

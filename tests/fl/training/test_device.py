@@ -9,7 +9,7 @@ from torch import nn
 
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.models import MODELS, build_network
-from fl.models.blocks import Conv
+from fl.models.blocks import Conv, SignalDropout
 from fl.training.device import mixed_precision
 from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import mean_loss, task_loss
@@ -26,7 +26,7 @@ def without_dropout(model, task):
     torch.manual_seed(0)
     network = build_network(model, task)
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | SignalDropout):
             module.p = 0.0
     return network.train()
 

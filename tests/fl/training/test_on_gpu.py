@@ -12,6 +12,7 @@ import run_sim
 from fl.data.gpu_cohort import GpuCohort, batch_maker
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, build_network
+from fl.models.blocks import SignalDropout
 from fl.training.augmentation import AUGMENTATIONS, augment_batch
 from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import mean_loss
@@ -51,7 +52,7 @@ def fresh(model, task):
     torch.manual_seed(0)
     network = build_network(model, task)
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | SignalDropout):
             module.p = 0.0
     return network
 
