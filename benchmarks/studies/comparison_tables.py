@@ -240,7 +240,7 @@ def report(folder: Path) -> list[str]:
     wheres = ["central", *sources, *unseen]
     decided, within = decisions_on_unseen(runs, [POOLED, *federated])
     return [
-        *_head(folder, seeds, folders),
+        *head(folder, seeds, folders),
         "",
         *side_by_side(every, wheres),
         "",
@@ -273,7 +273,7 @@ def report_sites(folder: Path) -> list[str]:
     every = list(runs.values())
     federated = [name for name in every[0].strategies if name not in (LOCAL, POOLED)]
     return [
-        *_head(folder, seeds, folders),
+        *head(folder, seeds, folders),
         "",
         *side_by_side(every, ["mean_site", "worst_site"]),
         "",
@@ -314,7 +314,7 @@ def _unseen_f1(summaries: Sequence[RunSummary]) -> str:
     return f"{cell(values)}; at least {number(UNSEEN_F1)} was wanted: {verdict}"
 
 
-def _head(folder: Path, seeds: Sequence[int], folders: Sequence[Path]) -> list[str]:
+def head(folder: Path, seeds: Sequence[int], folders: Sequence[Path]) -> list[str]:
     """The command, and what it ran on."""
     records = [json.loads((path / "run.json").read_text()) for path in folders]
     folds = records[0].get("site_folds")
