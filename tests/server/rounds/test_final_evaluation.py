@@ -139,6 +139,20 @@ def test_the_servers_own_records_are_those_of_no_site(make_job, few):
     assert others == []
 
 
+def test_the_servers_own_records_are_opened_once_for_all_models_of_a_run(make_job, few):
+    job = with_central_records(make_job, few, central=[1, 5])
+    opened = server_cohorts(job)
+    of_local = job.model_copy(update={"strategy": "local"})
+    assert server_cohorts(of_local)[CENTRAL] is opened[CENTRAL]
+
+
+def test_the_servers_own_records_follow_the_partition(make_job, few):
+    before = server_cohorts(with_central_records(make_job, few, central=[1, 5]))[CENTRAL]
+    job = with_central_records(make_job, few, central=[2, 3, 5])
+    after = server_cohorts(job)[CENTRAL]
+    assert (len(before), after.names.tolist()) == (2, few.names[[2, 3, 5]].tolist())
+
+
 class Parts:
     """Two cohorts of the server's, of which the central one is of two sources."""
 
