@@ -65,8 +65,7 @@ def train_baselines(
     width = n_workers(federation.job.config, len(federation.nodes))
     failed = run_concurrently(federation.grid, everything, width, config.timeout)
     return [
-        result
-        or save_result(folder, task, baseline_result(name, trainings[name], failed, federation))
+        result or save_result(folder, baseline_result(name, trainings[name], failed, federation))
         for name, result in results.items()
     ]
 
