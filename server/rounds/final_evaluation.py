@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from server.rounds.model_selection import mean_loss
 from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
+_OPENING = Lock()  # several models are tested at a time, and all wait for the first to open
 SiteMeasures = Mapping[str, GroupMeasures | None]  # None: the site sent none
 
 
@@ -46,7 +48,8 @@ def server_cohorts(job: Job) -> Mapping[str, Cohort]:
     if not job.shards:  # a coordinator that has no recordings of its own
         return {}
     partition = Path(job.workspace) / "partition.csv"
-    return _opened_cohorts(job.config.task, job.shards, partition, partition.stat().st_mtime_ns)
+    with _OPENING:
+        return _opened_cohorts(job.config.task, job.shards, partition, partition.stat().st_mtime_ns)
 
 
 # Every model of a run is tested on the same records, and opening them takes as long as a test.
