@@ -103,7 +103,7 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
         )
         one = replace(federation, job=job, finished=tuple(results))
         result = load_result(folder, task, name)
-        result = result or save_result(folder, task, summarise(one, train(one)))
+        result = result or save_result(folder, summarise(one, train(one)))
         results.append(result)
         yield result
     write_tables(folder, task, results)

@@ -5,12 +5,19 @@ Truth is (example,) bool, probabilities (example,) in 0..1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 BINS = 10  # of equal width, as is usual for the expected calibration error
 CLIP = 1e-7  # probabilities of 0 and 1 have no logit
+_FITTING = Lock()  # while one thread limits the libraries' threads, another cannot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,17 @@ def recalibration(
     yes, no = score[truth], score[~truth]
     if no.max() > yes.min() and yes.max() > no.min():
         fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-        found["calibration_slope"] = float(
-            fit.fit(score[:, None], truth, sample_weight=weight).coef_[0, 0]
-        )
+        # Of two parameters, threads wait for each other twenty times as long as they work, and
+        # the last digit would depend on how many cores a machine has.
+        with _FITTING, _blas_threads().limit(limits=1, user_api="blas"):
+            fit.fit(score[:, None], truth, sample_weight=weight)
+        found["calibration_slope"] = float(fit.coef_[0, 0])
     return found
+
+
+@cache
+def _blas_threads() -> "ThreadpoolController":
+    """Sets the threads of NumPy's and SciPy's linear algebra; both must be loaded before."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

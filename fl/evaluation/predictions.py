@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.evaluation.metrics import Labels, Probs
+from fl.evaluation.predictions_csv import DECIMALS, Columns, plain_lines, read_plain_lines
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import DataError
 
 KEYS = ("strategy", "source", "record", "patient", "site", "split")
 VALUES = ("labels", "probabilities", "decided", "fold")
-DECIMALS = 7  # of a probability, as networks' predictions are rounded
+LINES_AT_ONCE = 1 << 14  # that are written: more do not fit the processor's cache
 LABEL_OF_CELL = {"1": 1, "0": 0, "": -1}
 CELL_OF_LABEL = {label: cell for cell, label in LABEL_OF_CELL.items()}
 DECISION_OF_CELL = {"1": True, "0": False}
@@ -69,7 +70,7 @@ class Predictions:
     @classmethod
     def joined(cls, parts: Sequence["Predictions"], classes: Sequence[str]) -> "Predictions":
         """The lines of several predictions of the same classes, one after the other."""
-        whole = [_from_columns([()] * (len(KEYS) + 1), (), (), (), classes), *parts]
+        whole = [_no_lines(classes), *parts]
         if any(part.classes != whole[0].classes for part in parts):
             raise ValueError("predictions of different classes cannot be joined")
         columns = (*KEYS, *VALUES)
@@ -101,28 +102,39 @@ class Predictions:
 
     def to_csv(self) -> str:
         """The text of predictions.csv."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_header(self.classes))
-        keys = zip(*(getattr(self, name).tolist() for name in KEYS), strict=True)
-        columns = (self.labels, self.probabilities, self.decided.astype(int), self.fold)
-        values = zip(*(column.tolist() for column in columns), strict=True)
-        for texts, (labels, row, decided, fold) in zip(keys, values, strict=True):
-            cells = [CELL_OF_LABEL[label] for label in labels]
-            numbers = [f"{value:.{DECIMALS}f}" for value in row]
-            writer.writerow([*texts, *cells, *numbers, *decided, fold])
-        return text.getvalue()
+        return self.to_csv_bytes().decode()
+
+    def to_csv_bytes(self) -> bytes:
+        """The content of predictions.csv, in UTF-8."""
+        content = io.BytesIO()
+        content.write(_csv_text([_header(self.classes)]).encode())
+        for start in range(0, len(self), LINES_AT_ONCE):
+            rows = slice(start, start + LINES_AT_ONCE)
+            columns = Columns(
+                texts=[getattr(self, name)[rows] for name in (*KEYS, "fold")],
+                labels=self.labels[rows],
+                probabilities=self.probabilities[rows],
+                decided=self.decided[rows],
+            )
+            lines = plain_lines(columns)
+            content.write(_csv_text(_cells(columns)).encode() if lines is None else lines)
+        return content.getvalue()
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions as CSV, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, predictions.to_csv().encode())
+    write_atomically(path, predictions.to_csv_bytes())
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
     """The predictions in a CSV file; `DataError` names the file and what is wrong with it."""
     try:
+        with path.open("rb") as content:
+            columns = read_plain_lines(content, _header(classes), len(classes))
+        if columns is not None:
+            return _from_columns(columns, classes)
+        # One by one: only so can the line that is wrong be named.
         with path.open(newline="", encoding="utf-8") as file:
             return _parsed(csv.reader(file), classes)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -134,6 +146,22 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
 
 def _header(classes: Sequence[str]) -> list[str]:
     return [*KEYS, *(f"{kind}_{c}" for kind in "ypd" for c in classes), "fold"]
+
+
+def _csv_text(lines: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _cells(columns: Columns) -> Iterator[list[Any]]:
+    """The cells of each line."""
+    *keys, fold = [text.tolist() for text in columns.texts]
+    values = (columns.labels, columns.probabilities, columns.decided.astype(int))
+    lists = [value.tolist() for value in values]
+    for texts, labels, row, decided, of in zip(zip(*keys, strict=True), *lists, fold, strict=True):
+        cells = [CELL_OF_LABEL[label] for label in labels]
+        yield [*texts, *cells, *(f"{value:.{DECIMALS}f}" for value in row), *decided, of]
 
 
 def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
@@ -170,25 +198,28 @@ def _parsed(lines: Any, classes: Sequence[str]) -> Predictions:
         if not 0 <= sum(values) <= len(values) or min(values) < 0 or max(values) > 1:  # nan, too
             raise ValueError(f"line {lines.line_num}: a probability is not from 0 to 1")
         probabilities += values
-    return _from_columns(texts, labels, probabilities, decided, classes)
-
-
-def _from_columns(
-    texts: Sequence[Sequence[str]],
-    labels: Sequence[int],
-    probabilities: Sequence[float],
-    decided: Sequence[bool],
-    classes: Sequence[str],
-) -> Predictions:
-    """`texts` are columns, the fold last; the others are flat, line after line."""
     shape = (len(texts[0]), len(classes))
-    return Predictions(
-        classes=tuple(classes),
+    columns = Columns(
+        texts=[np.array(column, dtype=np.str_) for column in texts],
         labels=np.array(labels, dtype=np.int8).reshape(shape),
         probabilities=np.array(probabilities, dtype=np.float64).reshape(shape),
         decided=np.array(decided, dtype=np.bool_).reshape(shape),
-        **{
-            name: np.array(column, dtype=np.str_)
-            for name, column in zip((*KEYS, "fold"), texts, strict=True)
-        },
     )
+    return _from_columns(columns, classes)
+
+
+def _no_lines(classes: Sequence[str]) -> Predictions:
+    shape = (0, len(classes))
+    columns = Columns(
+        texts=[np.zeros(0, dtype="U1") for _ in (*KEYS, "fold")],
+        labels=np.zeros(shape, dtype=np.int8),
+        probabilities=np.zeros(shape),
+        decided=np.zeros(shape, dtype=np.bool_),
+    )
+    return _from_columns(columns, classes)
+
+
+def _from_columns(columns: Columns, classes: Sequence[str]) -> Predictions:
+    texts = zip((*KEYS, "fold"), columns.texts, strict=True)
+    values = {name: getattr(columns, name) for name in ("labels", "probabilities", "decided")}
+    return Predictions(classes=tuple(classes), **values, **dict(texts))

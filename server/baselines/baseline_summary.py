@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
 from server.rounds.training_results import TrainingResult, load_result, save_result
 
+SERVER_TESTS = 4  # models at once that the server tests at most: each takes memory
 PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 
 
@@ -54,25 +56,31 @@ def train_baselines(
         ]
         write_history(folder, histories)
 
-    for name, result in results.items():
-        trainings[name] = (
-            [] if result else prepare_baselines(federation, name, start, rewrite_history)
-        )
-        if not result:
-            trainees = [training.trainee for training in trainings[name]]
-            federation.listener.training(name, config.rounds, trainees)
-    everything = [training for same_name in trainings.values() for training in same_name]
-    width = n_workers(federation.job.config, len(federation.nodes))
-    failed = run_concurrently(federation.grid, everything, width, config.timeout)
+    width = n_workers(config, len(federation.nodes))
+    with ThreadPoolExecutor(min(width, SERVER_TESTS)) as testing:
+        for name, result in results.items():
+            trainings[name] = (
+                []
+                if result
+                else prepare_baselines(federation, name, start, rewrite_history, testing)
+            )
+            if not result:
+                trainees = [training.trainee for training in trainings[name]]
+                federation.listener.training(name, config.rounds, trainees)
+        everything = [training for same_name in trainings.values() for training in same_name]
+        failed = run_concurrently(federation.grid, everything, width, config.timeout)
     return [
-        result
-        or save_result(folder, task, baseline_result(name, trainings[name], failed, federation))
+        result or save_result(folder, baseline_result(name, trainings[name], failed, federation))
         for name, result in results.items()
     ]
 
 
 def prepare_baselines(
-    federation: Federation, name: str, start: Weights, write_history: Callable[[], None]
+    federation: Federation,
+    name: str,
+    start: Weights,
+    write_history: Callable[[], None],
+    testing: Executor,
 ) -> list[BaselineTraining]:
     """The trainings of one name: of every site that has training records, or of all as one."""
     job = federation.job.model_copy(
@@ -83,7 +91,7 @@ def prepare_baselines(
     if name == POOLED:
         total = sum(info.n_train for info in able)
         everyone = SiteInfo(site=POOLED, n_train=total, n_val=0, n_test=0)
-        return [_baseline(own, POOLED, everyone, federation.nodes, start, write_history)]
+        return [_baseline(own, POOLED, everyone, federation.nodes, start, write_history, testing)]
     return [
         _baseline(
             own,
@@ -92,6 +100,7 @@ def prepare_baselines(
             {info.site: federation.nodes[info.site]},
             start,
             write_history,
+            testing,
         )
         for info in able
     ]
@@ -104,6 +113,7 @@ def _baseline(
     nodes: Mapping[str, int],
     start: Weights,
     write_history: Callable[[], None],
+    testing: Executor,
 ) -> BaselineTraining:
     progress = load_progress(federation.folder / "checkpoint" / name)
     return BaselineTraining(
@@ -113,6 +123,7 @@ def _baseline(
         nodes=nodes,
         progress=progress or TrainingProgress(weights=start, best_weights=start),
         write_history=write_history,
+        testing=testing,
         load=trainee.n_train,
     )
 

@@ -6,6 +6,7 @@ best round and thresholds are chosen by the same rule from validation alone.
 
 import math
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -61,7 +62,8 @@ class BaselineTraining:
     write_history: Callable[[], None]  # writes rounds.csv and sites.csv again
     load: float  # records of a round; what a round has really seen, once one is over
     reports: dict[str, GroupMeasures | None] = field(default_factory=dict)  # test, by site
-    server_test: tuple[ServerMeasures, Predictions] | None = None  # once it is over
+    testing: Executor  # of the server's own tests
+    server_test: Future[tuple[ServerMeasures, Predictions]] | None = None  # once it is over
 
     @property
     def trains(self) -> str:
@@ -73,7 +75,7 @@ class BaselineTraining:
         """Test on the records that no site holds; there is none before the training is over."""
         if self.server_test is None:
             raise ValueError(f"{self.name} is not over: it has no test yet")
-        return self.server_test
+        return self.server_test.result()
 
     @property
     def job(self) -> Job:
@@ -94,8 +96,13 @@ class BaselineTraining:
         self.reports = {reply.site: reply.report for reply in evaluated}
         label, best = self.job.strategy, progress.best_round
         progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
-        self.server_test = evaluate_server_groups(
-            self.job, self.name, progress.best_weights, progress.chosen_rule
+        # Not here: no site is sent a request while the server tests a model.
+        self.server_test = self.testing.submit(
+            evaluate_server_groups,
+            self.job,
+            self.name,
+            progress.best_weights,
+            progress.chosen_rule,
         )
 
     def _round(self, number: int) -> Steps:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from server.rounds.model_selection import mean_loss
 from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
+_OPENING = Lock()  # several models are tested at a time, and all wait for the first to open
 SiteMeasures = Mapping[str, GroupMeasures | None]  # None: the site sent none
 
 
@@ -40,12 +43,23 @@ class ServerMeasures:
     central_by_source: dict[str, GroupMeasures]
 
 
-def server_cohorts(job: Job) -> dict[str, Cohort]:
+def server_cohorts(job: Job) -> Mapping[str, Cohort]:
     """Test records of no site, by group."""
     if not job.shards:  # a coordinator that has no recordings of its own
         return {}
-    task, folder = TASKS[job.config.task], Path(job.workspace)
-    cohort, partition = open_partition(folder / "partition.csv", task, job.shards)
+    partition = Path(job.workspace) / "partition.csv"
+    with _OPENING:
+        return _opened_cohorts(job.config.task, job.shards, partition, partition.stat().st_mtime_ns)
+
+
+# Every model of a run is tested on the same records, and opening them takes as long as a test.
+# One run's are kept: those of several folds would fill the memory.
+@lru_cache(maxsize=1)
+def _opened_cohorts(
+    task: str, shards: tuple[str, ...], partition_file: Path, written: int
+) -> Mapping[str, Cohort]:
+    """`server_cohorts`, with the time at which partition.csv was written."""
+    cohort, partition = open_partition(partition_file, TASKS[task], shards)
     groups = {name: partition.rows(name, TEST) for name in (CENTRAL, UNSEEN)}
     return {name: cohort.take(rows) for name, rows in groups.items() if len(rows)}
 

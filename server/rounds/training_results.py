@@ -26,10 +26,11 @@ class TrainingResult:
     predictions: Predictions
 
 
-def save_result(folder: Path, task: Task, result: TrainingResult) -> TrainingResult:
+def save_result(folder: Path, result: TrainingResult) -> TrainingResult:
     """Keep a finished training, so that a resumed run does not evaluate it again.
 
-    Returns what a resumed run would read, so that both go on from the same.
+    Returns what a resumed run would read, so that both go on from the same; predictions are of
+    seven decimals, and are the same without reading them.
     """
     write_predictions(_path(folder, result.name, "csv"), result.predictions)
     facts = {
@@ -41,15 +42,17 @@ def save_result(folder: Path, task: Task, result: TrainingResult) -> TrainingRes
     }
     # Last, and whole or not at all: if this file exists, the training is over.
     write_atomically(_path(folder, result.name, "json"), json.dumps(facts).encode())
-    return _load(folder, task, result.name)
+    return _read(folder, result.name, result.predictions)
 
 
 def load_result(folder: Path, task: Task, name: str) -> TrainingResult | None:
     """A finished training, or None; `DataError` if its files are not as they were written."""
-    return _load(folder, task, name) if _path(folder, name, "json").exists() else None
+    if not _path(folder, name, "json").exists():
+        return None
+    return _read(folder, name, read_predictions(_path(folder, name, "csv"), task.classes))
 
 
-def _load(folder: Path, task: Task, name: str) -> TrainingResult:
+def _read(folder: Path, name: str, predictions: Predictions) -> TrainingResult:
     path = _path(folder, name, "json")
     facts = read_json(path)
     return TrainingResult(
@@ -58,7 +61,7 @@ def _load(folder: Path, task: Task, name: str) -> TrainingResult:
         round_rows=[RoundRow(**row) for row in facts["round_rows"]],
         site_rows=[SiteRow(**row) for row in facts["site_rows"]],
         failures=facts["failures"],
-        predictions=read_predictions(_path(folder, name, "csv"), task.classes),
+        predictions=predictions,
     )
 
 

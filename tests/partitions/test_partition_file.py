@@ -65,6 +65,13 @@ def test_the_order_of_the_lines_does_not_matter(tmp_path):
     assert read_partition(path, COHORT).site.tolist() == GOOD.site.tolist()
 
 
+def test_a_record_that_is_named_twice_is_an_error_in_any_order(tmp_path):
+    twice = COHORT.take(np.array([0, 0]))
+    write_partition(tmp_path / "p.csv", twice, partition_of("a/train", "b/train"))
+    with pytest.raises(DataError, match="names a record twice"):
+        read_partition(tmp_path / "p.csv", twice)
+
+
 def test_the_partition_of_no_example_is_empty(tmp_path):
     nobody = COHORT.take(np.zeros(0, dtype=np.int64))
     empty = np.zeros(0, dtype="U9")

@@ -1,12 +1,16 @@
 """Probabilities that mean what they say have no error; a reliability curve loses no example."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
-from fl.evaluation.calibration import expected_calibration_error, reliability
+from fl.evaluation.calibration import expected_calibration_error, recalibration, reliability
 from fl.util.random_streams import stream
 
 answers = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60)
@@ -57,3 +61,27 @@ def test_a_probability_on_an_edge_is_in_the_bin_that_begins_there_and_one_is_in_
         (1, 0.5, 1.0),
         (1, 1.0, 1.0),
     ]
+
+
+def blas_threads():
+    """How many threads each library of linear algebra uses."""
+    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+
+def test_a_slope_is_fitted_on_one_thread(monkeypatch):
+    """Else its last digit would depend on how many cores a machine has."""
+    truth, p = made()
+    who, fit, seen = np.arange(len(p)) // 400, LogisticRegression.fit, []
+
+    def watched(model, *given, **weights):
+        seen.append(blas_threads())
+        return fit(model, *given, **weights)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    before = blas_threads()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: recalibration(truth, p, who), range(8)))
+    found.append(recalibration(truth, p, who))
+    assert blas_threads() == before
+    assert seen == [[1] * len(before)] * 9
+    assert found == found[:1] * 9

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import measures
 
+from fl.evaluation import predictions as module
+from fl.evaluation import predictions_csv
 from fl.evaluation.predictions import (
     KEYS,
     VALUES,
@@ -94,6 +97,31 @@ FAULTS = {
         f"{HEADER}\n{LINE.replace('0.5000000', '1.0000001')}\n",
         "line 2: a probability is not from 0 to 1",
     ),
+    # Beside the digits in ASCII.
+    "a slash as label": (
+        f"{HEADER}\n{LINE.replace('test,1', 'test,/')}\n",
+        "line 2: a label or decision is '/'",
+    ),
+    "a colon as decision": (
+        f"{HEADER}\n{LINE.replace(',1,0,0,', ',1,:,0,')}\n",
+        "line 2: a label or decision is ':'",
+    ),
+    "a colon as digit": (
+        f"{HEADER}\n{LINE.replace('0.5000000', '0.50:0000')}\n",
+        "line 2: a probability is no number",
+    ),
+    "a label of two digits": (
+        f"{HEADER}\n{LINE.replace('test,1', 'test,10')}\n",
+        "line 2: a label or decision is '10'",
+    ),
+    "far down": (
+        f"{HEADER}\n{LINE}\n" + f"{LINE}\n" * 70_000 + f"{LINE[:-1]}\n",
+        "line 70003: 15 cells, not 16",
+    ),
+    "a long line and a short one": (
+        f"{HEADER}\n{LINE},1\n{LINE[:-1]}\n",
+        "line 2: 17 cells, not 16",
+    ),
     "a long line": (f"{HEADER}\n{LINE},1\n", "line 2: 17 cells, not 16"),
     "too large": (
         f"{HEADER}\n{LINE.replace('0.5000000', '1.5')}\n",
@@ -132,6 +160,70 @@ def test_joined_predictions_are_their_lines_one_after_the_other(parts):
 
 def rows(predictions):
     return list(csv.reader(io.StringIO(predictions.to_csv(), newline="")))
+
+
+PLAIN = Predictions(
+    classes=CLASSES,
+    **{name: np.array([name, "", f"{name} 2"] * 9) for name in (*KEYS, "fold")},
+    labels=np.random.default_rng(1).integers(-1, 2, (27, 3)).astype(np.int8),
+    probabilities=np.round(np.random.default_rng(2).random((27, 3)), 7),
+    decided=np.random.default_rng(3).random((27, 3)) > 0.5,
+)
+
+
+@pytest.fixture
+def in_small_blocks(monkeypatch):
+    """Ten lines are written, and about two are read, at a time."""
+    monkeypatch.setattr(module, "LINES_AT_ONCE", 10)
+    monkeypatch.setattr(predictions_csv, "BLOCK", 200)
+
+
+def by_the_csv_module(predictions, monkeypatch):
+    """The text of predictions, with each line written on its own."""
+    with monkeypatch.context() as changed:
+        changed.setattr(module, "plain_lines", lambda columns: None)
+        return predictions.to_csv()
+
+
+ODD = ["a,b", 'a "b"', "a\nb", "Österreich", "a\0b", "x" * 300, " ", "a\tb"]
+
+
+@pytest.mark.parametrize("odd", [None, *ODD])
+def test_many_lines_at_once_are_those_of_the_csv_module(
+    odd, in_small_blocks, tmp_path, monkeypatch
+):
+    predictions = PLAIN
+    if odd:
+        site = np.array(["site-1"] * 15 + [odd] + ["site-2"] * 11)
+        predictions = replace(PLAIN, site=site)
+    assert predictions.to_csv() == by_the_csv_module(predictions, monkeypatch)
+    write_predictions(tmp_path / "predictions.csv", predictions)
+    assert_same(read_predictions(tmp_path / "predictions.csv", CLASSES), predictions)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e-7, 0.9999999, 0.12345678, 1 / 3, -0.0, 0.1 + 0.2])
+def test_a_probability_is_written_as_the_csv_module_writes_it(value, monkeypatch):
+    predictions = replace(PLAIN, probabilities=np.full((27, 3), value))
+    assert predictions.to_csv() == by_the_csv_module(predictions, monkeypatch)
+
+
+def test_lines_that_are_plain_are_not_read_one_by_one(in_small_blocks, tmp_path, monkeypatch):
+    write_predictions(tmp_path / "predictions.csv", PLAIN)
+    monkeypatch.setattr(module, "_parsed", None)
+    assert_same(read_predictions(tmp_path / "predictions.csv", CLASSES), PLAIN)
+
+
+@pytest.mark.parametrize("cell", ["0.5", "5e-1", "0.50000000", "+0.500000", "00.500000", "1"])
+def test_a_probability_may_be_written_in_another_way(tmp_path, cell):
+    path = tmp_path / "predictions.csv"
+    path.write_text(f"{HEADER}\n{LINE.replace('0.5000000', cell)}\n")
+    assert read_predictions(path, CLASSES).probabilities[0, 0] == float(cell)
+
+
+def test_the_last_line_need_not_end(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text(f"{HEADER}\n{LINE}\n{LINE}")
+    assert len(read_predictions(path, CLASSES)) == 2
 
 
 def test_predictions_of_other_classes_are_not_joined():

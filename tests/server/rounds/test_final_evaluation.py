@@ -1,5 +1,7 @@
 """Test results of a training: every site's, the server's own, and averages worked out by hand."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from fl.messages.payloads import EvaluationReply
 from fl.models import build_network
 from fl.training.loop import predict
 from fl.training.state_dict import get_weights
-from partitions.partition import CENTRAL, UNSEEN, Partition, write_partition
+from partitions.partition import CENTRAL, UNSEEN, Partition, open_partition, write_partition
 from partitions.splits import TEST
 from server.rounds import final_evaluation
 from server.rounds.final_evaluation import (
@@ -137,6 +139,34 @@ def test_the_servers_own_records_are_those_of_no_site(make_job, few):
     (name, cohort), *others = server_cohorts(job).items()
     assert (name, cohort.names.tolist()) == (CENTRAL, few.names[[1, 5]].tolist())
     assert others == []
+
+
+def test_the_servers_own_records_are_opened_once_for_all_models_of_a_run(make_job, few):
+    job = with_central_records(make_job, few, central=[1, 5])
+    opened = server_cohorts(job)
+    of_local = job.model_copy(update={"strategy": "local"})
+    assert server_cohorts(of_local)[CENTRAL] is opened[CENTRAL]
+
+
+def test_models_that_are_tested_at_once_wait_for_the_records(make_job, few, monkeypatch):
+    job, opened = with_central_records(make_job, few, central=[1, 5]), []
+
+    def slowly(*arguments):
+        opened.append(arguments)
+        time.sleep(0.1)
+        return open_partition(*arguments)
+
+    monkeypatch.setattr(final_evaluation, "open_partition", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(server_cohorts, [job] * 3))
+    assert len(opened) == 1
+
+
+def test_the_servers_own_records_follow_the_partition(make_job, few):
+    before = server_cohorts(with_central_records(make_job, few, central=[1, 5]))[CENTRAL]
+    job = with_central_records(make_job, few, central=[2, 3, 5])
+    after = server_cohorts(job)[CENTRAL]
+    assert (len(before), after.names.tolist()) == (2, few.names[[2, 3, 5]].tolist())
 
 
 class Parts:

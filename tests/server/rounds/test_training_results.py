@@ -59,7 +59,7 @@ def result(predicted=NO_PREDICTIONS, name="fedavg"):
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_a_finished_training_comes_back_as_it_was(tmp_path_factory, predicted):
     folder, made = tmp_path_factory.mktemp("run"), result(predicted)
-    saved = save_result(folder, RHYTHM, made)
+    saved = save_result(folder, made)
     for found in (saved, load_result(folder, RHYTHM, "fedavg")):
         assert replace(found, predictions=predicted) == made
         assert found.predictions.to_csv() == predicted.to_csv()
@@ -70,7 +70,7 @@ def test_a_training_that_is_not_over_has_no_result(tmp_path):
 
 
 def test_a_result_that_was_damaged_is_named(tmp_path):
-    save_result(tmp_path, RHYTHM, result())
+    save_result(tmp_path, result())
     path = tmp_path / "checkpoint" / "parts" / "fedavg.csv"
     path.write_text(path.read_text().replace("p_AF", "p_XX"))
     with pytest.raises(DataError, match=r"fedavg\.csv: its columns"):
