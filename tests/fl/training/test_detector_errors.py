@@ -115,7 +115,7 @@ def test_a_detector_moves_misses_and_doubles_beats_at_the_stated_rates():
 
 
 def test_a_beat_that_is_missed_keeps_its_own_features():
-    record = holter(20)
+    record = holter(21)
     examples = BEAT.make_examples(record)
     drawn = stream(0, "detector", record.name)
     _, beat = detector_errors(record.annotations.samples, FS, drawn)
