@@ -33,7 +33,7 @@ def with_test_fold(
     The sites, and central and unseen records, stay as they are. Raises ConfigError if a fold
     would be empty at every site.
     """
-    split = partition.split.copy()
+    split = partition.split.astype("U5")  # a saved one may have room for `test` alone
     most = 0
     for site in partition.sites:
         rows = np.flatnonzero(partition.site == site)
