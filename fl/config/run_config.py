@@ -25,11 +25,11 @@ LOCAL, POOLED = "local", "pooled"
 RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 
 
-# The last section first: pydantic takes the fields of the last base first, so that the keys of
-# run.json come in the order of the sections.
 SGD_LR = 0.05  # default of every task
 
 
+# The last section first: pydantic takes the fields of the last base first, so that the keys of
+# run.json come in the order of the sections.
 class RunConfig(
     EngineSettings,
     ComparisonSettings,

@@ -227,13 +227,7 @@ class Cohort:
 
     def batch_without_signals(self, indices: Indices, starts: Indices) -> Batch:
         """`batch` for a network that reads features alone: signals have no samples."""
-        return Batch(
-            signal=torch.zeros(len(indices), self.task.leads, 0),
-            lead_mask=torch.from_numpy(self.lead_mask[indices].astype(np.float32)),
-            features=torch.from_numpy(self.features[indices]),
-            labels=torch.from_numpy(self.labels[indices].astype(np.float32)),
-            detector_features=torch.from_numpy(self.detector_features[indices]),
-        )
+        return self._batch_of(torch.zeros(len(indices), self.task.leads, 0), indices)
 
     def batch(self, indices: Indices, starts: Indices) -> Batch:
         """`task.samples` samples of each example from its start: see `Batch` for the shapes.
@@ -248,6 +242,10 @@ class Cohort:
             positions = (starts[rows, None] + np.arange(self.task.samples)) % length[rows, None]
             recorded = recorder.record(signal[rows].numpy(), self.names[indices[rows]], positions)
             signal[rows] = torch.from_numpy(recorded)
+        return self._batch_of(signal, indices)
+
+    def _batch_of(self, signal: torch.Tensor, indices: Indices) -> Batch:
+        """These signals with everything else that belongs to their examples."""
         return Batch(
             signal=signal,
             lead_mask=torch.from_numpy(self.lead_mask[indices].astype(np.float32)),

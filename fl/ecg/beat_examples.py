@@ -23,6 +23,8 @@ from fl.ecg.rolling_statistics import rolling_mean, usual_beat
 from fl.util.errors import UnusableRecord
 from fl.util.random_streams import stream
 
+FEWEST_BEATS = 3  # of a recording: features need an interval before and after
+
 
 @dataclass(frozen=True, kw_only=True)
 class BeatExampleMaker:
@@ -90,8 +92,10 @@ class BeatExampleMaker:
         peaks: NDArray[np.int64],
         labels: NDArray[np.int8],
     ) -> Examples:
-        if len(peaks) < 3:
-            raise UnusableRecord(record.name, "no-annotation", f"{len(peaks)} beats; at least 3")
+        if len(peaks) < FEWEST_BEATS:
+            raise UnusableRecord(
+                record.name, "no-annotation", f"{len(peaks)} beats; at least {FEWEST_BEATS}"
+            )
         beats = self._beats(lead, peaks, record.fs)
         median = usual_beat(beats.astype(np.float64), self.causal)
         return Examples(
@@ -111,9 +115,11 @@ class BeatExampleMaker:
     ) -> NDArray[np.float32]:
         """Features (beat, feature) with R peaks as a detector finds them: see `detector_errors`.
 
-        A beat that it would miss keeps its `features`.
+        A beat that it would miss keeps its `features`; all do where too few beats are left.
         """
         found, beat = detector_errors(peaks, record.fs, stream(0, "detector", record.name))
+        if len(found) < FEWEST_BEATS:
+            return features
         beats = self._beats(lead, found, record.fs)
         changed = features.copy()
         true = beat >= 0

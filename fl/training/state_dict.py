@@ -15,6 +15,7 @@ from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
 from fl.util.atomic_io import write_atomically
+from fl.util.errors import ConfigError
 
 Weights = dict[str, NDArray[Any]]
 
@@ -36,6 +37,16 @@ def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
         if isinstance(module, torch.nn.GroupNorm | torch.nn.LayerNorm)
         for entry, _ in module.named_parameters()
     )
+
+
+def check_local_entries(strategy: str, model: str, task: str) -> None:
+    """`ConfigError` if a strategy keeps normalisation layers and the network has none to keep."""
+    keeps = strategy_traits(strategy).local_normalisation
+    if keeps and not local_entries(strategy, model, task):
+        raise ConfigError(
+            f"--strategy is {strategy!r}, which keeps normalisation layers at the sites, but "
+            f"--model {model} has none: it would be fedavg. Use fedavg, or another network."
+        )
 
 
 def get_weights(network: torch.nn.Module) -> Weights:

@@ -26,6 +26,7 @@ from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.results import read_summary
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
+from fl.training.state_dict import check_local_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError, require_known
 from partitions.partition import CENTRAL, HEADER, Partition, write_partition
@@ -142,6 +143,7 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
     check_model(config.model, TASKS[config.task])
     require_known(config.strategy, STRATEGIES, "--strategy")
+    check_local_entries(config.strategy, config.model, config.task)
     if config.clients > len(approved):
         raise ConfigError(
             f"--clients is {config.clients}, but {len(approved)} sites are approved. "

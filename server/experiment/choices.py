@@ -8,6 +8,7 @@ from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
 from fl.models import MODELS, check_model
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
+from fl.training.state_dict import check_local_entries
 from fl.util.errors import require_known
 from partitions.build import check_partition, partition_names
 from partitions.device_skew import SKEWS
@@ -39,6 +40,7 @@ def check_choices(config: RunConfig) -> SourceSelection:
     strategies = _strategies()
     for name in config.strategies:
         require_known(name, strategies, "--compare" if config.compare else "--strategy")
+        check_local_entries(name, config.model, config.task)
     return selection
 
 

@@ -8,6 +8,7 @@ import torch
 
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
+from fl.ecg import beat_examples
 from fl.ecg.qrs_detection import DOUBLED, MISSED, detector_errors
 from fl.ecg.records import Annotations, Record
 from fl.ecg.tasks import BEAT
@@ -124,3 +125,11 @@ def test_a_beat_that_is_missed_keeps_its_own_features():
     assert np.array_equal(examples.detector_features[missed], examples.features[missed])
     kept = beat[beat >= 0]
     assert (examples.detector_features[kept] != examples.features[kept]).any(axis=1).mean() > 0.9
+
+
+def test_a_recording_of_which_too_few_beats_are_left_keeps_its_features(monkeypatch):
+    monkeypatch.setattr(
+        beat_examples, "detector_errors", lambda peaks, fs, rng: (peaks[:2], np.arange(2))
+    )
+    examples = BEAT.make_examples(holter(22))
+    assert np.array_equal(examples.detector_features, examples.features)

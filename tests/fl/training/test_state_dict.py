@@ -8,12 +8,14 @@ from safetensors import safe_open
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, build_network
 from fl.training.state_dict import (
+    check_local_entries,
     get_weights,
     load_weights,
     local_entries,
     save_weights,
     set_weights,
 )
+from fl.util.errors import ConfigError
 
 
 @pytest.fixture
@@ -71,3 +73,11 @@ def test_the_layers_that_fedbn_never_sends_begin_with_scale_one_and_shift_zero(m
     assert own
     for name in own:
         assert (weights[name] == (1 if name.endswith("weight") else 0)).all(), name
+
+
+@pytest.mark.parametrize("model", ["beat_mlp", "beat_gru"])
+def test_fedbn_is_refused_for_a_network_without_normalisation_layers(model):
+    with pytest.raises(ConfigError, match=f"--model {model} has none"):
+        check_local_entries("fedbn", model, "beat")
+    check_local_entries("fedavg", model, "beat")
+    check_local_entries("fedbn", "beat_cnn", "beat")
