@@ -5,7 +5,7 @@ How well does the model do at a hospital that nobody trained on?
 """
 
 from fl.evaluation.group_evaluation import GroupMeasures
-from fl.evaluation.margins import MARGINS
+from fl.evaluation.margins import COMPARATOR, MARGINS
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedDifference, SeedSummary, Spread
 from fl.evaluation.strategy_comparison import ComparisonRow
@@ -158,8 +158,15 @@ def _over_seeds(row: SeedDifference, leads: dict[str, str], main: str) -> str:
     if row.mean is None:
         return f"{leads['unknown']}: no seed could measure it."
     signs = {value > 0 for value in known}
-    agreed = "none" if len(signs) > 1 or 0 in known else "gain" if row.mean > 0 else "loss"
-    seeds = "the seeds do not agree" if agreed == "none" else f"all {len(known)} seeds agree"
+    margin = MARGINS["macro_f1"]
+    if row.against == COMPARATOR and max(map(abs, known)) < margin:
+        # There are no intervals over seeds: a difference within the margin is no better or worse.
+        agreed, seeds = "none", f"all {len(known)} seeds are within the margin of {number(margin)}"
+    elif len(signs) > 1 or 0 in known:
+        agreed, seeds = "none", "the seeds do not agree"
+    else:
+        agreed = "gain" if row.mean > 0 else "loss"
+        seeds = f"all {len(known)} seeds agree"
     return (
         f"{leads[agreed]}: the mean macro-F1 of {strategy_name(main)} over the hospitals differs "
         f"by {signed(row.mean)} (mean of {len(known)} seeds, {signed(row.low_seed)} to "

@@ -102,3 +102,23 @@ def test_seeds_of_both_signs_are_no_gain(written, tmp_path):
     gain = seeds_answer(SeedSummary.from_json(content, "seeds"), "fedavg", "")[0]
     assert gain.startswith("It is not shown that a hospital gains")
     assert "the seeds do not agree" in gain
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([-0.008, -0.005], "No difference from pooled training"),
+        ([-0.08, -0.06], "The federation does worse than pooled training"),
+        ([-0.08, -0.01], "The federation does worse than pooled training"),
+    ],
+)
+def test_seeds_within_the_margin_of_pooled_training_are_not_worse(written, tmp_path, values, said):
+    made_runs.repeat(tmp_path, written("compared"))
+    content = read_seeds(tmp_path).to_json()
+    changed = {"against": "pooled", "values": values, "mean": sum(values) / 2}
+    content["differences"] = [
+        content["differences"][0] | changed | {"low_seed": min(values), "high_seed": max(values)}
+    ]
+    distance = seeds_answer(SeedSummary.from_json(content, "seeds"), "fedavg", "")[1]
+    assert distance.startswith(said)
+    assert ("within the margin of .050" in distance) == (said[0] == "N")
