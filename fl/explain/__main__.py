@@ -131,7 +131,7 @@ def _explain(options: argparse.Namespace) -> int:
         model, prepared, prediction, chosen, options.method, options.source
     )
     unit = "NU" if options.unit == "NU" else "mV"
-    files = [write_answer(answer, record, options.out, unit=unit) for answer in answers]
+    files = [write_answer(answer, record, options.out, "--out", unit=unit) for answer in answers]
     if options.json:
         print(json.dumps([answer.to_json() for answer in answers], indent=1))
     else:

@@ -74,7 +74,8 @@ class ExplainedAnswer:
                 feature_sentence(f, found.target) for f in found.features[:FEATURES]
             )
             lines.append(f"Largest features: {largest}.")
-        return [*lines, NOTICE]
+        lines.append(NOTICE)
+        return lines
 
 
 def explain_findings(
@@ -172,11 +173,11 @@ def _highest(findings: Sequence[SegmentPrediction], places: Sequence[int], targe
 
 
 def write_answer(
-    answer: ExplainedAnswer, record: Record, folder: Path, *, unit: str = "mV"
+    answer: ExplainedAnswer, record: Record, folder: Path, flag: str, *, unit: str = "mV"
 ) -> list[Path]:
     """Write the figure as SVG and PNG and everything as JSON into a folder; their paths.
 
-    `ConfigError` if the folder cannot be made or written to.
+    `ConfigError` names the flag that gave the folder, if it cannot be made or written to.
     """
     start, seconds = part_shown(answer, record)
     figure = figures.draw(
@@ -184,7 +185,7 @@ def write_answer(
         figures.Shade(explanation=answer.explanation, start=answer.start),
         start,
         seconds,
-        answer.caption,
+        [*answer.caption, f"Shown: {start:.2f} to {start + seconds:.2f} s of {answer.record}."],
         beat=None if answer.peak is None else answer.peak / record.fs,
         unit=unit,
     )
@@ -196,7 +197,7 @@ def write_answer(
         write_atomically(path, json.dumps(answer.to_json(), indent=1).encode())
     except OSError as error:
         raise ConfigError(
-            f"--out {folder}: cannot be written to ({error.strerror}). Name a folder you may "
+            f"{flag} {folder}: cannot be written to ({error.strerror}). Name a folder you may "
             "write to."
         ) from None
     return [*written, path]

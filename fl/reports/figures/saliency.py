@@ -79,8 +79,8 @@ def draw(
 def mark_beat(axes: Axes, seconds: float) -> None:
     """A dotted line at an R peak, `seconds` from the left edge of the traces."""
     x = ecg_paper.LEFT + ecg_paper.SPEED * seconds
-    place = (x, ecg_paper.BOTTOM)
-    axes.annotate("this beat", place, ha="center", va="top", size=8, weight="bold")
+    top = axes.get_ylim()[1] - 1
+    axes.annotate("this beat", (x + 1, top), ha="left", va="top", size=8, weight="bold")
     axes.axvline(x, color="#0072B2", linewidth=1.2, linestyle=":")
 
 
