@@ -10,7 +10,7 @@ from fl.models.reslstm_temporalse import TemporalSE
 
 Baseline = tuple[Tensor, Tensor]  # signal (place, lead, sample) and features (place, feature)
 
-STEPS = 32  # points of a path at first; doubled until the sum is right, up to MOST_STEPS
+STEPS = 12  # points of a path at first; doubled until the sum is right, up to MOST_STEPS
 MOST_STEPS = 512
 TOLERANCE = 0.02  # of the sum: this plus as much of the difference of the log-odds
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fl.explain.run_networks import RunNetworks
 from fl.reports.card import write_cards
 from fl.reports.figures.most_wrong import Recordings
 from fl.reports.pages.federation_page import federation_page
@@ -27,12 +28,13 @@ def write_report(folder: Path) -> None:
     run = read_run(folder)
     write_cards(run)
     recordings = Recordings(run.facts)
+    networks = RunNetworks(folder, run.config, run.main)
     # A real hospital's page is written there, from records and predictions that never leave it:
     # its coordinator knows none of its records.
     for site in sorted(run.dealt & set(run.sites)):
         _write(
             folder / "report" / "sites" / f"{site}.html",
-            site_page(view_of_site(run, site), recordings),
+            site_page(view_of_site(run, site), recordings, networks),
         )
     _write(folder / INDEX, federation_page(run))
 
