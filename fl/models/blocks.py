@@ -35,6 +35,8 @@ class Network(nn.Module):
     change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
 
+    embedding_layer: ClassVar = "dense"  # its input is the mean and maximum over time
+
     def __init__(
         self,
         *,
