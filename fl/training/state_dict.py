@@ -25,9 +25,9 @@ Weights = dict[str, NDArray[Any]]
 def local_entries(strategy: str, model: str, task: str, freeze: str = "none") -> frozenset[str]:
     """Entries that never leave a site: the normalisation layers where a strategy says so.
 
-    Frozen ones are not a site's own: they are the same everywhere. The entries are the scale and shift of each GroupNorm and LayerNorm. FedBN was made for BatchNorm
-    (Li et al. 2021, arXiv:2102.07623), whose running statistics stay at the site too; these
-    layers have none, and compute theirs from the one example.
+    They are the scale and shift of each GroupNorm and LayerNorm; frozen ones are no site's own.
+    FedBN was made for BatchNorm (Li et al. 2021, arXiv:2102.07623), whose running statistics stay
+    at the site too; these layers have none, and compute theirs from the one example.
     """
     if not strategy_traits(strategy).local_normalisation:
         return frozenset()

@@ -109,7 +109,7 @@ class BaselineTraining:
     def _round(self, number: int) -> Steps:
         progress = self.progress
         trained, train_seconds = yield from self._train(number)
-        progress.weights = progress.weights | trained.weights  # frozen entries are not sent back
+        progress.weights = {**progress.weights, **trained.weights}  # frozen ones are not sent back
         evaluated, val_seconds = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen
