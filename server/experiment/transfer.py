@@ -18,7 +18,7 @@ def record_transfer(record: RunRecord, facts: TransferFacts) -> str:
     if facts.test_patients is None:
         tested = _patients(record.folder / PARTITION, tested=True)
         # RUN/weights/NAME.safetensors, unless the file was copied elsewhere.
-        trained = _patients(Path(facts.file).absolute().parents[1] / PARTITION, tested=False)
+        trained = _patients(Path(facts.file).absolute().parent.parent / PARTITION, tested=False)
         counted = {
             "test_patients": len(tested),
             "seen_patients": len(tested & trained) if trained else None,
