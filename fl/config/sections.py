@@ -126,6 +126,25 @@ class ModelSettings(Section):
     title: ClassVar[str] = "model"
 
     model: str = Field("", description="network (default: the task's own)")
+    init_from: str = Field(
+        "",
+        description="weights of a run (.safetensors) that training starts from; the head is taken "
+        "if the classes are the same",
+    )
+    freeze: Literal["none", "features"] = Field(
+        "none",
+        description="features: the layers that read the signal stay as in --init-from; new dense "
+        "layers and a new head are trained",
+    )
+
+    @model_validator(mode="after")
+    def _check_freeze(self) -> Self:
+        if self.freeze != "none" and not self.init_from:
+            raise ValueError(
+                f"--freeze is {self.freeze!r}, but no --init-from names the weights that would "
+                "stay: name a run's weights, e.g. runs/NAME/weights/fedavg-best.safetensors."
+            )
+        return self
 
 
 class TrainingSettings(Section):

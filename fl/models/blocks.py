@@ -35,6 +35,8 @@ class Network(nn.Module):
     change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
 
+    classifier: ClassVar = ("dense", "feature_branch", "head", "after_head")  # see `network_parts`
+
     def __init__(
         self,
         *,

@@ -21,6 +21,7 @@ from fl.training.class_imbalance import class_weights, epoch_order, focal_expone
 from fl.training.device import mixed_precision, one_thread
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
+from fl.training.frozen import train_mode
 from fl.training.losses import task_loss
 from fl.util.errors import DataError
 from fl.util.gpu_memory import to_device
@@ -101,7 +102,7 @@ def fit(
     one_thread()
     rng = stream(plan.seed, "fit", plan.site, plan.round)
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
-    network.to(plan.device).train()
+    train_mode(network.to(plan.device))
     rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan, pull)
     _restore_state(optimizer, rows, state)

@@ -23,6 +23,7 @@ from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
+from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import EXAMPLES, UnitAt, units_at
 
 
@@ -41,6 +42,7 @@ def federation_page(run: Run) -> str:
         legend=legend(tuple(run.strategies), run.classes),
         details=details(run),
         sources=provenance(run),
+        origin=transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         flow=flow_diagram(flow(run)),
         table_one=table_one(run.facts.sites),
         mix=label_mix(run) if run.has_label_counts else None,
