@@ -92,8 +92,7 @@ def lead_of(record: Record) -> str:
     raise UnusableRecord(
         record.name,
         "lead-names",
-        f"the beat7 task reads {' or else '.join(LEADS_IN_ORDER)}; found "
-        f"{', '.join(record.leads)}",
+        f"the beat7 task reads {' or else '.join(LEADS_IN_ORDER)}; found {', '.join(record.leads)}",
     )
 
 

@@ -68,7 +68,9 @@ def _trouble(name: str, task: Task) -> str:
     if getattr(MODELS[name], "needs_pictures", False) and not task.whole_beats:
         return f"which reads whole heartbeats as pictures, and the {task.name} task has none"
     if getattr(MODELS[name], "centralised_only", False):
-        return "whose batch norm is for centralised training alone (benchmarks.studies.beat_pictures)"
+        return (
+            "whose batch norm is for centralised training alone (benchmarks.studies.beat_pictures)"
+        )
     if task.causal:
         read = _input_of(name, task)
         if read.row > 1 and read.later:

@@ -54,7 +54,7 @@ from fl.util.errors import ConfigError, exit_code
 from partitions.partition import CENTRAL
 
 SEED = 0
-PASSES = 8  # of random beats: about 20 minutes on one quiet core
+PASSES = 4  # of random beats: about 20 minutes on one quiet core
 LR = BEAT7.lr  # chosen by --choose
 RATES = (1e-3, 2e-3, 4e-3)
 CHOOSING_PASSES, CHOOSING_BEATS = 4, 200
@@ -137,7 +137,7 @@ def _of_run(folder: Path) -> dict[str, dict[str, Any]]:
     task = facts["config"]["task"]
     if task != BEAT7.name:
         raise ConfigError(f"--runs {folder}: the run is of the task {task!r}, not {BEAT7.name!r}.")
-    every = read_predictions(folder / "predictions.csv")
+    every = read_predictions(folder / "predictions.csv", BEAT7.classes)
     found = {}
     for strategy in dict.fromkeys(every.strategy.tolist()):
         rows = every.of(strategy, CENTRAL)
@@ -185,7 +185,9 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     parser.add_argument("--choose", action="store_true", help="rates, within training patients")
     parser.add_argument("--only", choices=("", "random", "patients"), default="")
-    parser.add_argument("--model", choices=[m for m in MODELS if m.startswith("cnn2d")], default="cnn2d")
+    parser.add_argument(
+        "--model", choices=[m for m in MODELS if m.startswith("cnn2d")], default="cnn2d"
+    )
     parser.add_argument("--passes", type=int, default=PASSES)
     parser.add_argument("--lr", type=float, default=LR)
     parser.add_argument("--runs", type=Path, help="a run directory of --task beat7")

@@ -82,9 +82,7 @@ def choosing_splits(cohort: Cohort, seed: int) -> list[Split]:
     np.logical_or.at(present, number, cohort.labels[train] == 1)
     half = stratify(present, (0.5, 0.5), stream(seed, "beat7", "choose"))[number]
     none = np.zeros(0, dtype=np.int64)
-    return [
-        Split(train=train[half != k], validation=train[half == k], test=none) for k in (0, 1)
-    ]
+    return [Split(train=train[half != k], validation=train[half == k], test=none) for k in (0, 1)]
 
 
 def train(cohort: Cohort, split: Split, recipe: Recipe, seed: int) -> torch.nn.Module:
@@ -94,9 +92,7 @@ def train(cohort: Cohort, split: Split, recipe: Recipe, seed: int) -> torch.nn.M
         leads=BEAT7.leads, samples=BEAT7.samples, features=0, classes=len(BEAT7.classes)
     )
     trained = cohort.take(split.train)
-    watched = cohort.take(
-        stream(seed, "beat7", "watched").permutation(split.validation)[:WATCHED]
-    )
+    watched = cohort.take(stream(seed, "beat7", "watched").permutation(split.validation)[:WATCHED])
     state: OptimizerState | None = None
     for number in range(1, recipe.passes + 1):
         began = time.monotonic()
