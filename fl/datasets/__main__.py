@@ -57,7 +57,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "source", nargs="*", help="names, or mysite=FOLDER; default: all data sets that exist"
     )
     check.add_argument(
-        "--task", choices=("rhythm", "beat"), help="also list records that this task cannot use"
+        "--task",
+        choices=("rhythm", "beat", "beat7"),
+        help="also list records that this task cannot use",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES
+from fl.ecg.beat_pictures import BEAT7_CLASSES, SAMPLES, USUAL_SECONDS, WholeBeatMaker
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Examples, Record
@@ -42,6 +43,8 @@ class Task:
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
     causal: bool = False  # True: nothing later than about a second after a beat is known
+    # True: an example is one whole heartbeat from -1 to 1, which can be drawn as a picture
+    whole_beats: bool = False
 
     @property
     def exclusive(self) -> bool:
@@ -128,4 +131,30 @@ BEAT_GQRS = replace(
     preprocessing="beat-4-gqrs",
     make_examples=BeatExampleMaker(detector="gqrs"),
 )
-TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}
+# Beats as pictures (Jun et al. 2018, arXiv:1804.06812): what a beat looks like, with paced ones.
+BEAT7 = Task(
+    name="beat7",
+    classes=BEAT7_CLASSES,
+    leads=1,  # lead II, or V5 where it was not recorded
+    samples=SAMPLES,
+    fs=SAMPLES / USUAL_SECONDS,  # of a beat of usual length: every beat has as many samples
+    features=(),
+    alone="",
+    otherwise="N",
+    new_source_odds=1.0,
+    model="cnn2d",
+    partition="patients",
+    augment=("crops",),
+    trainable=BEAT7_CLASSES,
+    imbalance="thinned",
+    batch_size=32,  # of more, the pictures in between do not fit the cache of a core
+    lr=2e-3,
+    rounds=10,
+    local_epochs=1,
+    site_folds=0,  # a run takes long, and few patients of a site have a class other than N
+    per_recording=400,  # of about 2,000: beats of one recording are much alike
+    preprocessing="beat7-1",
+    make_examples=WholeBeatMaker(),
+    whole_beats=True,
+)
+TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS, BEAT7)}
