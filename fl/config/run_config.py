@@ -74,7 +74,7 @@ class RunConfig(
         if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
-                "class each. For rhythm: none, weighted, focal."
+                f"class each. For {self.task}: none, weighted, focal."
             )
         return self
 

@@ -24,12 +24,23 @@ class DataSettings(Section):
 
     title: ClassVar[str] = "data"
 
-    task: Literal["rhythm", "beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat7"] = Field(
+    task: Literal[
+        "rhythm",
+        "beat",
+        "beat-causal",
+        "beat-xqrs",
+        "beat-gqrs",
+        "beat-plain",
+        "beat7",
+        "mi",
+        "mi-12lead",
+    ] = Field(
         "rhythm",
         description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat7: what "
         "a whole heartbeat looks like, for pictures, with paced ones; "
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
-        "found by a detector",
+        "found by a detector; beat-plain: from its wave alone; mi: myocardial infarction, from "
+        "beats of lead II; mi-12lead: from all leads",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",
@@ -73,7 +84,7 @@ class PartitionSettings(Section):
     partition: str = Field(
         "",
         description="how patients are dealt to sites, or file:PATH of a saved partition.csv "
-        "(default: dirichlet for rhythm, patients for beat and beat7)",
+        "(default: the task's own)",
     )
     alpha: float = Field(
         0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
@@ -88,8 +99,8 @@ class PartitionSettings(Section):
         -1,
         ge=-1,
         description="folds of each site's patients: as many runs, each of which tests one fold, so "
-        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: 0 for "
-        "rhythm and beat7, 3 for beat",
+        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: the "
+        "task's own",
     )
     site_fold: int = Field(
         0, ge=0, description="run this one of the folds alone; 0: all of them, one after the other"
@@ -154,17 +165,14 @@ class TrainingSettings(Section):
     title: ClassVar[str] = "training at a site"
 
     local_epochs: int = Field(
-        0, ge=0, description="passes over a site's records per round; 0: 3 for rhythm, 1 for beats"
+        0, ge=0, description="passes over a site's records per round; 0: the task's own"
     )
     per_recording: int = Field(
         -1,
         ge=-1,
-        description="most examples of one recording in one epoch, 0 for all; -1: 10 for rhythm, "
-        "all for beat, 400 for beat7",
+        description="most examples of one recording in one epoch, 0 for all; -1: the task's own",
     )
-    batch_size: int = Field(
-        0, ge=0, description="records per step; 0: 8 for rhythm, 128 for beat, 32 for beat7"
-    )
+    batch_size: int = Field(0, ge=0, description="records per step; 0: the task's own")
     imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
         "auto",
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
@@ -182,7 +190,7 @@ class TrainingSettings(Section):
     lr: float = Field(
         0.0,
         ge=0,
-        description="peak learning rate; 0: for adamw 0.002 (0.005 for beat), for sgd 0.05",
+        description="peak learning rate; 0: for adamw the task's own, for sgd 0.05",
     )
     optimizer: Literal["adamw", "sgd"] = Field(
         "adamw", description="optimizer at a site (scaffold: always sgd without momentum)"
@@ -236,7 +244,7 @@ class RoundSettings(Section):
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
-    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 10 for beats")
+    rounds: int = Field(0, ge=0, description="federated rounds; 0: the task's own")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     weighting: Literal["patients", "records", "root", "even"] = Field(
         "patients",

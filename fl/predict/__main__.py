@@ -82,7 +82,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--windows",
         action="store_true",
-        help="rhythm: predict 10 s windows of short recordings too",
+        help="rhythm, infarction: predict 10 s windows of short recordings too",
     )
     parser.add_argument(
         "--detector",

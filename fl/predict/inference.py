@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
+from fl.ecg.beat_cuts import PlainBeatMaker, infarction_parts, joined_examples
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_segments import (
     BEAT_AFTER,
@@ -36,8 +37,8 @@ def predict_recording(
 ) -> RecordingPrediction:
     """The model's predictions for a recording; `UnusableRecord` if it cannot be applied to it.
 
-    Rhythm: one prediction for the recording, or one per 10 s window if it is longer than
-    WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
+    Rhythm and infarction: one prediction for the recording, or one per 10 s window if it is longer
+    than WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
     `detector` finds. `source` names the calibration and the thresholds; ConfigError if the model
     has none for it.
     """
@@ -47,7 +48,7 @@ def predict_recording(
         ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
     else:
         beats, peaks = "", None
-        examples, ranges = rhythm_examples(record, windows)
+        examples, ranges = recording_examples(model, record, windows)
     cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
     p = predict(model.network, cohort)
     prediction = RecordingPrediction(
@@ -60,25 +61,31 @@ def predict_recording(
     return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
-def rhythm_examples(record: Record, windows: bool) -> tuple[Examples, list[tuple[int, int]]]:
-    """The examples of a recording, itself or its 10 s windows, and the sample range of each."""
-    signal, length = filter_recording(record), record.signal.shape[1]
+def recording_examples(
+    model: SavedModel, record: Record, windows: bool
+) -> tuple[Examples, list[tuple[int, int]]]:
+    """The examples of a recording, itself or its 10 s windows, and the sample range of each.
+
+    Where beats are cut out of lead II, a window without any is left out.
+    """
+    length, classes = record.signal.shape[1], len(model.task.classes)
     seconds = length / record.fs
     starts = np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist()
-    if (windows and starts) or seconds > WHOLE_SECONDS:
-        signals = [normalised_window(signal, start) for start in starts]
-        names = [f"{record.name}/{start:04.0f}s" for start in starts]
-        ranges = [
-            (round(start * record.fs), round((start + WINDOW_SECONDS) * record.fs))
-            for start in starts
-        ]
-    else:
-        names, signals, ranges = [record.name], [zscore(signal)], [(0, length)]
+    cut = (windows and starts) or seconds > WHOLE_SECONDS
+    parts = [(start, start + WINDOW_SECONDS) for start in starts] if cut else [(0.0, seconds)]
+    ranges = [(round(begin * record.fs), round(end * record.fs)) for begin, end in parts]
+    if model.task.stride > 1:
+        found = infarction_parts(record, parts)
+        ranges = [samples for samples, one in zip(ranges, found, strict=True) if one is not None]
+        return joined_examples([one for one in found if one is not None]), ranges
+    signal = filter_recording(record)
+    signals = [normalised_window(signal, start) for start in starts] if cut else [zscore(signal)]
+    names = [f"{record.name}/{start:04.0f}s" for start in starts] if cut else [record.name]
     examples = Examples(
         names=names,
         signals=signals,
         leads=lead_indices(record),
-        labels=np.full((len(names), 9), UNKNOWN, dtype=np.int8),
+        labels=np.full((len(names), classes), UNKNOWN, dtype=np.int8),
         features=np.zeros((len(names), 0), dtype=np.float32),
     )
     return examples, ranges
@@ -90,7 +97,7 @@ def beat_examples(
     """How the beats were found, their R peaks (beat,) in samples, and their examples."""
     require_lead_two(record)
     example_maker = model.task.make_examples
-    assert isinstance(example_maker, BeatExampleMaker)
+    assert isinstance(example_maker, BeatExampleMaker | PlainBeatMaker)
     detector = detector or example_maker.detector
     if record.annotations is not None:
         reject_paced(record.name, record.annotations)

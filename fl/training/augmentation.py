@@ -1,7 +1,7 @@
 """Random changes to training batches that keep the diagnosis. Each can be switched off.
 
 Every augmentation maps (batch, task, random generator) to a changed batch. A missing lead stays
-zero.
+zero, and so do the zeros with which an example is padded.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 
 def noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """White noise of a random strength is added to each example."""
-    strength = rng.uniform(0, NOISE, size=(len(batch.signal), 1)).astype(np.float32)
+    strength = rng.uniform(0, NOISE * task.spread, size=(len(batch.signal), 1)).astype(np.float32)
     strengths = _on_device_of(batch, strength).expand_as(batch.lead_mask)
     # Torch draws normal numbers twice as fast as NumPy, and a GPU draws its own.
     generator = torch.Generator(batch.signal.device).manual_seed(int(rng.integers(2**63 - 1)))
@@ -87,7 +87,7 @@ def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     t = np.arange(batch.signal.shape[2], dtype=np.float32) / task.fs
     rate = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32)
     phase = rng.random(shape, dtype=np.float32)
-    height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
+    height = (WANDER * task.spread * rng.random(shape, dtype=np.float32)).astype(np.float32)
     cycles = _on_device_of(batch, rate) * _on_device_of(batch, t) + _on_device_of(batch, phase)
     return _add(batch, _on_device_of(batch, height) * _sine(2 * np.pi * cycles))
 
@@ -198,6 +198,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 # Augmentations that make labels fractions: the loss of a task with one class per example takes
 # the largest label for the class, so a mixed example would be trained as one of its two parts.
 MIXES_LABELS = frozenset({"mixup"})
+# Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
+# nothing would be left that is where it should be.
+MOVES_TIME = frozenset({"stretch"})
 
 
 def check_augmentations(names: Sequence[str], task: Task) -> None:
@@ -218,16 +221,31 @@ def check_augmentations(names: Sequence[str], task: Task) -> None:
             f"every example of the {task.name} task has exactly one class. Accepted for this "
             f"task: {accepted}."
         )
+    moving = [name for name in names if name in MOVES_TIME]
+    if task.padded and moving:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in MOVES_TIME)
+        raise ConfigError(
+            f"--augment names {moving[0]!r}, which moves waves in time, but every example of the "
+            f"{task.name} task begins at an R peak and ends in zeros. Accepted for this task: "
+            f"{accepted}."
+        )
 
 
 def augment_batch(
     batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.Generator
 ) -> Batch:
     """The batch after the named augmentations, in the order of AUGMENTATIONS."""
+    signal = _signal_not_padding(batch) if task.padded else None
     for name, augment in AUGMENTATIONS.items():
         if name in names:
             batch = augment(batch, task, rng)
-    return batch
+    return batch if signal is None else replace(batch, signal=batch.signal * signal)
+
+
+def _signal_not_padding(batch: Batch) -> Tensor:
+    """1 up to the last sample of an example that is not zero, 0 after it: (batch, lead, sample)."""
+    later = (batch.signal != 0).flip(2).cummax(dim=2).values.flip(2)
+    return later.to(batch.signal.dtype)
 
 
 def _on_device_of(batch: Batch, drawn: NDArray[Any]) -> Tensor:

@@ -29,7 +29,6 @@ from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
 BATCH_SAMPLES = 64_000  # per lead, in a batch of predictions
-CROPS = 4  # crops of a recording, at most, whose probabilities are averaged
 Penalty = Callable[[nn.Module], Tensor]  # network -> a term that is added to the loss
 OptimizerState = dict[str, Tensor]  # "row/field" -> tensor: see `_optimizer_state`
 
@@ -159,14 +158,15 @@ def fit(
 def predict(
     network: nn.Module,
     cohort: Cohort,
-    crops: int = CROPS,
+    crops: int = 0,
     batch_size: int = 0,
     device: str = "cpu",
     bf16: bool | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities (example, class), the mean over `crops` evenly spaced crops of each example.
+    """Probabilities (example, class), the mean over evenly spaced crops of each example.
 
-    `batch_size` is 64 for ten seconds and more for shorter examples unless it is given.
+    There are at most `crops` of them, or as many as the task says. `batch_size` is 64 for ten
+    seconds and more for shorter examples unless it is given.
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
@@ -179,7 +179,7 @@ def predict(
         starts = np.zeros(len(example), dtype=np.int64)
         batch_size = read.row * max(1, ROW_BATCH * batch_size // read.row)
     else:
-        example, starts = cohort.even_crops(crops)
+        example, starts = cohort.even_crops(crops or cohort.task.crops)
         used = np.ones(len(example), dtype=bool)
     make_batch, probabilities = batch_maker(cohort, device, read.signal), []
     with torch.inference_mode(), mixed_precision(device, bf16):

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from rich.table import Table
 
-from fl.datasets.base import Source
+from fl.datasets.base import Card, Source
 from fl.datasets.data_report.beat_counts import BeatTally
 from fl.datasets.data_report.source_report import SourceReport
 from fl.datasets.data_report.tables import tables
@@ -22,6 +22,11 @@ from fl.ecg.records import Record
 from fl.ecg.tasks import Task
 from fl.util.errors import UnusableRecord
 
+# Verdicts on a record of which a copy may have a label.
+WITHOUT_LABEL = (
+    *("no-label", "label-conflict", "no-annotation"),
+    *("no-infarction-label", "doubtful-infarction"),
+)
 Progress = Callable[[str, int, int], None]  # source, records done, records in all
 
 
@@ -94,17 +99,17 @@ def _check_source(
     for done, name in enumerate(names, start=1):
         try:
             record = source.read(root, name)
-            if task is not None:
-                task.make_examples(record)
+            lost = 0 if task is None else task.make_examples(record).without_example
             _refuse_copy(report, name, known, record)
         except UnusableRecord as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
             report.details[name] = verdict.detail
-            if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
+            if verdict.reason in WITHOUT_LABEL:
                 _note_unlabelled_copy(source, root, name, known, report)
         else:
             patients.add(record.patient)
-            _count(report, record, card.leads)
+            report.without_example += lost
+            _count(report, record, card)
             beats.add(record)
             if isinstance(source, NamesPatients) and source.lacks_patient(record):
                 report.without_patient.append(name)
@@ -150,17 +155,23 @@ def _note_unlabelled_copy(
     _note_copy(report, name, known, fingerprints(wave.leads, wave.signal))
 
 
-def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
+_ANSWERS = {1: "yes", 0: "no"}
+
+
+def _count(report: SourceReport, record: Record, card: Card) -> None:
     """Add a usable record to the report."""
     report.usable += 1
     verdict = assess_recording(record.signal, record.leads, record.fs)
     if verdict.reason:
         report.cannot_say.setdefault(verdict.reason, []).append(record.name)
-    for lead in leads:
+    for lead in card.leads:
         if lead not in record.leads:
             report.missing_leads.setdefault(lead, []).append(record.name)
     if record.labels is not None:
         report.none_of_the_classes += int(shows_none(record.labels[None])[0])
         for c, value in zip(RHYTHM_CLASSES, record.labels, strict=True):
             counts = report.classes.setdefault(c, {"yes": 0, "no": 0, "unknown": 0})
-            counts[{1: "yes", 0: "no"}.get(int(value), "unknown")] += 1
+            counts[_ANSWERS.get(int(value), "unknown")] += 1
+    if card.infarction:
+        answer = _ANSWERS.get(record.infarction, "unknown")
+        report.infarctions[answer] = report.infarctions.get(answer, 0) + 1
