@@ -1,5 +1,7 @@
 """A model's predictions for a recording, which is preprocessed as in training."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,35 +45,70 @@ def predict_recording(
     has none for it.
     """
     model.require_source(source)
+    return predict_prepared(model, record, name, prepare(model, record, windows, detector), source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a model reads of a recording: its examples, and where each lies."""
+
+    beats: str  # how the beats were found; "" for rhythm
+    peaks: NDArray[np.int64] | None  # (example,) R peaks, in samples; None for rhythm
+    ranges: list[tuple[int, int]]  # of each example: first sample and one past the last
+    cohort: Cohort
+
+
+def prepare(
+    model: SavedModel,
+    record: Record,
+    windows: bool,
+    detector: str,
+    starts: Sequence[float] | None = None,
+) -> Prepared:
+    """The examples of a recording: see `predict_recording`.
+
+    `starts` (s), for rhythm, are those of the 10 s windows to read instead.
+    """
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
         ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
     else:
         beats, peaks = "", None
-        examples, ranges = recording_examples(model, record, windows)
+        examples, ranges = recording_examples(model, record, windows, starts)
     cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
-    p = predict(model.network, cohort)
+    return Prepared(beats=beats, peaks=peaks, ranges=ranges, cohort=cohort)
+
+
+def predict_prepared(
+    model: SavedModel, record: Record, name: str, prepared: Prepared, source: str
+) -> RecordingPrediction:
+    """The model's predictions for the examples of a recording that is called `name`."""
+    p = predict(model.network, prepared.cohort)
+    findings = _segment_predictions(model, p, source, prepared.ranges, prepared.peaks)
     prediction = RecordingPrediction(
         record=name,
         fs=record.fs,
         leads=record.leads,
-        beats=beats,
-        findings=tuple(_segment_predictions(model, p, source, ranges, peaks)),
+        beats=prepared.beats,
+        findings=tuple(findings),
     )
     return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
 def recording_examples(
-    model: SavedModel, record: Record, windows: bool
+    model: SavedModel, record: Record, windows: bool, chosen: Sequence[float] | None = None
 ) -> tuple[Examples, list[tuple[int, int]]]:
     """The examples of a recording, itself or its 10 s windows, and the sample range of each.
 
-    Where beats are cut out of lead II, a window without any is left out.
+    `chosen` (s) are the starts of the windows, instead of one every 10 s. Where beats are cut out
+    of lead II, a window without any is left out.
     """
     length, classes = record.signal.shape[1], len(model.task.classes)
     seconds = length / record.fs
     starts = np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist()
-    cut = (windows and starts) or seconds > WHOLE_SECONDS
+    cut = bool(windows and starts) or seconds > WHOLE_SECONDS
+    if chosen is not None:
+        starts, cut = list(chosen), True
     parts = [(start, start + WINDOW_SECONDS) for start in starts] if cut else [(0.0, seconds)]
     ranges = [(round(begin * record.fs), round(end * record.fs)) for begin, end in parts]
     if model.task.stride > 1:
@@ -80,7 +117,7 @@ def recording_examples(
         return joined_examples([one for one in found if one is not None]), ranges
     signal = filter_recording(record)
     signals = [normalised_window(signal, start) for start in starts] if cut else [zscore(signal)]
-    names = [f"{record.name}/{start:04.0f}s" for start in starts] if cut else [record.name]
+    names = [f"{record.name}/{start:04g}s" for start in starts] if cut else [record.name]
     examples = Examples(
         names=names,
         signals=signals,
