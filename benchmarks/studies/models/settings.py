@@ -24,9 +24,9 @@ class TaskSettings:
 
 
 SETTINGS = {
-    "rhythm": TaskSettings(rounds=10, local_epochs=2, per_recording=10, random_split=False),
+    "rhythm": TaskSettings(rounds=6, local_epochs=2, per_recording=10, random_split=False),
     "beat": TaskSettings(rounds=8, local_epochs=1, per_recording=400, random_split=True),
-    "beat7": TaskSettings(rounds=8, local_epochs=1, per_recording=400, random_split=True),
+    "beat7": TaskSettings(rounds=4, local_epochs=1, per_recording=200, random_split=True),
     "mi": TaskSettings(rounds=10, local_epochs=3, per_recording=0, random_split=False, clients=4),
     "mi-12lead": TaskSettings(
         rounds=10, local_epochs=2, per_recording=0, random_split=False, clients=4
