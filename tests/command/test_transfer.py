@@ -72,6 +72,15 @@ def test_run_json_page_card_and_sidecar_state_the_origin(first, second):
     assert load_model(second / WEIGHTS).name == "cnn1d"
 
 
+def test_the_page_counts_only_the_bytes_that_are_sent(first, second):
+    weights = load_weights(second / WEIGHTS)
+    sent = sum(value.nbytes for name, value in weights.items() if name not in FROZEN)
+    page = (second / "report" / "index.html").read_text()
+    assert f"One update has {sent:,} bytes" in page
+    whole = (first / WEIGHTS).stat().st_size
+    assert f"One update has {whole:,} bytes" in (first / "report" / "index.html").read_text()
+
+
 def test_test_patients_whom_the_first_model_knows_are_counted(first, second):
     def patients(run, tested):
         lines = [line.split(",") for line in (run / "partition.csv").read_text().splitlines()[1:]]
