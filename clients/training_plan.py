@@ -20,6 +20,8 @@ def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPl
         per_recording=config.per_recording,
         augment=config.augmentations,
         imbalance=config.imbalance,
+        simulated=config.simulated_rare,
+        dropout=config.dropout,
         by_patient=config.loss_weights == "patients",
         sgd=config.optimizer == "sgd" or plain_sgd,
         momentum=0.0 if plain_sgd else config.momentum,

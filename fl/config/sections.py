@@ -24,11 +24,24 @@ class DataSettings(Section):
 
     title: ClassVar[str] = "data"
 
-    task: Literal["rhythm", "beat", "beat-causal", "beat-xqrs", "beat-gqrs"] = Field(
+    task: Literal[
+        "rhythm",
+        "beat",
+        "beat-causal",
+        "beat-xqrs",
+        "beat-gqrs",
+        "rhythm-wavelet",
+        "beat-wavelet",
+    ] = Field(
         "rhythm",
         description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; "
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
-        "found by a detector",
+        "found by a detector; rhythm-wavelet, beat-wavelet: what --filter wavelet makes of them",
+    )
+    filter: Literal["bandpass", "wavelet"] = Field(
+        "bandpass",
+        description="what removes noise and baseline: bandpass: 0.5 to 40 Hz (beat: median "
+        "filters); wavelet: wavelet denoising",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",
@@ -143,10 +156,28 @@ class TrainingSettings(Section):
         "all for beat",
     )
     batch_size: int = Field(0, ge=0, description="records per step; 0: 8 for rhythm, 128 for beat")
-    imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
+    imbalance: Literal[
+        "auto",
+        "none",
+        "thinned",
+        "balanced",
+        "oversampled",
+        "undersampled",
+        "smote",
+        "weighted",
+        "focal",
+    ] = Field(
         "auto",
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
-        "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
+        "equally often (balanced), rarer ones drawn again (oversampled), frequent ones left out at "
+        "random (undersampled), beats interpolated between neighbours (smote), weights in the "
+        "loss, focal loss; auto: the task's own",
+    )
+    simulated_rare: int = Field(
+        0,
+        ge=0,
+        description="synthetic recordings of its rare classes that each site adds to its training "
+        "set alone",
     )
     loss_weights: Literal["records", "patients"] = Field(
         "records",
@@ -181,6 +212,18 @@ class TrainingSettings(Section):
         3, ge=1, description="strategy finetune: epochs at each site after the last round"
     )
     weight_decay: float = Field(0.01, ge=0, description="weight decay of the optimizer")
+    dropout: float = Field(
+        -1.0, lt=1, description="share that the network's dropout layers drop; -1: its own"
+    )
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> Self:
+        if self.dropout < 0 and self.dropout != -1:
+            raise ValueError(
+                f"--dropout is {self.dropout}: from 0 up to and without 1, or -1 for the network's "
+                "own."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_momentum(self) -> Self:

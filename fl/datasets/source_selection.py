@@ -13,8 +13,11 @@ from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
-    "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
-    **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb", "svdb", "incart")),
+    **dict.fromkeys(("rhythm", "rhythm-wavelet"), ("cpsc2018", "cpsc2018-lead1", "mitdb")),
+    **dict.fromkeys(
+        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-wavelet"),
+        ("mitdb", "svdb", "incart"),
+    ),
 }
 
 

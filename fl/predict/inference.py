@@ -47,7 +47,7 @@ def predict_recording(
         ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
     else:
         beats, peaks = "", None
-        examples, ranges = rhythm_examples(record, windows)
+        examples, ranges = rhythm_examples(record, windows, model.task.filter == "wavelet")
     cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
     p = predict(model.network, cohort)
     prediction = RecordingPrediction(
@@ -60,9 +60,11 @@ def predict_recording(
     return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
-def rhythm_examples(record: Record, windows: bool) -> tuple[Examples, list[tuple[int, int]]]:
+def rhythm_examples(
+    record: Record, windows: bool, wavelet: bool = False
+) -> tuple[Examples, list[tuple[int, int]]]:
     """The examples of a recording, itself or its 10 s windows, and the sample range of each."""
-    signal, length = filter_recording(record), record.signal.shape[1]
+    signal, length = filter_recording(record, wavelet), record.signal.shape[1]
     seconds = length / record.fs
     starts = np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist()
     if (windows and starts) or seconds > WHOLE_SECONDS:

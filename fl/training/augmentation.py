@@ -27,6 +27,7 @@ FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 STRETCH = 0.15  # largest change of the time scale, as a share
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
+SHIFT = 3  # samples; 33 ms of a beat, about what a detector is off at most
 WANDER = 0.3  # largest amplitude of added baseline wander, in standard deviations of the lead
 
 
@@ -156,6 +157,18 @@ def detector(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, features=torch.where(chosen, changed, batch.features))
 
 
+def shift(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each beat moves by up to three samples, as if its R peak were found early or late.
+
+    The sample at the edge is repeated. The features stay: `detector` changes those.
+    """
+    n, _, samples = batch.signal.shape
+    moved = rng.integers(-SHIFT, SHIFT + 1, size=(n, 1))
+    position = (np.arange(samples) - moved).clip(0, samples - 1)
+    index = _on_device_of(batch, position)[:, None, :].expand_as(batch.signal)
+    return replace(batch, signal=batch.signal.gather(2, index))
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
@@ -166,18 +179,28 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "stretch": stretch,
     "blank": blank,
     "mixup": mixup,
+    "shift": shift,
 }
 
 
 # Augmentations that make labels fractions: the loss of a task with one class per example takes
 # the largest label for the class, so a mixed example would be trained as one of its two parts.
 MIXES_LABELS = frozenset({"mixup"})
+# Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
+BEATS_ALONE = frozenset({"shift"})
 
 
 def check_augmentations(names: Sequence[str], task: Task) -> None:
     """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
     for name in names:
         require_known(name, AUGMENTATIONS, "--augment")
+    moved = [name for name in names if name in BEATS_ALONE]
+    if moved and not (task.exclusive and task.features):
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in BEATS_ALONE)
+        raise ConfigError(
+            f"--augment names {moved[0]!r}, which moves a heartbeat, but the {task.name} task does "
+            f"not read heartbeats around their R peak. Accepted for this task: {accepted}."
+        )
     unsuitable = [name for name in names if name in MIXES_LABELS]
     if task.exclusive and unsuitable:
         accepted = ", ".join(name for name in AUGMENTATIONS if name not in MIXES_LABELS)

@@ -67,7 +67,11 @@ def parser(with_run_flags: bool, prog: str) -> argparse.ArgumentParser:
 def _add_init_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", required=True, help="names and addresses of this machine")
     command.add_argument("--name", default="", help="of the federation [the folder's]")
-    command.add_argument("--task", default="rhythm", choices=("rhythm", "beat"))
+    command.add_argument(
+        "--task",
+        default="rhythm",
+        choices=("rhythm", "beat", "rhythm-wavelet", "beat-wavelet"),
+    )
     command.add_argument("--listen", default="0.0.0.0", help="address for the sites [%(default)s]")
     command.add_argument("--port", type=int, default=8443, help="for the sites [%(default)s]")
     command.add_argument(
