@@ -14,9 +14,10 @@ from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
-    "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
+    **dict.fromkeys(("rhythm", "rhythm-wavelet"), ("cpsc2018", "cpsc2018-lead1", "mitdb")),
     **dict.fromkeys(
-        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-plain"), ("mitdb", "svdb", "incart")
+        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-wavelet", "beat-plain"),
+        ("mitdb", "svdb", "incart"),
     ),
     **dict.fromkeys(("mi", "mi-12lead"), ("ptbxl", "ptbdb", "ptb")),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fl.ecg.beat_cuts import (
     CUT_FS,
@@ -49,6 +50,7 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    filter: str = "bandpass"  # what removes noise and baseline: see `task_with_filter`
     causal: bool = False  # True: nothing later than about a second after a beat is known
     # True: an example is one whole heartbeat from -1 to 1, which can be drawn as a picture
     whole_beats: bool = False
@@ -221,6 +223,21 @@ MI_12LEAD = replace(
     make_examples=infarction_recording,
     infarction=True,
 )
+# The same questions with signals that wavelets cleaned: `--filter wavelet`.
+RHYTHM_WAVELET = replace(
+    RHYTHM,
+    name="rhythm-wavelet",
+    preprocessing="rhythm-2-wavelet-1",
+    make_examples=partial(rhythm_examples, wavelet=True),
+    filter="wavelet",
+)
+BEAT_WAVELET = replace(
+    BEAT,
+    name="beat-wavelet",
+    preprocessing="beat-4-wavelet-1",
+    make_examples=BeatExampleMaker(wavelet=True),
+    filter="wavelet",
+)
 TASKS = {
     task.name: task
     for task in (
@@ -233,5 +250,29 @@ TASKS = {
         BEAT7,
         MI,
         MI_12LEAD,
+        RHYTHM_WAVELET,
+        BEAT_WAVELET,
     )
 }
+
+
+def task_with_filter(name: str, chosen: str) -> Task:
+    """The task of this name whose signals have the chosen filter; ValueError if there is none.
+
+    `bandpass` is the task's own: 0.5 to 40 Hz for rhythm, median filters that remove the baseline
+    for beats. The variant with wavelets is a task of its own, so that nothing that is kept of one
+    (examples, weights, results) is taken for the other.
+    """
+    task = TASKS[name]
+    if chosen in ("bandpass", task.filter):
+        return task
+    variant = f"{name}-{chosen}"
+    if variant not in TASKS:
+        having = ", ".join(
+            t.name.removesuffix("-wavelet") for t in TASKS.values() if t.filter == chosen
+        )
+        raise ValueError(
+            f"--filter is {chosen!r}, which the {name} task does not have. Accepted: bandpass, or "
+            f"one of the tasks {having}."
+        )
+    return TASKS[variant]

@@ -82,6 +82,11 @@ def _trouble(name: str, task: Task) -> str:
     return ""
 
 
+def row_length(name: str, task: Task) -> int:
+    """How many neighbouring examples a network of `MODELS` reads together; 1: each by itself."""
+    return _input_of(name, task).row
+
+
 def _input_of(name: str, task: Task) -> NetworkInput:
     """What a network of `MODELS` declares that it reads. Torch's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -123,4 +128,5 @@ __all__ = [
     "network_parts",
     "parameters",
     "parts_of",
+    "row_length",
 ]

@@ -24,7 +24,7 @@ from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
 from fl.predict.prediction import RecordingPrediction
 from fl.predict.saved_model import SavedModel, load_model
-from fl.reports.terminal.notices import NOTICE
+from fl.reports.terminal.notices import NOTICE, simulated_note
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predi
     print(DISCLAIMER, file=sys.stderr)
     if model.synthetic:
         print(f"The model was trained on synthetic recordings. {NOTICE}", file=sys.stderr)
+    if model.simulated_rare:
+        print(simulated_note(model.simulated_rare), file=sys.stderr)
     predictions, failures = _predict_all(model, options)
     if predictions:
         print(_formatted(model, predictions, options))

@@ -115,7 +115,7 @@ def recording_examples(
         found = infarction_parts(record, parts)
         ranges = [samples for samples, one in zip(ranges, found, strict=True) if one is not None]
         return joined_examples([one for one in found if one is not None]), ranges
-    signal = filter_recording(record)
+    signal = filter_recording(record, model.task.filter == "wavelet")
     signals = [normalised_window(signal, start) for start in starts] if cut else [zscore(signal)]
     names = [f"{record.name}/{start:04g}s" for start in starts] if cut else [record.name]
     examples = Examples(

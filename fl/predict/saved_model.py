@@ -26,6 +26,7 @@ class SavedModel:
     strategy: str  # how it was trained
     rule: DecisionRule  # calibration and thresholds
     synthetic: bool  # trained on synthetic recordings
+    simulated_rare: int = 0  # simulated recordings at each site, beside real ones
 
     def require_source(self, source: str) -> None:
         """`ConfigError` unless the model has thresholds for the recordings of this source."""
@@ -63,6 +64,7 @@ def load_model(path: Path, task: str = "") -> SavedModel:
         strategy=facts["strategy"],
         rule=_rule(path, facts["decision"]),
         synthetic=facts["synthetic"],
+        simulated_rare=int(facts.get("simulated_rare", 0)),
     )
 
 

@@ -28,6 +28,7 @@ STRETCH = 0.15  # largest change of the time scale, as a share
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
 CROP = 0.75  # of the width and of the height of a beat's picture
+SHIFT = 3  # samples; 33 ms of a beat, about what a detector is off at most
 WANDER = 0.3  # largest amplitude of added baseline wander, in standard deviations of the lead
 
 
@@ -181,6 +182,18 @@ def crops(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, signal=torch.where(chosen[:, None, None], cropped, batch.signal))
 
 
+def shift(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each beat moves by up to three samples, as if its R peak were found early or late.
+
+    The sample at the edge is repeated. The features stay: `detector` changes those.
+    """
+    n, _, samples = batch.signal.shape
+    moved = rng.integers(-SHIFT, SHIFT + 1, size=(n, 1))
+    position = (np.arange(samples) - moved).clip(0, samples - 1)
+    index = _on_device_of(batch, position)[:, None, :].expand_as(batch.signal)
+    return replace(batch, signal=batch.signal.gather(2, index))
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
@@ -192,6 +205,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "blank": blank,
     "mixup": mixup,
     "crops": crops,
+    "shift": shift,
 }
 
 
@@ -201,17 +215,21 @@ MIXES_LABELS = frozenset({"mixup"})
 # Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
 # nothing would be left that is where it should be.
 MOVES_TIME = frozenset({"stretch"})
+# Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
+BEATS_ALONE = frozenset({"shift"})
 
 
 def check_augmentations(names: Sequence[str], task: Task) -> None:
     """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
     for name in names:
         require_known(name, AUGMENTATIONS, "--augment")
-    if "crops" in names and not task.whole_beats:
-        accepted = ", ".join(name for name in AUGMENTATIONS if name != "crops")
+    _check_crops(names, task)
+    moved = [name for name in names if name in BEATS_ALONE]
+    if moved and not (task.exclusive and task.features):
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in BEATS_ALONE)
         raise ConfigError(
-            "--augment names 'crops', which shows parts of the picture of a heartbeat, but the "
-            f"{task.name} task has no such pictures. Accepted for this task: {accepted}."
+            f"--augment names {moved[0]!r}, which moves a heartbeat, but the {task.name} task does "
+            f"not read heartbeats around their R peak. Accepted for this task: {accepted}."
         )
     unsuitable = [name for name in names if name in MIXES_LABELS]
     if task.exclusive and unsuitable:
@@ -228,6 +246,15 @@ def check_augmentations(names: Sequence[str], task: Task) -> None:
             f"--augment names {moving[0]!r}, which moves waves in time, but every example of the "
             f"{task.name} task begins at an R peak and ends in zeros. Accepted for this task: "
             f"{accepted}."
+        )
+
+
+def _check_crops(names: Sequence[str], task: Task) -> None:
+    if "crops" in names and not task.whole_beats:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name != "crops")
+        raise ConfigError(
+            "--augment names 'crops', which shows parts of the picture of a heartbeat, but the "
+            f"{task.name} task has no such pictures. Accepted for this task: {accepted}."
         )
 
 

@@ -36,6 +36,7 @@ from server.aggregation.strategies import STRATEGIES
 from server.deploy.federation_store import CONNECTION, FederationFolder
 from server.deploy.progress import PROGRESS, watch
 from server.deploy.superlink_client import ask_flower, show_flower_command, stop_run
+from server.experiment.choices import check_remedies
 from server.rounds.initial_weights import keep_initial_weights, read_origin
 
 # Settings that say how a simulation makes hospitals; here they are real.
@@ -145,7 +146,14 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
         reject_simulation_settings(options.config)
     flags |= {"task": folder.settings().task, "data": "real", "site_folds": 0}
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
+    if config.task != folder.settings().task:
+        raise ConfigError(
+            f"--filter is {config.filter!r}, but the federation's task is "
+            f"{folder.settings().task!r}. Leave it out, or make a federation with --task "
+            f"{config.task}: the hospitals prepare their recordings for one task."
+        )
     check_model(config.model, TASKS[config.task])
+    check_remedies(config)
     require_known(config.strategy, STRATEGIES, "--strategy")
     check_local_entries(config.strategy, config.model, config.task, config.freeze)
     read_origin(config)

@@ -14,6 +14,7 @@ from fl.data.shards import shard_in_memory
 from fl.datasets.base import Source
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import TASKS, Task
+from fl.training.added_examples import with_added_examples
 from fl.training.class_imbalance import epoch_order
 from fl.training.frozen import network_to_train
 from fl.training.loop import TrainingPlan, fit, predict
@@ -60,7 +61,13 @@ def workload_of(config: RunConfig, prepared: PreparedRun) -> Workload:
     rng = stream(config.seed, "estimate")
     steps, crops = [], []
     for site in partition.sites:
-        training = cohort.take(partition.rows(site, TRAIN))
+        training = with_added_examples(
+            cohort.take(partition.rows(site, TRAIN)),
+            seed=config.seed,
+            site=site,
+            imbalance=config.imbalance,
+            simulated=config.simulated_rare,
+        )
         order = epoch_order(training, config.imbalance, config.per_recording, rng)
         steps.append(config.local_epochs * math.ceil(len(order) / config.batch_size))
         crops.append(len(cohort.take(partition.rows(site, VAL)).even_crops(cohort.task.crops)[0]))

@@ -10,7 +10,7 @@ from fl.config.run_config import RunConfig
 from fl.config.run_options import RunOptions
 from fl.datasets.source_selection import SourceSelection
 from fl.reports.tensorboard import check_tensorboard
-from fl.reports.terminal.notices import synthetic_notice
+from fl.reports.terminal.notices import simulated_note, synthetic_notice
 from fl.runs.run_record import RunRecord, make_run_folder
 from fl.training.device import check_device
 from server.engines.ray_cluster import check_cluster
@@ -36,6 +36,8 @@ def launch(
         check_tensorboard()
     if selection.synthetic:
         console.print(synthetic_notice(selection.synthetic))
+    if config.simulated_rare:
+        console.print(simulated_note(config.simulated_rare))
     # Before there is a run directory; a resumed run may not need the file any more.
     origin = read_origin(config) if options.resume is None else None
     record = _open_record(config, options, selection)

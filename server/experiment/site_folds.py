@@ -2,6 +2,7 @@
 
 from fl.config.run_config import RunConfig
 from fl.reports.build import write_report
+from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import fold_lines, left_out
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.run_record import RunRecord
@@ -31,6 +32,8 @@ def run_with_folds(
         write_report(record.folder)
     console = session.console
     print_results(console, merged.summary, session.selection.synthetic)
+    if config.simulated_rare:
+        console.print(simulated_note(config.simulated_rare))
     console.print(fold_lines(record.content))
     console.print(left_out(record.content["data"]))
     console.print(f"Results: {record.folder}")

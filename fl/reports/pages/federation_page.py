@@ -23,6 +23,7 @@ from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
 from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import EXAMPLES, UnitAt, units_at
 
@@ -35,6 +36,7 @@ def federation_page(run: Run) -> str:
         run=run,
         title=f"HeartFed: {run.folder.resolve().name}",
         synthetic=run.synthetic,
+        simulated_note=simulated_note(run.simulated_rare),
         task=TASKS[run.task],
         unit_at=unit_at(run),
         answer=first_answer(run),
