@@ -86,7 +86,7 @@ def _source(name: str) -> Source:
 
 def _check(options: argparse.Namespace) -> int:
     from fl.datasets.data_report import check
-    from fl.datasets.source_selection import require_classes
+    from fl.datasets.source_selection import has_classes, require_classes
     from fl.ecg.tasks import TASKS
 
     root: Path = options.data_dir
@@ -96,10 +96,10 @@ def _check(options: argparse.Namespace) -> int:
         require_classes(source.card.name, source, options.task or "")
     if not sources:
         existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
-        sources = [s for s in existing if options.task != "rhythm" or s.card.annotates]
+        sources = [s for s in existing if has_classes(s.card.name, s, options.task or "")]
         others = ", ".join(s.card.name for s in existing if s not in sources)
         if others:
-            stderr.print(f"Without a class of --task rhythm, and not read: {others}")
+            stderr.print(f"Without the classes of --task {options.task}, and not read: {others}")
     if not sources:
         names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
         raise DataError(

@@ -9,12 +9,19 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
-from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
+from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
     "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
     **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb", "svdb", "incart")),
+    "beat7": ("mitdb",),
+}
+
+# Databases whose beats have other classes than the beat7 task asks for.
+NOT_BEAT7 = {
+    "svdb": "its N stands for every normally conducted beat, and L, R and / are not annotated",
+    "incart": "it annotates R but no L and no /, so that its N can be any of them",
 }
 
 
@@ -86,10 +93,22 @@ def _default_sources(config: RunConfig, root: Path) -> Sequence[Source]:
     return [SYNTHETIC, SYNTHETIC_HOLTER]
 
 
+def has_classes(name: str, source: Source, task: str) -> bool:
+    """Whether the source has labels of the task's classes."""
+    if task == "beat7":
+        return name not in NOT_BEAT7
+    return task != "rhythm" or bool(source.card.annotates)
+
+
 def require_classes(name: str, source: Source, task: str) -> None:
-    """`ConfigError` for a source without a class of the rhythm task under that task."""
-    if task != "rhythm" or source.card.annotates:
+    """`ConfigError` for a source whose labels are not those of the task."""
+    if has_classes(name, source, task):
         return
+    if task == "beat7":
+        raise ConfigError(
+            f"{name} cannot be used for --task beat7: {NOT_BEAT7[name]}. Accepted: mitdb, and "
+            "folders of your own with .atr files. Leave it out, or choose --task beat."
+        )
     step = (
         f"Give it a {TABLE} with the columns record, patient and labels"
         if isinstance(source, OwnFolder)
@@ -105,6 +124,8 @@ def _sized(source: Source, config: RunConfig) -> Source:
     """A synthetic source with the run's seed and size; a real one unchanged."""
     if not isinstance(source, Synthetic):
         return source
+    if config.task == "beat7":
+        source = with_seven_beats(source)
     divisor = 2 if source.holter else 1  # the Holter cohort has half as many of each
     return replace(
         source,
