@@ -11,6 +11,7 @@ from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
 from fl.ecg.beat_cuts import PlainBeatMaker, infarction_parts, joined_examples
 from fl.ecg.beat_examples import BeatExampleMaker
+from fl.ecg.beat_pictures import WholeBeatMaker, beat_bounds, lead_of
 from fl.ecg.beat_segments import (
     BEAT_AFTER,
     BEAT_BEFORE,
@@ -32,6 +33,7 @@ from fl.training.loop import predict
 
 WHOLE_SECONDS = 150.0  # a longer recording is cut; the longest single example in training has 144 s
 DEFAULT_DETECTOR = "xqrs"
+WITHOUT_NEIGHBOUR = "the first or last beat has no neighbour on one side, which its picture needs"
 
 
 def predict_recording(
@@ -41,7 +43,8 @@ def predict_recording(
 
     Rhythm and infarction: one prediction for the recording, or one per 10 s window if it is longer
     than WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
-    `detector` finds. `source` names the calibration and the thresholds; ConfigError if the model
+    `detector` finds; of whole beats the first and the last have no neighbour, and no answer.
+    `source` names the calibration and the thresholds; ConfigError if the model
     has none for it.
     """
     model.require_source(source)
@@ -54,6 +57,7 @@ class Prepared:
 
     beats: str  # how the beats were found; "" for rhythm
     peaks: NDArray[np.int64] | None  # (example,) R peaks, in samples; None for rhythm
+    without_example: tuple[int, ...]  # R peaks of beats that have none: see `beat_examples`
     ranges: list[tuple[int, int]]  # of each example: first sample and one past the last
     cohort: Cohort
 
@@ -69,14 +73,22 @@ def prepare(
 
     `starts` (s), for rhythm, are those of the 10 s windows to read instead.
     """
+    without_example: tuple[int, ...] = ()
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
-        ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
+        ranges = _beat_ranges(model, peaks, record)
+        if model.task.whole_beats:
+            without_example, peaks = (int(peaks[0]), int(peaks[-1])), peaks[1:-1]
     else:
         beats, peaks = "", None
         examples, ranges = recording_examples(model, record, windows, starts)
-    cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
-    return Prepared(beats=beats, peaks=peaks, ranges=ranges, cohort=cohort)
+    return Prepared(
+        beats=beats,
+        peaks=peaks,
+        without_example=without_example,
+        ranges=ranges,
+        cohort=Cohort.of(model.task, [shard_in_memory(model.task, record, examples)]),
+    )
 
 
 def predict_prepared(
@@ -85,6 +97,9 @@ def predict_prepared(
     """The model's predictions for the examples of a recording that is called `name`."""
     p = predict(model.network, prepared.cohort)
     findings = _segment_predictions(model, p, source, prepared.ranges, prepared.peaks)
+    if prepared.without_example:
+        first, last = (_without_neighbour(model, peak) for peak in prepared.without_example)
+        findings = [first, *findings, last]
     prediction = RecordingPrediction(
         record=name,
         fs=record.fs,
@@ -131,20 +146,50 @@ def recording_examples(
 def beat_examples(
     model: SavedModel, record: Record, detector: str
 ) -> tuple[str, NDArray[np.int64], Examples]:
-    """How the beats were found, their R peaks (beat,) in samples, and their examples."""
-    require_lead_two(record)
+    """How the beats were found, their R peaks (beat,) in samples, and their examples.
+
+    A task of whole beats has no example of the first and the last.
+    """
     example_maker = model.task.make_examples
-    assert isinstance(example_maker, BeatExampleMaker | PlainBeatMaker)
-    detector = detector or example_maker.detector
-    if record.annotations is not None:
-        reject_paced(record.name, record.annotations)
+    assert isinstance(example_maker, BeatExampleMaker | PlainBeatMaker | WholeBeatMaker)
+    lead = "II"
+    if isinstance(example_maker, WholeBeatMaker):
+        lead = lead_of(record)
+    else:
+        require_lead_two(record)
+        detector = detector or example_maker.detector
+        if record.annotations is not None:
+            reject_paced(record.name, record.annotations)
     if record.annotations is not None and not detector:
         found_by, (peaks, _) = "annotations", annotated_beats(record.annotations)
     else:
         found_by = detector or DEFAULT_DETECTOR
-        peaks = detect_beats(found_by, record.signal[record.leads.index("II")], record.fs)
+        peaks = detect_beats(found_by, record.signal[record.leads.index(lead)], record.fs)
     labels = np.full((len(peaks), len(model.task.classes)), UNKNOWN, dtype=np.int8)
     return found_by, peaks, example_maker.from_peaks(record, peaks, labels)
+
+
+def _beat_ranges(
+    model: SavedModel, peaks: NDArray[np.int64], record: Record
+) -> list[tuple[int, int]]:
+    """The first sample of each beat's example and one past the last."""
+    if not model.task.whole_beats:
+        return [_beat_range(peak, record) for peak in peaks.tolist()]
+    bounds = np.rint(beat_bounds(record, peaks)).astype(np.int64)
+    length = record.signal.shape[1]
+    return [(max(0, start), min(length, end + 1)) for start, end in bounds.tolist()]
+
+
+def _without_neighbour(model: SavedModel, peak: int) -> SegmentPrediction:
+    """The answer to the first or the last beat of a recording, which has no whole extent."""
+    return SegmentPrediction(
+        start=peak,
+        end=peak + 1,
+        peak=peak,
+        p=dict.fromkeys(model.task.classes),
+        predicted=(),
+        cannot_say=WITHOUT_NEIGHBOUR,
+    )
 
 
 def _beat_range(peak: int, record: Record) -> tuple[int, int]:
