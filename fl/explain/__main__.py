@@ -20,25 +20,32 @@ from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.records import Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
+from fl.explain.embedding import MOST_POINTS, PERPLEXITY, POINTS, SEED
 from fl.explain.saliency import METHODS, check_question
 from fl.predict.explanation import ExplainedAnswer, choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
 from fl.predict.input_files import UNITS, read_record
 from fl.predict.saved_model import SavedModel, load_model
+from fl.reports.arrangement import arrange_run
+from fl.reports.build import INDEX, write_index
 from fl.reports.number_format import number
+from fl.reports.run_files import read_run
 from fl.reports.terminal.notices import NOTICE
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
+EMBED = "embed"
 DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.explain") -> int:
     """Exit code: 0 done, 2 a user's mistake or a recording that cannot be used."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(prog).parse_args(given)
+    embedding = given[:1] == [EMBED]
+    parser = _embed_parser(f"{prog} {EMBED}") if embedding else _parser(prog)
+    options = parser.parse_args(given[embedding:])
     try:
-        return _explain(options)
+        return _embed(options) if embedding else _explain(options)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -105,6 +112,38 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     return parser
+
+
+def _embed_parser(prog: str) -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog=prog,
+        description="Draw how a run's network arranges its test examples: t-SNE of what its dense "
+        "layers are given, by class, by site and by source. Writes report/embedding.svg, .csv and "
+        ".json into the run directory and puts the picture on report/index.html.",
+    )
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument(
+        "--points",
+        type=int,
+        default=POINTS,
+        help=f"most examples, at most {MOST_POINTS}; as many of each patient [%(default)s]",
+    )
+    parser.add_argument(
+        "--perplexity",
+        type=float,
+        default=PERPLEXITY,
+        help="about how many neighbours an example has [%(default)g]",
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help="of sample and t-SNE [%(default)s]")
+    return parser
+
+
+def _embed(options: argparse.Namespace) -> int:
+    for path in arrange_run(options.run, options.points, options.perplexity, options.seed):
+        print(path)
+    write_index(read_run(options.run))
+    print(options.run / INDEX)
+    return 0
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from fl.explain.attribution import Baseline
 from fl.explain.reading import Reading
 from fl.util.random_streams import stream
 
-DRAWS = 6  # of noise, whose attributions are averaged
+DRAWS = 4  # of noise, whose attributions are averaged
 DEVIATION = 0.3  # of the noise; a lead has 1
 
 

@@ -37,6 +37,7 @@ class Network(nn.Module):
     """
 
     classifier: ClassVar = ("dense", "feature_branch", "head", "after_head")  # see `network_parts`
+    embedding_layer: ClassVar = "dense"  # its input is the mean and maximum over time
 
     def __init__(
         self,

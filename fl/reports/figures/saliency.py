@@ -14,10 +14,12 @@ from matplotlib.path import Path
 from numpy.typing import NDArray
 
 from fl.ecg.records import Record
-from fl.explain.saliency import Explanation
+from fl.explain.saliency import IN_WORDS, Explanation, feature_sentence
 from fl.reports.figures import ecg_paper
 from fl.reports.figures.svg import styled
 from fl.util.atomic_io import write_atomically
+
+__all__ = ["IN_WORDS", "Shade", "bands", "draw", "feature_sentence", "mark_beat", "save"]
 
 FOR, AGAINST = "#F0A000", "#3C78C8"  # amber speaks for the class, blue against it
 LEVELS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the largest; each level is drawn more opaque

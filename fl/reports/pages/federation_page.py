@@ -5,6 +5,7 @@ from typing import Any
 
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
+from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
 from fl.reports.figures.class_curves import precision_recall, reliability, roc
@@ -66,6 +67,7 @@ def federation_page(run: Run) -> str:
         weights=checksums(run),
         items=checklist(run),
         glossary=GLOSSARY,
+        arranged=arrangement_drawing(run.folder),
         cards=[model.name for model in model_files(run) if _card(run, model.name)],
         **_central(run),
     )
