@@ -58,7 +58,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     check.add_argument(
         "--task",
-        choices=("rhythm", "beat", "beat-plain", "mi", "mi-12lead"),
+        choices=("rhythm", "beat", "beat-plain", "beat7", "mi", "mi-12lead"),
         help="also list records that this task cannot use",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")

@@ -9,16 +9,23 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
 from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
-from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
+from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
 from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
-    "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
+    **dict.fromkeys(("rhythm", "rhythm-wavelet"), ("cpsc2018", "cpsc2018-lead1", "mitdb")),
     **dict.fromkeys(
-        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-plain"), ("mitdb", "svdb", "incart")
+        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-wavelet", "beat-plain"),
+        ("mitdb", "svdb", "incart"),
     ),
+    "beat7": ("mitdb",),
     **dict.fromkeys(("mi", "mi-12lead"), ("ptbxl", "ptbdb", "ptb")),
+}
+# Databases whose beats have other classes than the beat7 task asks for.
+NOT_BEAT7 = {
+    "svdb": "its N stands for every normally conducted beat, and L, R and / are not annotated",
+    "incart": "it annotates R but no L and no /, so that its N can be any of them",
 }
 # A data set that is another form of one, with the same recordings and without its patients: it is
 # used by default only where the other is not.
@@ -101,6 +108,11 @@ def require_classes(name: str, source: Source, task: str) -> None:
     """`ConfigError` for a source without any label of the task."""
     if has_labels(source.card, task):
         return
+    if task == "beat7":
+        raise ConfigError(
+            f"{name} cannot be used for --task beat7: {NOT_BEAT7[name]}. Accepted: mitdb, and "
+            "folders of your own with .atr files. Leave it out, or choose --task beat."
+        )
     infarction = TASKS[task].infarction
     step = (
         f"Give it a {TABLE} with the columns record, patient and labels"
@@ -123,6 +135,8 @@ def require_classes(name: str, source: Source, task: str) -> None:
 
 def has_labels(card: Card, task: str) -> bool:
     """Whether a source has labels that a task asks for; any source will do without a task."""
+    if task == "beat7":
+        return card.name not in NOT_BEAT7
     if task and TASKS[task].infarction:
         return bool(card.infarction)
     return task != "rhythm" or bool(card.annotates)
@@ -132,6 +146,8 @@ def for_task(source: Source, task: str) -> Source:
     """A synthetic source with the patients that the task asks about; a real one unchanged."""
     if not isinstance(source, Synthetic):
         return source
+    if TASKS[task].whole_beats:
+        source = with_seven_beats(source)
     return replace(source, infarction=TASKS[task].infarction)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fl.ecg.beat_cuts import (
     CUT_FS,
@@ -12,6 +13,7 @@ from fl.ecg.beat_cuts import (
 )
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES
+from fl.ecg.beat_pictures import BEAT7_CLASSES, SAMPLES, USUAL_SECONDS, WholeBeatMaker
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
 from fl.ecg.labels import BEAT_CLASSES, INFARCTION_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Examples, Record
@@ -48,7 +50,10 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    filter: str = "bandpass"  # what removes noise and baseline: see `task_with_filter`
     causal: bool = False  # True: nothing later than about a second after a beat is known
+    # True: an example is one whole heartbeat from -1 to 1, which can be drawn as a picture
+    whole_beats: bool = False
     infarction: bool = False  # True: the label of a recording is `Record.infarction`
     stride: int = 1  # samples between the places at which a crop may start
     crops: int = 4  # crops of an example, at most, over which a prediction is averaged
@@ -140,6 +145,32 @@ BEAT_GQRS = replace(
     preprocessing="beat-4-gqrs",
     make_examples=BeatExampleMaker(detector="gqrs"),
 )
+# Beats as pictures (Jun et al. 2018, arXiv:1804.06812): what a beat looks like, with paced ones.
+BEAT7 = Task(
+    name="beat7",
+    classes=BEAT7_CLASSES,
+    leads=1,  # lead II, or V5 where it was not recorded
+    samples=SAMPLES,
+    fs=SAMPLES / USUAL_SECONDS,  # of a beat of usual length: every beat has as many samples
+    features=(),
+    alone="",
+    otherwise="N",
+    new_source_odds=1.0,
+    model="cnn2d",
+    partition="patients",
+    augment=("crops",),
+    trainable=BEAT7_CLASSES,
+    imbalance="thinned",
+    batch_size=32,  # of more, the pictures in between do not fit the cache of a core
+    lr=2e-3,
+    rounds=10,
+    local_epochs=1,
+    site_folds=0,  # a run takes long, and few patients of a site have a class other than N
+    per_recording=400,  # of about 2,000: beats of one recording are much alike
+    preprocessing="beat7-1",
+    make_examples=WholeBeatMaker(),
+    whole_beats=True,
+)
 # Beats as Kachuee et al. 2018 cut them (arXiv:1805.00794). `beat-plain` has what `mi` has, cuts of
 # lead II alone, so that a network that has learnt it can be trained further for `mi`.
 BEAT_PLAIN = replace(
@@ -195,7 +226,56 @@ MI_12LEAD = replace(
     make_examples=infarction_recording,
     infarction=True,
 )
+# The same questions with signals that wavelets cleaned: `--filter wavelet`.
+RHYTHM_WAVELET = replace(
+    RHYTHM,
+    name="rhythm-wavelet",
+    preprocessing="rhythm-2-wavelet-1",
+    make_examples=partial(rhythm_examples, wavelet=True),
+    filter="wavelet",
+)
+BEAT_WAVELET = replace(
+    BEAT,
+    name="beat-wavelet",
+    preprocessing="beat-4-wavelet-1",
+    make_examples=BeatExampleMaker(wavelet=True),
+    filter="wavelet",
+)
 TASKS = {
     task.name: task
-    for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS, BEAT_PLAIN, MI, MI_12LEAD)
+    for task in (
+        RHYTHM,
+        BEAT,
+        BEAT_CAUSAL,
+        BEAT_XQRS,
+        BEAT_GQRS,
+        BEAT_PLAIN,
+        BEAT7,
+        MI,
+        MI_12LEAD,
+        RHYTHM_WAVELET,
+        BEAT_WAVELET,
+    )
 }
+
+
+def task_with_filter(name: str, chosen: str) -> Task:
+    """The task of this name whose signals have the chosen filter; ValueError if there is none.
+
+    `bandpass` is the task's own: 0.5 to 40 Hz for rhythm, median filters that remove the baseline
+    for beats. The variant with wavelets is a task of its own, so that nothing that is kept of one
+    (examples, weights, results) is taken for the other.
+    """
+    task = TASKS[name]
+    if chosen in ("bandpass", task.filter):
+        return task
+    variant = f"{name}-{chosen}"
+    if variant not in TASKS:
+        having = ", ".join(
+            t.name.removesuffix("-wavelet") for t in TASKS.values() if t.filter == chosen
+        )
+        raise ValueError(
+            f"--filter is {chosen!r}, which the {name} task does not have. Accepted: bandpass, or "
+            f"one of the tasks {having}."
+        )
+    return TASKS[variant]

@@ -27,6 +27,8 @@ FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 STRETCH = 0.15  # largest change of the time scale, as a share
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
+CROP = 0.75  # of the width and of the height of a beat's picture
+SHIFT = 3  # samples; 33 ms of a beat, about what a detector is off at most
 WANDER = 0.3  # largest amplitude of added baseline wander, in standard deviations of the lead
 
 
@@ -156,6 +158,42 @@ def detector(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, features=torch.where(chosen, changed, batch.features))
 
 
+def crops(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each abnormal beat is shown whole or as one of nine crops of its picture, at random.
+
+    A crop has three quarters of the width and of the height, at a corner, an edge or the centre,
+    and is enlarged to the whole size. Source: Jun et al. 2018, arXiv:1804.06812, who crop 96 x 96
+    of 128 x 128 pixels. We crop the line before it is drawn, so that it stays one pixel thick: the
+    same stretch of time and of amplitude then fills the signal's range.
+    """
+    n, _, samples = batch.signal.shape
+    view = rng.integers(0, 10, size=n)  # 0: the whole beat
+    column, row = (view - 1) % 3, (view - 1) // 3
+    place = (column / 8)[:, None] + CROP * np.arange(samples) / (samples - 1)
+    position = place * (samples - 1)
+    left = np.clip(position.astype(np.int64), 0, samples - 2)
+    share = _on_device_of(batch, (position - left).astype(np.float32))[:, None, :]
+    index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
+    before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
+    shift = _on_device_of(batch, ((row - 1) * (1 / CROP - 1)).astype(np.float32))[:, None, None]
+    cropped = (before + share * (after - before)) / CROP + shift
+    abnormal = batch.labels.argmax(dim=1) != task.classes.index(task.otherwise)
+    chosen = abnormal & _on_device_of(batch, view > 0)
+    return replace(batch, signal=torch.where(chosen[:, None, None], cropped, batch.signal))
+
+
+def shift(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each beat moves by up to three samples, as if its R peak were found early or late.
+
+    The sample at the edge is repeated. The features stay: `detector` changes those.
+    """
+    n, _, samples = batch.signal.shape
+    moved = rng.integers(-SHIFT, SHIFT + 1, size=(n, 1))
+    position = (np.arange(samples) - moved).clip(0, samples - 1)
+    index = _on_device_of(batch, position)[:, None, :].expand_as(batch.signal)
+    return replace(batch, signal=batch.signal.gather(2, index))
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
@@ -166,6 +204,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "stretch": stretch,
     "blank": blank,
     "mixup": mixup,
+    "crops": crops,
+    "shift": shift,
 }
 
 
@@ -175,12 +215,22 @@ MIXES_LABELS = frozenset({"mixup"})
 # Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
 # nothing would be left that is where it should be.
 MOVES_TIME = frozenset({"stretch"})
+# Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
+BEATS_ALONE = frozenset({"shift"})
 
 
 def check_augmentations(names: Sequence[str], task: Task) -> None:
     """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
     for name in names:
         require_known(name, AUGMENTATIONS, "--augment")
+    _check_crops(names, task)
+    moved = [name for name in names if name in BEATS_ALONE]
+    if moved and not (task.exclusive and task.features):
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in BEATS_ALONE)
+        raise ConfigError(
+            f"--augment names {moved[0]!r}, which moves a heartbeat, but the {task.name} task does "
+            f"not read heartbeats around their R peak. Accepted for this task: {accepted}."
+        )
     unsuitable = [name for name in names if name in MIXES_LABELS]
     if task.exclusive and unsuitable:
         accepted = ", ".join(name for name in AUGMENTATIONS if name not in MIXES_LABELS)
@@ -196,6 +246,15 @@ def check_augmentations(names: Sequence[str], task: Task) -> None:
             f"--augment names {moving[0]!r}, which moves waves in time, but every example of the "
             f"{task.name} task begins at an R peak and ends in zeros. Accepted for this task: "
             f"{accepted}."
+        )
+
+
+def _check_crops(names: Sequence[str], task: Task) -> None:
+    if "crops" in names and not task.whole_beats:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name != "crops")
+        raise ConfigError(
+            "--augment names 'crops', which shows parts of the picture of a heartbeat, but the "
+            f"{task.name} task has no such pictures. Accepted for this task: {accepted}."
         )
 
 

@@ -18,7 +18,16 @@ from server.deploy.new_federation import init, renew
 from server.deploy.status import show_health, show_status
 from server.deploy.superlink_process import serve
 
-TASK_NAMES = ("rhythm", "beat", "beat-plain", "mi", "mi-12lead")
+TASK_NAMES = (
+    "rhythm",
+    "beat",
+    "beat-plain",
+    "beat7",
+    "mi",
+    "mi-12lead",
+    "rhythm-wavelet",
+    "beat-wavelet",
+)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,8 +14,9 @@ from fl.data.shards import shard_in_memory
 from fl.datasets.base import Source
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import TASKS, Task
-from fl.models import build_network
+from fl.training.added_examples import with_added_examples
 from fl.training.class_imbalance import epoch_order
+from fl.training.frozen import network_to_train
 from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.errors import DataError
 from fl.util.random_streams import stream
@@ -60,7 +61,13 @@ def workload_of(config: RunConfig, prepared: PreparedRun) -> Workload:
     rng = stream(config.seed, "estimate")
     steps, crops = [], []
     for site in partition.sites:
-        training = cohort.take(partition.rows(site, TRAIN))
+        training = with_added_examples(
+            cohort.take(partition.rows(site, TRAIN)),
+            seed=config.seed,
+            site=site,
+            imbalance=config.imbalance,
+            simulated=config.simulated_rare,
+        )
         order = epoch_order(training, config.imbalance, config.per_recording, rng)
         steps.append(config.local_epochs * math.ceil(len(order) / config.batch_size))
         crops.append(len(cohort.take(partition.rows(site, VAL)).even_crops(cohort.task.crops)[0]))
@@ -108,7 +115,7 @@ def measure_speed(config: RunConfig, plan: TrainingPlan) -> Speed:
         n *= 2
         cohort = _in_memory(task, source, Path(), source.record_names(Path())[:n])
     cohort = cohort.take(np.arange(2 * config.batch_size))
-    network = build_network(config.model, task)
+    network = network_to_train(config.model, config.task, config.freeze)
     plan = replace(plan, epochs=1, imbalance="none", per_recording=0)
     fit(network, cohort, plan)  # the first time, memory is still being laid out
     began, steps = time.perf_counter(), 0

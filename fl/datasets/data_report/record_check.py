@@ -16,9 +16,10 @@ from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.beat_records import BeatRecords
 from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.acceptability import assess_recording
+from fl.ecg.beat_pictures import left_out
 from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.labels import RHYTHM_CLASSES, shows_none
-from fl.ecg.records import Record
+from fl.ecg.records import Examples, Record
 from fl.ecg.tasks import Task
 from fl.util.errors import UnusableRecord
 
@@ -99,7 +100,7 @@ def _check_source(
     for done, name in enumerate(names, start=1):
         try:
             record = source.read(root, name)
-            lost = 0 if task is None else task.make_examples(record).without_example
+            examples = None if task is None else task.make_examples(record)
             _refuse_copy(report, name, known, record)
         except UnusableRecord as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
@@ -108,9 +109,11 @@ def _check_source(
                 _note_unlabelled_copy(source, root, name, known, report)
         else:
             patients.add(record.patient)
-            report.without_example += lost
+            report.without_example += examples.without_example if examples else 0
             _count(report, record, card)
             beats.add(record)
+            if task is not None and examples is not None and task.whole_beats:
+                _count_whole_beats(report, record, task, examples)
             if isinstance(source, NamesPatients) and source.lacks_patient(record):
                 report.without_patient.append(name)
         if progress is not None:
@@ -118,6 +121,17 @@ def _check_source(
     report.patients = len(patients)
     report.beats, report.codes_without_class = beats.sets, dict(beats.codes_without_class)
     return report
+
+
+def _count_whole_beats(
+    report: SourceReport, record: Record, task: Task, examples: Examples
+) -> None:
+    """Add the examples of each class, and the beats that get none."""
+    found = dict(zip(task.classes, examples.labels.sum(axis=0).tolist(), strict=True))
+    without = left_out(record.annotations) if record.annotations is not None else {}
+    for counts, more in ((report.whole_beats, found), (report.whole_beats_left_out, without)):
+        for name, n in more.items():
+            counts[name] = counts.get(name, 0) + n
 
 
 def _folder(source: Source, root: Path) -> Path:

@@ -29,4 +29,7 @@ class SourceReport:
     lead_two: str = ""  # the header's name of the lead that stands for II; "" without beats
     beats: dict[str, BeatCounts] = field(default_factory=dict)  # set of usable records -> beats
     codes_without_class: dict[str, int] = field(default_factory=dict)  # symbol -> annotations
+    # of a task with whole beats: class -> examples; why a beat has none -> beats
+    whole_beats: dict[str, int] = field(default_factory=dict)
+    whole_beats_left_out: dict[str, int] = field(default_factory=dict)
     without_patient: list[str] = field(default_factory=list)  # usable; their patient is not named

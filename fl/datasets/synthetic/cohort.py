@@ -93,7 +93,7 @@ class Synthetic:
         heart, rng = patient.heart, stream(self.seed, self.name, name)
         seconds = rng.uniform(*self.seconds)
         n = round(seconds * self.fs)
-        beats = make_beats(heart, seconds, rng)
+        beats = self._make_beats(heart, seconds, rng)
         clean = heart.matrix @ dipole(heart, beats, n, self.fs, rng)
         recorded = with_noise(
             patient.device, clean, self.fs, level=self.noise, holter=self.holter, rng=rng
@@ -138,6 +138,10 @@ class Synthetic:
         if infarction != 1:
             return patient
         return replace(patient, heart=with_infarction(patient.heart, rng))
+
+    def _make_beats(self, heart: Heart, seconds: float, rng: np.random.Generator) -> Beats:
+        """The beats of one recording of a patient with this heart."""
+        return make_beats(heart, seconds, rng)
 
     def _index(self, name: str) -> int:
         number = int(name[1:]) if name[:1] == "S" and name[1:].isdecimal() else 0
