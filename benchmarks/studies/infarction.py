@@ -213,8 +213,9 @@ def explanation(results: Mapping[str, Any], seeds: int, folds: int) -> list[str]
     return [
         "",
         f"By recording, mean over {seeds} seeds; each patient of a site is tested once per seed, "
-        f"in one of {folds} folds, by a model that has never seen the patient ({people}). The AUROC "
-        "joins the scores of all folds' models. Intervals are 95%, by bootstrap over patients. "
+        f"in one of {folds} folds, by a model that has never seen the patient ({people}). The "
+        "AUROC joins the scores of all folds' models. Intervals are 95%, by bootstrap over "
+        "patients. "
         "`dense layers alone` trains two new dense layers of 32 and the output on features that "
         "stay as they were learnt; `all weights` begins with them and trains everything.",
         "",
