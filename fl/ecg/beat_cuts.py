@@ -167,28 +167,22 @@ def infarction_beats(record: Record) -> Examples:
     Raises UnusableRecord without a label, without lead II or without a whole beat.
     """
     labels = require_infarction_label(record)
-    cuts, lost = _detected_cuts(record, lead_for_cuts(record))
+    _, cuts, lost = _detected_cuts(record)
     return _as_example(record.name, cuts, lost, labels)
 
 
 def infarction_parts(record: Record, parts: list[tuple[float, float]]) -> list[Examples | None]:
     """The beats of parts of a recording that nobody has labelled, from and to in seconds.
 
-    None for a part without a whole beat. Raises UnusableRecord without lead II or if no part has
-    one.
+    None for a part without a whole beat. Raises UnusableRecord without lead II or without any.
     """
-    lead = lead_for_cuts(record)
+    peaks, cuts, _ = _detected_cuts(record)
     labels = np.full((1, len(INFARCTION_CLASSES)), UNKNOWN, dtype=np.int8)
     found: list[Examples | None] = []
     for begin, end in parts:
         name = f"{record.name}/{begin:04.0f}s" if len(parts) > 1 else record.name
-        inside = lead[round(begin * CUT_FS) : round(end * CUT_FS)]
-        try:
-            found.append(_as_example(name, *_detected_cuts(record, inside), labels))
-        except UnusableRecord:
-            found.append(None)
-    if not any(found):
-        raise UnusableRecord(record.name, "no-beats", "no R peak with a whole interval after it")
+        inside = cuts[(peaks >= begin * CUT_FS) & (peaks < end * CUT_FS)]
+        found.append(_as_example(name, inside, 0, labels) if len(inside) else None)
     return found
 
 
@@ -204,15 +198,16 @@ def joined_examples(parts: list[Examples]) -> Examples:
     )
 
 
-def _detected_cuts(record: Record, lead: NDArray[np.float32]) -> tuple[Cuts, int]:
-    """The whole cuts of the R peaks that are found, (beat, 187), and how many are not whole."""
+def _detected_cuts(record: Record) -> tuple[Peaks, Cuts, int]:
+    """R peaks with a whole cut, the cuts (beat, 187), and how many R peaks have none."""
+    lead = lead_for_cuts(record)
     peaks = find_r_peaks(lead)
     if len(peaks) < 2:
         raise UnusableRecord(record.name, "no-beats", f"{len(peaks)} R peaks in lead II")
     cuts, whole = cut_beats(lead, peaks)
     if not whole.any():
         raise UnusableRecord(record.name, "no-beats", "no R peak with a whole interval after it")
-    return cuts[whole], int((~whole).sum())
+    return peaks[whole], cuts[whole], int((~whole).sum())
 
 
 def _as_example(name: str, cuts: Cuts, lost: int, labels: NDArray[np.int8]) -> Examples:
