@@ -6,10 +6,12 @@ import pytest
 from support import made_runs
 
 import run_sim
+from clients import local_training
 from fl.datasets.synthetic import SYNTHETIC_HOLTER
 from fl.predict.__main__ import main as predict
 from fl.predict.inference import predict_recording
 from fl.predict.saved_model import load_model
+from fl.training import simulated_recordings
 
 FLAGS = ["--data", "synthetic", "--sources", "synthetic-2lead", "--synthetic-records", "50"]
 FLAGS += ["--clients", "2", "--rounds", "2", "--local-epochs", "1", "--engine", "local", "--quiet"]
@@ -43,7 +45,7 @@ def test_simulated_recordings_are_marked_everywhere_and_are_in_no_table(folder):
 def test_a_run_without_them_says_nothing_of_them(folder, tmp_path, capsys):
     plain = run(tmp_path, "plain", "--model", "cnn_simple", "--no-pages")
     assert "SYNTHETIC TRAINING" not in capsys.readouterr().out
-    assert "simulated_rare" not in json.loads((plain / "run.json").read_text()).keys()
+    assert "simulated_rare" not in json.loads((plain / "run.json").read_text())
 
 
 def test_prediction_uses_the_filter_that_the_model_was_trained_with(folder, capsys):
@@ -72,14 +74,25 @@ def test_the_card_names_the_filter(folder):
     assert "band-pass 0.5" not in text
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path):
+def test_a_run_that_is_stopped_in_its_second_round_goes_on_to_the_same_weights(
+    folder, tmp_path, monkeypatch
+):
+    fit, trainings = local_training.fit, iter(range(3))  # of two sites in a round
+
+    def stopped_after_a_while(*given, **named):
+        if next(trainings, None) is None:
+            raise KeyboardInterrupt
+        return fit(*given, **named)
+
     flags = ["--filter", "wavelet", "--imbalance", "oversampled", "--simulated-rare", "3"]
-    other = run(tmp_path, "b", *flags, "--model", "cnn_simple")
+    flags += ["--model", "cnn_simple", "--out", str(tmp_path), "--name", "b"]
+    monkeypatch.setattr(local_training, "fit", stopped_after_a_while)
+    assert run_sim.main([*FLAGS, *flags]) == 1
+    monkeypatch.setattr(local_training, "fit", fit)
+    simulated_recordings._simulated.cache_clear()  # as in a new process
+    assert run_sim.main(["--resume", str(tmp_path / "b"), "--quiet", "--no-pages"]) == 0
     last = "weights/fedavg-last.safetensors"
-    assert (other / last).read_bytes() == (folder / last).read_bytes()
-    # As if it had been stopped after the first round.
-    facts = json.loads((other / "run.json").read_text())
-    assert facts["status"] == "completed"
+    assert (tmp_path / "b" / last).read_bytes() == (folder / last).read_bytes()
 
 
 def test_every_remedy_for_beats_trains_in_a_run(tmp_path):
