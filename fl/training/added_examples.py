@@ -5,10 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 
+from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.data.shards import Shard
-from fl.training.interpolated_beats import interpolated_beats
-from fl.training.simulated_recordings import simulated_recordings
+from fl.ecg.tasks import TASKS
+from fl.ecg.wavelet import check_wavelets
+from fl.models import row_length
+from fl.training.interpolated_beats import check_smote, interpolated_beats
+from fl.training.simulated_recordings import check_simulated, simulated_recordings
+
+
+def check_remedies(config: RunConfig) -> None:
+    """`ConfigError` if a remedy does not fit the task or the network, or is not installed."""
+    task = TASKS[config.task]
+    if config.imbalance == "smote":
+        check_smote(task, row_length(config.model, task))
+    check_simulated(config.simulated_rare, task)
+    if task.filter == "wavelet":
+        check_wavelets()
 
 
 def with_added_examples(

@@ -27,6 +27,7 @@ from fl.reports.terminal.result_tables import print_results
 from fl.reports.transfer_text import transfer_line
 from fl.runs.results import read_summary
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
+from fl.training.added_examples import check_remedies
 from fl.training.state_dict import check_local_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError, require_known
@@ -36,7 +37,6 @@ from server.aggregation.strategies import STRATEGIES
 from server.deploy.federation_store import CONNECTION, FederationFolder
 from server.deploy.progress import PROGRESS, watch
 from server.deploy.superlink_client import ask_flower, show_flower_command, stop_run
-from server.experiment.choices import check_remedies
 from server.rounds.initial_weights import keep_initial_weights, read_origin
 
 # Settings that say how a simulation makes hospitals; here they are real.

@@ -6,12 +6,10 @@ from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
-from fl.ecg.wavelet import check_wavelets
-from fl.models import MODELS, check_model, row_length
+from fl.models import MODELS, check_model
+from fl.training.added_examples import check_remedies
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
 from fl.training.frozen import frozen_entries
-from fl.training.interpolated_beats import check_smote
-from fl.training.simulated_recordings import check_simulated
 from fl.training.state_dict import check_local_entries
 from fl.util.errors import require_known
 from partitions.build import check_partition, partition_names
@@ -48,16 +46,6 @@ def check_choices(config: RunConfig) -> SourceSelection:
         require_known(name, strategies, "--compare" if config.compare else "--strategy")
         check_local_entries(name, config.model, config.task, config.freeze)
     return selection
-
-
-def check_remedies(config: RunConfig) -> None:
-    """`ConfigError` if a remedy does not fit the task or the network, or is not installed."""
-    task = TASKS[config.task]
-    if config.imbalance == "smote":
-        check_smote(task, row_length(config.model, task))
-    check_simulated(config.simulated_rare, task)
-    if task.filter == "wavelet":
-        check_wavelets()
 
 
 def _strategies() -> Collection[str]:
