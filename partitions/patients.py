@@ -28,8 +28,8 @@ def patients_of_source(cohort: Cohort, source: str, seed: int) -> SourcePatients
     """The patients of one source; 15% of them are central.
 
     For heartbeats of MIT-BIH the central patients are those of DS2 (de Chazal et al. 2004,
-    10.1109/TBME.2004.827359), and record 201 with them, because its patient is that of 202. A task
-    that keeps paced records has two of those four there as well (PACED_TEST).
+    10.1109/TBME.2004.827359), and record 201 with them, because its patient is that of 202. The
+    beat7 task keeps paced records, two of which are there as well (PACED_TEST).
     """
     rows = np.flatnonzero(cohort.sources == source)
     names, first, number = np.unique(cohort.patients[rows], return_index=True, return_inverse=True)
@@ -61,8 +61,8 @@ def _central(
 ) -> NDArray[np.bool_]:
     """Which patients of a source are the central test set: (patient,)."""
     if cohort.task.exclusive and source == "mitdb":
-        # A paced record has no examples in the tasks that leave it out.
-        in_ds2 = np.isin(cohort.column("recordings")[rows], (*DS2, *PACED_TEST))
+        tested = (*DS2, *PACED_TEST) if cohort.task.whole_beats else DS2
+        in_ds2 = np.isin(cohort.column("recordings")[rows], tested)
         central = np.zeros(len(present), dtype=bool)
         central[number[in_ds2]] = True
         return central

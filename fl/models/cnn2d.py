@@ -11,6 +11,9 @@ from fl.models.network_parts import NetworkParts, parts_of_modules
 from fl.models.precision import full_precision
 
 
+AT_ONCE = 16  # pictures that a CPU answers together: of more, layers do not fit its cache
+
+
 @dataclass(frozen=True, kw_only=True)
 class CNN2D:
     """Draws the beat, and finds lines and corners in the picture, then larger shapes of them.
@@ -100,6 +103,12 @@ class PictureNetwork(nn.Module):
 
         `lead_mask` (batch, lead) is 1 where recorded; `features` are not read.
         """
+        if self.training or signal.is_cuda or len(signal) <= AT_ONCE:
+            return self._logits(signal, lead_mask)
+        parts = zip(signal.split(AT_ONCE), lead_mask.split(AT_ONCE), strict=True)
+        return torch.cat([self._logits(*part) for part in parts])
+
+    def _logits(self, signal: Tensor, lead_mask: Tensor) -> Tensor:
         picture = self.picture(signal, lead_mask)
         # With the channels of a pixel side by side in memory a CPU takes half the time.
         shapes = self.convs(picture.contiguous(memory_format=torch.channels_last))
