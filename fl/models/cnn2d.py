@@ -84,6 +84,8 @@ class FirstConv(nn.Conv2d):
 class PictureNetwork(nn.Module):
     """Draws a signal, reads the picture and gives one score per class."""
 
+    classifier: ClassVar = ("dense", "head")  # see `network_parts`
+
     def __init__(
         self, *, convs: nn.Sequential, dense: nn.Sequential, dropout: float, head: nn.Linear
     ) -> None:
