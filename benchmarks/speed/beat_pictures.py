@@ -4,8 +4,8 @@
 
 Drawing is `fl.models.beat_picture`, from the signal of a beat in memory to its picture of 128 x 128
 pixels. Training is forward and backward without an optimizer, in batches as the beat7 task has
-them; the network draws the pictures itself. The time is the processor's, which other work of the machine does
-not lengthen much, and the best of the repetitions is reported. Beats are random walks: a picture
+them; the network draws the pictures itself. The time is the processor's, which other work
+lengthens least, and the best of the repetitions is reported. Beats are random walks: a picture
 costs the same whatever it shows.
 """
 

@@ -13,9 +13,10 @@ from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn2d import CNN2D
 from fl.models.cnn_lstm import CNNLSTM
-from fl.models.lstm import LSTM
+from fl.models.cnn_simple import CNNSimple
 from fl.models.network_input import NetworkInput, network_input
 from fl.models.network_parts import NetworkParts, check_parts, network_parts
+from fl.models.recurrent import Recurrent
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
 from fl.util.errors import ConfigError, require_known
@@ -28,7 +29,10 @@ MODELS: dict[str, NetworkOptions] = {
     "cnn1d": CNN1D(),
     "cnn_lstm": CNNLSTM(),
     "resnet1d": ResNet1D(),
-    "lstm": LSTM(),
+    "lstm": Recurrent(cell="lstm", hidden=56),
+    "gru": Recurrent(cell="gru", hidden=64),
+    "rnn": Recurrent(cell="rnn", hidden=112),
+    "cnn_simple": CNNSimple(),
     # About the size of Ribeiro's network: for large data and a GPU.
     "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
     # For heartbeats: small, so that it cannot memorise 22 patients; half the training beats show
@@ -78,6 +82,11 @@ def _trouble(name: str, task: Task) -> str:
     return ""
 
 
+def row_length(name: str, task: Task) -> int:
+    """How many neighbouring examples a network of `MODELS` reads together; 1: each by itself."""
+    return _input_of(name, task).row
+
+
 def _input_of(name: str, task: Task) -> NetworkInput:
     """What a network of `MODELS` declares that it reads. Torch's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -119,4 +128,5 @@ __all__ = [
     "network_parts",
     "parameters",
     "parts_of",
+    "row_length",
 ]

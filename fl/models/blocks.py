@@ -36,6 +36,9 @@ class Network(nn.Module):
     change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
 
+    classifier: ClassVar = ("dense", "feature_branch", "head", "after_head")  # see `network_parts`
+    embedding_layer: ClassVar = "dense"  # its input is the mean and maximum over time
+
     def __init__(
         self,
         *,
@@ -221,16 +224,16 @@ class BiLSTM(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, 2 * hidden, time)."""
-        return run_lstm(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
+        return run_recurrent(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
 
 
-def run_lstm(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
-    """An LSTM's output at every moment: (batch, time, channel) -> (batch, time, width).
+def run_recurrent(layer: nn.LSTM | nn.GRU | nn.RNN, sequence: Tensor) -> Tensor:
+    """A recurrent layer's output at every moment: (batch, time, channel) -> (batch, time, width).
 
     In float32: under autocast, torch passes float16 to cuDNN, in which small gradients vanish.
     """
     with full_precision(sequence):
-        output: Tensor = lstm(sequence.float())[0]
+        output: Tensor = layer(sequence.float())[0]
     return output
 
 

@@ -33,7 +33,8 @@ def as_far_as_answerable(
     ranges = [(f.start, f.end) for f in prediction.findings]
     parts = acceptability_by_part(record) if beats else {}
     verdicts = of_beats(parts, ranges) if beats else acceptability_of(record, ranges)
-    classes = () if beats else unanswerable_classes(record.leads)
+    asked = prediction.findings[0].p if prediction.findings else ()
+    classes = tuple(c for c in unanswerable_classes(record.leads) if c in asked)
     findings = tuple(
         _without(finding, verdict, classes)
         for finding, verdict in zip(prediction.findings, verdicts, strict=True)

@@ -15,7 +15,7 @@ from benchmarks.studies.beat_pictures.trainings import (
     choosing_splits,
     patient_split,
     random_split,
-    tested,
+    result_of,
 )
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
@@ -81,7 +81,7 @@ def synthetic_beats():
 def test_a_training_tests_every_beat_of_the_test_once(capsys):
     beats = synthetic_beats()
     split = random_split(beats, 0)
-    result = tested(beats, split, Recipe(model="cnn2d", passes=2, lr=1e-3, per_recording=2), 0)
+    result = result_of(beats, split, Recipe(model="cnn2d", passes=2, lr=1e-3, per_recording=2), 0)
     assert np.sum(result["confusion"]) == len(split.test)
     np.testing.assert_array_equal(
         np.sum(result["confusion"], axis=1), beats.labels[split.test].sum(axis=0)
@@ -94,7 +94,7 @@ def test_a_run_of_another_task_is_a_mistake_of_one_line(tmp_path, monkeypatch, c
     monkeypatch.setattr(study, "mitdb_beats", lambda data, cache: synthetic_beats())
     (tmp_path / "run.json").write_text(json.dumps({"config": {"task": "beat"}}))
     flags = ["--json", str(tmp_path / "r.json"), "--only", "random", "--passes", "1"]
-    monkeypatch.setattr(study, "tested", lambda *_: {"confusion": [], "patients": []})
+    monkeypatch.setattr(study, "result_of", lambda *_: {"confusion": [], "patients": []})
     assert study.main([*flags, "--runs", str(tmp_path)]) == 2
     assert "the run is of the task 'beat', not 'beat7'" in capsys.readouterr().err
     assert study.main([*flags, "--runs", str(tmp_path / "none")]) == 2

@@ -43,7 +43,7 @@ from benchmarks.studies.beat_pictures.trainings import (
     mitdb_beats,
     patient_split,
     random_split,
-    tested,
+    result_of,
 )
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import BEAT7
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
                 file,
                 f"{title}, pooled",
                 recipe,
-                lambda s=split: tested(cohort, s(), recipe, SEED),
+                lambda s=split: result_of(cohort, s(), recipe, SEED),
             )
     if options.runs is not None:
         for strategy, result in _of_run(options.runs).items():

@@ -17,7 +17,8 @@ def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     """An overview, and those of the other tables that have rows."""
     found = [_overview(folder, sources), _unusable(sources), _cannot_say(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
-    found += [_beats(sources), _whole_beats(sources), _codes_without_class(sources)]
+    found += [_infarctions(sources), _beats(sources), _whole_beats(sources)]
+    found += [_codes_without_class(sources)]
     return [table for table in found if table.row_count]
 
 
@@ -88,6 +89,18 @@ def _without_patient(sources: Sequence[SourceReport]) -> Table:
     for s in sources:
         if s.without_patient:
             table.add_row(s.name, str(len(s.without_patient)), _first_names(s.without_patient))
+    return table
+
+
+def _infarctions(sources: Sequence[SourceReport]) -> Table:
+    title = "Usable records by infarction, of the sources that say so"
+    table = Table("Source", title=title, title_justify="left")
+    for column in ("Infarction", "None", "Not known", "Beats found without an example"):
+        table.add_column(column, justify="right")
+    for s in sources:
+        if s.infarctions:
+            numbers = (s.infarctions.get(answer, 0) for answer in ("yes", "no", "unknown"))
+            table.add_row(s.name, *map(str, numbers), str(s.without_example))
     return table
 
 

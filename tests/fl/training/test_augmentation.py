@@ -1,5 +1,7 @@
 """Augmentations keep what they must: missing leads, labels, finite signals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fl.training.augmentation import (
     BLANK,
     DROPPED,
     NOISE,
+    SHIFT,
     STRETCH,
     WANDER,
     _add_noise_to_all,
@@ -105,6 +108,22 @@ def test_a_blank_is_one_stretch_of_time_of_all_leads():
     for row in blanked:
         samples = row.nonzero().flatten()
         assert len(samples) == 0 or samples[-1] - samples[0] < BLANK * 1000 + 1
+
+
+def test_a_shifted_beat_moves_by_a_few_samples_and_repeats_the_edge():
+    before = replace(batch(40, samples=64), signal=torch.arange(64.0).expand(40, 12, 64))
+    after = AUGMENTATIONS["shift"](before, BEAT, stream(0, "x")).signal
+    moved = (before.signal - after)[:, 0, 32]
+    assert set(moved.tolist()) == set(range(-SHIFT, SHIFT + 1))
+    for example, by in zip(after, moved.tolist(), strict=True):
+        expected = (torch.arange(64.0) - by).clamp(0, 63)
+        assert torch.equal(example, expected.expand(12, 64))
+
+
+def test_a_recording_is_not_shifted_because_crops_move_it_already():
+    check_augmentations(["shift"], BEAT)
+    with pytest.raises(ConfigError, match="--augment names 'shift', which moves a heartbeat"):
+        check_augmentations(["shift"], RHYTHM)
 
 
 def test_mixup_mixes_a_label_where_both_annotate_it_and_keeps_it_otherwise():
