@@ -36,7 +36,7 @@ from fl.evaluation.bootstrap import (
 from fl.evaluation.metrics import count_patients, scores
 from fl.evaluation.predictions import Predictions, read_predictions
 from fl.runs.results import read_json
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, exit_code
 from partitions.partition import CENTRAL, UNSEEN
 
 SIMULATION = Path(__file__).parents[2] / "run_sim.py"
@@ -103,7 +103,8 @@ def run(name: str, flags: Sequence[str], options: argparse.Namespace) -> Path:
     record = folder / "run.json"
     if record.is_file() and read_json(record)["status"] == "completed":
         return folder
-    given = [*flags, "--data-dir", str(options.data_dir), "--no-pages", "--quiet"]
+    # With pages: they come with the file beside the weights that `--init-from` needs.
+    given = [*flags, "--data-dir", str(options.data_dir), "--quiet"]
     given += ["--out", str(options.work), "--name", name]
     if record.is_file():
         given = ["--resume", str(folder), "--quiet"]
@@ -226,6 +227,10 @@ def explanation(results: Mapping[str, Any], seeds: int, folds: int) -> list[str]
 
 def main() -> None:
     """Make the runs that are missing, and write the table."""
+    sys.exit(exit_code("studies.infarction", _study, "interrupted: the same command continues"))
+
+
+def _study() -> int:
     options = _parser().parse_args()
     seeds = [int(text) for text in options.seeds.split(",")]
     settings = {name: getattr(options, name) for name in ("clients", "folds", "seeds", "flags")}
@@ -257,6 +262,7 @@ def main() -> None:
     ]
     print("\n".join(text))
     put_between_marks(options.results, "mi", "\n".join(text))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
