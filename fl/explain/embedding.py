@@ -91,7 +91,7 @@ def summaries(network: nn.Module, cohort: Cohort, examples: Indices) -> NDArray[
                 network(batch.signal, batch.lead_mask, batch.features)
     finally:
         hook.remove()
-    return torch.cat(seen).numpy()
+    return np.asarray(torch.cat(seen).numpy(), dtype=np.float64)
 
 
 def _of_rows(
@@ -112,9 +112,7 @@ def _of_rows(
     return np.stack([found[i] for i in examples.tolist()])
 
 
-def sample_by_patient(
-    patients: NDArray[np.str_], points: int, seed: int
-) -> tuple[Indices, int]:
+def sample_by_patient(patients: NDArray[np.str_], points: int, seed: int) -> tuple[Indices, int]:
     """At most `points` examples in their order, and the most of one patient.
 
     Every patient gives the same number, or all examples if there are fewer: an even share of
@@ -156,7 +154,7 @@ def in_the_plane(
     components = min(COMPONENTS, *scaled.shape)
     reduced = PCA(components, svd_solver="full").fit_transform(scaled)
     placed = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
-    return np.round(placed.fit_transform(reduced).astype(np.float64), DECIMALS)
+    return np.asarray(np.round(placed.fit_transform(reduced), DECIMALS), dtype=np.float64)
 
 
 def arrange(

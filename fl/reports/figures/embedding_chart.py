@@ -30,7 +30,10 @@ def embedding_chart(found: Arrangement, *, caption_inside: bool = False) -> Draw
     inks = {c: class_ink(i) for i, c in enumerate(facts.classes)}
     inks |= {SEVERAL: GREYS[0], NO_CLASS: GREYS[2]}
     _panel(panels[0], found, "class", found.label, classes, inks, ["o"])
-    for axes, title, values in ((panels[1], "site", found.site), (panels[2], "source", found.source)):
+    for axes, title, values in (
+        (panels[1], "site", found.site),
+        (panels[2], "source", found.source),
+    ):
         names = sorted(set(values), key=lambda text: (len(text), text))
         steps = np.linspace(0.0, 0.92, max(len(names), 2))
         colours = {n: to_hex(colormaps["viridis"](x)) for n, x in zip(names, steps, strict=False)}
@@ -85,10 +88,10 @@ def caption(found: Arrangement) -> str:
     facts = found.facts
     kind = "SYNTHETIC test" if facts.synthetic else "test"
     text = (
-        f"How the network arranges {facts.points} {kind} {facts.unit} of {facts.patients} patients "
-        f"({facts.of} in all; at most {facts.per_patient} of a patient). t-SNE of the {facts.width} "
-        f"numbers that its dense layers are given ({facts.model}, {facts.strategy}), perplexity "
-        f"{facts.perplexity:g}, seed {facts.seed}. Neighbours are alike to the network; distances "
-        "between groups and their sizes mean nothing."
+        f"How the network arranges {facts.points} {kind} {facts.unit} of {facts.patients} "
+        f"patients ({facts.of} in all; at most {facts.per_patient} of a patient). t-SNE of the "
+        f"{facts.width} numbers that its dense layers are given ({facts.model}, "
+        f"{facts.strategy}), perplexity {facts.perplexity:g}, seed {facts.seed}. Neighbours are "
+        "alike to the network; distances between groups and their sizes mean nothing."
     )
     return f"{text} {facts.note}".strip()
