@@ -55,9 +55,7 @@ def integrated_gradients(
     )
 
 
-def _score(
-    network: nn.Module, reading: Reading, at: Baseline, target: int, only: bool
-) -> float:
+def _score(network: nn.Module, reading: Reading, at: Baseline, target: int, only: bool) -> float:
     return log_odds(network, reading, at[0][None], at[1][None], target, only).item()
 
 

@@ -15,9 +15,10 @@ def gradient_baselines(reading: Reading, has_usual_beat: bool) -> list[Baseline]
     """The baselines of integrated gradients; features, standardised, are zero: as usual.
 
     Of a heartbeat, the patient's own usual beat: an answer depends on what differs from it. Of
-    anything else, noise of a third of a lead's deviation, the same draws for every recording. A signal of zeros would not do: the networks'
-    first normalisation undoes any scaling, so that all the change of a path from zero lies in its
-    first thousandth, where no practical number of points finds it.
+    anything else, noise of a third of a lead's deviation, the same draws for every recording. A
+    signal of zeros would not do: the networks' first normalisation undoes any scaling, so that all
+    the change of a path from zero lies in its first thousandth, where no practical number of
+    points finds it.
     """
     usual = torch.zeros_like(reading.features)
     if has_usual_beat:

@@ -25,6 +25,7 @@ from fl.util.random_streams import stream
 
 MOST_POINTS = 5000
 POINTS, PERPLEXITY, SEED = 2000, 30.0, 0
+PER_PATIENT = 10  # points of a patient, where an even share is fewer
 COMPONENTS = 50  # principal components that t-SNE reads, as van der Maaten & Hinton did
 NO_CLASS, SEVERAL = "none", "several"
 CSV, FACTS = Path("report") / "embedding.csv", Path("report") / "embedding.json"
@@ -90,7 +91,7 @@ def summaries(network: nn.Module, cohort: Cohort, examples: Indices) -> NDArray[
                 network(batch.signal, batch.lead_mask, batch.features)
     finally:
         hook.remove()
-    return torch.cat(seen).numpy()
+    return np.asarray(torch.cat(seen).numpy(), dtype=np.float64)
 
 
 def _of_rows(
@@ -111,18 +112,16 @@ def _of_rows(
     return np.stack([found[i] for i in examples.tolist()])
 
 
-def sample_by_patient(
-    patients: NDArray[np.str_], points: int, seed: int
-) -> tuple[Indices, int]:
+def sample_by_patient(patients: NDArray[np.str_], points: int, seed: int) -> tuple[Indices, int]:
     """At most `points` examples in their order, and the most of one patient.
 
-    Every patient gives the same number, or all examples if there are fewer: the largest number
-    with which no more than `points` are taken. Where even one of each is too many, patients are
-    drawn. So one Holter patient with thousands of beats is as many points as another.
+    Every patient gives the same number, or all examples if there are fewer: an even share of
+    `points`, or PER_PATIENT if that is more and there is room. Where even one of each is too many,
+    patients are drawn. So no Holter patient with thousands of beats fills the picture.
     """
     names, person, counts = np.unique(patients, return_inverse=True, return_counts=True)
-    quota = 0
-    while quota < counts.max(initial=0) and np.minimum(counts, quota + 1).sum() <= points:
+    most, quota = max(points // max(len(names), 1), PER_PATIENT), 0
+    while quota < most and np.minimum(counts, quota + 1).sum() <= points:
         quota += 1
     allowed = set(range(len(names)))
     if quota == 0:
@@ -155,7 +154,7 @@ def in_the_plane(
     components = min(COMPONENTS, *scaled.shape)
     reduced = PCA(components, svd_solver="full").fit_transform(scaled)
     placed = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
-    return np.round(placed.fit_transform(reduced).astype(np.float64), DECIMALS)
+    return np.asarray(np.round(placed.fit_transform(reduced), DECIMALS), dtype=np.float64)
 
 
 def arrange(

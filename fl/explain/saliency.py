@@ -86,11 +86,17 @@ class Explanation:
 
 
 def explain(
-    network: nn.Module, cohort: Cohort, example: int, target: str, method: str
+    network: nn.Module,
+    cohort: Cohort,
+    example: int,
+    target: str,
+    method: str,
+    crops: int = 0,
 ) -> Explanation:
     """Where the network looked in one example of a cohort, for one class of its task.
 
-    Every crop that a prediction reads is explained, and each sample has the mean over the crops.
+    Every crop that a prediction reads (at most `crops`; 0: as many as the task reads) is explained,
+    and each sample has the mean over the crops.
     The network is left in evaluation mode, on the CPU. Raises ConfigError for a class that the
     task does not have and for a method that the network does not allow.
     """
@@ -98,7 +104,7 @@ def explain(
     check_question(network, task, target, method)
     one_thread()
     network.to("cpu").eval()
-    found = readings(network, cohort, example, cohort.task.crops)
+    found = readings(network, cohort, example, crops or cohort.task.crops)
     groups = recorded_leads(task, found[0])
     parts = [_attribution(network, task, reading, target, method, groups) for reading in found]
     length = int(cohort.lengths[example]) if parts[0].signal.numel() else 0
@@ -174,8 +180,8 @@ def _attribution(
         return occlusion(network, reading, replacement(reading, usual), rows, window, number, only)
     weights = time_weights(network, reading)
     signal = torch.zeros(reading.signal.shape[1:], dtype=torch.float64)
-    for rows in groups.values():
-        signal[rows] = weights / (len(groups) * len(rows))
+    for members in groups.values():
+        signal[members] = weights / (len(groups) * len(members))
     return Attribution(
         signal=signal,
         features=torch.zeros_like(reading.features, dtype=torch.float64),

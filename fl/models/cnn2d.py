@@ -10,7 +10,6 @@ from fl.models.beat_picture import SIDE, BeatPicture
 from fl.models.network_parts import NetworkParts, parts_of_modules
 from fl.models.precision import full_precision
 
-
 AT_ONCE = 16  # pictures that a CPU answers together: of more, layers do not fit its cache
 
 
@@ -42,11 +41,12 @@ class CNN2D:
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> "PictureNetwork":
         """Network with fresh weights; a picture has the same size whatever `samples` is."""
         convs: list[nn.Module] = []
-        channels, conv = leads, FirstConv
+        channels = leads
         for width in self.widths:
             for _ in range(2):
+                conv = nn.Conv2d if convs else FirstConv
                 convs += [conv(channels, width, 3, padding=1), nn.ELU(), self._norm(width)]
-                channels, conv = width, nn.Conv2d
+                channels = width
             convs.append(nn.MaxPool2d(2))
         side = SIDE // 2 ** len(self.widths)
         dense = nn.Sequential(
@@ -61,6 +61,7 @@ class CNN2D:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
+                assert module.bias is not None  # for the type checker
                 nn.init.zeros_(module.bias)
         return network
 
@@ -84,6 +85,8 @@ class FirstConv(nn.Conv2d):
 class PictureNetwork(nn.Module):
     """Draws a signal, reads the picture and gives one score per class."""
 
+    classifier: ClassVar = ("dense", "head")  # see `network_parts`
+
     def __init__(
         self, *, convs: nn.Sequential, dense: nn.Sequential, dropout: float, head: nn.Linear
     ) -> None:
@@ -105,7 +108,7 @@ class PictureNetwork(nn.Module):
         """
         if self.training or signal.is_cuda or len(signal) <= AT_ONCE:
             return self._logits(signal, lead_mask)
-        parts = zip(signal.split(AT_ONCE), lead_mask.split(AT_ONCE), strict=True)
+        parts = zip(torch.split(signal, AT_ONCE), torch.split(lead_mask, AT_ONCE), strict=True)
         return torch.cat([self._logits(*part) for part in parts])
 
     def _logits(self, signal: Tensor, lead_mask: Tensor) -> Tensor:

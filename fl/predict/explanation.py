@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.records import Record
 from fl.evaluation.decisions.platt_scaling import log_odds
@@ -157,7 +159,7 @@ def choose(
         return found
     limits = model.rule.thresholds[source]
     margins = {
-        (i, c): float(log_odds(p) - log_odds(limits[c]))
+        (i, c): float(np.subtract(*log_odds(np.array([p, limits[c]]))))
         for i in answered
         for c, p in prediction.findings[i].p.items()
         if p is not None and c in limits
@@ -227,7 +229,7 @@ def heaviest(explanation: Explanation, seconds: float) -> float:
 
 
 def file_stem(answer: ExplainedAnswer, record: Record) -> str:
-    """`A0001-PVC-gradients`, with the start of a window or the sample of a beat before the class."""
+    """`A0001-PVC-gradients`, with a window's start or a beat's sample before the class."""
     where = f"-beat{answer.peak}" if answer.peak is not None else ""
     if not where and answer.end - answer.start < record.signal.shape[1] / record.fs - 1e-6:
         where = f"-{answer.start:g}s"

@@ -53,7 +53,8 @@ def keep_arrangement(folder: Path, found: Arrangement) -> list[Path]:
     """Write coordinates and picture into report/ of a run directory; their paths."""
     written = write_arrangement(folder, found)
     header = '<?xml version="1.0" encoding="utf-8"?>\n'
-    write_atomically(folder / SVG, (header + embedding_chart(found).svg).encode())
+    drawing = embedding_chart(found, caption_inside=True)
+    write_atomically(folder / SVG, (header + str(drawing.svg)).encode())
     return [folder / SVG, *written]
 
 

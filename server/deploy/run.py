@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         shards = prepare_central_test(options, config, record)
         if transfer := keep_initial_weights(record, config):
-            console.print(transfer_line(transfer))
+            console.print(transfer_line(transfer), soft_wrap=True)
         start(folder, record, make_job(folder, record, config, shards))
     except (ConfigError, DataError, FederationError) as error:
         record.update(status="failed", error=str(error))

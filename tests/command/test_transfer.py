@@ -102,7 +102,7 @@ def test_test_patients_whom_the_first_model_knows_are_counted(first, second):
 def test_the_console_says_it_in_one_line(first, tmp_path, capsys):
     flags = ["--init-from", str(first / WEIGHTS), "--rounds", "1", "--no-pages"]
     assert run_sim.main([*FLAGS, *flags, "--out", str(tmp_path), "--name", "C"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    (said,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("Transfer:")]
     assert "Transfer: Training started from fedavg-best.safetensors" in said
     assert "41 of 41 entries were taken." in said
     assert "0 were among those that trained" in said  # the same seed, the same partition

@@ -43,7 +43,7 @@ from benchmarks.studies.beat_pictures.trainings import (
     mitdb_beats,
     patient_split,
     random_split,
-    tested,
+    result_of,
 )
 from fl.data.example_cache import default_cache_dir
 from fl.ecg.tasks import BEAT7
@@ -55,7 +55,7 @@ from partitions.partition import CENTRAL
 
 SEED = 0
 PASSES = 4  # of random beats: about 20 minutes on one quiet core
-LR = BEAT7.lr  # chosen by --choose
+LR = BEAT7.lr
 RATES = (1e-3, 2e-3, 4e-3)
 CHOOSING_PASSES, CHOOSING_BEATS = 4, 200
 RANDOM, APART = "random beats (leaks)", "patients apart"
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
                 file,
                 f"{title}, pooled",
                 recipe,
-                lambda s=split: tested(cohort, s(), recipe, SEED),
+                lambda s=split: result_of(cohort, s(), recipe, SEED),
             )
     if options.runs is not None:
         for strategy, result in _of_run(options.runs).items():
@@ -168,8 +168,8 @@ def _write(content: dict[str, Any], options: argparse.Namespace) -> None:
             )
     lines += [
         "- Random beats leak: beats of the same patient are in training and in test. Only patients "
-        "apart says what a new patient can expect. E and L have few patients, so that their figures "
-        "say little.",
+        "apart says what a new patient can expect. Where a class has few patients, its figure says "
+        "little.",
         "",
         f"Confusion matrices: [{options.figure.name}]({options.figure.name}). Made by "
         f"`{command('studies.beat_pictures')}` on {content['machine']}.",

@@ -121,7 +121,7 @@ def train(cohort: Cohort, split: Split, recipe: Recipe, seed: int) -> torch.nn.M
     return network
 
 
-def tested(cohort: Cohort, split: Split, recipe: Recipe, seed: int) -> dict[str, Any]:
+def result_of(cohort: Cohort, split: Split, recipe: Recipe, seed: int) -> dict[str, Any]:
     """The confusion matrix of a network on the test beats, of which it names the likeliest class.
 
     Cells by true and predicted class, with how long the training took.

@@ -1,5 +1,6 @@
 """Draws how a network arranges test examples, coloured by class, by site and by source."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,14 +12,16 @@ from matplotlib.figure import Figure
 from fl.explain.embedding import NO_CLASS, SEVERAL, Arrangement
 from fl.reports.figures.svg import GREYS, MARKS, Drawing, class_ink, inline, styled
 
-SIDE, LEGEND = 3.3, 0.9  # inches: of a panel, and of the legend above it
+SIDE, LEGEND = 3.3, 1.1  # inches: of a panel, and of the legend above it
+WRAP = 165  # characters of the caption in a line
 
 
 @styled
-def embedding_chart(found: Arrangement, name: str = "embedding") -> Drawing:
+def embedding_chart(found: Arrangement, *, caption_inside: bool = False) -> Drawing:
     """The same points three times: by class, by site, by source.
 
-    Classes have their colours of every page. Sites and sources have others, and marks.
+    Classes have their colours of every page. Sites and sources have others, and marks. A file of
+    its own needs `caption_inside`; a page writes the caption below.
     """
     figure = Figure(figsize=(3 * SIDE, SIDE + LEGEND), layout="constrained")
     panels = figure.subplots(1, 3)
@@ -27,12 +30,18 @@ def embedding_chart(found: Arrangement, name: str = "embedding") -> Drawing:
     inks = {c: class_ink(i) for i, c in enumerate(facts.classes)}
     inks |= {SEVERAL: GREYS[0], NO_CLASS: GREYS[2]}
     _panel(panels[0], found, "class", found.label, classes, inks, ["o"])
-    for axes, title, values in ((panels[1], "site", found.site), (panels[2], "source", found.source)):
+    for axes, title, values in (
+        (panels[1], "site", found.site),
+        (panels[2], "source", found.source),
+    ):
         names = sorted(set(values), key=lambda text: (len(text), text))
         steps = np.linspace(0.0, 0.92, max(len(names), 2))
         colours = {n: to_hex(colormaps["viridis"](x)) for n, x in zip(names, steps, strict=False)}
         _panel(axes, found, title, values, names, colours, MARKS)
-    return inline(figure, name, caption(found))
+    if caption_inside:
+        text = "\n".join(textwrap.wrap(caption(found), WRAP))
+        figure.supxlabel(text, x=0.01, ha="left", size=7)
+    return inline(figure, "embedding", caption(found))
 
 
 def _panel(
@@ -59,7 +68,7 @@ def _panel(
             label=f"{text} ({len(points)})",
         )
     axes.set(xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
-    axes.set_title(f"by {title}", loc="left", pad=4 + 8.5 * -(-len(names) // 3))
+    axes.set_title(f"by {title}", loc="left", pad=6 + 9.5 * -(-len(names) // 3))
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
@@ -79,10 +88,10 @@ def caption(found: Arrangement) -> str:
     facts = found.facts
     kind = "SYNTHETIC test" if facts.synthetic else "test"
     text = (
-        f"How the network arranges {facts.points} {kind} {facts.unit} of {facts.patients} patients "
-        f"({facts.of} in all; at most {facts.per_patient} of a patient). t-SNE of the {facts.width} "
-        f"numbers that its dense layers are given ({facts.model}, {facts.strategy}), perplexity "
-        f"{facts.perplexity:g}, seed {facts.seed}. Neighbours are alike to the network; distances "
-        "between groups and their sizes mean nothing."
+        f"How the network arranges {facts.points} {kind} {facts.unit} of {facts.patients} "
+        f"patients ({facts.of} in all; at most {facts.per_patient} of a patient). t-SNE of the "
+        f"{facts.width} numbers that its dense layers are given ({facts.model}, "
+        f"{facts.strategy}), perplexity {facts.perplexity:g}, seed {facts.seed}. Neighbours are "
+        "alike to the network; distances between groups and their sizes mean nothing."
     )
     return f"{text} {facts.note}".strip()

@@ -26,7 +26,7 @@ def site_page(
     networks: RunNetworks,
     arranged: Drawing | None = None,
 ) -> str:
-    """report/sites/<site>.html; `arranged`, at a real hospital, is the picture of its own examples."""
+    """report/sites/<site>.html; `arranged`: how the model arranges a real hospital's examples."""
     report = view.reports.get(view.main)
     return render(
         "site.html",

@@ -28,7 +28,9 @@ def test_a_level_line_is_one_pixel_thick_at_its_height(value):
     torch.testing.assert_close(picture.sum(dim=0), torch.ones(SIDE))
     rows = torch.arange(SIDE) + 0.5
     centre = (picture * rows[:, None]).sum(dim=0)
-    torch.testing.assert_close(centre, torch.full((SIDE,), (1 - value) * SIDE / 2), atol=0.5, rtol=0)
+    torch.testing.assert_close(
+        centre, torch.full((SIDE,), (1 - value) * SIDE / 2), atol=0.5, rtol=0
+    )
 
 
 def test_a_straight_line_goes_from_the_lower_left_to_the_upper_right_corner():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl.ecg.tasks import BEAT, RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM, TASKS
 from fl.models import MODELS, NetworkParts, build_network, parameters, parts_of
 from fl.training import frozen as module
 from fl.training.frozen import FEATURES, frozen_entries, network_to_train, train_mode
@@ -48,7 +48,8 @@ def test_training_moves_the_classifier_alone(model, beats):
     assert moved <= classifier
     assert before.keys() - classifier == frozen_entries(FEATURES, model, "beat")
     kept = sum(value.numel() for key, value in state.items() if key.endswith("/exp_avg"))
-    assert kept == parameters(network) == sum(before[name].size for name in classifier)
+    weights = {name: p for name, p in network.named_parameters() if name in classifier}
+    assert kept == parameters(network) == sum(p.numel() for p in weights.values())
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -63,6 +64,11 @@ def test_the_classifier_of_a_residual_cnn_is_its_dense_layers_and_its_head():
     assert names == {"dense", "head"}
     names = {name.split(".")[0] for name in parts_of("beat_cnn", BEAT).classifier}
     assert names == {"dense", "feature_branch", "head", "after_head"}
+
+
+def test_the_classifier_of_the_picture_network_is_its_dense_layers_and_its_head():
+    names = {name.split(".")[0] for name in parts_of("cnn2d", TASKS["beat7"]).classifier}
+    assert names == {"dense", "head"}
 
 
 def test_a_network_without_dense_layers_trains_its_head_alone():
