@@ -93,6 +93,6 @@ def evaluate(message: Message, context: Context) -> Message:
     if is_deployed(context.node_config):
         if split == TEST and len(site.splits[TEST]):
             settings = SiteSettings.from_node(context.node_config)
-            deployed_site.write_site_report(site, settings, job, rule, number)
+            deployed_site.write_site_report(site, settings, job, rule, number, weights)
         evaluated = deployed_site.permitted_evaluation(evaluated)
     return evaluation_reply(evaluated, message)

@@ -21,6 +21,7 @@ COMMANDS = {
     "simulate": Command("run_sim", "train one model over simulated hospitals"),
     "data": Command("fl.datasets.__main__", "check, download and plot recordings"),
     "predict": Command("fl.predict.__main__", "apply a model to recordings"),
+    "explain": Command("fl.explain.__main__", "show where a model looked, and what it learned"),
     "report": Command("fl.reports.__main__", "write the pages of runs again"),
     "runs": Command("heartfed.runs", "list, compare and show runs"),
     "coordinator": Command("server.deploy.__main__", "coordinate a federation of real hospitals"),

@@ -25,18 +25,23 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predicted
 from fl.evaluation.predictions import read_predictions, write_predictions
+from fl.explain.run_networks import keep_tested
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
 from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_report
 from fl.runs.history_tables import write_history_tables
 from fl.runs.results import RunSummary, TrainingSummary, decided_by, write_summary
 from fl.runs.run_record import shard_facts
+from fl.training.frozen import frozen_entries
+from fl.training.state_dict import Weights
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
 from fl.util.random_streams import stream
 from partitions.partition import Partition, write_partition
 from partitions.splits import TEST, TRAIN, VAL, split_site
 from partitions.summary import site_rows
+
+ARRANGED = 1000  # test examples, at most, in the picture of how the model arranges them
 
 
 def open_site(job: Job, settings: SiteSettings) -> Site:
@@ -45,6 +50,8 @@ def open_site(job: Job, settings: SiteSettings) -> Site:
         raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
     if job.config.task != settings.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {settings.task!r}")
+    # A network of this site's own may have no layers that could be frozen: said before it trains.
+    frozen_entries(job.config.freeze, job.config.model, job.config.task)
     if not SITE.fullmatch(job.run):
         raise ConfigError(f"the run's name is {job.run!r}; names have letters, digits, '-', '_'")
     folder = Path(settings.folder) / "runs" / job.run
@@ -129,8 +136,12 @@ def write_site_report(
     job: Job,
     rule: DecisionRule | None,
     number: int,
+    weights: Weights,
 ) -> None:
-    """The site's own results, all classes, as a run directory that never leaves it."""
+    """The site's own results, all classes, as a run directory that never leaves it.
+
+    `weights` are those that were tested; they stay, so that the pages can say where they looked.
+    """
     cohort, task = site.splits[TEST], TASKS[job.config.task]
     folder = site.folder.parents[2]
     predictions = read_predictions(site.folder / f"predictions-{job.strategy}.csv", task.classes)
@@ -157,6 +168,7 @@ def write_site_report(
     write_atomically(folder / "run.json", json.dumps(_facts(job, settings), indent=1).encode())
     write_summary(folder, summary)
     write_history_tables(folder, (), ())  # the coordinator has the history
+    keep_tested(site.folder, job.strategy, weights)
     _write_pages(folder)
 
 
@@ -173,7 +185,9 @@ def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
         "failures": [],
         "command": [],
         "run": job.run,
-        "config": job.config.model_dump(),
+        # The recordings are where this hospital has them, whatever the coordinator's folders are.
+        "config": job.config.model_dump()
+        | {"data": "real", "data_dir": settings.data_dir, "sources": settings.sources},
         "seed": job.config.seed,
         "synthetic": [],
         "data": [shard_facts(shard, {}) for shard in cohort.shards],
@@ -182,10 +196,23 @@ def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
 
 
 def _write_pages(folder: Path) -> None:
-    """Write the site's pages; a request does not fail because they cannot be written."""
-    from fl.reports.build import write_report  # imported here: no other request needs it
+    """Write the site's pages; a request does not fail because they cannot be written.
 
+    The picture of how the model arranges the site's test examples is drawn where there are enough.
+    """
+    # Imported here: no other request needs them.
+    from fl.explain.embedding import PERPLEXITY, SEED
+    from fl.reports.arrangement import arrange_run
+    from fl.reports.build import write_report
+
+    log = logging.getLogger("heartfed")
+    try:
+        arrange_run(folder, ARRANGED, PERPLEXITY, SEED)
+    except (ConfigError, DataError) as reason:
+        log.info("the test examples are not arranged: %s", reason)
+    except Exception as error:
+        log.error("the test examples could not be arranged", exc_info=error)
     try:
         write_report(folder)
     except Exception as error:
-        logging.getLogger("heartfed").error("the pages could not be written", exc_info=error)
+        log.error("the pages could not be written", exc_info=error)

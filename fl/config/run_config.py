@@ -76,7 +76,7 @@ class RunConfig(
         if self.imbalance in {"thinned", "balanced", "smote"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
-                "class each. For rhythm: none, oversampled, undersampled, weighted, focal."
+                f"class each. For {self.task}: none, oversampled, undersampled, weighted, focal."
             )
         return self
 

@@ -30,13 +30,20 @@ class DataSettings(Section):
         "beat-causal",
         "beat-xqrs",
         "beat-gqrs",
+        "beat-plain",
+        "beat7",
+        "mi",
+        "mi-12lead",
         "rhythm-wavelet",
         "beat-wavelet",
     ] = Field(
         "rhythm",
-        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; "
+        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat7: what "
+        "a whole heartbeat looks like, for pictures, with paced ones; "
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
-        "found by a detector; rhythm-wavelet, beat-wavelet: what --filter wavelet makes of them",
+        "found by a detector; beat-plain: from its wave alone; mi: myocardial infarction, from "
+        "beats of lead II; mi-12lead: from all leads; rhythm-wavelet, beat-wavelet: what --filter "
+        "wavelet makes of them",
     )
     filter: Literal["bandpass", "wavelet"] = Field(
         "bandpass",
@@ -85,7 +92,7 @@ class PartitionSettings(Section):
     partition: str = Field(
         "",
         description="how patients are dealt to sites, or file:PATH of a saved partition.csv "
-        "(default: dirichlet for rhythm, patients for beat)",
+        "(default: the task's own)",
     )
     alpha: float = Field(
         0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
@@ -100,8 +107,8 @@ class PartitionSettings(Section):
         -1,
         ge=-1,
         description="folds of each site's patients: as many runs, each of which tests one fold, so "
-        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: 0 for "
-        "rhythm, 3 for beat",
+        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: the "
+        "task's own",
     )
     site_fold: int = Field(
         0, ge=0, description="run this one of the folds alone; 0: all of them, one after the other"
@@ -139,6 +146,25 @@ class ModelSettings(Section):
     title: ClassVar[str] = "model"
 
     model: str = Field("", description="network (default: the task's own)")
+    init_from: str = Field(
+        "",
+        description="weights of a run (.safetensors) that training starts from; the head is taken "
+        "if the classes are the same",
+    )
+    freeze: Literal["none", "features"] = Field(
+        "none",
+        description="features: the layers that read the signal stay as in --init-from; new dense "
+        "layers and a new head are trained",
+    )
+
+    @model_validator(mode="after")
+    def _check_freeze(self) -> Self:
+        if self.freeze != "none" and not self.init_from:
+            raise ValueError(
+                f"--freeze is {self.freeze!r}, but no --init-from names the weights that would "
+                "stay: name a run's weights, e.g. runs/NAME/weights/fedavg-best.safetensors."
+            )
+        return self
 
 
 class TrainingSettings(Section):
@@ -147,15 +173,14 @@ class TrainingSettings(Section):
     title: ClassVar[str] = "training at a site"
 
     local_epochs: int = Field(
-        0, ge=0, description="passes over a site's records per round; 0: 3 for rhythm, 1 for beat"
+        0, ge=0, description="passes over a site's records per round; 0: the task's own"
     )
     per_recording: int = Field(
         -1,
         ge=-1,
-        description="most examples of one recording in one epoch, 0 for all; -1: 10 for rhythm, "
-        "all for beat",
+        description="most examples of one recording in one epoch, 0 for all; -1: the task's own",
     )
-    batch_size: int = Field(0, ge=0, description="records per step; 0: 8 for rhythm, 128 for beat")
+    batch_size: int = Field(0, ge=0, description="records per step; 0: the task's own")
     imbalance: Literal[
         "auto",
         "none",
@@ -191,8 +216,7 @@ class TrainingSettings(Section):
     lr: float = Field(
         0.0,
         ge=0,
-        description="peak learning rate; 0: for adamw 0.002 for rhythm and 0.005 for beat, for sgd "
-        "0.05",
+        description="peak learning rate; 0: for adamw the task's own, for sgd 0.05",
     )
     optimizer: Literal["adamw", "sgd"] = Field(
         "adamw", description="optimizer at a site (scaffold: always sgd without momentum)"
@@ -258,7 +282,7 @@ class RoundSettings(Section):
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
-    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 10 for beat")
+    rounds: int = Field(0, ge=0, description="federated rounds; 0: the task's own")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     weighting: Literal["patients", "records", "root", "even"] = Field(
         "patients",

@@ -11,6 +11,7 @@ from fl.models.beat_gru import BeatGRU
 from fl.models.beat_mlp import BeatMLP
 from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
+from fl.models.cnn2d import CNN2D
 from fl.models.cnn_lstm import CNNLSTM
 from fl.models.cnn_simple import CNNSimple
 from fl.models.network_input import NetworkInput, network_input
@@ -48,6 +49,11 @@ MODELS: dict[str, NetworkOptions] = {
     "beat_mlp": BeatMLP(early_features=_EARLY, irregular=_IRREGULAR),
     "beat_gru": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR),
     "beat_gru_causal": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR, both_directions=False),
+    # For heartbeats as pictures: small enough for a CPU; with the paper's widths, for a GPU; and
+    # with the paper's batch norm, for centralised training.
+    "cnn2d": CNN2D(),
+    "cnn2d_large": CNN2D(widths=(64, 128, 256), dense=2048),
+    "cnn2d_batchnorm": CNN2D(norm="batch"),
 }
 
 
@@ -63,6 +69,12 @@ def _trouble(name: str, task: Task) -> str:
     """Why the network cannot be used for the task; "" if it can."""
     if not task.features and getattr(MODELS[name], "needs_features", False):
         return f"which reads features of heartbeats, and the {task.name} task has none"
+    if getattr(MODELS[name], "needs_pictures", False) and not task.whole_beats:
+        return f"which reads whole heartbeats as pictures, and the {task.name} task has none"
+    if getattr(MODELS[name], "centralised_only", False):
+        return (
+            "whose batch norm is for centralised training alone (benchmarks.studies.beat_pictures)"
+        )
     if task.causal:
         read = _input_of(name, task)
         if read.row > 1 and read.later:

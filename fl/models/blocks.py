@@ -15,7 +15,8 @@ class NetworkOptions(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator.
 
     An attribute `needs_features` that is true says that the network reads features and is of no
-    use for a task without them.
+    use for a task without them; `needs_pictures`, that it draws whole heartbeats and is of use for
+    no other examples; `centralised_only`, that no federation can train it.
     """
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
@@ -34,6 +35,9 @@ class Network(nn.Module):
     over the records that annotate its class, so no layer may follow it. Only `after_head` may
     change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
+
+    classifier: ClassVar = ("dense", "feature_branch", "head", "after_head")  # see `network_parts`
+    embedding_layer: ClassVar = "dense"  # its input is the mean and maximum over time
 
     def __init__(
         self,

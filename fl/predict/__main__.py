@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl.ecg.qrs_detection import DETECTORS
+from fl.ecg.records import Record
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.predict.answerable import without_signal
-from fl.predict.inference import predict_recording
+from fl.predict.explanation import choose, explain_findings, write_answer
+from fl.predict.inference import Prepared, predict_prepared, prepare
 from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
 from fl.predict.prediction import RecordingPrediction
@@ -84,7 +86,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--windows",
         action="store_true",
-        help="rhythm: predict 10 s windows of short recordings too",
+        help="rhythm, infarction: predict 10 s windows of short recordings too",
     )
     parser.add_argument(
         "--detector",
@@ -92,6 +94,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default="",
         help="beat: find the beats with this detector, even if they are annotated "
         "[the annotations if there are any, else xqrs]",
+    )
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="also write figures of where the model looked into this folder, as "
+        "python -m fl.explain does without --class",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON")
@@ -114,17 +123,11 @@ def _predict_all(
     for text in options.record:
         try:
             record = read_record(text, options.fs, options.unit)
-            predictions.append(
-                predict_recording(
-                    model,
-                    record,
-                    text,
-                    source=options.source,
-                    windows=options.windows,
-                    detector=options.detector,
-                )
-            )
+            prepared = prepare(model, record, options.windows, options.detector)
+            predictions.append(predict_prepared(model, record, text, prepared, options.source))
             _warn(predictions[-1])
+            if options.explain is not None:
+                _write_figures(model, record, prepared, predictions[-1], options)
         except (ConfigError, DataError) as error:
             answer = without_signal(text, error)
             if answer is not None:
@@ -133,6 +136,24 @@ def _predict_all(
             print(f"error: {error}", file=sys.stderr)
             failures += 1
     return predictions, failures
+
+
+def _write_figures(
+    model: SavedModel,
+    record: Record,
+    prepared: Prepared,
+    prediction: RecordingPrediction,
+    options: argparse.Namespace,
+) -> None:
+    """Figures of where the model looked; none for a recording that is not answered."""
+    places = range(len(prediction.findings))
+    chosen = choose(model, prediction, places, "", options.source)
+    for answer in explain_findings(
+        model, prepared, prediction, chosen, "gradients", options.source
+    ):
+        unit = "NU" if options.unit == "NU" else "mV"
+        for path in write_answer(answer, record, options.explain, "--explain", unit=unit):
+            print(f"written: {path}", file=sys.stderr)
 
 
 def _warn(prediction: RecordingPrediction) -> None:

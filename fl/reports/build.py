@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from fl.explain.run_networks import RunNetworks
+from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import write_cards
 from fl.reports.figures.most_wrong import Recordings
 from fl.reports.pages.federation_page import federation_page
 from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.pages.site_page import site_page
 from fl.reports.pages.site_view import view_of_site
-from fl.reports.run_files import is_repeated, read_run
+from fl.reports.run_files import Run, is_repeated, read_run
 from fl.runs.results import read_seeds
 from fl.util.atomic_io import write_atomically
 
@@ -27,14 +29,22 @@ def write_report(folder: Path) -> None:
     run = read_run(folder)
     write_cards(run)
     recordings = Recordings(run.facts)
+    networks = RunNetworks(folder, run.config, run.main)
     # A real hospital's page is written there, from records and predictions that never leave it:
     # its coordinator knows none of its records.
+    # So at a real hospital the whole run is one hospital's, and its picture is on its page.
+    own = arrangement_drawing(folder) if run.deployed else None
     for site in sorted(run.dealt & set(run.sites)):
         _write(
             folder / "report" / "sites" / f"{site}.html",
-            site_page(view_of_site(run, site), recordings),
+            site_page(view_of_site(run, site), recordings, networks, own),
         )
-    _write(folder / INDEX, federation_page(run))
+    write_index(run)
+
+
+def write_index(run: Run) -> None:
+    """report/index.html of a run."""
+    _write(run.folder / INDEX, federation_page(run))
 
 
 def seed_folders(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from fl.training.device import mixed_precision, one_thread
 from fl.training.dropout import dropout_set_to
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
+from fl.training.frozen import train_mode
 from fl.training.losses import task_loss
 from fl.util.errors import DataError
 from fl.util.gpu_memory import to_device
@@ -30,7 +31,6 @@ from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
 BATCH_SAMPLES = 64_000  # per lead, in a batch of predictions
-CROPS = 4  # crops of a recording, at most, whose probabilities are averaged
 Penalty = Callable[[nn.Module], Tensor]  # network -> a term that is added to the loss
 OptimizerState = dict[str, Tensor]  # "row/field" -> tensor: see `_optimizer_state`
 
@@ -120,7 +120,7 @@ def _fit(
     )
     rng = stream(plan.seed, "fit", plan.site, plan.round)
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
-    network.to(plan.device).train()
+    train_mode(network.to(plan.device))
     rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan, pull)
     _restore_state(optimizer, rows, state)
@@ -177,14 +177,15 @@ def _fit(
 def predict(
     network: nn.Module,
     cohort: Cohort,
-    crops: int = CROPS,
+    crops: int = 0,
     batch_size: int = 0,
     device: str = "cpu",
     bf16: bool | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities (example, class), the mean over `crops` evenly spaced crops of each example.
+    """Probabilities (example, class), the mean over evenly spaced crops of each example.
 
-    `batch_size` is 64 for ten seconds and more for shorter examples unless it is given.
+    There are at most `crops` of them, or as many as the task says. `batch_size` is 64 for ten
+    seconds and more for shorter examples unless it is given.
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
@@ -197,7 +198,7 @@ def predict(
         starts = np.zeros(len(example), dtype=np.int64)
         batch_size = read.row * max(1, ROW_BATCH * batch_size // read.row)
     else:
-        example, starts = cohort.even_crops(crops)
+        example, starts = cohort.even_crops(crops or cohort.task.crops)
         used = np.ones(len(example), dtype=bool)
     make_batch, probabilities = batch_maker(cohort, device, read.signal), []
     with torch.inference_mode(), mixed_precision(device, bf16):

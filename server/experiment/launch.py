@@ -18,6 +18,7 @@ from server.engines.ray_workers import WorkerPool
 from server.experiment.multi_seed import run_repeats
 from server.experiment.run import Session
 from server.experiment.site_folds import run_with_folds
+from server.rounds.initial_weights import read_origin, transfer_of
 
 
 def launch(
@@ -37,14 +38,23 @@ def launch(
         console.print(synthetic_notice(selection.synthetic))
     if config.simulated_rare:
         console.print(simulated_note(config.simulated_rare))
+    # Before there is a run directory; a resumed run may not need the file any more.
+    origin = read_origin(config) if options.resume is None else None
     record = _open_record(config, options, selection)
+    if origin is not None:
+        record.update(transfer=origin.facts.to_json())
     with ExitStack() as stack:
         pool = None
         # Ray takes seconds to start: it does so while the recordings are preprocessed.
         if config.engine == "ray" and not config.ray_address:
             pool = stack.enter_context(closing(WorkerPool(config, ["clients.app"])))
         session = Session(
-            client_app=client_app, console=console, options=options, selection=selection, pool=pool
+            client_app=client_app,
+            console=console,
+            options=options,
+            selection=selection,
+            pool=pool,
+            transfer=transfer_of(record),
         )
         if config.seeds:
             run_repeats(session, config, record)

@@ -27,6 +27,7 @@ from fl.reports.terminal.result_tables import print_results
 from fl.reports.units import units_in
 from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
+from fl.runs.run_facts import TransferFacts
 from fl.runs.run_record import RunRecord
 from fl.training.simulated_recordings import rare_class_counts
 from fl.util.atomic_io import write_atomically
@@ -35,6 +36,8 @@ from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
+from server.experiment.transfer import record_transfer
+from server.rounds.initial_weights import keep_initial_weights
 from server.rounds.training_results import TrainingResult
 
 
@@ -47,6 +50,7 @@ class Session:
     options: RunOptions
     selection: SourceSelection
     pool: WorkerPool | None  # under Ray: its workers, which start while the records are prepared
+    transfer: TransferFacts | None = None  # the saved model that the call's runs start from
 
 
 def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool = True) -> None:
@@ -81,6 +85,8 @@ def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) ->
         prepared = prepare(config, session.selection, cache, steps.step, record)
     if not (record.folder / PARTITION).exists():
         prepared.write_partition(record.folder)
+    if transfer := keep_initial_weights(record, config, session.transfer):
+        session.console.print(record_transfer(record, transfer), soft_wrap=True)
     record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
     record.update(
         data=prepared.data,

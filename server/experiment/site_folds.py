@@ -9,6 +9,7 @@ from fl.runs.run_record import RunRecord
 from server.experiment.fold_merge import merge_folds
 from server.experiment.parts import Part, marked_if_it_fails, run_parts
 from server.experiment.run import Session, run_once
+from server.experiment.transfer import record_transfer
 
 
 def run_with_folds(
@@ -24,6 +25,8 @@ def run_with_folds(
         record.update(status="running", site_folds=config.site_folds, folds=names)
         merged = merge_folds(config, run_parts(session, record, parts, run_once, last))
         merged.write(record.folder)
+        if session.transfer:  # of every fold's test patients, which are all
+            record_transfer(record, session.transfer)
         record.update(**merged.facts, status="completed")
     if session.options.pages:
         write_report(record.folder)

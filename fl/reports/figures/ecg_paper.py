@@ -117,9 +117,9 @@ def sheet(
     axes.set_axis_off()
     _grid(axes, width, height)
     for row in sorted({strip.row for strip in strips}):
-        _calibration(axes, _middle(height, row))
+        _calibration(axes, middle(height, row))
     for strip in strips:
-        _trace(axes, record, strip, _middle(height, strip.row))
+        _trace(axes, record, strip, middle(height, strip.row))
     kind = "SYNTHETIC   " if synthetic else ""
     axes.text(
         3, height - 3, f"{kind}{record.source}   {record.name}", va="top", size=9, weight="bold"
@@ -127,7 +127,7 @@ def sheet(
     axes.text(3, 2.5, f"25 mm/s   10 mm/{unit}   {record.fs:g} Hz", size=7)
 
 
-def _middle(height: float, row: int) -> float:
+def middle(height: float, row: int) -> float:
     """Height of a row's zero line in mm, on a heavy line of the grid."""
     return float(5 * np.floor((height - TOP - ROW * (row + 0.5)) / 5))
 

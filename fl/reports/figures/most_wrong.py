@@ -14,9 +14,11 @@ from fl.data.example_cache import default_cache_dir
 from fl.datasets.base import Source
 from fl.datasets.source_selection import select_sources
 from fl.ecg.acceptability import SENTENCES, Acceptability, assess
+from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.records import LEADS, Record
 from fl.evaluation.predictions import Predictions
-from fl.reports.figures import ecg_paper
+from fl.explain.saliency import Explanation
+from fl.reports.figures import ecg_paper, saliency
 from fl.reports.figures.svg import Drawing, inline, styled
 from fl.runs.run_facts import RunFacts
 from fl.util.errors import ConfigError, DataError
@@ -34,6 +36,8 @@ class WrongRecording:
     truth: tuple[str, ...]
     predicted: tuple[str, ...]
     p: dict[str, float]  # probability of each class that is true or predicted
+    wrong_class: str  # the class that is wrongly predicted, else the one that is missed
+    fold: str  # whose model answered; "" without folds
     surprise: float  # mean of -ln(probability given to what is true), over annotated classes
 
 
@@ -66,10 +70,12 @@ def recording_of(example: str) -> str:
 def _mistake(
     predictions: Predictions, predicted: np.ndarray[Any, Any], row: int, surprise: float
 ) -> WrongRecording:
-    labels = zip(predictions.classes, predictions.labels[row], strict=True)
-    truth = tuple(c for c, label in labels if label == 1)
+    truth = tuple(c for c, label in labels_of(predictions, row) if label == 1)
     chosen = tuple(c for c, is_in in zip(predictions.classes, predicted[row], strict=True) if is_in)
     p = dict(zip(predictions.classes, predictions.probabilities[row].tolist(), strict=True))
+    known = {c for c, label in labels_of(predictions, row) if label >= 0}
+    false = [c for c in chosen if c in known - set(truth)]
+    missed = [c for c in truth if c not in chosen]
     return WrongRecording(
         source=str(predictions.source[row]),
         name=str(predictions.record[row]),
@@ -77,7 +83,14 @@ def _mistake(
         predicted=chosen,
         p={c: p[c] for c in dict.fromkeys((*truth, *chosen))},
         surprise=surprise,
+        wrong_class=max(false, key=lambda c: p[c]) if false else min(missed, key=lambda c: p[c]),
+        fold=str(predictions.fold[row]),
     )
+
+
+def labels_of(predictions: Predictions, row: int) -> list[tuple[str, int]]:
+    """The classes of one line, each with its label."""
+    return list(zip(predictions.classes, predictions.labels[row].tolist(), strict=True))
 
 
 class Recordings:
@@ -130,8 +143,18 @@ class Recordings:
 
 
 @styled
-def draw(wrong: WrongRecording, record: Record, name: str, unit: str, synthetic: bool) -> Drawing:
-    """Ten seconds on ECG paper: the example's own window, or the time around its beat."""
+def draw(
+    wrong: WrongRecording,
+    record: Record,
+    name: str,
+    unit: str,
+    synthetic: bool,
+    looked: Explanation | str,
+) -> Drawing:
+    """Ten seconds on ECG paper: the example's own window, or the time around its beat.
+
+    Bands show where the model looked for the wrong class; `looked` may say why it has none.
+    """
     start, beat = where(wrong.name, record)
     first = round(start * record.fs)
     signal = record.signal[:, first : first + round(SECONDS * record.fs)]
@@ -141,19 +164,35 @@ def draw(wrong: WrongRecording, record: Record, name: str, unit: str, synthetic:
     figure = Figure(figsize=(width / ecg_paper.INCH, height / ecg_paper.INCH), facecolor="white")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     ecg_paper.sheet(axes, shown, strips, synthetic=synthetic, unit=unit)
+    if not isinstance(looked, str):
+        first_sample = start if beat is None else beat - BEAT_BEFORE / BEAT_FS
+        saliency.bands(axes, strips, saliency.Shade(explanation=looked, start=first_sample), start)
     if beat is not None:
-        x = ecg_paper.LEFT + ecg_paper.SPEED * (beat - start)
-        axes.annotate(
-            "this beat", (x, ecg_paper.BOTTOM), ha="center", va="top", size=8, weight="bold"
-        )
-        axes.axvline(x, color="#0072B2", linewidth=1.2, linestyle=":")
+        saliency.mark_beat(axes, beat - start)
     leads = ", ".join(lead for lead in LEADS if lead in record.leads)
     caption = (
         f"{wrong.source} {wrong.name}, from {start:g} s of the recording, leads {leads}. "
         f"{signal_quality(assess(signal, record.leads, record.fs))} Printed at its own size, the "
-        f"paper is at 25 mm/s and 10 mm/{unit}."
+        f"paper is at 25 mm/s and 10 mm/{unit}. {where_it_looked(looked, wrong.wrong_class)}"
     )
     return inline(figure, name, caption)
+
+
+def where_it_looked(looked: Explanation | str, target: str) -> str:
+    """What the bands mean, or why there are none."""
+    if isinstance(looked, str):
+        return f"Where the model looked is not drawn: {looked}."
+    if not looked.leads:
+        largest = "; ".join(saliency.feature_sentence(f, target) for f in looked.features[:3])
+        return f"The network reads no signal. Its largest features: {largest}."
+    sentence = (
+        f"Bands, by {saliency.IN_WORDS[looked.method]}: amber speaks for {target}, blue against "
+        "it, the more opaque the more."
+    )
+    if looked.features:
+        largest = saliency.feature_sentence(looked.features[0], target)
+        sentence += f" The largest of its features: {largest}."
+    return sentence
 
 
 def signal_quality(found: Acceptability) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
+from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
 from fl.reports.figures.class_curves import precision_recall, reliability, roc
@@ -24,6 +25,7 @@ from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
+from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import EXAMPLES, UnitAt, units_at
 
 
@@ -43,6 +45,7 @@ def federation_page(run: Run) -> str:
         legend=legend(tuple(run.strategies), run.classes),
         details=details(run),
         sources=provenance(run),
+        origin=transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         flow=flow_diagram(flow(run)),
         table_one=table_one(run.facts.sites),
         mix=label_mix(run) if run.has_label_counts else None,
@@ -64,6 +67,7 @@ def federation_page(run: Run) -> str:
         weights=checksums(run),
         items=checklist(run),
         glossary=GLOSSARY,
+        arranged=arrangement_drawing(run.folder),
         cards=[model.name for model in model_files(run) if _card(run, model.name)],
         **_central(run),
     )

@@ -4,6 +4,8 @@ from typing import Any
 
 from fl.datasets import DATASETS
 from fl.ecg.tasks import TASKS
+from fl.explain.run_networks import RunNetworks
+from fl.explain.saliency import Explanation
 from fl.reports.figures.class_curves import at_thresholds, precision_recall, reliability, roc
 from fl.reports.figures.confusion import confusion_drawing, confusion_rows, label_counts
 from fl.reports.figures.decision_curve import decision_curves
@@ -18,8 +20,13 @@ from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
 
 
-def site_page(view: SiteView, recordings: Recordings) -> str:
-    """report/sites/<site>.html."""
+def site_page(
+    view: SiteView,
+    recordings: Recordings,
+    networks: RunNetworks,
+    arranged: Drawing | None = None,
+) -> str:
+    """report/sites/<site>.html; `arranged`: how the model arranges a real hospital's examples."""
     report = view.reports.get(view.main)
     return render(
         "site.html",
@@ -42,7 +49,8 @@ def site_page(view: SiteView, recordings: Recordings) -> str:
         calibration=reliability(view.predictions, _own_thresholds(view)),
         glossary=GLOSSARY,
         **_decisions(view),
-        mistakes=list(_mistakes(view, recordings)),
+        mistakes=list(_mistakes(view, recordings, networks)),
+        arranged=arranged,
     )
 
 
@@ -66,20 +74,29 @@ def _decisions(view: SiteView) -> dict[str, Any]:
     }
 
 
-def _mistakes(view: SiteView, recordings: Recordings) -> list[tuple[WrongRecording, Drawing | str]]:
+def _mistakes(
+    view: SiteView, recordings: Recordings, networks: RunNetworks
+) -> list[tuple[WrongRecording, Drawing | str]]:
     """The most confident wrong predictions, each with its picture or the reason for none."""
     found = view.predictions
     if not len(found):
         return []
     worst = most_wrong(found, found.decided)
-    return [(m, _picture(m, i, view, recordings)) for i, m in enumerate(worst, start=1)]
+    return [(m, _picture(m, i, view, recordings, networks)) for i, m in enumerate(worst, start=1)]
 
 
 def _picture(
-    wrong: WrongRecording, number: int, view: SiteView, recordings: Recordings
+    wrong: WrongRecording,
+    number: int,
+    view: SiteView,
+    recordings: Recordings,
+    networks: RunNetworks,
 ) -> Drawing | str:
     record = recordings.read(wrong.source, recording_of(wrong.name))
     if isinstance(record, str):
         return record
     unit = recordings.unit(wrong.source)
-    return draw(wrong, record, f"ecg-{number}", unit, view.synthetic)
+    looked: Explanation | str = "the model saw it as this hospital's simulated recorder delivers it"
+    if not view.device:
+        looked = networks.explain(record, wrong.name, wrong.wrong_class, wrong.fold)
+    return draw(wrong, record, f"ecg-{number}", unit, view.synthetic, looked)

@@ -11,6 +11,7 @@ from support import made_runs
 from support.made_runs import facts
 
 from fl.evaluation.strategy_comparison import ComparisonRow
+from fl.explain.run_networks import RunNetworks
 from fl.reports.build import write_report
 from fl.reports.figures.most_wrong import Recordings, most_wrong, recording_of, where
 from fl.reports.number_format import number
@@ -117,7 +118,11 @@ def test_a_page_does_not_change_with_the_data_of_others(written, tmp_path, kind)
     change_the_others(folder, site)
     before = written(kind) / "report" / "sites" / f"{site}.html"
     run = read_run(folder)
-    after = site_page(view_of_site(run, site), Recordings(run.facts))
+    after = site_page(
+        view_of_site(run, site),
+        Recordings(run.facts),
+        RunNetworks(folder, run.config, run.main),
+    )
     assert after == before.read_text()
 
 

@@ -1,0 +1,1 @@
+"""Where a model looked in a recording, and how it arranges recordings: computes, draws nothing."""

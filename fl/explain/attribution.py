@@ -1,0 +1,192 @@
+"""Three ways to say which part of the input an answer depends on, for one reading of a network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fl.explain.reading import Reading, log_odds, slices
+from fl.models.reslstm_temporalse import TemporalSE
+
+Baseline = tuple[Tensor, Tensor]  # signal (place, lead, sample) and features (place, feature)
+
+STEPS = 8  # points of a path at first; doubled until the sum is right, up to MOST_STEPS
+MOST_STEPS = 256
+TOLERANCE = 0.02, 0.05  # of the sum: this, plus this share of the difference of the log-odds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """How much each number of a reading raises (or, negative, lowers) a class's log-odds."""
+
+    signal: Tensor  # (lead, sample) float64; (lead, 0) where no signal is read
+    features: Tensor  # (place, feature) float64, of the example and of its neighbours in the row
+    difference: float  # log-odds of the reading minus those of the baseline
+    error: float  # difference minus the sum of all attributions: 0 if the method is complete
+
+
+def integrated_gradients(
+    network: nn.Module,
+    reading: Reading,
+    baselines: list[Baseline],
+    target: int,
+    only: bool,
+) -> Attribution:
+    """The gradient, summed along straight paths from baselines to the reading; their mean.
+
+    Source: Sundararajan et al. 2017, arXiv:1703.01365; over several baselines Erion et al. 2021,
+    10.1038/s42256-021-00343-w. The sum of all attributions is the difference of the log-odds
+    (completeness): the points of each path are doubled until it is so within TOLERANCE.
+    """
+    with torch.no_grad():
+        whole = _score(network, reading, (reading.signal, reading.features), target, only)
+        before = [_score(network, reading, b, target, only) for b in baselines]
+    difference, steps = whole - sum(before) / len(before), STEPS
+    while True:
+        paths = [_path(network, reading, b, target, only, steps) for b in baselines]
+        signal, features = (torch.stack(part).mean(dim=0) for part in zip(*paths, strict=True))
+        error = difference - (signal.sum() + features.sum()).item()
+        if abs(error) <= TOLERANCE[0] + TOLERANCE[1] * abs(difference) or steps >= MOST_STEPS:
+            break
+        steps *= 2
+    return Attribution(
+        signal=signal[reading.place], features=features, difference=difference, error=error
+    )
+
+
+def _score(network: nn.Module, reading: Reading, at: Baseline, target: int, only: bool) -> float:
+    return log_odds(network, reading, at[0][None], at[1][None], target, only).item()
+
+
+def _path(
+    network: nn.Module, reading: Reading, baseline: Baseline, target: int, only: bool, steps: int
+) -> Baseline:
+    """The attributions along one path: mean gradient times the way."""
+    change = reading.signal - baseline[0], reading.features - baseline[1]
+    gradients = _mean_gradient(network, reading, baseline, change, target, only, steps)
+    return gradients[0] * change[0].double(), gradients[1] * change[1].double()
+
+
+def _mean_gradient(
+    network: nn.Module,
+    reading: Reading,
+    baseline: Baseline,
+    change: Baseline,
+    target: int,
+    only: bool,
+    steps: int,
+) -> Baseline:
+    """The mean gradient over a path, from `steps` points by Gauss and Legendre's rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    points = torch.from_numpy((nodes + 1) / 2).float()
+    shares = torch.from_numpy(weights / 2)
+    signal = torch.zeros_like(reading.signal, dtype=torch.float64)
+    features = torch.zeros_like(reading.features, dtype=torch.float64)
+    for some in slices(steps, reading):
+        at = points[some]
+        signals = (baseline[0] + at[:, None, None, None] * change[0]).requires_grad_()
+        numbers = (baseline[1] + at[:, None, None] * change[1]).requires_grad_()
+        scores = log_odds(network, reading, signals, numbers, target, only)
+        score = (scores * shares[some]).sum()
+        gradients = torch.autograd.grad(score, (signals, numbers), allow_unused=True)
+        for total, gradient in zip((signal, features), gradients, strict=True):
+            if gradient is not None:
+                total += gradient.double().sum(dim=0)
+    return signal, features
+
+
+def occlusion(
+    network: nn.Module,
+    reading: Reading,
+    baseline: Tensor,
+    groups: list[list[int]],
+    window: int,
+    target: int,
+    only: bool,
+) -> Attribution:
+    """How much the log-odds fall when a window of one lead has the baseline's samples instead.
+
+    Source: Zeiler & Fergus 2014, arXiv:1311.2901. Windows of `window` samples start at every half
+    window; the fall of each is spread evenly over its samples, and a sample has the mean over the
+    windows that cover it. `groups` are the input's leads that are one recorded lead and change
+    together. `baseline` is (place, lead, sample). Features are occluded one by one, of the example
+    alone. What one window takes away another may hold too, so the sum has no meaning (`error`).
+    """
+    samples, place = reading.signal.shape[-1], reading.place
+    starts = list(range(0, max(samples - window, 0) + 1, max(window // 2, 1)))
+    if samples and starts[-1] + window < samples:
+        starts.append(samples - window)
+    cells = [(group, start) for group in groups for start in starts] if samples else []
+    n_features = reading.features.shape[1]
+    total = len(cells) + n_features
+    signal = torch.zeros(reading.signal.shape[1:], dtype=torch.float64)
+    covered = torch.zeros_like(signal)
+    features = torch.zeros_like(reading.features, dtype=torch.float64)
+    with torch.no_grad():
+        whole, nothing = (
+            log_odds(network, reading, s[None], f[None], target, only).item()
+            for s, f in (
+                (reading.signal, reading.features),
+                (baseline, torch.zeros_like(reading.features)),
+            )
+        )
+        for some in slices(total, reading):
+            variants = range(total)[some]
+            signals = reading.signal.repeat(len(variants), 1, 1, 1)
+            numbers = reading.features.repeat(len(variants), 1, 1)
+            for row, variant in enumerate(variants):
+                if variant < len(cells):
+                    group, start = cells[variant]
+                    part = slice(start, start + window)
+                    signals[row, place, group, part] = baseline[place][group, part]
+                else:
+                    numbers[row, place, variant - len(cells)] = 0.0
+            falls = whole - log_odds(network, reading, signals, numbers, target, only)
+            for fall, variant in zip(falls, variants, strict=True):
+                if variant < len(cells):
+                    group, start = cells[variant]
+                    part = slice(start, start + window)
+                    signal[group, part] += fall / (window * len(group))
+                    covered[group, part] += 1
+                else:
+                    features[place, variant - len(cells)] = fall
+    signal = signal / covered.clamp(min=1)
+    difference = whole - nothing
+    error = difference - (signal.sum() + features.sum()).item()
+    return Attribution(signal=signal, features=features, difference=difference, error=error)
+
+
+def has_time_weights(network: nn.Module) -> bool:
+    """Whether the network weighs the moments of a recording itself, by TemporalSE."""
+    return any(isinstance(m, TemporalSE) and m.score is not None for m in network.modules())
+
+
+def time_weights(network: nn.Module, reading: Reading) -> Tensor:
+    """TemporalSE's own weight of each sample, the mean over its layers: (sample,), sum 1.
+
+    They say at which moments the network looked, whatever the class and the lead. Deeper layers
+    have read the whole recording at every moment, so a weight is not the moment's own effect.
+    """
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, TemporalSE)
+        seen.append(module.attention(inputs[0])[reading.place].double())
+
+    hooks = [
+        module.register_forward_pre_hook(keep)
+        for module in network.modules()
+        if isinstance(module, TemporalSE) and module.score is not None
+    ]
+    try:
+        with torch.no_grad():
+            network(reading.signal, reading.lead_mask, reading.features)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    steps = torch.stack(seen).mean(dim=0)
+    samples = reading.signal.shape[-1]
+    step = torch.arange(samples) * len(steps) // samples
+    weights = steps[step]
+    return weights / weights.sum()

@@ -1,0 +1,88 @@
+"""The networks that gave a run's answers, to say where they looked in one of them."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+
+from fl.config.strategy_traits import strategy_traits
+from fl.data.cohort import Cohort
+from fl.data.shards import shard_in_memory
+from fl.ecg.records import Record
+from fl.ecg.tasks import TASKS, Task
+from fl.explain.saliency import Explanation, explain
+from fl.models import MODELS, build_network
+from fl.training.state_dict import Weights, load_weights, save_weights, set_weights
+from fl.util.errors import DataError, UnusableRecord
+
+FINETUNE = "finetune"  # the strategy whose sites each end with a model of their own
+METHOD = "gradients"
+
+
+class RunNetworks:
+    """The networks of one training of a run, from the weights in its directory."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], strategy: str) -> None:
+        self.folder, self.config, self.strategy = folder, config, strategy
+        self.task: Task = TASKS[str(config["task"])]
+        self.of = lru_cache(maxsize=4)(self._of)
+
+    def _of(self, fold: str) -> nn.Module | str:
+        """The network of a fold ("" for a run without folds), or why there is none."""
+        if self.strategy == FINETUNE or strategy_traits(self.strategy).local_normalisation:
+            return "the run does not keep each hospital's own model"
+        path = self._weights(fold)
+        model = str(self.config.get("model", ""))
+        if path is None:
+            return "the weights are no longer in the run directory"
+        if model not in MODELS:
+            return f"this version has no network {model!r}"
+        network = build_network(model, self.task)
+        try:
+            set_weights(network, load_weights(path))
+        except (RuntimeError, SafetensorError, OSError):
+            return "the weights do not fit this version's network"
+        return network
+
+    def _weights(self, fold: str) -> Path | None:
+        """The file of weights; at a hospital, those that it was last asked to test."""
+        folder = self.folder / f"fold-{fold}" if fold else self.folder
+        found = [
+            folder / "weights" / f"{self.strategy}-best.safetensors",
+            *sorted(folder.glob(f"checkpoint/sites/*/{tested_name(self.strategy)}")),
+        ]
+        return next((path for path in found if path.is_file()), None)
+
+    def explain(self, record: Record, example: str, target: str, fold: str) -> Explanation | str:
+        """Where the network looked in one example of a recording, or why that cannot be said."""
+        network = self.of(fold)
+        if isinstance(network, str):
+            return network
+        try:
+            examples = self.task.make_examples(record)
+        except UnusableRecord:
+            return "the recording can no longer be read as it was in the run"
+        if example not in examples.names:
+            return "the recording has no such example any more"
+        cohort = Cohort.of(self.task, [shard_in_memory(self.task, record, examples)])
+        return explain(network, cohort, examples.names.index(example), target, METHOD)
+
+
+def keep_tested(folder: Path, strategy: str, weights: Weights) -> None:
+    """Keep the weights that a hospital was asked to test, in its own folder of the run."""
+    save_weights(folder / tested_name(strategy), weights)
+
+
+def tested_name(strategy: str) -> str:
+    """The file of the weights that a hospital was last asked to test."""
+    return f"tested-{strategy}.safetensors"
+
+
+def network_or_error(networks: RunNetworks, fold: str) -> nn.Module:
+    """The network of a fold; `DataError` says why there is none."""
+    network = networks.of(fold)
+    if isinstance(network, str):
+        raise DataError(f"{networks.folder}: {network}. Name a run that has its weights.")
+    return network
