@@ -239,4 +239,5 @@ def file_stem(answer: ExplainedAnswer, record: Record) -> str:
     if not where and answer.end - answer.start < record.signal.shape[1] / record.fs - 1e-6:
         where = f"-{answer.start:g}s"
     name = re.sub(r"[^\w.+-]", "_", record.name)
-    return f"{name}{where}-{answer.explanation.target.replace("/", "paced")}-{answer.explanation.method}"
+    target = answer.explanation.target.replace("/", "paced")  # a class that no file can be named by
+    return f"{name}{where}-{target}-{answer.explanation.method}"
