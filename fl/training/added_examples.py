@@ -44,7 +44,8 @@ def _extended(cohort: Cohort, shards: Sequence[Shard]) -> Cohort:
     """The cohort with all examples of more shards after its own; no recorder acts on these.
 
     Interpolated beats lie between beats as the site's recorder delivered them, and simulated
-    recordings are as the simulator makes them.
+    recordings are as the simulator makes them. These examples are in no cache folder, so that for
+    training on a GPU all batches are made on the host.
     """
     counts = [len(shard.names) for shard in shards]
     first = len(cohort.shards)
