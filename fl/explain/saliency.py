@@ -1,6 +1,6 @@
 """Where a model looked: how much each moment of each lead, and each feature, speaks for a class."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -64,6 +64,13 @@ class Explanation:
     difference: float  # log-odds of the class minus those of the baseline
     error: float  # what the sum of all contributions lacks of the difference (gradients: about 0)
     crops: int  # of the example that were read; contributions are their mean
+    # s of the recording at which a whole beat begins; None where the task says where examples begin
+    begins: float | None = None
+
+    def over(self, start: float, end: float) -> "Explanation":
+        """The same of a whole beat that was resampled from `start` to `end` (s)."""
+        fs = (self.signal.shape[1] - 1) / (end - start)
+        return replace(self, begins=start, fs=fs)
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
@@ -127,6 +134,16 @@ def explain(
         error=float(np.mean([part.error for part in parts])),
         crops=len(parts),
     )
+
+
+def usual_method(network: nn.Module) -> str:
+    """The method for a network that nobody has chosen one for.
+
+    Gradients, unless the network says otherwise. One that draws its input as a picture does: a line
+    that leaves a pixel has no gradient there any more, so that no number of points between baseline
+    and signal is enough, and hundreds take minutes.
+    """
+    return str(getattr(network, "explained_by", "gradients"))
 
 
 def check_question(network: nn.Module, task: Task, target: str, method: str) -> None:

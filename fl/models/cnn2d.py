@@ -85,6 +85,8 @@ class FirstConv(nn.Conv2d):
 class PictureNetwork(nn.Module):
     """Draws a signal, reads the picture and gives one score per class."""
 
+    explained_by: ClassVar = "occlusion"  # see `fl.explain.saliency.usual_method`
+
     classifier: ClassVar = ("dense", "head")  # see `network_parts`
 
     def __init__(

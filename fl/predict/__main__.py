@@ -17,6 +17,7 @@ from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.records import Record
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
+from fl.explain.saliency import usual_method
 from fl.predict.answerable import without_signal
 from fl.predict.explanation import choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
@@ -149,7 +150,7 @@ def _write_figures(
     places = range(len(prediction.findings))
     chosen = choose(model, prediction, places, "", options.source)
     for answer in explain_findings(
-        model, prepared, prediction, chosen, "gradients", options.source
+        model, prepared, prediction, chosen, usual_method(model.network), options.source
     ):
         unit = "NU" if options.unit == "NU" else "mV"
         for path in write_answer(answer, record, options.explain, "--explain", unit=unit):

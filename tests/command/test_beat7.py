@@ -13,6 +13,7 @@ import run_sim
 from fl.datasets.readers import wfdb_access
 from fl.datasets.synthetic import SYNTHETIC_HOLTER, with_seven_beats
 from fl.ecg.beat_pictures import BEAT7_CLASSES
+from fl.explain.__main__ import main as explain_main
 from fl.predict.__main__ import main
 from fl.predict.inference import WITHOUT_NEIGHBOUR
 
@@ -109,3 +110,18 @@ def test_detected_beats_are_answered_too(run, record, capsys):
     ]
     assert result["beats"] == "xqrs"
     assert len(result["findings"]) > 3
+
+
+def test_a_beat_is_explained_where_it_is(run, record, tmp_path, capsys):
+    weights = run / "weights" / "fedavg-best.safetensors"
+    path, peaks = record
+    flags = [path, "--weights", str(weights), "--out", str(tmp_path), "--json"]
+    assert explain_main([*flags, "--beat", str(peaks[3]), "--class", "/"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    found = answer["explanation"]
+    assert answer["peak"] == peaks[3]
+    assert found["method"] == "occlusion"
+    fs = 360.0
+    begins, ends = ((peaks[i] + peaks[i + 1]) / 2 / fs for i in (2, 3))
+    assert found["begins"] == answer["start"] == pytest.approx(begins, abs=1 / fs)
+    assert found["begins"] + 512 / found["fs"] == pytest.approx(ends, abs=1 / fs)
