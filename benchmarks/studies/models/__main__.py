@@ -52,7 +52,7 @@ def finished_run(work: Path, task: str, model: str, seed: int, data_dir: str) ->
         words = [*flags(task, model, seed), "--data-dir", data_dir]
         words += ["--out", str(work), "--name", folder.name]
     done = subprocess.run(
-        [sys.executable, "run_sim.py", "--quiet", *words],
+        [sys.executable, "run_sim.py", "--quiet", "--no-pages", *words],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         check=False,
