@@ -272,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--json", type=Path, default=Path("docs/results-infarction.json"))
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", choices=[chosen.task for chosen in INPUTS], default="")
     parser.add_argument("--flags", default="", help="more flags of the infarction runs")

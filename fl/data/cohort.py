@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.data.shards import Shard, open_shard
-from fl.ecg.duplicates import SeenSignals
+from fl.datasets.duplicates import SeenSignals
 from fl.ecg.tasks import Task
 
 Indices = NDArray[np.int64]

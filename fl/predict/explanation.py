@@ -51,7 +51,7 @@ class ExplainedAnswer:
     def caption(self) -> list[str]:
         """What a figure of it says, sentence by sentence."""
         found, beat = self.explanation, self.peak is not None
-        example = "this beat" if beat else f"{self.start:g} to {self.end:g} s"
+        example = "this beat" if beat else f"{self.start:.1f} to {self.end:.1f} s"
         limit = "none" if self.threshold is None else number(self.threshold)
         verdict = "predicted" if self.predicted else "not predicted"
         lines = [
@@ -189,7 +189,7 @@ def write_answer(
         figures.Shade(explanation=answer.explanation, start=answer.start),
         start,
         seconds,
-        [*answer.caption, f"Shown: {start:.2f} to {start + seconds:.2f} s of {answer.record}."],
+        [*answer.caption, f"Shown: {start:.2f} to {start + seconds:.2f} s of {record.name}."],
         beat=None if answer.peak is None else answer.peak / record.fs,
         unit=unit,
     )

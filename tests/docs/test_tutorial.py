@@ -47,7 +47,7 @@ def outputs(tmp_path_factory):
 
 
 def test_every_command_runs_and_the_first_says_that_its_records_are_synthetic(outputs):
-    assert len(outputs) == len(list(commands())) == 7
+    assert len(outputs) == len(list(commands())) == 9
     assert "SYNTHETIC DATA" in outputs[0]
 
 
@@ -62,6 +62,12 @@ def test_the_record_of_ones_own_is_answered_with_all_nine_classes(outputs):
     assert head.split()[:3] == ["record", "samples", "predicted"]
     assert len(head.split()) == 3 + 9
     assert line.startswith("my-ecg")
+
+
+def test_figures_of_where_the_model_looked_are_written(outputs):
+    assert "my-ecg" in outputs[6]
+    assert ".svg" in outputs[6]
+    assert "embedding.svg" in outputs[7]
 
 
 def test_links_lead_to_files():

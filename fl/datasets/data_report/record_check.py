@@ -12,12 +12,12 @@ from fl.datasets.base import Card, Source
 from fl.datasets.data_report.beat_counts import BeatTally
 from fl.datasets.data_report.source_report import SourceReport
 from fl.datasets.data_report.tables import tables
+from fl.datasets.duplicates import SeenSignals, fingerprints
 from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.beat_records import BeatRecords
 from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.acceptability import assess_recording
 from fl.ecg.beat_pictures import left_out
-from fl.ecg.duplicates import SeenSignals, fingerprints
 from fl.ecg.labels import RHYTHM_CLASSES, shows_none
 from fl.ecg.records import Examples, Record
 from fl.ecg.tasks import Task
