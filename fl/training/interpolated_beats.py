@@ -25,8 +25,7 @@ def check_smote(task: Task, row: int) -> None:
     if not (task.exclusive and task.features):
         raise ConfigError(
             f"--imbalance is 'smote', which finds neighbours by the features of heartbeats; the "
-            f"{task.name} task has none. Accepted: none, oversampled, undersampled, weighted, "
-            "focal."
+            f"{task.name} task has none. Use --imbalance oversampled or undersampled."
         )
     if row > 1:
         raise ConfigError(

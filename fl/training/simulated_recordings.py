@@ -25,10 +25,7 @@ BEATS_OF = {"S": "PAC", "A": "PAC", "V": "PVC", "L": "LBBB", "R": "RBBB"}
 
 def simulated_as(task: Task) -> dict[str, str]:
     """The classes of a task that can be simulated, and what such a recording shows."""
-    if not task.exclusive:
-        known = {name: name for name in RHYTHM_CLASSES}
-    else:
-        known = BEATS_OF if task.features else {}
+    known = BEATS_OF if task.exclusive else {name: name for name in RHYTHM_CLASSES}
     rare = [name for name in task.trainable if name not in (task.alone, task.otherwise)]
     return {name: known[name] for name in rare if name in known}
 

@@ -71,7 +71,7 @@ def main() -> None:
     }
     stamp = {
         "settings": settings,
-        "machine": machine_description("one core"),
+        "machine": machine_description("one used"),
         "command": command("studies.remedies"),
     }
     file = StoredResults(options.json, stamp)
