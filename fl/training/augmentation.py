@@ -176,7 +176,8 @@ def crops(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
     before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
     shift = _on_device_of(batch, ((row - 1) * (1 / CROP - 1)).astype(np.float32))[:, None, None]
-    cropped = (before + share * (after - before)) / CROP + shift
+    recorded = batch.lead_mask[:, :, None]
+    cropped = ((before + share * (after - before)) / CROP + shift) * recorded
     abnormal = batch.labels.argmax(dim=1) != task.classes.index(task.otherwise)
     chosen = abnormal & _on_device_of(batch, view > 0)
     return replace(batch, signal=torch.where(chosen[:, None, None], cropped, batch.signal))

@@ -8,7 +8,7 @@ import torch
 
 import run_sim
 from fl.data.cohort import Batch
-from fl.ecg.tasks import BEAT, RHYTHM, TASKS
+from fl.ecg.tasks import BEAT, BEAT7, RHYTHM, TASKS
 from fl.training.augmentation import (
     AUGMENTATIONS,
     BLANK,
@@ -49,7 +49,8 @@ def name(request):
 
 
 def changed(name, seed=0):
-    return AUGMENTATIONS[name](batch(), RHYTHM, stream(seed, "change"))
+    task = BEAT7 if name == "crops" else RHYTHM  # crops are of pictures of beats
+    return AUGMENTATIONS[name](batch(), task, stream(seed, "change"))
 
 
 def test_shapes_and_finiteness_stay(name):
@@ -153,7 +154,7 @@ def test_mixup_is_refused_where_an_example_has_exactly_one_class():
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"--augment is 'blur'. Known: blank, detector, feature_noise"
+        ConfigError, match=r"--augment is 'blur'. Known: blank, crops, detector, feature_noise"
     ):
         check_augmentations(("gain", "blur"), RHYTHM)
 
