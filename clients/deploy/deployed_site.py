@@ -201,13 +201,13 @@ def _write_pages(folder: Path) -> None:
     The picture of how the model arranges the site's test examples is drawn where there are enough.
     """
     # Imported here: no other request needs them.
-    from fl.explain.embedding import PERPLEXITY, SEED
+    from fl.explain.embedding import SEED
     from fl.reports.arrangement import arrange_run
     from fl.reports.build import write_report
 
     log = logging.getLogger("heartfed")
     try:
-        arrange_run(folder, ARRANGED, PERPLEXITY, SEED)
+        arrange_run(folder, ARRANGED, None, SEED)
     except (ConfigError, DataError) as reason:
         log.info("the test examples are not arranged: %s", reason)
     except Exception as error:

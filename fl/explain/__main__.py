@@ -132,8 +132,8 @@ def _embed_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--perplexity",
         type=float,
-        default=PERPLEXITY,
-        help="about how many neighbours an example has [%(default)g]",
+        help="about how many neighbours an example has "
+        f"[{PERPLEXITY:g}, or a third of the examples]",
     )
     parser.add_argument("--seed", type=int, default=SEED, help="of sample and t-SNE [%(default)s]")
     return parser

@@ -23,7 +23,7 @@ from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
 from fl.util.random_streams import stream
 
-MOST_POINTS = 5000
+MOST_POINTS, FEWEST_POINTS = 5000, 16
 POINTS, PERPLEXITY, SEED = 2000, 30.0, 0
 PER_PATIENT = 10  # points of a patient, where an even share is fewer
 COMPONENTS = 50  # principal components that t-SNE reads, as van der Maaten & Hinton did
@@ -167,18 +167,26 @@ def arrange(
     unit: str,
     synthetic: bool,
     points: int = POINTS,
-    perplexity: float = PERPLEXITY,
+    perplexity: float | None = None,
     seed: int = SEED,
     note: str = "",
 ) -> Arrangement:
     """Arranges examples of a cohort, of which `sites` (example,) names the sites.
 
+    Without a `perplexity` it is PERPLEXITY, or a third of the examples where that is less.
     Raises ConfigError if there are more points than MOST_POINTS or too few for the perplexity.
     """
     if not 0 < points <= MOST_POINTS:
         raise ConfigError(f"--points is {points}. Accepted: 1 to {MOST_POINTS}.")
     chosen, quota = sample_by_patient(cohort.patients, points, seed)
-    if not 1 <= perplexity <= (len(chosen) - 1) / 3:
+    most = (len(chosen) - 1) / 3
+    if len(chosen) < FEWEST_POINTS:
+        raise ConfigError(
+            f"there are {len(chosen)} test examples to arrange; at least {FEWEST_POINTS} are "
+            "needed. Name a run with more of them, or raise --points."
+        )
+    perplexity = min(PERPLEXITY, float(int(most))) if perplexity is None else perplexity
+    if not 1 <= perplexity <= most:
         raise ConfigError(
             f"--perplexity is {perplexity:g} for {len(chosen)} test examples. Give 1 to a third "
             "of the examples, or a run with more of them."

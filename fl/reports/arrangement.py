@@ -17,11 +17,11 @@ SVG = Path("report") / "embedding.svg"
 SITES_OWN = "Sites' simulated recorders are left out: recordings are as their sources have them."
 
 
-def arrange_run(folder: Path, points: int, perplexity: float, seed: int) -> list[Path]:
+def arrange_run(folder: Path, points: int, perplexity: float | None, seed: int) -> list[Path]:
     """Draw a run's test examples and write picture and coordinates into its report; the paths.
 
-    Of a run over folds, those of the first fold's model. Raises ConfigError or DataError if the
-    run has no weights or its recordings are not where they were.
+    Of a run over folds, those of the first fold's model. `perplexity` as of `arrange`. Raises
+    ConfigError or DataError if the run has no weights or its recordings are not where they were.
     """
     if is_repeated(folder):
         raise ConfigError(f"{folder}: is a parent of seeds. Name one of them: {folder / 'seed-0'}")

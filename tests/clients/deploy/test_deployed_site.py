@@ -31,6 +31,7 @@ from fl.messages.job import Job
 from fl.models import NetworkParts, parts_of
 from fl.privacy.egress_policy import REASONS
 from fl.training import frozen
+from fl.training.state_dict import load_weights
 from fl.util.errors import ConfigError, DataError
 from partitions.dealing import deal
 from partitions.partition import read_partition, write_partition
@@ -151,6 +152,12 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     assert len(lines) == 1 + evaluated.n_records
     for page in ("index.html", "sites/site-1.html"):
         assert (folder / "report" / page).stat().st_size > 0
+    kept = folder / "checkpoint" / "sites" / "site-1" / "tested-fedavg.safetensors"
+    assert all(np.array_equal(start[k], v) for k, v in load_weights(kept).items())
+    # The hospital's recordings are where it has them, so its page can draw and explain them.
+    page = (folder / "report" / "sites" / "site-1.html").read_text()
+    assert "amber speaks for" in page or "holds no wrong prediction" in page
+    assert not (folder / "report" / "embedding.svg").exists()  # too few test records
 
 
 def test_nothing_is_reported_of_a_split_that_is_too_small(own):

@@ -10,6 +10,9 @@ from support import made_runs
 from fl.explain.__main__ import main
 from fl.explain.embedding import MOST_POINTS, read_arrangement, sample_by_patient
 from fl.reports.arrangement import SVG
+from fl.reports.build import write_report
+from fl.reports.pages.federation_page import federation_page
+from fl.reports.run_files import read_run
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,6 @@ def test_the_picture_is_valid_and_says_how_it_was_made(drawn):
 
 
 def test_a_page_without_the_picture_says_how_to_draw_it(run, tmp_path):
-    from fl.reports.pages.federation_page import federation_page
-    from fl.reports.run_files import read_run
-
     bare = made_runs.Path(made_runs.shutil.copytree(run, tmp_path / "bare"))
     for file in (bare / "report").glob("embedding.*"):
         file.unlink()
@@ -98,6 +98,25 @@ def test_a_mistake_is_answered_in_one_line(run, capsys, flags, words):
 def test_a_folder_without_a_run_is_a_mistake(tmp_path, capsys):
     assert main(["embed", str(tmp_path)]) == 2
     assert "Name a run directory" in capsys.readouterr().err
+
+
+def test_a_real_hospital_has_the_picture_on_its_own_page(drawn, tmp_path):
+    own = made_runs.Path(made_runs.shutil.copytree(drawn, tmp_path / "own"))
+    made_runs.change(own / "run.json", lambda facts: facts.update(engine="deployment"))
+    write_report(own)
+    heading = "How the model arranges this hospital"
+    assert heading in (own / "report" / "sites" / "site-1.html").read_text()
+    write_report(made_runs.Path(made_runs.shutil.copytree(drawn, tmp_path / "simulated")))
+    simulated = tmp_path / "simulated" / "report" / "sites" / "site-1.html"
+    assert heading not in simulated.read_text()
+
+
+def test_the_page_of_a_real_federation_says_that_nothing_was_sent(run, tmp_path):
+    bare = made_runs.Path(made_runs.shutil.copytree(run, tmp_path / "bare"))
+    for file in (bare / "report").glob("embedding.*"):
+        file.unlink()
+    made_runs.change(bare / "run.json", lambda facts: facts.update(engine="deployment"))
+    assert "is not sent" in federation_page(read_run(bare))
 
 
 def test_a_run_without_weights_is_a_mistake(run, tmp_path, capsys):

@@ -12,6 +12,7 @@ from support import made_runs, small_records
 from fl.datasets.synthetic import SYNTHETIC_HOLTER
 from fl.explain.__main__ import main
 from fl.predict.__main__ import main as predict
+from fl.reports.build import write_report
 from fl.reports.card import write_cards
 from fl.reports.run_files import read_run
 
@@ -153,8 +154,6 @@ def test_a_recording_without_a_signal_is_not_explained(runs, tmp_path, capsys):
 
 
 def test_pages_show_where_the_model_looked_and_say_why_not(runs, tmp_path):
-    from fl.reports.build import write_report
-
     whole = Path(shutil.copytree(runs / "rhythm", tmp_path / "whole"))
     bare = Path(shutil.copytree(runs / "rhythm", tmp_path / "bare"))
     shutil.rmtree(bare / "weights")
