@@ -54,7 +54,7 @@ from fl.util.errors import ConfigError, exit_code
 from partitions.partition import CENTRAL
 
 SEED = 0
-PASSES = 4  # of random beats: about 20 minutes on one quiet core
+PASSES = 6  # of random beats: about half an hour on one quiet core
 LR = BEAT7.lr
 RATES = (1e-3, 2e-3, 4e-3)
 CHOOSING_PASSES, CHOOSING_BEATS = 4, 200

@@ -29,7 +29,7 @@ SETTINGS = {
     "beat7": TaskSettings(rounds=4, local_epochs=1, per_recording=200, random_split=True),
     "mi": TaskSettings(rounds=10, local_epochs=3, per_recording=0, random_split=False, clients=4),
     "mi-12lead": TaskSettings(
-        rounds=10, local_epochs=2, per_recording=0, random_split=False, clients=4
+        rounds=5, local_epochs=2, per_recording=0, random_split=False, clients=4
     ),
 }
 STRATEGIES = ("fedavg", "fedprox")
