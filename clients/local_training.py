@@ -15,14 +15,13 @@ from clients.personalization import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
-from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
 from fl.evaluation.decisions.score_histograms import count_scores
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
-from fl.models import build_network
+from fl.training.frozen import frozen_entries, network_to_train
 from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.losses import example_losses
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
@@ -32,9 +31,9 @@ Probabilities = NDArray[np.float64]  # (example, class)
 
 
 @lru_cache(maxsize=1)
-def network_for(model: str, task: str) -> nn.Module:
+def network_for(model: str, task: str, freeze: str = "none") -> nn.Module:
     """One network per process; every request loads its own weights into it."""
-    return build_network(model, TASKS[task])
+    return network_to_train(model, task, freeze)
 
 
 def site_info(site: Site) -> SiteInfo:
@@ -58,7 +57,7 @@ def train_site(
     """
     config = job.config
     objective = LOCAL_OBJECTIVES[config.strategy]
-    network = network_for(config.model, config.task).to(config.device)
+    network = network_for(config.model, config.task, config.freeze).to(config.device)
     start = weights | site_entries_before(site, job, round_number)
     set_weights(network, start)
     begin = RoundStart(
@@ -118,9 +117,11 @@ def _keep_optimizer(site: Site, job: Job, round_number: int, state: OptimizerSta
 
 
 def _shared_and_own(job: Job, weights: Weights) -> tuple[Weights, Weights]:
-    """Entries that are sent, and those that stay at the site."""
-    local = local_entries(job.config.strategy, job.config.model, job.config.task)
-    shared = {name: value for name, value in weights.items() if name not in local}
+    """Entries that are sent, and those that are the site's own; frozen ones are neither."""
+    config = job.config
+    local = local_entries(config.strategy, config.model, config.task, config.freeze)
+    unsent = local | frozen_entries(config.freeze, config.model, config.task)
+    shared = {name: value for name, value in weights.items() if name not in unsent}
     return shared, {name: weights[name] for name in sorted(local)}
 
 
@@ -179,7 +180,7 @@ def evaluate_site(
     and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
     """
     config = job.config
-    network = network_for(config.model, config.task)
+    network = network_for(config.model, config.task, config.freeze)
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
     own = OwnModel()
     if split == TEST:

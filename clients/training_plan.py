@@ -1,6 +1,6 @@
 """The plan of a site's training: which settings of the run decide how it trains."""
 
-from fl.config.run_config import RunConfig
+from fl.config.run_config import POOLED, RunConfig
 from fl.config.strategy_traits import strategy_traits
 from fl.training.loop import TrainingPlan
 
@@ -20,6 +20,9 @@ def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPl
         per_recording=config.per_recording,
         augment=config.augmentations,
         imbalance=config.imbalance,
+        # Pooled training has as many of them as all sites together.
+        simulated=config.simulated_rare * (config.clients if site == POOLED else 1),
+        dropout=config.dropout,
         by_patient=config.loss_weights == "patients",
         sgd=config.optimizer == "sgd" or plain_sgd,
         momentum=0.0 if plain_sgd else config.momentum,

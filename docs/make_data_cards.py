@@ -17,7 +17,7 @@ from fl.datasets.mitdb import MITDB
 from fl.datasets.readers.wfdb_access import symbol_meanings
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS
-from fl.ecg.tasks import BEAT, RHYTHM, Task
+from fl.ecg.tasks import BEAT, MI, RHYTHM, Task
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import UnusableRecord
 
@@ -35,13 +35,15 @@ def card(facts: Card) -> str:
     masked = ", ".join(c for c in RHYTHM_CLASSES if c not in facts.annotates)
     leads = "all twelve" if facts.leads == LEADS else ", ".join(facts.leads)
     unit = facts.unit if facts.unit == "mV" else f"{facts.unit}: each record's own peak is 1"
-    annotated = f"{classes}; masked: {masked or 'none'}" if classes else "heartbeats alone"
+    without = "heartbeats alone" if facts.lead_two else "none of the nine"
+    annotated = f"{classes}; masked: {masked or 'none'}" if classes else without
     rows = {
         "leads, rate, unit": f"{leads}; {' or '.join(f'{r:g}' for r in facts.rates)} Hz; {unit}",
         **({"lead II in the beat tasks": facts.lead_two} if facts.lead_two else {}),
         **({"signal": facts.signal} if facts.signal else {}),
         "classes annotated": annotated,
         "labels": facts.mapping,
+        **({"infarction": facts.infarction} if facts.infarction else {}),
         "patients": facts.patients,
         "licence": facts.licence,
         "cite": facts.citation,
@@ -51,8 +53,10 @@ def card(facts: Card) -> str:
     return "\n".join((f"### `{facts.name}`: {facts.title}\n", "| | |", "| --- | --- |", *lines, ""))
 
 
-def counts(report: CheckReport, beat_report: CheckReport, root: Path) -> str:
-    """The results of `check` for both tasks, and the windows of MIT-BIH."""
+def counts(
+    report: CheckReport, beat_report: CheckReport, infarction_report: CheckReport, root: Path
+) -> str:
+    """The results of `check` for each task, and the windows of MIT-BIH."""
     labels = table(
         ("records that show", *RHYTHM_CLASSES),
         ((s.name, *map(shown(s), RHYTHM_CLASSES)) for s in report.sources if s.classes),
@@ -63,6 +67,7 @@ def counts(report: CheckReport, beat_report: CheckReport, root: Path) -> str:
     )
     parts = [used(report, RHYTHM), labels, copies]
     parts += [used(beat_report, BEAT), beats(beat_report), codes_without_class(beat_report)]
+    parts += [used(infarction_report, MI), infarctions(infarction_report)]
     parts += [windows(root) for s in report.sources if s.name == "mitdb"]
     return "\n".join(parts)
 
@@ -131,6 +136,16 @@ def beats(report: CheckReport) -> str:
     return table(head, rows)
 
 
+def infarctions(report: CheckReport) -> str:
+    """How many used records have an infarction and how many have none, and beats left out."""
+    head = ("records with", "infarction", "none", "beats found without a whole cut")
+    rows = (
+        (s.name, s.infarctions.get("yes", 0), s.infarctions.get("no", 0), s.without_example)
+        for s in report.sources
+    )
+    return table(head, rows)
+
+
 def codes_without_class(report: CheckReport) -> str:
     """How often each annotation code occurs that is no beat of a class."""
     meanings = symbol_meanings()
@@ -186,11 +201,15 @@ def main() -> None:
     page = replaced(PAGE.read_text(), "cards", cards())
     if root is not None:
         sources = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
-        rhythm, beat = (
+        rhythm, beat, infarction = (
             check([s for s in sources if usable(s.card)], root, task=task)
-            for task, usable in ((RHYTHM, lambda c: c.annotates), (BEAT, lambda c: c.lead_two))
+            for task, usable in (
+                (RHYTHM, lambda c: c.annotates),
+                (BEAT, lambda c: c.lead_two),
+                (MI, lambda c: c.infarction),
+            )
         )
-        page = replaced(page, "counts", counts(rhythm, beat, root))
+        page = replaced(page, "counts", counts(rhythm, beat, infarction, root))
     write_atomically(PAGE, page.encode())
 
 

@@ -157,6 +157,12 @@ def check_skews(skews: tuple[str, ...], task: Task) -> None:
     """`ConfigError` if a skew is unknown or cannot change anything in this task."""
     for name in skews:
         require_known(name, SKEWS, "--skew")
+    if skews and task.padded:
+        raise ConfigError(
+            f"--skew names {skews[0]!r}, but examples of the {task.name} task are cut beats from 0 "
+            "to 1 that end in zeros, not recordings. Accepted here: none; use --task rhythm, beat "
+            "or mi-12lead."
+        )
     if "leads" in skews and task.leads < len(LEADS):
         raise ConfigError(
             f"--skew names 'leads', but the {task.name} task reads one lead and cannot lose it. "

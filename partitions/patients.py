@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
-from fl.datasets.mitdb import DS2
+from fl.datasets.mitdb import DS2, PACED_TEST
 from fl.util.random_streams import stream
 from partitions.schemes import PatientTable
 from partitions.splits import CENTRAL_SHARES, stratify
@@ -28,7 +28,8 @@ def patients_of_source(cohort: Cohort, source: str, seed: int) -> SourcePatients
     """The patients of one source; 15% of them are central.
 
     For heartbeats of MIT-BIH the central patients are those of DS2 (de Chazal et al. 2004,
-    10.1109/TBME.2004.827359), and record 201 with them, because its patient is that of 202.
+    10.1109/TBME.2004.827359), and record 201 with them, because its patient is that of 202. The
+    beat7 task keeps paced records, two of which are there as well (PACED_TEST).
     """
     rows = np.flatnonzero(cohort.sources == source)
     names, first, number = np.unique(cohort.patients[rows], return_index=True, return_inverse=True)
@@ -60,7 +61,8 @@ def _central(
 ) -> NDArray[np.bool_]:
     """Which patients of a source are the central test set: (patient,)."""
     if cohort.task.exclusive and source == "mitdb":
-        in_ds2 = np.isin(cohort.column("recordings")[rows], DS2)
+        tested = (*DS2, *PACED_TEST) if cohort.task.whole_beats else DS2
+        in_ds2 = np.isin(cohort.column("recordings")[rows], tested)
         central = np.zeros(len(present), dtype=bool)
         central[number[in_ds2]] = True
         return central

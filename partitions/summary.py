@@ -52,10 +52,15 @@ def unmeasurable(cohort: Cohort, partition: Partition, split: str = TEST) -> Seq
 def label_counts(cohort: Cohort, partition: Partition) -> NDArray[np.int64]:
     """Number of each site's examples that show each class: (site, class).
 
-    -1 where none of the site's examples annotates the class.
+    -1 where none of the site's examples annotates the class. With one class, a second column
+    counts those that do not show it: sites differ in how many do.
     """
     labels = [cohort.labels[partition.site == name] for name in partition.sites]
-    return np.stack([np.where((y >= 0).any(0), (y == 1).sum(0), -1) for y in labels])
+    counts = np.stack([np.where((y >= 0).any(0), (y == 1).sum(0), -1) for y in labels])
+    if counts.shape[1] > 1:
+        return counts
+    absent = np.stack([np.where((y >= 0).any(0), (y == 0).sum(0), -1) for y in labels])
+    return np.concatenate([counts, absent], axis=1)
 
 
 def non_iid(cohort: Cohort, partition: Partition) -> float | None:

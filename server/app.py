@@ -3,21 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fl.ecg.tasks import TASKS
 from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
-from fl.models import build_network
 from fl.runs.history_tables import RoundRow
 from fl.runs.listener import Listener
 from fl.runs.results import decided_by
-from fl.training.state_dict import Weights, get_weights
+from fl.training.frozen import network_to_train
+from fl.training.state_dict import Weights
 from fl.util.errors import ConfigError
-from fl.util.random_streams import torch_seed
 from server.aggregation.flower_internals import check_resumable, restore_memory
 from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
@@ -28,6 +25,7 @@ from server.rounds.final_evaluation import (
     site_predictions,
     training_summary,
 )
+from server.rounds.initial_weights import initial_weights
 from server.rounds.round_loop import rounds_left, run_rounds
 from server.rounds.site_requests import Federation, discover_sites
 from server.rounds.training_results import TrainingResult, load_result, save_result, write_tables
@@ -73,18 +71,13 @@ def server_app(listener: Listener, finished: Finished | None = None) -> ServerAp
 app = server_app(SilentListener())
 
 
-def initial_weights(job: Job) -> Weights:
-    """The weights every run of this seed and model begins with."""
-    torch.manual_seed(torch_seed(job.config.seed, "init", job.config.model))
-    return get_weights(build_network(job.config.model, TASKS[job.config.task]))
-
-
 def initial_extra(job: Job) -> Weights:
     """The arrays that the run's strategy sends beside the weights, before the first round."""
     rule = STRATEGIES[job.config.strategy].extra
     if rule is None:
         return {}
-    return rule.initial(build_network(job.config.model, TASKS[job.config.task]))
+    config = job.config
+    return rule.initial(network_to_train(config.model, config.task, config.freeze))
 
 
 def run_trainings(federation: Federation) -> Iterator[TrainingResult]:

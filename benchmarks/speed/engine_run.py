@@ -67,7 +67,7 @@ def train_without_federation(job: Job, site: str, weights: Any, number: int) -> 
     from fl.training.state_dict import get_weights, set_weights
     from partitions.splits import TRAIN
 
-    network = network_for(job.config.model, job.config.task)
+    network = network_for(job.config.model, job.config.task, job.config.freeze)
     set_weights(network, weights)
     train(network, sites_of(job)[site].splits[TRAIN], training_plan(job.config, site, number))
     return get_weights(network)
@@ -82,7 +82,7 @@ def validate_without_federation(job: Job, site: str, weights: Any) -> float:
     from fl.training.state_dict import set_weights
     from partitions.splits import VAL
 
-    network = network_for(job.config.model, job.config.task)
+    network = network_for(job.config.model, job.config.task, job.config.freeze)
     set_weights(network, weights)
     val = sites_of(job)[site].splits[VAL]
     return mean_loss(val.task, val.labels, predict(network, val)) if len(val) else float("nan")

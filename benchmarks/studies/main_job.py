@@ -51,7 +51,7 @@ from server.rounds.site_requests import discover_sites
 def central(job: Job, weights: Weights, val: dict[str, ScoreHistograms]) -> GroupMeasures:
     """Central test results of weights, with thresholds from the given validation histograms."""
     task = TASKS[job.config.task]
-    network = network_for(job.config.model, job.config.task)
+    network = network_for(job.config.model, job.config.task, job.config.freeze)
     set_weights(network, weights)
     cohort = server_cohorts(job)[CENTRAL]
     p = predict(network, cohort)

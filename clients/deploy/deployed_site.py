@@ -32,6 +32,7 @@ from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_repo
 from fl.runs.history_tables import write_history_tables
 from fl.runs.results import RunSummary, TrainingSummary, decided_by, write_summary
 from fl.runs.run_record import shard_facts
+from fl.training.frozen import frozen_entries
 from fl.training.state_dict import Weights
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError
@@ -49,6 +50,8 @@ def open_site(job: Job, settings: SiteSettings) -> Site:
         raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
     if job.config.task != settings.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {settings.task!r}")
+    # A network of this site's own may have no layers that could be frozen: said before it trains.
+    frozen_entries(job.config.freeze, job.config.model, job.config.task)
     if not SITE.fullmatch(job.run):
         raise ConfigError(f"the run's name is {job.run!r}; names have letters, digits, '-', '_'")
     folder = Path(settings.folder) / "runs" / job.run

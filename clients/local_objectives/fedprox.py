@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from clients.local_objectives.base import RoundStart
+from fl.training.frozen import trained_parameters
 from fl.training.loop import Penalty
 
 
@@ -32,8 +33,10 @@ def fedprox_penalty(begin: RoundStart) -> Penalty | None:
     """The term of the loss for one round, around the weights that the round begins with."""
     if begin.mu == 0 or begin.proximal != "loss":
         return None
-    anchor = [w.detach().clone() for w in begin.network.parameters()]
-    return lambda network: proximal_penalty(list(network.parameters()), anchor, begin.mu)
+    anchor = [w.detach().clone() for w in trained_parameters(begin.network).values()]
+    return lambda network: proximal_penalty(
+        list(trained_parameters(network).values()), anchor, begin.mu
+    )
 
 
 def fedprox_pull(begin: RoundStart) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clients.local_objectives.base import ExtraUpdate, RoundStart
+from fl.training.frozen import trained_parameters
 from fl.training.loop import Penalty
 from fl.training.state_dict import Weights
 
@@ -45,9 +46,9 @@ def scaffold_penalty(begin: RoundStart) -> Penalty:
         torch.from_numpy(_where_trained(begin, name, begin.sent[name] - site_control[name])).to(
             begin.device
         )
-        for name, _ in begin.network.named_parameters()
+        for name in trained_parameters(begin.network)
     ]
-    return lambda network: control_penalty(list(network.parameters()), drift)
+    return lambda network: control_penalty(list(trained_parameters(network).values()), drift)
 
 
 def scaffold_extra(begin: RoundStart, end: Weights, lr_sum: float) -> ExtraUpdate:

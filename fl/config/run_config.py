@@ -16,7 +16,7 @@ from fl.config.sections import (
     TrainingSettings,
 )
 from fl.config.strategy_traits import strategy_traits
-from fl.ecg.tasks import TASKS
+from fl.ecg.tasks import task_with_filter
 from fl.util.errors import ConfigError, did_you_mean
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
@@ -44,9 +44,11 @@ class RunConfig(
     @model_validator(mode="after")
     def _fill_defaults(self) -> Self:
         # A frozen model is filled once, here, so that run.json shows what was really used.
-        task = TASKS[self.task]
+        task = task_with_filter(self.task, self.filter)
         self._fill_comparison()
         filled: dict[str, Any] = {
+            "task": task.name,
+            "filter": task.filter,
             "model": self.model or task.model,
             "partition": self.partition or task.partition,
             "batch_size": self.batch_size or task.batch_size,
@@ -71,10 +73,10 @@ class RunConfig(
                 f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
                 "number from 1 to the number of folds, or 0 for all."
             )
-        if self.imbalance in {"thinned", "balanced"} and not task.exclusive:
+        if self.imbalance in {"thinned", "balanced", "smote"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
-                "class each. For rhythm: none, weighted, focal."
+                f"class each. For {self.task}: none, oversampled, undersampled, weighted, focal."
             )
         return self
 

@@ -24,11 +24,31 @@ class DataSettings(Section):
 
     title: ClassVar[str] = "data"
 
-    task: Literal["rhythm", "beat", "beat-causal", "beat-xqrs", "beat-gqrs"] = Field(
+    task: Literal[
         "rhythm",
-        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; "
+        "beat",
+        "beat-causal",
+        "beat-xqrs",
+        "beat-gqrs",
+        "beat-plain",
+        "beat7",
+        "mi",
+        "mi-12lead",
+        "rhythm-wavelet",
+        "beat-wavelet",
+    ] = Field(
+        "rhythm",
+        description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat7: what "
+        "a whole heartbeat looks like, for pictures, with paced ones; "
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
-        "found by a detector",
+        "found by a detector; beat-plain: from its wave alone; mi: myocardial infarction, from "
+        "beats of lead II; mi-12lead: from all leads; rhythm-wavelet, beat-wavelet: what --filter "
+        "wavelet makes of them",
+    )
+    filter: Literal["bandpass", "wavelet"] = Field(
+        "bandpass",
+        description="what removes noise and baseline: bandpass: 0.5 to 40 Hz (beat: median "
+        "filters); wavelet: wavelet denoising",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",
@@ -72,7 +92,7 @@ class PartitionSettings(Section):
     partition: str = Field(
         "",
         description="how patients are dealt to sites, or file:PATH of a saved partition.csv "
-        "(default: dirichlet for rhythm, patients for beat)",
+        "(default: the task's own)",
     )
     alpha: float = Field(
         0.5, gt=0, description="Dirichlet concentration: 0.1 is very uneven, 100 nearly even"
@@ -87,8 +107,8 @@ class PartitionSettings(Section):
         -1,
         ge=-1,
         description="folds of each site's patients: as many runs, each of which tests one fold, so "
-        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: 0 for "
-        "rhythm, 3 for beat",
+        "that every patient of a site is tested once; 0: one run, 15% are tested; -1: the "
+        "task's own",
     )
     site_fold: int = Field(
         0, ge=0, description="run this one of the folds alone; 0: all of them, one after the other"
@@ -126,6 +146,25 @@ class ModelSettings(Section):
     title: ClassVar[str] = "model"
 
     model: str = Field("", description="network (default: the task's own)")
+    init_from: str = Field(
+        "",
+        description="weights of a run (.safetensors) that training starts from; the head is taken "
+        "if the classes are the same",
+    )
+    freeze: Literal["none", "features"] = Field(
+        "none",
+        description="features: the layers that read the signal stay as in --init-from; new dense "
+        "layers and a new head are trained",
+    )
+
+    @model_validator(mode="after")
+    def _check_freeze(self) -> Self:
+        if self.freeze != "none" and not self.init_from:
+            raise ValueError(
+                f"--freeze is {self.freeze!r}, but no --init-from names the weights that would "
+                "stay: name a run's weights, e.g. runs/NAME/weights/fedavg-best.safetensors."
+            )
+        return self
 
 
 class TrainingSettings(Section):
@@ -134,19 +173,36 @@ class TrainingSettings(Section):
     title: ClassVar[str] = "training at a site"
 
     local_epochs: int = Field(
-        0, ge=0, description="passes over a site's records per round; 0: 3 for rhythm, 1 for beat"
+        0, ge=0, description="passes over a site's records per round; 0: the task's own"
     )
     per_recording: int = Field(
         -1,
         ge=-1,
-        description="most examples of one recording in one epoch, 0 for all; -1: 10 for rhythm, "
-        "all for beat",
+        description="most examples of one recording in one epoch, 0 for all; -1: the task's own",
     )
-    batch_size: int = Field(0, ge=0, description="records per step; 0: 8 for rhythm, 128 for beat")
-    imbalance: Literal["auto", "none", "thinned", "balanced", "weighted", "focal"] = Field(
+    batch_size: int = Field(0, ge=0, description="records per step; 0: the task's own")
+    imbalance: Literal[
+        "auto",
+        "none",
+        "thinned",
+        "balanced",
+        "oversampled",
+        "undersampled",
+        "smote",
+        "weighted",
+        "focal",
+    ] = Field(
         "auto",
         description="rare classes: a quarter of the commonest per epoch (thinned), every class "
-        "equally often (balanced), weights in the loss, focal loss; auto: the task's own",
+        "equally often (balanced), rarer ones drawn again (oversampled), frequent ones left out at "
+        "random (undersampled), beats interpolated between neighbours (smote), weights in the "
+        "loss, focal loss; auto: the task's own",
+    )
+    simulated_rare: int = Field(
+        0,
+        ge=0,
+        description="synthetic recordings of its rare classes that each site adds to its training "
+        "set alone",
     )
     loss_weights: Literal["records", "patients"] = Field(
         "records",
@@ -160,8 +216,7 @@ class TrainingSettings(Section):
     lr: float = Field(
         0.0,
         ge=0,
-        description="peak learning rate; 0: for adamw 0.002 for rhythm and 0.005 for beat, for sgd "
-        "0.05",
+        description="peak learning rate; 0: for adamw the task's own, for sgd 0.05",
     )
     optimizer: Literal["adamw", "sgd"] = Field(
         "adamw", description="optimizer at a site (scaffold: always sgd without momentum)"
@@ -181,6 +236,18 @@ class TrainingSettings(Section):
         3, ge=1, description="strategy finetune: epochs at each site after the last round"
     )
     weight_decay: float = Field(0.01, ge=0, description="weight decay of the optimizer")
+    dropout: float = Field(
+        -1.0, lt=1, description="share that the network's dropout layers drop; -1: its own"
+    )
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> Self:
+        if self.dropout < 0 and self.dropout != -1:
+            raise ValueError(
+                f"--dropout is {self.dropout}: from 0 up to and without 1, or -1 for the network's "
+                "own."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_momentum(self) -> Self:
@@ -215,7 +282,7 @@ class RoundSettings(Section):
         0.0, ge=0, description="the server's step; 0: 1 for fedavgm, 0.01 for the adaptive ones"
     )
     server_momentum: float = Field(0.9, ge=0, lt=1, description="momentum of fedavgm")
-    rounds: int = Field(0, ge=0, description="federated rounds; 0: 20 for rhythm, 10 for beat")
+    rounds: int = Field(0, ge=0, description="federated rounds; 0: the task's own")
     fraction: float = Field(1.0, gt=0, le=1, description="share of the sites in each round")
     weighting: Literal["patients", "records", "root", "even"] = Field(
         "patients",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.data.shards import Shard, open_shard
-from fl.ecg.duplicates import SeenSignals
+from fl.datasets.duplicates import SeenSignals
 from fl.ecg.tasks import Task
 
 Indices = NDArray[np.int64]
@@ -333,16 +333,20 @@ class Cohort:
         return np.asarray(np.char.add(prefix, self.column(column).astype(np.str_)), dtype=np.str_)
 
     def random_starts(self, indices: Indices, rng: np.random.Generator) -> Indices:
-        """The start of a random crop of each example: (index,) samples."""
+        """The start of a random crop of each example: (index,) samples, multiples of the stride."""
         latest = np.maximum(self.lengths[indices] - self.task.samples, 0)
-        return rng.integers(0, latest + 1)
+        return rng.integers(0, latest // self.task.stride + 1) * self.task.stride
 
     def even_crops(self, most: int) -> tuple[Indices, Indices]:
-        """At most `most` evenly spaced crops of each example: (crop,) example, (crop,) start."""
+        """At most `most` evenly spaced crops of each example: (crop,) example, (crop,) start.
+
+        A start is a multiple of the task's stride.
+        """
         latest = np.maximum(self.lengths - self.task.samples, 0)
         count = np.minimum(np.ceil(self.lengths / self.task.samples).astype(np.int64), most)
         count = np.maximum(count, 1)
         example = np.repeat(np.arange(len(self)), count)
         number = np.arange(len(example)) - np.repeat(count.cumsum() - count, count)
         gaps = np.maximum(count - 1, 1)
-        return example, np.rint(number * latest[example] / gaps[example]).astype(np.int64)
+        starts = np.rint(number * latest[example] / gaps[example]).astype(np.int64)
+        return example, starts - starts % self.task.stride

@@ -21,7 +21,7 @@ from fl.data.content_digest import content_digest
 from fl.data.preprocessing import PreprocessingPool, RecordExamples, preprocess
 from fl.data.shards import FACTS, INDEX, SIGNALS, Columns, join_columns
 from fl.datasets.base import Source
-from fl.ecg.duplicates import SeenSignals
+from fl.datasets.duplicates import SeenSignals
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, DataError
 from fl.util.file_digest import file_digest

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fl.data.shards import Columns, columns_of_record
 from fl.datasets.base import Source
-from fl.ecg.duplicates import fingerprints
+from fl.datasets.duplicates import fingerprints
 from fl.ecg.tasks import TASKS
 from fl.util.errors import UnusableRecord
 

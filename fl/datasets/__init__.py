@@ -5,6 +5,7 @@ from fl.datasets.challenge_sets import CHAPMAN, CPSC_EXTRA, GEORGIA, INCART_CHAL
 from fl.datasets.cpsc2018 import CPSC2018, CPSC2018_LEAD1
 from fl.datasets.incart import INCART
 from fl.datasets.mitdb import MITDB
+from fl.datasets.ptbdb import PTBDB
 from fl.datasets.ptbxl import PTBXL
 from fl.datasets.svdb import SVDB
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER
@@ -23,6 +24,7 @@ DATASETS: dict[str, Source] = {
         CHAPMAN,
         NINGBO,
         PTB,
+        PTBDB,
         INCART_CHALLENGE,
         SYNTHETIC,
         SYNTHETIC_HOLTER,

@@ -57,7 +57,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "source", nargs="*", help="names, or mysite=FOLDER; default: all data sets that exist"
     )
     check.add_argument(
-        "--task", choices=("rhythm", "beat"), help="also list records that this task cannot use"
+        "--task",
+        choices=("rhythm", "beat", "beat-plain", "beat7", "mi", "mi-12lead"),
+        help="also list records that this task cannot use",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -84,7 +86,7 @@ def _source(name: str) -> Source:
 
 def _check(options: argparse.Namespace) -> int:
     from fl.datasets.data_report import check
-    from fl.datasets.source_selection import require_classes
+    from fl.datasets.source_selection import for_task, has_labels, require_classes
     from fl.ecg.tasks import TASKS
 
     root: Path = options.data_dir
@@ -94,10 +96,12 @@ def _check(options: argparse.Namespace) -> int:
         require_classes(source.card.name, source, options.task or "")
     if not sources:
         existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
-        sources = [s for s in existing if options.task != "rhythm" or s.card.annotates]
+        sources = [s for s in existing if has_labels(s.card, options.task or "")]
         others = ", ".join(s.card.name for s in existing if s not in sources)
         if others:
-            stderr.print(f"Without a class of --task rhythm, and not read: {others}")
+            stderr.print(f"Without a class of --task {options.task}, and not read: {others}")
+    if options.task:
+        sources = [for_task(source, options.task) for source in sources]
     if not sources:
         names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
         raise DataError(

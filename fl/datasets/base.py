@@ -1,6 +1,6 @@
 """What every data set states about itself, and how its records are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class Card:
     )
     signal: str = ""  # what to know of its leads and amplitudes
     synthetic: bool = False
+    # Which records have an infarction and which are known to have none, and where that comes
+    # from; "" if the source does not say. Not in the repr, from which cache folders have their
+    # names: those of the other tasks stay as they are.
+    infarction: str = field(default="", repr=False)
 
 
 class Source(Protocol):

@@ -9,6 +9,7 @@ one record (`SNOMED_OPEN`) mask it in that record alone.
 
 from fl.datasets.base import Card
 from fl.datasets.readers.challenge_records import Challenge
+from fl.ecg.labels import infarction_of_ptb_codes
 from fl.ecg.records import LEADS
 
 _CODES = (
@@ -103,6 +104,7 @@ NINGBO = Challenge(
 
 PTB = Challenge(
     folder="ptb",
+    infarction=infarction_of_ptb_codes,
     card=Card(
         name="ptb",
         title="PTB Diagnostic ECG Database, in Challenge form",
@@ -118,6 +120,9 @@ PTB = Challenge(
         citation=_ALDAY + " Bousseljot R, Kreiseler D, Schnabel A. Nutzung der EKG-Signaldatenbank "
         "CARDIODAT der PTB über das Internet. Biomed Tech 1995;40(s1):317.",
         url=f"{_2020}/ptb/",
+        infarction="Infarction: one of the codes 164865005, 57054005, 54329005 and 164867002. "
+        "None: 426783006 and no other code, which the 80 healthy controls alone have. Left out: "
+        "every other diagnosis (`no-infarction-label`).",
     ),
 )
 

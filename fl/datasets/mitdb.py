@@ -21,6 +21,8 @@ _DS2 = (
 DS1 = tuple(map(str, _DS1))
 DS2 = tuple(map(str, _DS2))
 PACED = ("102", "104", "107", "217")
+# The paced records in the beat7 task, which keeps them: one with MLII and one without on each side.
+PACED_TRAIN, PACED_TEST = ("102", "107"), ("104", "217")
 
 # 201 and 202 are recordings of the same man, although 201 is in DS1 and 202 in DS2.
 SAME_PATIENT = {"202": "201"}

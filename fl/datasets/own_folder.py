@@ -10,6 +10,10 @@ separated by `;` or `|`; codes of other diagnoses are allowed). It may have `age
 if the cell is empty. An empty `labels` cell means that none was found if `annotated` is filled,
 and that nothing is known if it is empty too. Where there are `.atr` files, the column `labels` may
 be left out.
+
+For the infarction tasks, `labels` may have `MI` (or the SNOMED CT code of an infarction) or `NORM`
+(a normal recording, without infarction), and `annotated` may have `MI`: a record without it then
+has none. `MI` and `NORM` say nothing about the nine classes of the rhythm task.
 """
 
 import csv
@@ -34,7 +38,9 @@ from fl.ecg.labels import (
     CPSC_TEXT,
     RHYTHM_CLASSES,
     SNOMED,
+    SNOMED_INFARCTION,
     SNOMED_OPEN,
+    UNKNOWN,
     is_snomed,
     label_vector,
     open_classes,
@@ -57,6 +63,11 @@ _PATIENTS_OF_HEADERS = (
     "Identified by the header's comment `patient 7`; a record whose header names none, or two, "
     "counts as a patient of its own."
 )
+_INFARCTIONS = (
+    f"{TABLE}: `MI` or an infarction's SNOMED CT code among the labels; none: `NORM` among them, "
+    "or `MI` in the column `annotated` alone. Left out: every other record (`no-infarction-label`)."
+)
+MI, NORM = "MI", "NORM"
 _KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 
 
@@ -82,6 +93,7 @@ class OwnFolder:
             citation="",
             lead_two="II",
             signal="Lead II by its name in the header: II, MLII or ML2.",
+            infarction=_INFARCTIONS if table else "",
         )
 
     def exists(self, root: Path) -> bool:
@@ -111,6 +123,7 @@ class OwnFolder:
     def read(self, root: Path, name: str) -> Record:
         row, stem = self._row(name), Path(self.path) / name
         codes, labels = _labels(name, row, beats=has_annotations(stem))
+        infarction = _infarction(name, row)
         wave = self.waveform(root, name)
         return Record(
             source=self.name,
@@ -120,11 +133,14 @@ class OwnFolder:
             leads=wave.leads,
             fs=wave.fs,
             labels=labels,
-            annotations=_annotations(stem, name, wave, needed=not (labels >= 0).any()),
+            annotations=_annotations(
+                stem, name, wave, needed=infarction == UNKNOWN and not (labels >= 0).any()
+            ),
             first_label=codes[0] if codes else "",
             group=row["group"],
             age=age_years(row["age"]),
             sex=sex_letter(row["sex"]),
+            infarction=infarction,
         )
 
     def _row(self, name: str) -> dict[str, str]:
@@ -183,11 +199,12 @@ def _labels(name: str, row: dict[str, str], beats: bool) -> tuple[list[str], NDA
 
     Without a label every class is unknown, which is allowed if the record has annotated beats.
     """
-    codes = _cells(row["labels"])
+    codes = [code for code in _cells(row["labels"]) if code not in (MI, NORM)]
     classes = _classes(name, codes, others=True)
-    annotated = _classes(name, _cells(row["annotated"]), others=False)
+    looked = [name for name in _cells(row["annotated"]) if name != MI]
+    annotated = _classes(name, looked, others=False)
     if not codes and not annotated:
-        if not beats:
+        if not beats and _infarction(name, row) == UNKNOWN:
             raise UnusableRecord(name, "no-label", f"no label in {TABLE}, and no .atr file")
         return [], label_vector((), ())
     looked_for = annotated or list(RHYTHM_CLASSES)
@@ -197,6 +214,17 @@ def _labels(name: str, row: dict[str, str], beats: bool) -> tuple[list[str], NDA
             name, "label-conflict", f"{not_looked_for[0]} is in labels, but not in annotated"
         )
     return classes, label_vector(classes, set(looked_for) - open_classes(codes, SNOMED_OPEN))
+
+
+def _infarction(name: str, row: dict[str, str]) -> int:
+    """1, 0 or UNKNOWN: whether the table says that the record has an infarction."""
+    codes = set(_cells(row["labels"]))
+    found = bool(codes & SNOMED_INFARCTION) or MI in codes
+    if found and NORM in codes:
+        raise UnusableRecord(name, "label-conflict", f"{NORM} and an infarction are in labels")
+    if found:
+        return 1
+    return 0 if NORM in codes or MI in _cells(row["annotated"]) else UNKNOWN
 
 
 def _annotations(stem: Path, name: str, wave: Waveform, needed: bool) -> Annotations | None:

@@ -10,7 +10,14 @@ from pathlib import Path
 from fl.datasets.base import Card
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import data_files, require_records
-from fl.ecg.labels import SCP, SCP_OPEN, label_vector, map_codes, open_classes
+from fl.ecg.labels import (
+    SCP,
+    SCP_OPEN,
+    infarction_of_scp,
+    label_vector,
+    map_codes,
+    open_classes,
+)
 from fl.ecg.records import LEADS, Record
 from fl.util.errors import DataError, UnusableRecord
 
@@ -55,6 +62,7 @@ class PtbXl:
             group=_without_point(row["site"]),
             age=_age(row["age"]),
             sex={"0": "M", "1": "F"}.get(_without_point(row["sex"]), ""),
+            infarction=infarction_of_scp(codes),
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
@@ -87,8 +95,8 @@ def _stem(folder: Path, name: str, path: str) -> Path:
     return folder / path
 
 
-def _codes(name: str, text: str) -> list[str]:
-    """Statements of a record; a likelihood of 0 only means that none was given.
+def _codes(name: str, text: str) -> dict[str, float]:
+    """Statements of a record and their likelihoods; 0 only means that none was given.
 
     `UnusableRecord` if there are none, as nothing is then known of any class.
     """
@@ -100,7 +108,12 @@ def _codes(name: str, text: str) -> list[str]:
         raise UnusableRecord(name, "no-label", "its scp_codes cannot be read")
     if not codes:
         raise UnusableRecord(name, "no-label", "it has no statement")
-    return list(codes)
+    return {code: _likelihood(value) for code, value in codes.items()}
+
+
+def _likelihood(value: object) -> float:
+    """A likelihood in per cent; one that is no number counts as not given."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _age(text: str) -> float | None:
@@ -170,5 +183,11 @@ PTBXL = PtbXl(
             "electrocardiography dataset. Sci Data 2020;7:154, doi:10.1038/s41597-020-0495-6."
         ),
         url="https://physionet.org/content/ptb-xl/1.0.3/",
+        infarction=(
+            "Infarction: a statement of the superclass MI with a likelihood of 50 or more, or with "
+            "none given (0). None: NORM without such a statement. Left out: an infarction of "
+            "likelihood 15 or 35 alone (`doubtful-infarction`), and records with neither "
+            "(`no-infarction-label`)."
+        ),
     ),
 )

@@ -6,16 +6,30 @@ from pathlib import Path
 
 from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
-from fl.datasets.base import Source
+from fl.datasets.base import Card, Source
 from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
-from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic
+from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
+from fl.ecg.tasks import TASKS
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
-    "rhythm": ("cpsc2018", "cpsc2018-lead1", "mitdb"),
-    **dict.fromkeys(("beat", "beat-causal", "beat-xqrs", "beat-gqrs"), ("mitdb", "svdb", "incart")),
+    **dict.fromkeys(("rhythm", "rhythm-wavelet"), ("cpsc2018", "cpsc2018-lead1", "mitdb")),
+    **dict.fromkeys(
+        ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-wavelet", "beat-plain"),
+        ("mitdb", "svdb", "incart"),
+    ),
+    "beat7": ("mitdb",),
+    **dict.fromkeys(("mi", "mi-12lead"), ("ptbxl", "ptbdb", "ptb")),
 }
+# Databases whose beats have other classes than the beat7 task asks for.
+NOT_BEAT7 = {
+    "svdb": "its N stands for every normally conducted beat, and L, R and / are not annotated",
+    "incart": "it annotates R but no L and no /, so that its N can be any of them",
+}
+# A data set that is another form of one, with the same recordings and without its patients: it is
+# used by default only where the other is not.
+OTHER_FORM_OF = {"ptb": "ptbdb"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +80,9 @@ def select_sources(config: RunConfig) -> SourceSelection:
                 f"folder that holds it, or run: python -m fl.datasets download {name}"
             )
         require_classes(name, source, config.task)
-    sources = {name: _sized(source, config) for name, source in sources.items()}
+    sources = {
+        name: for_task(_sized(source, config), config.task) for name, source in sources.items()
+    }
     return SourceSelection(sources=sources, sites=sites, holdout=holdout)
 
 
@@ -74,6 +90,8 @@ def _default_sources(config: RunConfig, root: Path) -> Sequence[Source]:
     """The task's default data sets that exist, else the synthetic cohorts."""
     names = DEFAULT_SOURCES[config.task]
     real = [DATASETS[name] for name in names if DATASETS[name].exists(root)]
+    found = {source.card.name for source in real}
+    real = [source for source in real if OTHER_FORM_OF.get(source.card.name) not in found]
     real = [source for source in real if source.card.name != config.holdout]
     if config.data == "real" and not real:
         raise ConfigError(
@@ -87,18 +105,50 @@ def _default_sources(config: RunConfig, root: Path) -> Sequence[Source]:
 
 
 def require_classes(name: str, source: Source, task: str) -> None:
-    """`ConfigError` for a source without a class of the rhythm task under that task."""
-    if task != "rhythm" or source.card.annotates:
+    """`ConfigError` for a source without any label of the task."""
+    if has_labels(source.card, task):
         return
+    if task == "beat7":
+        raise ConfigError(
+            f"{name} cannot be used for --task beat7: {NOT_BEAT7[name]}. Accepted: mitdb, and "
+            "folders of your own with .atr files. Leave it out, or choose --task beat."
+        )
+    infarction = TASKS[task].infarction
     step = (
         f"Give it a {TABLE} with the columns record, patient and labels"
         if isinstance(source, OwnFolder)
+        else f"Use {', '.join(DEFAULT_SOURCES[task])}"
+        if infarction
         else "Leave it out"
     )
+    if infarction:
+        raise ConfigError(
+            f"{name} does not say who has a myocardial infarction, which --task {task} asks. "
+            f"{step}."
+        )
+    beats = source.card.lead_two
+    found, other = ("annotated heartbeats", "beat") if beats else ("infarctions", "mi")
     raise ConfigError(
-        f"{name} has annotated heartbeats and no class of --task rhythm. {step}, or choose "
-        "--task beat."
+        f"{name} has {found} and no class of --task {task}. {step}, or choose --task {other}."
     )
+
+
+def has_labels(card: Card, task: str) -> bool:
+    """Whether a source has labels that a task asks for; any source will do without a task."""
+    if task == "beat7":
+        return card.name not in NOT_BEAT7
+    if task and TASKS[task].infarction:
+        return bool(card.infarction)
+    return task != "rhythm" or bool(card.annotates)
+
+
+def for_task(source: Source, task: str) -> Source:
+    """A synthetic source with the patients that the task asks about; a real one unchanged."""
+    if not isinstance(source, Synthetic):
+        return source
+    if TASKS[task].whole_beats:
+        source = with_seven_beats(source)
+    return replace(source, infarction=TASKS[task].infarction)
 
 
 def _sized(source: Source, config: RunConfig) -> Source:

@@ -20,6 +20,7 @@ from fl.ecg.labels import AAMI, BEAT_CLASSES
 from fl.ecg.qrs_detection import detect_beats, detector_errors, match_beats
 from fl.ecg.records import Annotations, Examples, Record
 from fl.ecg.rolling_statistics import rolling_mean, usual_beat
+from fl.ecg.wavelet import wavelet_denoised
 from fl.util.errors import UnusableRecord
 from fl.util.random_streams import stream
 
@@ -32,6 +33,7 @@ class BeatExampleMaker:
 
     causal: bool = False  # True: use nothing later than the beat's own window
     detector: str = ""  # name in DETECTORS; "" takes the R peaks from the annotations
+    wavelet: bool = False  # True: the baseline, and noise, are removed by wavelets
 
     def __call__(self, record: Record) -> Examples:
         """One example per annotated beat: see `from_peaks`.
@@ -73,7 +75,8 @@ class BeatExampleMaker:
     def _lead(self, record: Record) -> NDArray[np.float32]:
         """Lead II of the recording at `BEAT_FS`, without baseline: (1, sample)."""
         lead = resample(record.signal[[record.leads.index("II")]], record.fs, BEAT_FS)
-        lead = remove_baseline(lead, BEAT_FS)
+        remove = wavelet_denoised if self.wavelet else remove_baseline
+        lead = remove(lead, BEAT_FS)
         return lead if self.causal else zscore(lead)
 
     def _beats(

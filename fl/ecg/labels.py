@@ -11,7 +11,11 @@ RHYTHM_CLASSES = ("NSR", "AF", "IAVB", "LBBB", "RBBB", "PAC", "PVC", "STD", "STE
 # ANSI/AAMI EC57:2012 heartbeat classes.
 BEAT_CLASSES = ("N", "S", "V", "F", "Q")
 
+# Is there a myocardial infarction? One class, so that a recording without it is a normal one.
+INFARCTION_CLASSES = ("MI",)
+
 UNKNOWN = -1  # a class the source never annotated: neither present nor absent
+DOUBTFUL = -2  # of an infarction: named, but as something that cannot be excluded
 
 # SNOMED CT codes of the PhysioNet/CinC Challenge 2020 (Perez Alday et al. 2020,
 # 10.1088/1361-6579/abc960); codes that the Challenge scored as one class are one here.
@@ -100,6 +104,30 @@ SCP_OPEN = {
     **dict.fromkeys(("INJAL", "INJAS", "INJIL", "INJIN", "INJLA"), ("STD", "STE")),
 }
 
+# Statements of PTB-XL's diagnostic superclass MI (its scp_statements.csv), injuries among them.
+SCP_INFARCTION = frozenset(
+    {
+        *("IMI", "ASMI", "ILMI", "AMI", "ALMI", "LMI", "IPLMI", "IPMI", "PMI"),
+        *("INJAS", "INJAL", "INJIN", "INJLA", "INJIL"),
+    }
+)
+SCP_NORMAL = "NORM"
+# A report that says "cannot be excluded" or "possible" has a likelihood of 15 or 35, "probable"
+# and more have 50, 80 and 100; 0 means that none was given (Wagner et al. 2020).
+LEAST_LIKELIHOOD = 50.0
+
+# Codes of the Challenges for an infarction, whatever its age and place. Their lists
+# (dx_mapping_*.csv, github.com/physionetchallenges/evaluation-2021) count the first in 368 of
+# PTB's 516 records.
+SNOMED_INFARCTION = frozenset(("164865005", "57054005", "54329005", "164867002"))
+# PTB's copy has this code, "sinus rhythm", in 80 records: those of its healthy controls. Elsewhere
+# it says nothing about infarctions, so that only PTB is read in this way.
+SNOMED_PTB_HEALTHY = "426783006"
+
+# PTB's own reasons for admission (Bousseljot et al. 1995); every other one is a patient with
+# another disease, in whom an infarction was neither found nor excluded.
+PTB_REASONS = {"myocardial infarction": 1, "healthy control": 0}
+
 # PhysioNet beat symbols to AAMI classes. `e` and `j`, escape beats of atrium and junction, are N as
 # in de Chazal et al. 2004 (10.1109/TBME.2004.827359); PhysioNet's own `bxb` counts them as S, and
 # so does some published work. `B`, `n` and `r`, which MIT-BIH does not have, are classed as `bxb`
@@ -121,6 +149,32 @@ def label_vector(
     return np.array(
         [1 if c in named else 0 if c in known else UNKNOWN for c in classes], dtype=np.int8
     )
+
+
+def infarction_of_scp(codes: Mapping[str, float]) -> int:
+    """1, 0, DOUBTFUL or UNKNOWN, from PTB-XL's statements and their likelihoods in per cent.
+
+    An infarction counts if one of its statements has a likelihood of 50 or more, or of 0, which
+    means that none was given. With smaller ones alone it is doubtful. Without any, a normal ECG
+    (NORM) has none; of all other records it is not known.
+    """
+    likelihoods = [codes[code] for code in codes if code in SCP_INFARCTION]
+    if any(value == 0 or value >= LEAST_LIKELIHOOD for value in likelihoods):
+        return 1
+    if likelihoods:
+        return DOUBTFUL
+    return 0 if SCP_NORMAL in codes else UNKNOWN
+
+
+def infarction_of_ptb_codes(codes: Iterable[str]) -> int:
+    """1, 0 or UNKNOWN, from the SNOMED CT codes of a record in PTB's Challenge form.
+
+    Only a record with the code of the healthy controls and no other has no infarction.
+    """
+    found = set(codes)
+    if found & SNOMED_INFARCTION:
+        return 1
+    return 0 if found == {SNOMED_PTB_HEALTHY} else UNKNOWN
 
 
 def shows_none(labels: NDArray[np.int8]) -> NDArray[np.bool_]:

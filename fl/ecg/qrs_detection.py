@@ -46,7 +46,11 @@ def detect_beats(name: str, signal: NDArray[np.floating[Any]], fs: float) -> Pea
     A detector marks some point of the QRS complex and annotations its peak, so each detection is
     moved to the largest deflection within 50 ms.
     """
-    detections = DETECTORS[name](np.asarray(signal, dtype=np.float64), fs)
+    return at_largest_deflection(DETECTORS[name](np.asarray(signal, np.float64), fs), signal, fs)
+
+
+def at_largest_deflection(detections: Peaks, signal: NDArray[np.floating[Any]], fs: float) -> Peaks:
+    """Each detection moved to the largest deflection within 50 ms: (found,) -> (beat,) samples."""
     reach = round(0.05 * fs)
     nearby = (detections[:, None] + np.arange(-reach, reach + 1)).clip(0, len(signal) - 1)
     values = signal[nearby]

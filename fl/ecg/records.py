@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.ecg.labels import UNKNOWN
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Holter recorders name a lead by its electrode; "modified lead II" is closest to II.
@@ -48,6 +50,8 @@ class Record:
     group: str = ""  # recorder, hospital or device, where the source names it
     age: float | None = None  # years
     sex: str = ""  # "F", "M" or "" where unknown
+    # Myocardial infarction: 1 yes, 0 no, UNKNOWN, or DOUBTFUL (of `fl.ecg.labels`)
+    infarction: int = UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +65,4 @@ class Examples:
     features: NDArray[np.float32]  # (example, feature)
     # (example, feature) the same with R peaks as a detector would find them; None if there are none
     detector_features: NDArray[np.float32] | None = None
+    without_example: int = 0  # beats that were found and gave no example

@@ -9,6 +9,7 @@ from fl.ecg.beat_segments import PACED_BEATS
 from fl.ecg.filters import bandpass, resample, zscore
 from fl.ecg.labels import AAMI, label_vector
 from fl.ecg.records import LEADS, Annotations, Examples, Record
+from fl.ecg.wavelet import wavelet_denoised
 from fl.util.errors import UnusableRecord
 
 MIN_SECONDS = 5.0  # the shortest recording in CPSC2018 has 6 s
@@ -21,12 +22,13 @@ EXCLUDED_RHYTHMS = frozenset({"(AFL", "(VFL"})
 EXCLUDED_SYMBOLS = frozenset("~![]") | PACED_BEATS
 
 
-def rhythm_examples(record: Record) -> Examples:
+def rhythm_examples(record: Record, wavelet: bool = False) -> Examples:
     """The whole recording if it has labels of its own, else its labelled 10 s windows.
 
+    With `wavelet` noise and baseline are removed by wavelets instead of the band-pass.
     Raises UnusableRecord if the recording is too short or none of it has a label.
     """
-    signal, leads = filter_recording(record), lead_indices(record)
+    signal, leads = filter_recording(record, wavelet), lead_indices(record)
     names, signals, labels = [], [], []
     if record.labels is not None:
         if not (record.labels >= 0).any():
@@ -51,7 +53,7 @@ def rhythm_examples(record: Record) -> Examples:
     )
 
 
-def filter_recording(record: Record) -> NDArray[np.float32]:
+def filter_recording(record: Record, wavelet: bool = False) -> NDArray[np.float32]:
     """A recording at 100 Hz without baseline wander and high-frequency noise: (lead, sample) mV.
 
     Raises UnusableRecord if it is shorter than 5 s.
@@ -61,7 +63,8 @@ def filter_recording(record: Record) -> NDArray[np.float32]:
         raise UnusableRecord(
             record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s"
         )
-    return bandpass(resample(record.signal, record.fs, RHYTHM_FS), RHYTHM_FS)
+    resampled = resample(record.signal, record.fs, RHYTHM_FS)
+    return wavelet_denoised(resampled, RHYTHM_FS) if wavelet else bandpass(resampled, RHYTHM_FS)
 
 
 def lead_indices(record: Record) -> tuple[int, ...]:

@@ -2,11 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
+from fl.ecg.beat_cuts import (
+    CUT_FS,
+    CUT_SAMPLES,
+    PlainBeatMaker,
+    infarction_beats,
+    infarction_recording,
+)
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_features import FEATURES
+from fl.ecg.beat_pictures import BEAT7_CLASSES, SAMPLES, USUAL_SECONDS, WholeBeatMaker
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
-from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
+from fl.ecg.labels import BEAT_CLASSES, INFARCTION_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Examples, Record
 from fl.ecg.rhythm_windows import RHYTHM_FS, rhythm_examples
 
@@ -41,7 +50,15 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    filter: str = "bandpass"  # what removes noise and baseline: see `task_with_filter`
     causal: bool = False  # True: nothing later than about a second after a beat is known
+    # True: an example is one whole heartbeat from -1 to 1, which can be drawn as a picture
+    whole_beats: bool = False
+    infarction: bool = False  # True: the label of a recording is `Record.infarction`
+    stride: int = 1  # samples between the places at which a crop may start
+    crops: int = 4  # crops of an example, at most, over which a prediction is averaged
+    padded: bool = False  # True: an example ends in zeros that are no signal
+    spread: float = 1.0  # standard deviation of a signal, about: z-scored ones have 1
 
     @property
     def exclusive(self) -> bool:
@@ -128,4 +145,137 @@ BEAT_GQRS = replace(
     preprocessing="beat-4-gqrs",
     make_examples=BeatExampleMaker(detector="gqrs"),
 )
-TASKS = {task.name: task for task in (RHYTHM, BEAT, BEAT_CAUSAL, BEAT_XQRS, BEAT_GQRS)}
+# Beats as pictures (Jun et al. 2018, arXiv:1804.06812): what a beat looks like, with paced ones.
+BEAT7 = Task(
+    name="beat7",
+    classes=BEAT7_CLASSES,
+    leads=1,  # lead II, or V5 where it was not recorded
+    samples=SAMPLES,
+    fs=SAMPLES / USUAL_SECONDS,  # of a beat of usual length: every beat has as many samples
+    features=(),
+    alone="",
+    otherwise="N",
+    new_source_odds=1.0,
+    model="cnn2d",
+    partition="patients",
+    augment=("crops",),
+    trainable=BEAT7_CLASSES,
+    imbalance="thinned",
+    batch_size=32,  # of more, the pictures in between do not fit the cache of a core
+    lr=2e-3,
+    rounds=10,
+    local_epochs=1,
+    site_folds=0,  # a run takes long, and few patients of a site have a class other than N
+    per_recording=400,  # of about 2,000: beats of one recording are much alike
+    preprocessing="beat7-1",
+    make_examples=WholeBeatMaker(),
+    whole_beats=True,
+)
+# Beats as Kachuee et al. 2018 cut them (arXiv:1805.00794). `beat-plain` has what `mi` has, cuts of
+# lead II alone, so that a network that has learnt it can be trained further for `mi`.
+BEAT_PLAIN = replace(
+    BEAT,
+    name="beat-plain",
+    leads=1,
+    samples=CUT_SAMPLES,
+    fs=CUT_FS,
+    features=(),
+    model="cnn1d",
+    augment=("noise", "wander"),
+    lr=2e-3,
+    site_folds=0,  # one run, whose weights are then trained further
+    per_recording=300,  # so that an epoch is quick; an epoch takes other ones each time
+    preprocessing="beat-plain-1",
+    make_examples=PlainBeatMaker(),
+    padded=True,
+    spread=0.2,
+)
+MI = replace(
+    BEAT_PLAIN,
+    name="mi",
+    classes=INFARCTION_CLASSES,
+    otherwise="",
+    # With about fifty patients with an infarction, any other scheme leaves sites at which nothing
+    # can be measured.
+    partition="iid",
+    trainable=INFARCTION_CLASSES,
+    imbalance="none",
+    batch_size=16,
+    rounds=20,
+    local_epochs=3,  # an epoch shows one beat of each recording
+    site_folds=3,  # a site has few patients with an infarction: it tests each of them
+    per_recording=0,
+    preprocessing="mi-1",
+    make_examples=infarction_beats,
+    infarction=True,
+    stride=CUT_SAMPLES,  # a crop is one beat
+    crops=16,  # more beats than ten seconds have
+)
+MI_12LEAD = replace(
+    RHYTHM,
+    name="mi-12lead",
+    classes=INFARCTION_CLASSES,
+    alone="",
+    # Who is admitted with an infarction, and who is a healthy control, is decided by those who
+    # collect the recordings; nothing is known of a new source.
+    new_source_odds=1.0,
+    partition=MI.partition,
+    trainable=INFARCTION_CLASSES,
+    site_folds=3,
+    preprocessing="mi-12lead-1",
+    make_examples=infarction_recording,
+    infarction=True,
+)
+# The same questions with signals that wavelets cleaned: `--filter wavelet`.
+RHYTHM_WAVELET = replace(
+    RHYTHM,
+    name="rhythm-wavelet",
+    preprocessing="rhythm-2-wavelet-1",
+    make_examples=partial(rhythm_examples, wavelet=True),
+    filter="wavelet",
+)
+BEAT_WAVELET = replace(
+    BEAT,
+    name="beat-wavelet",
+    preprocessing="beat-4-wavelet-1",
+    make_examples=BeatExampleMaker(wavelet=True),
+    filter="wavelet",
+)
+TASKS = {
+    task.name: task
+    for task in (
+        RHYTHM,
+        BEAT,
+        BEAT_CAUSAL,
+        BEAT_XQRS,
+        BEAT_GQRS,
+        BEAT_PLAIN,
+        BEAT7,
+        MI,
+        MI_12LEAD,
+        RHYTHM_WAVELET,
+        BEAT_WAVELET,
+    )
+}
+
+
+def task_with_filter(name: str, chosen: str) -> Task:
+    """The task of this name whose signals have the chosen filter; ValueError if there is none.
+
+    `bandpass` is the task's own: 0.5 to 40 Hz for rhythm, median filters that remove the baseline
+    for beats. The variant with wavelets is a task of its own, so that nothing that is kept of one
+    (examples, weights, results) is taken for the other.
+    """
+    task = TASKS[name]
+    if chosen in ("bandpass", task.filter):
+        return task
+    variant = f"{name}-{chosen}"
+    if variant not in TASKS:
+        having = ", ".join(
+            t.name.removesuffix("-wavelet") for t in TASKS.values() if t.filter == chosen
+        )
+        raise ValueError(
+            f"--filter is {chosen!r}, which the {name} task does not have. Accepted: bandpass, or "
+            f"one of the tasks {having}."
+        )
+    return TASKS[variant]

@@ -21,7 +21,7 @@ from fl.ecg.records import Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.explain.embedding import MOST_POINTS, PERPLEXITY, POINTS, SEED
-from fl.explain.saliency import METHODS, check_question
+from fl.explain.saliency import METHODS, check_question, usual_method
 from fl.predict.explanation import ExplainedAnswer, choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
 from fl.predict.input_files import UNITS, read_record
@@ -72,9 +72,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--method",
         choices=METHODS,
-        default="gradients",
+        default="",
         help="integrated gradients; occlusion: what changes where the signal is taken away; "
-        "attention: the network's own time weights, if it has any [%(default)s]",
+        "attention: the network's own time weights, if it has any [gradients; occlusion for a "
+        "network of pictures]",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
@@ -149,6 +150,7 @@ def _embed(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     model = load_model(options.weights)
     model.require_source(options.source)
+    options.method = options.method or usual_method(model.network)
     if options.target:
         check_question(model.network, model.task, options.target, options.method)
     check_question(model.network, model.task, model.task.classes[0], options.method)
@@ -209,6 +211,12 @@ def _window_starts(options: argparse.Namespace, record: Record) -> list[float] |
 
 
 def _places(options: argparse.Namespace, record: Record, prepared: Prepared) -> list[int]:
+    """The numbers of the findings that are asked for."""
+    first = 1 if prepared.without_example else 0  # findings without an example: see `prepare`
+    return [first + place for place in _examples(options, record, prepared)]
+
+
+def _examples(options: argparse.Namespace, record: Record, prepared: Prepared) -> list[int]:
     """The numbers of the examples that are asked for."""
     every = list(range(len(prepared.ranges)))
     if prepared.peaks is None:

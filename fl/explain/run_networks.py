@@ -10,15 +10,16 @@ from torch import nn
 from fl.config.strategy_traits import strategy_traits
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
-from fl.ecg.records import Record
+from fl.ecg.beat_pictures import beat_bounds
+from fl.ecg.beat_segments import annotated_beats
+from fl.ecg.records import Annotations, Record
 from fl.ecg.tasks import TASKS, Task
-from fl.explain.saliency import Explanation, explain
+from fl.explain.saliency import Explanation, explain, usual_method
 from fl.models import MODELS, build_network
 from fl.training.state_dict import Weights, load_weights, save_weights, set_weights
 from fl.util.errors import DataError, UnusableRecord
 
 FINETUNE = "finetune"  # the strategy whose sites each end with a model of their own
-METHOD = "gradients"
 
 
 class RunNetworks:
@@ -67,7 +68,19 @@ class RunNetworks:
         if example not in examples.names:
             return "the recording has no such example any more"
         cohort = Cohort.of(self.task, [shard_in_memory(self.task, record, examples)])
-        return explain(network, cohort, examples.names.index(example), target, METHOD)
+        place = examples.names.index(example)
+        found = explain(network, cohort, place, target, usual_method(network))
+        if self.task.whole_beats and record.annotations is not None:
+            found = found.over(*_whole_beat(record, record.annotations, example))
+        return found
+
+
+def _whole_beat(record: Record, notes: Annotations, example: str) -> tuple[float, float]:
+    """From when to when an example of whole beats lasts, in s of the recording."""
+    peaks, _ = annotated_beats(notes)
+    place = peaks.tolist().index(int(example.rpartition("/")[2]))
+    start, end = beat_bounds(record, peaks)[place - 1].tolist()
+    return start / record.fs, end / record.fs
 
 
 def keep_tested(folder: Path, strategy: str, weights: Weights) -> None:

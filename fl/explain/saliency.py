@@ -1,6 +1,6 @@
 """Where a model looked: how much each moment of each lead, and each feature, speaks for a class."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,7 +22,6 @@ from fl.explain.attribution import (
 from fl.explain.baselines import gradient_baselines, replacement
 from fl.explain.reading import Reading, readings
 from fl.training.device import one_thread
-from fl.training.loop import CROPS
 from fl.util.errors import ConfigError
 
 Method = Literal["gradients", "occlusion", "attention"]
@@ -65,6 +64,13 @@ class Explanation:
     difference: float  # log-odds of the class minus those of the baseline
     error: float  # what the sum of all contributions lacks of the difference (gradients: about 0)
     crops: int  # of the example that were read; contributions are their mean
+    # s of the recording at which a whole beat begins; None where the task says where examples begin
+    begins: float | None = None
+
+    def over(self, start: float, end: float) -> "Explanation":
+        """The same of a whole beat that was resampled from `start` to `end` (s)."""
+        fs = (self.signal.shape[1] - 1) / (end - start)
+        return replace(self, begins=start, fs=fs)
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
@@ -92,12 +98,12 @@ def explain(
     example: int,
     target: str,
     method: str,
-    crops: int = CROPS,
+    crops: int = 0,
 ) -> Explanation:
     """Where the network looked in one example of a cohort, for one class of its task.
 
-    Every crop that a prediction reads (at most `crops`) is explained, and each sample has the mean
-    over the crops.
+    Every crop that a prediction reads (at most `crops`; 0: as many as the task reads) is explained,
+    and each sample has the mean over the crops.
     The network is left in evaluation mode, on the CPU. Raises ConfigError for a class that the
     task does not have and for a method that the network does not allow.
     """
@@ -105,7 +111,7 @@ def explain(
     check_question(network, task, target, method)
     one_thread()
     network.to("cpu").eval()
-    found = readings(network, cohort, example, crops)
+    found = readings(network, cohort, example, crops or cohort.task.crops)
     groups = recorded_leads(task, found[0])
     parts = [_attribution(network, task, reading, target, method, groups) for reading in found]
     length = int(cohort.lengths[example]) if parts[0].signal.numel() else 0
@@ -128,6 +134,16 @@ def explain(
         error=float(np.mean([part.error for part in parts])),
         crops=len(parts),
     )
+
+
+def usual_method(network: nn.Module) -> str:
+    """The method for a network that nobody has chosen one for.
+
+    Gradients, unless the network says otherwise. One that draws its input as a picture does: a line
+    that leaves a pixel has no gradient there any more, so that no number of points between baseline
+    and signal is enough, and hundreds take minutes.
+    """
+    return str(getattr(network, "explained_by", "gradients"))
 
 
 def check_question(network: nn.Module, task: Task, target: str, method: str) -> None:

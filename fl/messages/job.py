@@ -1,5 +1,7 @@
 """A run as its workers and sites know it."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 from fl.config.run_config import RunConfig
@@ -36,7 +38,10 @@ class Job(BaseModel):
         """The part that a site is sent: a hospital has no use for the coordinator's folders."""
         if not self.deployed:
             return self
-        config = self.config.model_copy(update={"data_dir": "", "sources": ""})
+        init_from = Path(self.config.init_from).name
+        config = self.config.model_copy(
+            update={"data_dir": "", "sources": "", "init_from": init_from}
+        )
         return self.model_copy(
             update={"config": config, "workspace": "", "shards": (), "nodes": {}}
         )

@@ -11,10 +11,12 @@ from fl.models.beat_gru import BeatGRU
 from fl.models.beat_mlp import BeatMLP
 from fl.models.blocks import Network, NetworkOptions, parameters
 from fl.models.cnn1d import CNN1D
+from fl.models.cnn2d import CNN2D
 from fl.models.cnn_lstm import CNNLSTM
-from fl.models.lstm import LSTM
+from fl.models.cnn_simple import CNNSimple
 from fl.models.network_input import NetworkInput, network_input
 from fl.models.network_parts import NetworkParts, check_parts, network_parts
+from fl.models.recurrent import Recurrent
 from fl.models.reslstm_temporalse import ResLSTMTemporalSE
 from fl.models.resnet1d import ResNet1D
 from fl.util.errors import ConfigError, require_known
@@ -27,7 +29,10 @@ MODELS: dict[str, NetworkOptions] = {
     "cnn1d": CNN1D(),
     "cnn_lstm": CNNLSTM(),
     "resnet1d": ResNet1D(),
-    "lstm": LSTM(),
+    "lstm": Recurrent(cell="lstm", hidden=56),
+    "gru": Recurrent(cell="gru", hidden=64),
+    "rnn": Recurrent(cell="rnn", hidden=112),
+    "cnn_simple": CNNSimple(),
     # About the size of Ribeiro's network: for large data and a GPU.
     "resnet1d_large": ResNet1D(widths=(192, 240, 344, 392)),
     # For heartbeats: small, so that it cannot memorise 22 patients; half the training beats show
@@ -44,6 +49,11 @@ MODELS: dict[str, NetworkOptions] = {
     "beat_mlp": BeatMLP(early_features=_EARLY, irregular=_IRREGULAR),
     "beat_gru": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR),
     "beat_gru_causal": BeatGRU(early_features=_EARLY, irregular=_IRREGULAR, both_directions=False),
+    # For heartbeats as pictures: small enough for a CPU; with the paper's widths, for a GPU; and
+    # with the paper's batch norm, for centralised training.
+    "cnn2d": CNN2D(),
+    "cnn2d_large": CNN2D(widths=(64, 128, 256), dense=2048),
+    "cnn2d_batchnorm": CNN2D(norm="batch"),
 }
 
 
@@ -59,11 +69,22 @@ def _trouble(name: str, task: Task) -> str:
     """Why the network cannot be used for the task; "" if it can."""
     if not task.features and getattr(MODELS[name], "needs_features", False):
         return f"which reads features of heartbeats, and the {task.name} task has none"
+    if getattr(MODELS[name], "needs_pictures", False) and not task.whole_beats:
+        return f"which reads whole heartbeats as pictures, and the {task.name} task has none"
+    if getattr(MODELS[name], "centralised_only", False):
+        return (
+            "whose batch norm is for centralised training alone (benchmarks.studies.beat_pictures)"
+        )
     if task.causal:
         read = _input_of(name, task)
         if read.row > 1 and read.later:
             return f"which reads later beats, and the {task.name} task answers from the past alone"
     return ""
+
+
+def row_length(name: str, task: Task) -> int:
+    """How many neighbouring examples a network of `MODELS` reads together; 1: each by itself."""
+    return _input_of(name, task).row
 
 
 def _input_of(name: str, task: Task) -> NetworkInput:
@@ -107,4 +128,5 @@ __all__ = [
     "network_parts",
     "parameters",
     "parts_of",
+    "row_length",
 ]

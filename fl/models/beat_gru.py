@@ -37,6 +37,8 @@ class BeatGRU:
 class RowNetwork(nn.Module):
     """A dense layer for each beat, a GRU over the row, and a head that sees both."""
 
+    classifier: ClassVar = ("head", "early")  # see `network_parts`
+
     def __init__(self, features: int, classes: int, options: BeatGRU) -> None:
         super().__init__()
         self.input = NetworkInput(signal=False, row=options.row, later=options.both_directions)

@@ -34,6 +34,7 @@ class FeatureNetwork(nn.Module):
     """Two dense layers over the features, and the early features' share in S against N."""
 
     input = NetworkInput(signal=False)
+    classifier: ClassVar = ("head", "early")  # see `network_parts`
 
     def __init__(self, features: int, classes: int, options: BeatMLP) -> None:
         super().__init__()

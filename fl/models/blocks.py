@@ -15,7 +15,8 @@ class NetworkOptions(Protocol):
     """Options of a network; `build` makes the network with fresh weights from torch's generator.
 
     An attribute `needs_features` that is true says that the network reads features and is of no
-    use for a task without them.
+    use for a task without them; `needs_pictures`, that it draws whole heartbeats and is of use for
+    no other examples; `centralised_only`, that no federation can train it.
     """
 
     def build(self, *, leads: int, samples: int, features: int, classes: int) -> nn.Module:
@@ -35,6 +36,7 @@ class Network(nn.Module):
     change how classes that every source annotates divide what the head gives them (EarlyDecision).
     """
 
+    classifier: ClassVar = ("dense", "feature_branch", "head", "after_head")  # see `network_parts`
     embedding_layer: ClassVar = "dense"  # its input is the mean and maximum over time
 
     def __init__(
@@ -222,16 +224,16 @@ class BiLSTM(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """(batch, channel, time) -> (batch, 2 * hidden, time)."""
-        return run_lstm(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
+        return run_recurrent(self.lstm, sequence.transpose(1, 2)).transpose(1, 2)
 
 
-def run_lstm(lstm: nn.LSTM, sequence: Tensor) -> Tensor:
-    """An LSTM's output at every moment: (batch, time, channel) -> (batch, time, width).
+def run_recurrent(layer: nn.LSTM | nn.GRU | nn.RNN, sequence: Tensor) -> Tensor:
+    """A recurrent layer's output at every moment: (batch, time, channel) -> (batch, time, width).
 
     In float32: under autocast, torch passes float16 to cuDNN, in which small gradients vanish.
     """
     with full_precision(sequence):
-        output: Tensor = lstm(sequence.float())[0]
+        output: Tensor = layer(sequence.float())[0]
     return output
 
 

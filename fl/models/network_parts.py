@@ -3,7 +3,7 @@
 A network declares these parts itself, so that nobody has to guess them from names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ class NetworkParts:
     head: tuple[str, ...] = ()  # entries with one row per class
     lead_columns: tuple[str, ...] = ()  # entries with one column (second axis) per lead
     rate_factors: Mapping[str, float] = field(default_factory=dict)  # of the learning rate
+    # Entries that decide from what the others have read: all that `--freeze features` trains.
+    classifier: tuple[str, ...] = ()
 
     def rate_factor(self, parameter: str) -> float:
         """What multiplies the learning rate of a parameter: 1 unless the network says otherwise."""
@@ -32,7 +34,9 @@ def network_parts(network: nn.Module) -> NetworkParts:
     - a module with `lead_columns`, a tuple of its own parameters' names, has one column per
       lead in each of them;
     - a module with `rate_factor`, a number, has its parameters trained at that multiple of the
-      learning rate.
+      learning rate;
+    - an attribute `classifier`, a tuple of names of the network's own modules, says which decide
+      from what the others have read; without it, the head alone.
 
     A network with none of these has no special parts.
     """
@@ -56,7 +60,16 @@ def parts_of_modules(network: nn.Module) -> NetworkParts:
         head=tuple(f"head.{own}" for own in rows),
         lead_columns=tuple(lead_columns),
         rate_factors=rate_factors,
+        classifier=tuple(_entries_of(network, getattr(network, "classifier", ("head",)))),
     )
+
+
+def _entries_of(network: nn.Module, modules: Iterable[str]) -> Iterator[str]:
+    """The entries of these modules of a network; one that it has not got has none."""
+    for name in modules:
+        module = getattr(network, name, None)
+        if isinstance(module, nn.Module):
+            yield from (f"{name}.{own}" for own in module.state_dict())
 
 
 def check_parts(
@@ -66,7 +79,7 @@ def check_parts(
 
     `entries` is the network's state dict.
     """
-    declared = {*parts.head, *parts.lead_columns, *parts.rate_factors}
+    declared = {*parts.head, *parts.lead_columns, *parts.rate_factors, *parts.classifier}
     if unknown := sorted(declared - entries.keys()):
         raise ValueError(f"the network declares parts it does not have: {', '.join(unknown)}")
     for axis, names, expected, unit in (

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from fl.models.blocks import LeadStem, Network, conv_norm, run_lstm
+from fl.models.blocks import LeadStem, Network, conv_norm, run_recurrent
 from fl.models.resnet1d import ResidualBlock
 from fl.util.errors import ConfigError
 
@@ -141,7 +141,7 @@ class ResLSTMBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, time, width) -> (batch, time, width)."""
-        update: Tensor = self.dropout(self.tse(run_lstm(self.lstm, self.norm(h))))
+        update: Tensor = self.dropout(self.tse(run_recurrent(self.lstm, self.norm(h))))
         return h + update if self.residual else update
 
 

@@ -17,6 +17,7 @@ from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.records import Record
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
+from fl.explain.saliency import usual_method
 from fl.predict.answerable import without_signal
 from fl.predict.explanation import choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
@@ -24,7 +25,7 @@ from fl.predict.input_files import UNITS, read_record
 from fl.predict.output import as_csv, as_json, as_text
 from fl.predict.prediction import RecordingPrediction
 from fl.predict.saved_model import SavedModel, load_model
-from fl.reports.terminal.notices import NOTICE
+from fl.reports.terminal.notices import NOTICE, simulated_note
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predi
     print(DISCLAIMER, file=sys.stderr)
     if model.synthetic:
         print(f"The model was trained on synthetic recordings. {NOTICE}", file=sys.stderr)
+    if model.simulated_rare:
+        print(simulated_note(model.simulated_rare), file=sys.stderr)
     predictions, failures = _predict_all(model, options)
     if predictions:
         print(_formatted(model, predictions, options))
@@ -84,7 +87,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--windows",
         action="store_true",
-        help="rhythm: predict 10 s windows of short recordings too",
+        help="rhythm, infarction: predict 10 s windows of short recordings too",
     )
     parser.add_argument(
         "--detector",
@@ -147,7 +150,7 @@ def _write_figures(
     places = range(len(prediction.findings))
     chosen = choose(model, prediction, places, "", options.source)
     for answer in explain_findings(
-        model, prepared, prediction, chosen, "gradients", options.source
+        model, prepared, prediction, chosen, usual_method(model.network), options.source
     ):
         unit = "NU" if options.unit == "NU" else "mV"
         for path in write_answer(answer, record, options.explain, "--explain", unit=unit):

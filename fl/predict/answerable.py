@@ -12,6 +12,7 @@ from fl.ecg.acceptability import (
     evident_rate,
     with_evident_rate,
 )
+from fl.ecg.labels import AAMI
 from fl.ecg.records import Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS
 from fl.predict.holter_summary import HolterSummary, summarise
@@ -32,7 +33,8 @@ def as_far_as_answerable(
     ranges = [(f.start, f.end) for f in prediction.findings]
     parts = acceptability_by_part(record) if beats else {}
     verdicts = of_beats(parts, ranges) if beats else acceptability_of(record, ranges)
-    classes = () if beats else unanswerable_classes(record.leads)
+    asked = prediction.findings[0].p if prediction.findings else ()
+    classes = tuple(c for c in unanswerable_classes(record.leads) if c in asked)
     findings = tuple(
         _without(finding, verdict, classes)
         for finding, verdict in zip(prediction.findings, verdicts, strict=True)
@@ -55,7 +57,8 @@ def _summary(
     """The beats of a recording by the hour."""
     return summarise(
         np.array([finding.peak for finding in findings], dtype=np.int64),
-        ["".join(finding.predicted) for finding in findings],
+        # EC57's classes: A counts as S, and E as V. The beat tasks' own are among them.
+        [AAMI.get(c, c) for c in ("".join(finding.predicted) for finding in findings)],
         np.array([not finding.cannot_say for finding in findings], dtype=bool),
         [part for part, verdict in parts.items() if verdict.reason],
         record.signal.shape[1],
@@ -67,12 +70,13 @@ def _without(
     finding: SegmentPrediction, verdict: Acceptability, classes: tuple[str, ...]
 ) -> SegmentPrediction:
     """One finding without what cannot be answered."""
-    removed = set(finding.p) if verdict.reason else set(classes)
+    sentence = verdict.sentence or finding.cannot_say
+    removed = set(finding.p) if sentence else set(classes)
     return replace(
         finding,
         p={c: None if c in removed else p for c, p in finding.p.items()},
         predicted=tuple(c for c in finding.predicted if c not in removed),
-        cannot_say=verdict.sentence,
+        cannot_say=sentence,
         lead_quality=verdict.leads,
     )
 

@@ -105,7 +105,12 @@ def _explained(
     p = finding.p[target]
     assert p is not None  # see `choose`
     start = finding.start / prediction.fs
-    if finding.peak is not None:
+    # Findings have the first and the last beat too, which have no example.
+    example = place - 1 if prepared.without_example else place
+    found = explain(model.network, prepared.cohort, example, target, method)
+    if model.task.whole_beats:
+        found = found.over(start, (finding.end - 1) / prediction.fs)
+    elif finding.peak is not None:
         start = finding.peak / prediction.fs - BEAT_BEFORE / BEAT_FS
     return ExplainedAnswer(
         record=prediction.record,
@@ -119,7 +124,7 @@ def _explained(
         p=p,
         threshold=model.rule.thresholds[source].get(target),
         predicted=target in finding.predicted,
-        explanation=explain(model.network, prepared.cohort, place, target, method),
+        explanation=found,
     )
 
 
@@ -234,4 +239,5 @@ def file_stem(answer: ExplainedAnswer, record: Record) -> str:
     if not where and answer.end - answer.start < record.signal.shape[1] / record.fs - 1e-6:
         where = f"-{answer.start:g}s"
     name = re.sub(r"[^\w.+-]", "_", record.name)
-    return f"{name}{where}-{answer.explanation.target}-{answer.explanation.method}"
+    target = answer.explanation.target.replace("/", "paced")  # a class that no file can be named by
+    return f"{name}{where}-{target}-{answer.explanation.method}"

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
+from fl.ecg.beat_cuts import PlainBeatMaker, infarction_parts, joined_examples
 from fl.ecg.beat_examples import BeatExampleMaker
+from fl.ecg.beat_pictures import WholeBeatMaker, beat_bounds, lead_of
 from fl.ecg.beat_segments import (
     BEAT_AFTER,
     BEAT_BEFORE,
@@ -31,6 +33,7 @@ from fl.training.loop import predict
 
 WHOLE_SECONDS = 150.0  # a longer recording is cut; the longest single example in training has 144 s
 DEFAULT_DETECTOR = "xqrs"
+WITHOUT_NEIGHBOUR = "the first or last beat has no neighbour on one side, which its picture needs"
 
 
 def predict_recording(
@@ -38,9 +41,10 @@ def predict_recording(
 ) -> RecordingPrediction:
     """The model's predictions for a recording; `UnusableRecord` if it cannot be applied to it.
 
-    Rhythm: one prediction for the recording, or one per 10 s window if it is longer than
-    WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
-    `detector` finds. `source` names the calibration and the thresholds; ConfigError if the model
+    Rhythm and infarction: one prediction for the recording, or one per 10 s window if it is longer
+    than WHOLE_SECONDS or `windows` is set. Beat: one for each beat that is annotated, or that
+    `detector` finds; of whole beats the first and the last have no neighbour, and no answer.
+    `source` names the calibration and the thresholds; ConfigError if the model
     has none for it.
     """
     model.require_source(source)
@@ -53,6 +57,7 @@ class Prepared:
 
     beats: str  # how the beats were found; "" for rhythm
     peaks: NDArray[np.int64] | None  # (example,) R peaks, in samples; None for rhythm
+    without_example: tuple[int, ...]  # R peaks of beats that have none: see `beat_examples`
     ranges: list[tuple[int, int]]  # of each example: first sample and one past the last
     cohort: Cohort
 
@@ -68,14 +73,22 @@ def prepare(
 
     `starts` (s), for rhythm, are those of the 10 s windows to read instead.
     """
+    without_example: tuple[int, ...] = ()
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
-        ranges = [_beat_range(peak, record) for peak in peaks.tolist()]
+        ranges = _beat_ranges(model, peaks, record)
+        if model.task.whole_beats:
+            without_example, peaks = (int(peaks[0]), int(peaks[-1])), peaks[1:-1]
     else:
         beats, peaks = "", None
-        examples, ranges = rhythm_examples(record, windows, starts)
-    cohort = Cohort.of(model.task, [shard_in_memory(model.task, record, examples)])
-    return Prepared(beats=beats, peaks=peaks, ranges=ranges, cohort=cohort)
+        examples, ranges = recording_examples(model, record, windows, starts)
+    return Prepared(
+        beats=beats,
+        peaks=peaks,
+        without_example=without_example,
+        ranges=ranges,
+        cohort=Cohort.of(model.task, [shard_in_memory(model.task, record, examples)]),
+    )
 
 
 def predict_prepared(
@@ -84,6 +97,9 @@ def predict_prepared(
     """The model's predictions for the examples of a recording that is called `name`."""
     p = predict(model.network, prepared.cohort)
     findings = _segment_predictions(model, p, source, prepared.ranges, prepared.peaks)
+    if prepared.without_example:
+        first, last = (_without_neighbour(model, peak) for peak in prepared.without_example)
+        findings = [first, *findings, last]
     prediction = RecordingPrediction(
         record=name,
         fs=record.fs,
@@ -94,32 +110,34 @@ def predict_prepared(
     return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
-def rhythm_examples(
-    record: Record, windows: bool, chosen: Sequence[float] | None = None
+def recording_examples(
+    model: SavedModel, record: Record, windows: bool, chosen: Sequence[float] | None = None
 ) -> tuple[Examples, list[tuple[int, int]]]:
     """The examples of a recording, itself or its 10 s windows, and the sample range of each.
 
-    `chosen` (s) are the starts of the windows, instead of one every 10 s.
+    `chosen` (s) are the starts of the windows, instead of one every 10 s. Where beats are cut out
+    of lead II, a window without any is left out.
     """
-    signal, length = filter_recording(record), record.signal.shape[1]
+    length, classes = record.signal.shape[1], len(model.task.classes)
     seconds = length / record.fs
     starts = np.arange(0, seconds - WINDOW_SECONDS + 1e-9, WINDOW_SECONDS).tolist()
+    cut = bool(windows and starts) or seconds > WHOLE_SECONDS
     if chosen is not None:
-        starts = list(chosen)
-    if (windows and starts) or chosen is not None or seconds > WHOLE_SECONDS:
-        signals = [normalised_window(signal, start) for start in starts]
-        names = [f"{record.name}/{start:04g}s" for start in starts]
-        ranges = [
-            (round(start * record.fs), round((start + WINDOW_SECONDS) * record.fs))
-            for start in starts
-        ]
-    else:
-        names, signals, ranges = [record.name], [zscore(signal)], [(0, length)]
+        starts, cut = list(chosen), True
+    parts = [(start, start + WINDOW_SECONDS) for start in starts] if cut else [(0.0, seconds)]
+    ranges = [(round(begin * record.fs), round(end * record.fs)) for begin, end in parts]
+    if model.task.stride > 1:
+        found = infarction_parts(record, parts)
+        ranges = [samples for samples, one in zip(ranges, found, strict=True) if one is not None]
+        return joined_examples([one for one in found if one is not None]), ranges
+    signal = filter_recording(record, model.task.filter == "wavelet")
+    signals = [normalised_window(signal, start) for start in starts] if cut else [zscore(signal)]
+    names = [f"{record.name}/{start:04g}s" for start in starts] if cut else [record.name]
     examples = Examples(
         names=names,
         signals=signals,
         leads=lead_indices(record),
-        labels=np.full((len(names), 9), UNKNOWN, dtype=np.int8),
+        labels=np.full((len(names), classes), UNKNOWN, dtype=np.int8),
         features=np.zeros((len(names), 0), dtype=np.float32),
     )
     return examples, ranges
@@ -128,20 +146,50 @@ def rhythm_examples(
 def beat_examples(
     model: SavedModel, record: Record, detector: str
 ) -> tuple[str, NDArray[np.int64], Examples]:
-    """How the beats were found, their R peaks (beat,) in samples, and their examples."""
-    require_lead_two(record)
+    """How the beats were found, their R peaks (beat,) in samples, and their examples.
+
+    A task of whole beats has no example of the first and the last.
+    """
     example_maker = model.task.make_examples
-    assert isinstance(example_maker, BeatExampleMaker)
-    detector = detector or example_maker.detector
-    if record.annotations is not None:
-        reject_paced(record.name, record.annotations)
+    assert isinstance(example_maker, BeatExampleMaker | PlainBeatMaker | WholeBeatMaker)
+    lead = "II"
+    if isinstance(example_maker, WholeBeatMaker):
+        lead = lead_of(record)
+    else:
+        require_lead_two(record)
+        detector = detector or example_maker.detector
+        if record.annotations is not None:
+            reject_paced(record.name, record.annotations)
     if record.annotations is not None and not detector:
         found_by, (peaks, _) = "annotations", annotated_beats(record.annotations)
     else:
         found_by = detector or DEFAULT_DETECTOR
-        peaks = detect_beats(found_by, record.signal[record.leads.index("II")], record.fs)
+        peaks = detect_beats(found_by, record.signal[record.leads.index(lead)], record.fs)
     labels = np.full((len(peaks), len(model.task.classes)), UNKNOWN, dtype=np.int8)
     return found_by, peaks, example_maker.from_peaks(record, peaks, labels)
+
+
+def _beat_ranges(
+    model: SavedModel, peaks: NDArray[np.int64], record: Record
+) -> list[tuple[int, int]]:
+    """The first sample of each beat's example and one past the last."""
+    if not model.task.whole_beats:
+        return [_beat_range(peak, record) for peak in peaks.tolist()]
+    bounds = np.rint(beat_bounds(record, peaks)).astype(np.int64)
+    length = record.signal.shape[1]
+    return [(max(0, start), min(length, end + 1)) for start, end in bounds.tolist()]
+
+
+def _without_neighbour(model: SavedModel, peak: int) -> SegmentPrediction:
+    """The answer to the first or the last beat of a recording, which has no whole extent."""
+    return SegmentPrediction(
+        start=peak,
+        end=peak + 1,
+        peak=peak,
+        p=dict.fromkeys(model.task.classes),
+        predicted=(),
+        cannot_say=WITHOUT_NEIGHBOUR,
+    )
 
 
 def _beat_range(peak: int, record: Record) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.pages.participants import patients_of
 from fl.reports.run_files import NOT_FEDERATED, Run
 from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
+from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import unit_of, units
 from fl.runs.results import TrainingSummary
 from fl.util.atomic_io import write_atomically
@@ -93,6 +95,8 @@ def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
         "fs": task.fs,
         "best_round": model.result.best_round,
         "synthetic": bool(run.synthetic),
+        **({"transfer": run.facts.transfer.to_json()} if run.facts.transfer else {}),
+        "simulated_rare": run.simulated_rare,
         "heartfed": run.facts.heartfed,
         "licence": "Apache-2.0; the recordings it was trained on have licences of their own",
     }
@@ -101,10 +105,12 @@ def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
 def _content(run: Run, model: ModelFile) -> dict[str, Any]:
     return {
         "task": TASKS[run.task],
+        "origin": transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         "sources": training_sources(run, model),
         "groups": list(_groups(model)),
         "federated": model.strategy not in NOT_FEDERATED,
         "trained_on": _trained_on(run, model),
+        "simulated_note": simulated_note(run.simulated_rare),
     }
 
 

@@ -47,6 +47,11 @@ class Run:
         return self.facts.synthetic
 
     @property
+    def simulated_rare(self) -> int:
+        """Simulated recordings of rare classes that each site trained on beside its own."""
+        return int(self.config.get("simulated_rare") or 0)
+
+    @property
     def strategies(self) -> dict[str, TrainingSummary]:
         return self.summary.strategies
 

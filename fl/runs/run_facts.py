@@ -34,6 +34,27 @@ class SiteFailure(JsonRecord):
     strategy: str = ""
 
 
+class TransferFacts(JsonRecord):
+    """The saved model that a run's training started from, and what was taken of it."""
+
+    file: str  # as it was named
+    sha256: str
+    task: str
+    model: str  # network
+    strategy: str
+    synthetic: bool  # trained on synthetic recordings
+    taken: int  # entries
+    fresh: tuple[str, ...]  # entries of this run's network that were not taken
+    why_fresh: str
+    unused: tuple[str, ...]  # entries of the saved model that this run's network has not got
+    freeze: str  # a value of --freeze
+    frozen: int  # entries that stay as they were taken
+    # Test patients of this run, and those of them whose records trained the saved model or chose
+    # its round; None where the run directory of the saved model is not there to tell.
+    test_patients: int | None = None
+    seen_patients: int | None = None
+
+
 class RunFacts(JsonRecord):
     """How a run was made, and from what: the parts of run.json that reports show."""
 
@@ -50,6 +71,7 @@ class RunFacts(JsonRecord):
     versions: dict[str, str] = Field(default_factory=dict)
     failures: tuple[SiteFailure, ...] = ()
     devices: dict[str, dict[str, Any]] | None = None
+    transfer: TransferFacts | None = None  # None: every weight was drawn at random
     non_iid: float | None = None
     not_measurable_centrally: tuple[str, ...] = ()  # classes
     resumed: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Random changes to training batches that keep the diagnosis. Each can be switched off.
 
 Every augmentation maps (batch, task, random generator) to a changed batch. A missing lead stays
-zero.
+zero, and so do the zeros with which an example is padded.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +27,8 @@ FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 STRETCH = 0.15  # largest change of the time scale, as a share
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
+CROP = 0.75  # of the width and of the height of a beat's picture
+SHIFT = 3  # samples; 33 ms of a beat, about what a detector is off at most
 WANDER = 0.3  # largest amplitude of added baseline wander, in standard deviations of the lead
 
 
@@ -54,7 +56,7 @@ def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 
 def noise(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     """White noise of a random strength is added to each example."""
-    strength = rng.uniform(0, NOISE, size=(len(batch.signal), 1)).astype(np.float32)
+    strength = rng.uniform(0, NOISE * task.spread, size=(len(batch.signal), 1)).astype(np.float32)
     strengths = _on_device_of(batch, strength).expand_as(batch.lead_mask)
     # Torch draws normal numbers twice as fast as NumPy, and a GPU draws its own.
     generator = torch.Generator(batch.signal.device).manual_seed(int(rng.integers(2**63 - 1)))
@@ -86,7 +88,7 @@ def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     t = np.arange(batch.signal.shape[2], dtype=np.float32) / task.fs
     rate = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32)
     phase = rng.random(shape, dtype=np.float32)
-    height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
+    height = (WANDER * task.spread * rng.random(shape, dtype=np.float32)).astype(np.float32)
     cycles = _on_device_of(batch, rate) * _on_device_of(batch, t) + _on_device_of(batch, phase)
     return _add(batch, _on_device_of(batch, height) * _sine(2 * np.pi * cycles))
 
@@ -156,6 +158,43 @@ def detector(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     return replace(batch, features=torch.where(chosen, changed, batch.features))
 
 
+def crops(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each abnormal beat is shown whole or as one of nine crops of its picture, at random.
+
+    A crop has three quarters of the width and of the height, at a corner, an edge or the centre,
+    and is enlarged to the whole size. Source: Jun et al. 2018, arXiv:1804.06812, who crop 96 x 96
+    of 128 x 128 pixels. We crop the line before it is drawn, so that it stays one pixel thick: the
+    same stretch of time and of amplitude then fills the signal's range.
+    """
+    n, _, samples = batch.signal.shape
+    view = rng.integers(0, 10, size=n)  # 0: the whole beat
+    column, row = (view - 1) % 3, (view - 1) // 3
+    place = (column / 8)[:, None] + CROP * np.arange(samples) / (samples - 1)
+    position = place * (samples - 1)
+    left = np.clip(position.astype(np.int64), 0, samples - 2)
+    share = _on_device_of(batch, (position - left).astype(np.float32))[:, None, :]
+    index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
+    before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
+    shift = _on_device_of(batch, ((row - 1) * (1 / CROP - 1)).astype(np.float32))[:, None, None]
+    recorded = batch.lead_mask[:, :, None]
+    cropped = ((before + share * (after - before)) / CROP + shift) * recorded
+    abnormal = batch.labels.argmax(dim=1) != task.classes.index(task.otherwise)
+    chosen = abnormal & _on_device_of(batch, view > 0)
+    return replace(batch, signal=torch.where(chosen[:, None, None], cropped, batch.signal))
+
+
+def shift(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each beat moves by up to three samples, as if its R peak were found early or late.
+
+    The sample at the edge is repeated. The features stay: `detector` changes those.
+    """
+    n, _, samples = batch.signal.shape
+    moved = rng.integers(-SHIFT, SHIFT + 1, size=(n, 1))
+    position = (np.arange(samples) - moved).clip(0, samples - 1)
+    index = _on_device_of(batch, position)[:, None, :].expand_as(batch.signal)
+    return replace(batch, signal=batch.signal.gather(2, index))
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "lead_dropout": lead_dropout,
     "gain": gain,
@@ -166,18 +205,33 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "stretch": stretch,
     "blank": blank,
     "mixup": mixup,
+    "crops": crops,
+    "shift": shift,
 }
 
 
 # Augmentations that make labels fractions: the loss of a task with one class per example takes
 # the largest label for the class, so a mixed example would be trained as one of its two parts.
 MIXES_LABELS = frozenset({"mixup"})
+# Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
+# nothing would be left that is where it should be.
+MOVES_TIME = frozenset({"stretch"})
+# Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
+BEATS_ALONE = frozenset({"shift"})
 
 
 def check_augmentations(names: Sequence[str], task: Task) -> None:
     """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
     for name in names:
         require_known(name, AUGMENTATIONS, "--augment")
+    _check_crops(names, task)
+    moved = [name for name in names if name in BEATS_ALONE]
+    if moved and not (task.exclusive and task.features):
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in BEATS_ALONE)
+        raise ConfigError(
+            f"--augment names {moved[0]!r}, which moves a heartbeat, but the {task.name} task does "
+            f"not read heartbeats around their R peak. Accepted for this task: {accepted}."
+        )
     unsuitable = [name for name in names if name in MIXES_LABELS]
     if task.exclusive and unsuitable:
         accepted = ", ".join(name for name in AUGMENTATIONS if name not in MIXES_LABELS)
@@ -186,16 +240,40 @@ def check_augmentations(names: Sequence[str], task: Task) -> None:
             f"every example of the {task.name} task has exactly one class. Accepted for this "
             f"task: {accepted}."
         )
+    moving = [name for name in names if name in MOVES_TIME]
+    if task.padded and moving:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name not in MOVES_TIME)
+        raise ConfigError(
+            f"--augment names {moving[0]!r}, which moves waves in time, but every example of the "
+            f"{task.name} task begins at an R peak and ends in zeros. Accepted for this task: "
+            f"{accepted}."
+        )
+
+
+def _check_crops(names: Sequence[str], task: Task) -> None:
+    if "crops" in names and not task.whole_beats:
+        accepted = ", ".join(name for name in AUGMENTATIONS if name != "crops")
+        raise ConfigError(
+            "--augment names 'crops', which shows parts of the picture of a heartbeat, but the "
+            f"{task.name} task has no such pictures. Accepted for this task: {accepted}."
+        )
 
 
 def augment_batch(
     batch: Batch, task: Task, names: tuple[str, ...], rng: np.random.Generator
 ) -> Batch:
     """The batch after the named augmentations, in the order of AUGMENTATIONS."""
+    signal = _signal_not_padding(batch) if task.padded else None
     for name, augment in AUGMENTATIONS.items():
         if name in names:
             batch = augment(batch, task, rng)
-    return batch
+    return batch if signal is None else replace(batch, signal=batch.signal * signal)
+
+
+def _signal_not_padding(batch: Batch) -> Tensor:
+    """1 up to the last sample of an example that is not zero, 0 after it: (batch, lead, sample)."""
+    later = (batch.signal != 0).flip(2).cummax(dim=2).values.flip(2)
+    return later.to(batch.signal.dtype)
 
 
 def _on_device_of(batch: Batch, drawn: NDArray[Any]) -> Tensor:

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from fl.models.network_parts import network_parts
+from fl.training.frozen import trained_parameters
 
 
 @dataclass(frozen=True)
 class FlatParameters:
     """A network's weights in one row per learning rate; its parameters are views of the rows.
+
+    Frozen parameters are in no row: nothing that acts on rows can move them.
 
     Gradient clipping and AdamW then take a few calls for all weights, instead of several for each
     of about seventy small ones.
@@ -26,7 +29,7 @@ class FlatParameters:
         """The rows of a network; the network itself declares which parameters learn faster."""
         parts = network_parts(network)
         by_factor: dict[float, dict[str, nn.Parameter]] = {}
-        for name, parameter in network.named_parameters():
+        for name, parameter in trained_parameters(network).items():
             by_factor.setdefault(parts.rate_factor(name), {})[name] = parameter
         rows = cls(
             tuple(by_factor.values()),

@@ -15,12 +15,15 @@ from fl.data.beat_rows import covering_rows
 from fl.data.cohort import Batch, Cohort
 from fl.data.gpu_cohort import batch_maker
 from fl.models.network_input import network_input
+from fl.training.added_examples import with_added_examples
 from fl.training.augmentation import augment_batch
 from fl.training.batches import ROW_BATCH, epoch_batches
-from fl.training.class_imbalance import class_weights, epoch_order, focal_exponent, thinned_log_odds
+from fl.training.class_imbalance import added_log_odds, class_weights, epoch_order, focal_exponent
 from fl.training.device import mixed_precision, one_thread
+from fl.training.dropout import dropout_set_to
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
+from fl.training.frozen import train_mode
 from fl.training.losses import task_loss
 from fl.util.errors import DataError
 from fl.util.gpu_memory import to_device
@@ -28,7 +31,6 @@ from fl.util.random_streams import stream, torch_seed
 
 WARMUP = 0.05  # share of the whole run
 BATCH_SAMPLES = 64_000  # per lead, in a batch of predictions
-CROPS = 4  # crops of a recording, at most, whose probabilities are averaged
 Penalty = Callable[[nn.Module], Tensor]  # network -> a term that is added to the loss
 OptimizerState = dict[str, Tensor]  # "row/field" -> tensor: see `_optimizer_state`
 
@@ -48,6 +50,8 @@ class TrainingPlan:
     per_recording: int = 0  # most examples of one recording per epoch; 0: all
     augment: tuple[str, ...] = ()  # names of AUGMENTATIONS
     imbalance: str = "none"  # a name of IMBALANCE
+    simulated: int = 0  # simulated recordings of rare classes, beside the site's own
+    dropout: float = -1.0  # of the network's dropout layers; -1: their own
     by_patient: bool = False  # in an epoch's loss every patient counts alike, not every example
     sgd: bool = False  # gradient steps, unclipped, instead of AdamW
     momentum: float = 0.0  # of sgd
@@ -99,16 +103,31 @@ def fit(
     Raises DataError if the site has no example of a class that is trained on.
     """
     one_thread()
+    with dropout_set_to(network, plan.dropout):
+        return _fit(network, cohort, plan, state, penalty, pull)
+
+
+def _fit(
+    network: nn.Module,
+    own: Cohort,
+    plan: TrainingPlan,
+    state: OptimizerState | None,
+    penalty: Penalty | None,
+    pull: float,
+) -> FitResult:
+    cohort = with_added_examples(
+        own, seed=plan.seed, site=plan.site, imbalance=plan.imbalance, simulated=plan.simulated
+    )
     rng = stream(plan.seed, "fit", plan.site, plan.round)
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
-    network.to(plan.device).train()
+    train_mode(network.to(plan.device))
     rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan, pull)
     _restore_state(optimizer, rows, state)
     mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
     weights = None if weights is None else weights.to(plan.device)
-    added = thinned_log_odds(cohort, plan.imbalance)
+    added = added_log_odds(cohort, plan.imbalance, plan.per_recording, len(own))
     added = None if added is None else added.to(plan.device)
     focus = focal_exponent(plan.imbalance)
     read = network_input(network)
@@ -158,14 +177,15 @@ def fit(
 def predict(
     network: nn.Module,
     cohort: Cohort,
-    crops: int = CROPS,
+    crops: int = 0,
     batch_size: int = 0,
     device: str = "cpu",
     bf16: bool | None = None,
 ) -> NDArray[np.float64]:
-    """Probabilities (example, class), the mean over `crops` evenly spaced crops of each example.
+    """Probabilities (example, class), the mean over evenly spaced crops of each example.
 
-    `batch_size` is 64 for ten seconds and more for shorter examples unless it is given.
+    There are at most `crops` of them, or as many as the task says. `batch_size` is 64 for ten
+    seconds and more for shorter examples unless it is given.
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
@@ -178,7 +198,7 @@ def predict(
         starts = np.zeros(len(example), dtype=np.int64)
         batch_size = read.row * max(1, ROW_BATCH * batch_size // read.row)
     else:
-        example, starts = cohort.even_crops(crops)
+        example, starts = cohort.even_crops(crops or cohort.task.crops)
         used = np.ones(len(example), dtype=bool)
     make_batch, probabilities = batch_maker(cohort, device, read.signal), []
     with torch.inference_mode(), mixed_precision(device, bf16):

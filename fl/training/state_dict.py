@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save
 from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
+from fl.training.frozen import frozen_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 
@@ -21,12 +22,12 @@ Weights = dict[str, NDArray[Any]]
 
 
 @lru_cache(maxsize=8)
-def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
+def local_entries(strategy: str, model: str, task: str, freeze: str = "none") -> frozenset[str]:
     """Entries that never leave a site: the normalisation layers where a strategy says so.
 
-    They are the scale and shift of each GroupNorm and LayerNorm. FedBN was made for BatchNorm
-    (Li et al. 2021, arXiv:2102.07623), whose running statistics stay at the site too; these
-    layers have none, and compute theirs from the one example.
+    They are the scale and shift of each GroupNorm and LayerNorm; frozen ones are no site's own.
+    FedBN was made for BatchNorm (Li et al. 2021, arXiv:2102.07623), whose running statistics stay
+    at the site too; these layers have none, and compute theirs from the one example.
     """
     if not strategy_traits(strategy).local_normalisation:
         return frozenset()
@@ -36,16 +37,18 @@ def local_entries(strategy: str, model: str, task: str) -> frozenset[str]:
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.GroupNorm | torch.nn.LayerNorm)
         for entry, _ in module.named_parameters()
-    )
+    ) - frozen_entries(freeze, model, task)
 
 
-def check_local_entries(strategy: str, model: str, task: str) -> None:
+def check_local_entries(strategy: str, model: str, task: str, freeze: str = "none") -> None:
     """`ConfigError` if a strategy keeps normalisation layers and the network has none to keep."""
     keeps = strategy_traits(strategy).local_normalisation
-    if keeps and not local_entries(strategy, model, task):
+    if keeps and not local_entries(strategy, model, task, freeze):
+        frozen = freeze != "none" and local_entries(strategy, model, task)
         raise ConfigError(
             f"--strategy is {strategy!r}, which keeps normalisation layers at the sites, but "
-            f"--model {model} has none: it would be fedavg. Use fedavg, or another network."
+            f"--model {model} has none{' outside its frozen layers' if frozen else ''}: it would "
+            "be fedavg. Use fedavg, or another network."
         )
 
 

@@ -75,8 +75,11 @@ REASONS = {
     "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
     "no-label": "no label among the classes of the task",
+    "no-infarction-label": "it is labelled neither as an infarction nor as normal",
+    "doubtful-infarction": "an infarction is named as something that cannot be excluded",
     "label-conflict": "its labels contradict each other",
     "no-annotation": "no usable beat or rhythm annotation",
+    "no-beats": "no heartbeat with a whole interval after it is found",
     "paced": "paced beats, which ANSI/AAMI EC57 leaves out",
     "duplicate": "the same signal as another record",
 }

@@ -7,14 +7,15 @@ Source: Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1. The sites' half 
 import numpy as np
 from torch import nn
 
+from fl.training.frozen import trained_parameters
 from fl.training.state_dict import Weights
 
 
 def initial_control(network: nn.Module) -> Weights:
-    """The control variate before the first round: zero for every parameter."""
+    """The control variate before the first round: zero for every parameter that is trained."""
     return {
         name: np.zeros(parameter.shape, dtype=np.float32)
-        for name, parameter in network.named_parameters()
+        for name, parameter in trained_parameters(network).items()
     }
 
 

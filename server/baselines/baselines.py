@@ -25,6 +25,7 @@ from fl.messages.flower_codec import (
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.runs.history_tables import RoundRow
+from fl.training.frozen import frozen_entries
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
@@ -108,7 +109,7 @@ class BaselineTraining:
     def _round(self, number: int) -> Steps:
         progress = self.progress
         trained, train_seconds = yield from self._train(number)
-        progress.weights = dict(trained.weights)
+        progress.weights = {**progress.weights, **trained.weights}  # frozen ones are not sent back
         evaluated, val_seconds = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
         self.load = trained.n_seen
@@ -198,7 +199,10 @@ class BaselineTraining:
     def _read_trained(self, reply: Message, name: str) -> TrainingReply:
         _raise_error(reply)
         trained = read_training_reply(reply)
-        validate_weights(trained.weights, self.progress.weights)
+        config = self.job.config
+        frozen = frozen_entries(config.freeze, config.model, config.task)
+        sent = self.progress.weights
+        validate_weights(trained.weights, {k: v for k, v in sent.items() if k not in frozen})
         validate_counts(trained, name, self.federation.task)
         return trained
 

@@ -24,8 +24,10 @@ from fl.messages.job import Job
 from fl.models import check_model
 from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
+from fl.reports.transfer_text import transfer_line
 from fl.runs.results import read_summary
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
+from fl.training.added_examples import check_remedies
 from fl.training.state_dict import check_local_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError, FederationError, require_known
@@ -35,6 +37,7 @@ from server.aggregation.strategies import STRATEGIES
 from server.deploy.federation_store import CONNECTION, FederationFolder
 from server.deploy.progress import PROGRESS, watch
 from server.deploy.superlink_client import ask_flower, show_flower_command, stop_run
+from server.rounds.initial_weights import keep_initial_weights, read_origin
 
 # Settings that say how a simulation makes hospitals; here they are real.
 SIMULATED = frozenset(
@@ -66,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     record = open_record(options, folder, config)
     try:
         shards = prepare_central_test(options, config, record)
+        if transfer := keep_initial_weights(record, config):
+            console.print(transfer_line(transfer), soft_wrap=True)
         start(folder, record, make_job(folder, record, config, shards))
     except (ConfigError, DataError, FederationError) as error:
         record.update(status="failed", error=str(error))
@@ -141,9 +146,17 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
         reject_simulation_settings(options.config)
     flags |= {"task": folder.settings().task, "data": "real", "site_folds": 0}
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
+    if config.task != folder.settings().task:
+        raise ConfigError(
+            f"--filter is {config.filter!r}, but the federation's task is "
+            f"{folder.settings().task!r}. Leave it out, or make a federation with --task "
+            f"{config.task}: the hospitals prepare their recordings for one task."
+        )
     check_model(config.model, TASKS[config.task])
+    check_remedies(config)
     require_known(config.strategy, STRATEGIES, "--strategy")
-    check_local_entries(config.strategy, config.model, config.task)
+    check_local_entries(config.strategy, config.model, config.task, config.freeze)
+    read_origin(config)
     if config.clients > len(approved):
         raise ConfigError(
             f"--clients is {config.clients}, but {len(approved)} sites are approved. "

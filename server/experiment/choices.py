@@ -7,7 +7,9 @@ from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
 from fl.models import MODELS, check_model
+from fl.training.added_examples import check_remedies
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
+from fl.training.frozen import frozen_entries
 from fl.training.state_dict import check_local_entries
 from fl.util.errors import require_known
 from partitions.build import check_partition, partition_names
@@ -34,13 +36,15 @@ def check_choices(config: RunConfig) -> SourceSelection:
     Reads no recording.
     """
     check_model(config.model, TASKS[config.task])
+    frozen_entries(config.freeze, config.model, config.task)
     check_augmentations(config.augmentations, TASKS[config.task])
+    check_remedies(config)
     selection = select_sources(config)
     check_partition(config, selection)
     strategies = _strategies()
     for name in config.strategies:
         require_known(name, strategies, "--compare" if config.compare else "--strategy")
-        check_local_entries(name, config.model, config.task)
+        check_local_entries(name, config.model, config.task, config.freeze)
     return selection
 
 

@@ -32,6 +32,7 @@ from server.experiment.estimate import (
 )
 from server.experiment.prepare import PreparedRun, prepare
 from server.experiment.run import print_sites
+from server.rounds.initial_weights import read_origin
 
 SHORT = 20.0  # seconds; preprocessing that takes less is done, so that the sites can be shown
 
@@ -45,6 +46,7 @@ def dry_run(
 ) -> None:
     """Show what the run would do. `plan` is how a site trains in its first round."""
     check_device(config.device)
+    read_origin(config)
     console.print("\n".join(settings_lines(config)))
     if selection.synthetic:
         console.print(synthetic_notice(selection.synthetic))

@@ -14,9 +14,10 @@ from fl.data.shards import shard_in_memory
 from fl.datasets.base import Source
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import TASKS, Task
-from fl.models import build_network
+from fl.training.added_examples import with_added_examples
 from fl.training.class_imbalance import epoch_order
-from fl.training.loop import CROPS, TrainingPlan, fit, predict
+from fl.training.frozen import network_to_train
+from fl.training.loop import TrainingPlan, fit, predict
 from fl.util.errors import DataError
 from fl.util.random_streams import stream
 from partitions.folds import fold_shares
@@ -60,10 +61,16 @@ def workload_of(config: RunConfig, prepared: PreparedRun) -> Workload:
     rng = stream(config.seed, "estimate")
     steps, crops = [], []
     for site in partition.sites:
-        training = cohort.take(partition.rows(site, TRAIN))
+        training = with_added_examples(
+            cohort.take(partition.rows(site, TRAIN)),
+            seed=config.seed,
+            site=site,
+            imbalance=config.imbalance,
+            simulated=config.simulated_rare,
+        )
         order = epoch_order(training, config.imbalance, config.per_recording, rng)
         steps.append(config.local_epochs * math.ceil(len(order) / config.batch_size))
-        crops.append(len(cohort.take(partition.rows(site, VAL)).even_crops(CROPS)[0]))
+        crops.append(len(cohort.take(partition.rows(site, VAL)).even_crops(cohort.task.crops)[0]))
     return Workload(steps=tuple(steps), crops=tuple(crops))
 
 
@@ -89,7 +96,7 @@ def sample_source(config: RunConfig, source: Source) -> SourceSample:
         except DataError:
             continue
         epoch += min(len(cohort), config.per_recording or len(cohort))
-        crops += len(cohort.even_crops(CROPS)[0])
+        crops += len(cohort.even_crops(cohort.task.crops)[0])
     scale = len(names) / len(chosen)
     return SourceSample(
         records=len(names),
@@ -102,13 +109,13 @@ def sample_source(config: RunConfig, source: Source) -> SourceSample:
 def measure_speed(config: RunConfig, plan: TrainingPlan) -> Speed:
     """Train and apply the run's network on synthetic recordings for about a second."""
     task = TASKS[config.task]
-    source = replace(SYNTHETIC, seconds=(30.0, 30.0))
+    source = replace(SYNTHETIC, seconds=(30.0, 30.0), infarction=task.infarction)
     cohort, n = _in_memory(task, source, Path(), source.record_names(Path())[:2]), 2
     while len(cohort) < 2 * config.batch_size:
         n *= 2
         cohort = _in_memory(task, source, Path(), source.record_names(Path())[:n])
     cohort = cohort.take(np.arange(2 * config.batch_size))
-    network = build_network(config.model, task)
+    network = network_to_train(config.model, config.task, config.freeze)
     plan = replace(plan, epochs=1, imbalance="none", per_recording=0)
     fit(network, cohort, plan)  # the first time, memory is still being laid out
     began, steps = time.perf_counter(), 0
@@ -118,7 +125,7 @@ def measure_speed(config: RunConfig, plan: TrainingPlan) -> Speed:
     predict(network, cohort, device=config.device)
     began = time.perf_counter()
     predict(network, cohort, device=config.device)
-    crops = len(cohort.even_crops(CROPS)[0])
+    crops = len(cohort.even_crops(cohort.task.crops)[0])
     return Speed(step=step, crop=(time.perf_counter() - began) / crops)
 
 

@@ -15,6 +15,7 @@ from fl.evaluation.strategy_comparison import comparison
 from fl.reports.build import write_report
 from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.tensorboard import TensorBoard
+from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import (
     device_line,
     left_out,
@@ -26,12 +27,17 @@ from fl.reports.terminal.result_tables import print_results
 from fl.reports.units import units_in
 from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
+from fl.runs.run_facts import TransferFacts
 from fl.runs.run_record import RunRecord
+from fl.training.simulated_recordings import rare_class_counts
 from fl.util.atomic_io import write_atomically
+from partitions.splits import TRAIN
 from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
+from server.experiment.transfer import record_transfer
+from server.rounds.initial_weights import keep_initial_weights
 from server.rounds.training_results import TrainingResult
 
 
@@ -44,6 +50,7 @@ class Session:
     options: RunOptions
     selection: SourceSelection
     pool: WorkerPool | None  # under Ray: its workers, which start while the records are prepared
+    transfer: TransferFacts | None = None  # the saved model that the call's runs start from
 
 
 def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool = True) -> None:
@@ -64,6 +71,8 @@ def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool 
     if session.options.pages:
         write_report(record.folder)
     print_results(console, summary, synthetic, units_in(config.task, record.content))
+    if config.simulated_rare:
+        console.print(simulated_note(config.simulated_rare))
     console.print(left_out(record.content["data"]))
     console.print(f"Results: {record.folder}")
 
@@ -76,6 +85,8 @@ def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) ->
         prepared = prepare(config, session.selection, cache, steps.step, record)
     if not (record.folder / PARTITION).exists():
         prepared.write_partition(record.folder)
+    if transfer := keep_initial_weights(record, config, session.transfer):
+        session.console.print(record_transfer(record, transfer), soft_wrap=True)
     record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
     record.update(
         data=prepared.data,
@@ -85,7 +96,18 @@ def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) ->
         non_iid=prepared.non_iid,
         devices=prepared.devices,
     )
+    if config.simulated_rare:
+        record.update(simulated_rare=simulated_at_sites(config, prepared))
     return prepared
+
+
+def simulated_at_sites(config: RunConfig, prepared: PreparedRun) -> dict[str, dict[str, int]]:
+    """Site -> class -> simulated recordings that show it and join the site's training set."""
+    rows, cohort = prepared.partition.rows, prepared.cohort
+    return {
+        site: rare_class_counts(cohort.take(rows(site, TRAIN)), config.simulated_rare)
+        for site in prepared.partition.sites
+    }
 
 
 def describe(session: Session, record: RunRecord, prepared: PreparedRun) -> None:

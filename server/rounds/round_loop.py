@@ -15,12 +15,14 @@ from flwr.serverapp.strategy import Strategy
 from fl.config.run_config import RunConfig
 from fl.messages.flower_arrays import to_array_record, with_extra
 from fl.messages.flower_codec import (
+    ARRAYS,
     read_incoming_validation,
     read_training_reply,
     training_settings,
 )
 from fl.messages.payloads import EvaluationReply
 from fl.runs.history_tables import RoundRow
+from fl.training.frozen import frozen_entries
 from fl.training.state_dict import local_entries
 from fl.util.errors import FederationError
 from partitions.splits import VAL
@@ -153,16 +155,23 @@ def _prepare_round(
     """The next round before anything is sent: its sites, and their requests by the strategy."""
     job, config, number = federation.job, federation.job.config, progress.round + 1
     sites = sample_sites(federation, number, progress.n_seen)
-    arrays = to_array_record(with_extra(progress.weights, progress.extra))
+    local = local_entries(config.strategy, config.model, config.task, config.freeze)
+    unmerged = local | frozen_entries(config.freeze, config.model, config.task)
+    shared = {k: v for k, v in progress.weights.items() if k not in unmerged}
+    # The strategy knows what it merges, and no more: some compare what they sent with the answers.
+    arrays = to_array_record(with_extra(shared, progress.extra))
     settings = training_settings(job, validate_first=bool(progress.unvalidated))
     forget_merged_arrays(config.strategy, strategy)
     nodes = [federation.nodes[site] for site in sites]
     by_node = configure_round(strategy, number, arrays, settings, nodes)
-    local = local_entries(config.strategy, config.model, config.task)
+    if unmerged:
+        everything = to_array_record(with_extra(progress.weights, progress.extra))
+        for request in by_node.values():
+            request.content[ARRAYS] = everything
     return RoundUpdates(
         number=number,
         requests={site: by_node[federation.nodes[site]] for site in sites},
-        shared={k: v for k, v in progress.weights.items() if k not in local},
+        shared=shared,
     )
 
 

@@ -45,7 +45,7 @@ from fl.ecg.tasks import BEAT
 from fl.evaluation.decisions.decision_rule import choose_rule
 from fl.evaluation.decisions.score_histograms import count_scores
 from fl.models import build_network
-from fl.predict.saved_model import FORMAT
+from fl.training.saved_weights import FORMAT
 from fl.training.state_dict import get_weights, save_weights
 from fl.util.errors import ConfigError, DataError
 

@@ -9,6 +9,7 @@ from support.two_sources import two_source_site
 from clients import local_training
 from clients.local_training import evaluate_site, site_info, train_site
 from clients.simulated_sites import open_site
+from clients.training_plan import training_plan
 from fl.evaluation.decisions.score_histograms import PATIENT
 from fl.evaluation.predictions import read_predictions
 from fl.training.state_dict import local_entries
@@ -183,3 +184,28 @@ def test_a_partition_of_other_data_is_refused(make_job, shards):
     other = job.model_copy(update={"shards": (str(shards[0]),)})
     with pytest.raises(DataError, match="made from other data"):
         open_site(other, 0)
+
+
+def test_simulated_recordings_train_and_are_counted_nowhere(make_job):
+    plain, job = make_job(2), make_job(2, "simulated", simulated_rare=5)
+    site, weights = open_site(job, 0), initial_weights(job)
+    one = train_site(open_site(plain, 0), plain, weights, 1)
+    two = train_site(site, job, weights, 1)
+    assert two.n_seen == one.n_seen + 5 * job.config.local_epochs
+    assert any(not np.array_equal(two.weights[name], one.weights[name]) for name in weights)
+    for counted in ("n_records", "n_patients", "annotated", "recorded"):
+        assert getattr(two, counted) == getattr(one, counted)
+    assert site_info(site) == site_info(open_site(plain, 0))
+    for split in (TRAIN, VAL, TEST):
+        assert not [name for name in site.splits[split].sources if "simulated" in name]
+    evaluated = evaluate_site(site, job, two.weights, VAL, None, 1)
+    assert set(evaluated.by_source) == {"synthetic-2lead"}
+    again = train_site(open_site(make_job(2, "again", simulated_rare=5), 0), job, weights, 1)
+    assert all(np.array_equal(again.weights[name], two.weights[name]) for name in weights)
+
+
+def test_pooled_training_has_as_many_simulated_recordings_as_all_sites_together(make_job):
+    config = make_job(3, simulated_rare=5, dropout=0.3).config
+    assert training_plan(config, "site-1", 1).simulated == 5
+    assert training_plan(config, "pooled", 1).simulated == 15
+    assert training_plan(config, "pooled", 1).dropout == 0.3

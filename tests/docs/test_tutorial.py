@@ -47,7 +47,7 @@ def outputs(tmp_path_factory):
 
 
 def test_every_command_runs_and_the_first_says_that_its_records_are_synthetic(outputs):
-    assert len(outputs) == len(list(commands())) == 8
+    assert len(outputs) == len(list(commands())) == 9
     assert "SYNTHETIC DATA" in outputs[0]
 
 
@@ -73,3 +73,10 @@ def test_figures_of_where_the_model_looked_are_written(outputs):
 def test_links_lead_to_files():
     for link in re.findall(r"\]\(([\w./-]+)\)", TUTORIAL):
         assert (ROOT / "docs" / link).is_file(), link
+
+
+def test_the_transferred_run_says_what_it_started_from_and_whom_that_model_knows(outputs):
+    said = " ".join(outputs[6].split())
+    assert "Transfer: Training started from fedavg-best.safetensors: network resnet1d" in said
+    assert "Fresh, because --freeze features trains them anew: head.weight, head.bias." in said
+    assert "the figures of their records are optimistic" in said

@@ -6,7 +6,7 @@ from support.made_cohorts import made_cohort, made_shard
 
 from fl.data.cohort import Cohort
 from fl.datasets.mitdb import DS2
-from fl.ecg.tasks import BEAT, RHYTHM
+from fl.ecg.tasks import BEAT, BEAT7, RHYTHM
 from partitions.patients import count_groups, patients_of_source
 
 ONE_EACH = [f"P{i:03d}" for i in range(40)]
@@ -80,6 +80,15 @@ def test_ds2_is_central_for_the_heartbeats_of_mitdb_only(task, by_protocol):
     recordings = np.array([f"1{i:02d}" for i in range(25)])
     made = found(made_cohort(recordings, source="mitdb", task=task, recordings=recordings), "mitdb")
     assert (made.central.tolist() == np.isin(recordings, DS2).tolist()) is by_protocol
+
+
+def test_of_the_paced_patients_one_of_each_lead_is_central():
+    recordings = np.array(["101", "100", "102", "104", "107", "217"])
+    made = found(
+        made_cohort(recordings, source="mitdb", task=BEAT7, recordings=recordings), "mitdb"
+    )
+    of = dict(zip(sorted(recordings), made.central.tolist(), strict=True))
+    assert of == {"100": 1, "101": 0, "102": 0, "104": 1, "107": 0, "217": 1}
 
 
 def test_groups_of_central_patients_are_not_counted():

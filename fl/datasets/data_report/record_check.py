@@ -8,20 +8,26 @@ from typing import Protocol, runtime_checkable
 
 from rich.table import Table
 
-from fl.datasets.base import Source
+from fl.datasets.base import Card, Source
 from fl.datasets.data_report.beat_counts import BeatTally
 from fl.datasets.data_report.source_report import SourceReport
 from fl.datasets.data_report.tables import tables
+from fl.datasets.duplicates import SeenSignals, fingerprints
 from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.beat_records import BeatRecords
 from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.acceptability import assess_recording
-from fl.ecg.duplicates import SeenSignals, fingerprints
+from fl.ecg.beat_pictures import left_out
 from fl.ecg.labels import RHYTHM_CLASSES, shows_none
-from fl.ecg.records import Record
+from fl.ecg.records import Examples, Record
 from fl.ecg.tasks import Task
 from fl.util.errors import UnusableRecord
 
+# Verdicts on a record of which a copy may have a label.
+WITHOUT_LABEL = (
+    *("no-label", "label-conflict", "no-annotation"),
+    *("no-infarction-label", "doubtful-infarction"),
+)
 Progress = Callable[[str, int, int], None]  # source, records done, records in all
 
 
@@ -94,18 +100,20 @@ def _check_source(
     for done, name in enumerate(names, start=1):
         try:
             record = source.read(root, name)
-            if task is not None:
-                task.make_examples(record)
+            examples = None if task is None else task.make_examples(record)
             _refuse_copy(report, name, known, record)
         except UnusableRecord as verdict:
             report.unusable.setdefault(verdict.reason, []).append(name)
             report.details[name] = verdict.detail
-            if verdict.reason in ("no-label", "label-conflict", "no-annotation"):
+            if verdict.reason in WITHOUT_LABEL:
                 _note_unlabelled_copy(source, root, name, known, report)
         else:
             patients.add(record.patient)
-            _count(report, record, card.leads)
+            report.without_example += examples.without_example if examples else 0
+            _count(report, record, card)
             beats.add(record)
+            if task is not None and examples is not None and task.whole_beats:
+                _count_whole_beats(report, record, task, examples)
             if isinstance(source, NamesPatients) and source.lacks_patient(record):
                 report.without_patient.append(name)
         if progress is not None:
@@ -113,6 +121,17 @@ def _check_source(
     report.patients = len(patients)
     report.beats, report.codes_without_class = beats.sets, dict(beats.codes_without_class)
     return report
+
+
+def _count_whole_beats(
+    report: SourceReport, record: Record, task: Task, examples: Examples
+) -> None:
+    """Add the examples of each class, and the beats that get none."""
+    found = dict(zip(task.classes, examples.labels.sum(axis=0).tolist(), strict=True))
+    without = left_out(record.annotations) if record.annotations is not None else {}
+    for counts, more in ((report.whole_beats, found), (report.whole_beats_left_out, without)):
+        for name, n in more.items():
+            counts[name] = counts.get(name, 0) + n
 
 
 def _folder(source: Source, root: Path) -> Path:
@@ -150,17 +169,23 @@ def _note_unlabelled_copy(
     _note_copy(report, name, known, fingerprints(wave.leads, wave.signal))
 
 
-def _count(report: SourceReport, record: Record, leads: tuple[str, ...]) -> None:
+_ANSWERS = {1: "yes", 0: "no"}
+
+
+def _count(report: SourceReport, record: Record, card: Card) -> None:
     """Add a usable record to the report."""
     report.usable += 1
     verdict = assess_recording(record.signal, record.leads, record.fs)
     if verdict.reason:
         report.cannot_say.setdefault(verdict.reason, []).append(record.name)
-    for lead in leads:
+    for lead in card.leads:
         if lead not in record.leads:
             report.missing_leads.setdefault(lead, []).append(record.name)
     if record.labels is not None:
         report.none_of_the_classes += int(shows_none(record.labels[None])[0])
         for c, value in zip(RHYTHM_CLASSES, record.labels, strict=True):
             counts = report.classes.setdefault(c, {"yes": 0, "no": 0, "unknown": 0})
-            counts[{1: "yes", 0: "no"}.get(int(value), "unknown")] += 1
+            counts[_ANSWERS.get(int(value), "unknown")] += 1
+    if card.infarction:
+        answer = _ANSWERS.get(record.infarction, "unknown")
+        report.infarctions[answer] = report.infarctions.get(answer, 0) + 1

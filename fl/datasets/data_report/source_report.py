@@ -23,7 +23,13 @@ class SourceReport:
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
     altered: list[str] = field(default_factory=list)  # files that differ from published sums
     classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
+    # Usable records with an infarction, without one, and others; empty if the source does not say
+    infarctions: dict[str, int] = field(default_factory=dict)
+    without_example: int = 0  # beats that were found in usable records and gave no example
     lead_two: str = ""  # the header's name of the lead that stands for II; "" without beats
     beats: dict[str, BeatCounts] = field(default_factory=dict)  # set of usable records -> beats
     codes_without_class: dict[str, int] = field(default_factory=dict)  # symbol -> annotations
+    # of a task with whole beats: class -> examples; why a beat has none -> beats
+    whole_beats: dict[str, int] = field(default_factory=dict)
+    whole_beats_left_out: dict[str, int] = field(default_factory=dict)
     without_patient: list[str] = field(default_factory=list)  # usable; their patient is not named

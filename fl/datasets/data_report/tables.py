@@ -17,7 +17,8 @@ def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     """An overview, and those of the other tables that have rows."""
     found = [_overview(folder, sources), _unusable(sources), _cannot_say(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
-    found += [_beats(sources), _codes_without_class(sources)]
+    found += [_infarctions(sources), _beats(sources), _whole_beats(sources)]
+    found += [_codes_without_class(sources)]
     return [table for table in found if table.row_count]
 
 
@@ -91,6 +92,18 @@ def _without_patient(sources: Sequence[SourceReport]) -> Table:
     return table
 
 
+def _infarctions(sources: Sequence[SourceReport]) -> Table:
+    title = "Usable records by infarction, of the sources that say so"
+    table = Table("Source", title=title, title_justify="left")
+    for column in ("Infarction", "None", "Not known", "Beats found without an example"):
+        table.add_column(column, justify="right")
+    for s in sources:
+        if s.infarctions:
+            numbers = (s.infarctions.get(answer, 0) for answer in ("yes", "no", "unknown"))
+            table.add_row(s.name, *map(str, numbers), str(s.without_example))
+    return table
+
+
 def _beats(sources: Sequence[SourceReport]) -> Table:
     title = "Beats by AAMI class, and below each number the patients who have any"
     table = Table("Source", "Set", title=title, title_justify="left")
@@ -101,6 +114,21 @@ def _beats(sources: Sequence[SourceReport]) -> Table:
             cells = (f"{beats:,}\n{patients:,}" for beats, patients in counts.rows().values())
             table.add_row(f"{s.name}\nII: {s.lead_two}", name, *cells)
     return table
+
+
+def _whole_beats(sources: Sequence[SourceReport]) -> Table:
+    title = "Whole beats of --task beat7 by class, and beats of other codes or without a neighbour"
+    table = Table("Source", "Beats", title=title, title_justify="left")
+    table.add_column("Left out")
+    for s in sources:
+        if s.whole_beats:
+            cells = (s.whole_beats, dict(sorted(s.whole_beats_left_out.items())))
+            table.add_row(s.name, *(escape(_each(counts)) for counts in cells))
+    return table
+
+
+def _each(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {n:,}" for name, n in counts.items()) or "-"
 
 
 def _codes_without_class(sources: Sequence[SourceReport]) -> Table:

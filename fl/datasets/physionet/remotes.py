@@ -42,6 +42,11 @@ REMOTES = {
         wanted=r"I\d{2}\.(hea|dat|atr)|RECORDS|ANNOTATORS|files-patients-diagnoses\.txt",
         size=835,
     ),
+    "ptbdb": Remote(
+        project="ptbdb/1.0.0",
+        wanted=r"patient\d{3}/s\d{4}\w*\.(hea|dat)|RECORDS",
+        size=1_450,
+    ),
     "ptbxl": Remote(
         project="ptb-xl/1.0.3",
         wanted=r"ptbxl_database\.csv|scp_statements\.csv|LICENSE\.txt|records100/.*\.(hea|dat)",

@@ -6,7 +6,8 @@ et al. 2020, 10.1088/1361-6579/abc960).
 """
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fl.ecg.labels import (
     RHYTHM_CLASSES,
     SNOMED,
     SNOMED_OPEN,
+    UNKNOWN,
     is_snomed,
     label_vector,
     map_codes,
@@ -35,6 +37,9 @@ class Challenge:
     folder: str
     closed: bool = False  # True: every record has a class, and any other diagnosis is an error
     reference: str = ""  # path below the data folder of a list of ranked labels, if there is one
+    # Of a record's codes, where the source says which patients have an infarction. Not in the
+    # repr: see `Card.infarction`.
+    infarction: Callable[[list[str]], int] | None = field(default=None, repr=False)
 
     def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
@@ -67,6 +72,7 @@ class Challenge:
             first_label=self._first_label(root, name, classes),
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
+            infarction=self.infarction(codes) if self.infarction else UNKNOWN,
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:

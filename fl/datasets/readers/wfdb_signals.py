@@ -22,6 +22,7 @@ MIN_SECONDS = 5.0  # the shortest recording of CPSC2018 has 6 s
 MAX_HEADER = 100_000  # bytes; the longest published header has about 2,000
 
 SIGNAL_FILES = (".mat", ".dat")
+FRANK_FILE = ".xyz"  # beside the .dat of a PTB record, with its Frank leads; it is never opened
 # Bytes per sample of the uncompressed WFDB formats; compressed ones are refused.
 _FORMATS = {
     "8": 1.0,
@@ -96,11 +97,15 @@ def _checked_header(stem: Path, name: str) -> Any:
         )
     if header.fs is None or not 0 < header.fs < 1e6:
         raise UnusableRecord(name, "bad-header", "no sampling rate")
-    return header
+    return _without_frank_leads(header, stem)
 
 
 def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
-    """`UnusableRecord` unless the header names exactly one file and it is the record's own."""
+    """`UnusableRecord` unless the header names exactly one file and it is the record's own.
+
+    A file of Frank leads beside it is allowed if it is the record's own too.
+    """
+    files = files - {stem.name + FRANK_FILE}
     own = {stem.name + suffix for suffix in SIGNAL_FILES}
     for file in sorted(files - own):
         if re.fullmatch(r"[\w./\\:~-]+", file):
@@ -110,6 +115,23 @@ def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
         raise UnusableRecord(
             name, "bad-header", f"it names {len(files)} signal files; 1 is expected"
         )
+
+
+# What a header says of each signal, as lists of wfdb's record.
+_OF_SIGNALS = (
+    *("file_name", "fmt", "samps_per_frame", "skew", "byte_offset", "adc_gain", "baseline"),
+    *("units", "adc_res", "adc_zero", "init_value", "checksum", "block_size", "sig_name"),
+)
+
+
+def _without_frank_leads(header: Any, stem: Path) -> Any:
+    """The header of the signals in the record's main file alone."""
+    kept = [i for i, file in enumerate(header.file_name) if file != stem.name + FRANK_FILE]
+    if len(kept) < header.n_sig:
+        for field in _OF_SIGNALS:
+            setattr(header, field, [getattr(header, field)[i] for i in kept])
+        header.n_sig = len(kept)
+    return header
 
 
 def _parsed_header(stem: Path, name: str) -> Any:

@@ -4,7 +4,7 @@ Each record depends only on the seed, the name of the source and its own name. R
 therefore be made in any order and in any process, and a larger cohort begins with the smaller one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from fl.datasets.base import Card
 from fl.datasets.synthetic.devices import DEVICES, Device, with_noise
 from fl.datasets.synthetic.dipole import dipole, qrs_peaks
 from fl.datasets.synthetic.heart import TWELVE, Array, Heart, make_heart
+from fl.datasets.synthetic.infarction import SHARE, with_infarction
 from fl.datasets.synthetic.label_mix import labels_at
 from fl.datasets.synthetic.rhythm import Beats, make_beats
-from fl.ecg.labels import RHYTHM_CLASSES, label_vector
+from fl.ecg.labels import RHYTHM_CLASSES, UNKNOWN, label_vector
 from fl.ecg.records import LEADS, Annotations, Record
 from fl.util.errors import UnusableRecord
 from fl.util.random_streams import stream
@@ -33,6 +34,7 @@ class Patient:
     sex: str  # F or M
     device: Device
     heart: Heart
+    infarction: int = UNKNOWN  # 1 or 0 in a cohort with infarctions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ class Synthetic:
     holter: bool = False  # worn while walking about: more noise and wander
     n_patients: int = 0  # 0: 19 for every 20 records
     noise: float = 1.0  # multiplies noise, hum, wander and the chance of a lost lead
+    # True: healthy patients and patients with an infarction instead of CPSC2018's mix. Not in the
+    # repr, from which the cache folders of the other tasks have their names.
+    infarction: bool = field(default=False, repr=False)
 
     @property
     def card(self) -> Card:
@@ -66,6 +71,8 @@ class Synthetic:
             "leads after Dower et al. 1980, 10.1002/clc.1980.3.2.87",
             lead_two="II",
             synthetic=True,
+            infarction=f"Under the infarction tasks {SHARE:.0%} of the patients have one, acute or "
+            "old, of the anterior, inferior or lateral wall; the others are healthy.",
         )
 
     def exists(self, root: Path) -> bool:
@@ -86,7 +93,7 @@ class Synthetic:
         heart, rng = patient.heart, stream(self.seed, self.name, name)
         seconds = rng.uniform(*self.seconds)
         n = round(seconds * self.fs)
-        beats = make_beats(heart, seconds, rng)
+        beats = self._make_beats(heart, seconds, rng)
         clean = heart.matrix @ dipole(heart, beats, n, self.fs, rng)
         recorded = with_noise(
             patient.device, clean, self.fs, level=self.noise, holter=self.holter, rng=rng
@@ -103,10 +110,11 @@ class Synthetic:
             fs=self.fs,
             labels=label_vector(patient.labels, RHYTHM_CLASSES),
             annotations=_annotations(heart, beats, n, self.fs),
-            first_label=patient.labels[0],
+            first_label=patient.labels[0] if patient.labels else "",
             group=patient.device.name,
             age=patient.age,
             sex=patient.sex,
+            infarction=patient.infarction,
         )
 
     def patient(self, index: int) -> Patient:
@@ -114,17 +122,26 @@ class Synthetic:
         number = self._patient_number(index)
         name = f"P{number + 1:05d}"
         rng = stream(self.seed, self.name, name)
-        labels = self._labels(number)
+        infarction = self._infarction(number)
+        labels = self._labels(number) if infarction == UNKNOWN else ("NSR",)[infarction:]
         sex = "F" if rng.random() < 0.46 else "M"
         mean_age, spread = (43, 15) if labels == ("NSR",) else (64, 13)
-        return Patient(
+        patient = Patient(
             name=name,
             labels=labels,
             age=float(np.clip(np.rint(rng.normal(mean_age, spread)), 18, 95)),
             sex=sex,
             device=DEVICES[rng.choice(len(DEVICES), p=[device.share for device in DEVICES])],
             heart=make_heart(labels, sex, rng),
+            infarction=infarction,
         )
+        if infarction != 1:
+            return patient
+        return replace(patient, heart=with_infarction(patient.heart, rng))
+
+    def _make_beats(self, heart: Heart, seconds: float, rng: np.random.Generator) -> Beats:
+        """The beats of one recording of a patient with this heart."""
+        return make_beats(heart, seconds, rng)
 
     def _index(self, name: str) -> int:
         number = int(name[1:]) if name[:1] == "S" and name[1:].isdecimal() else 0
@@ -147,6 +164,13 @@ class Synthetic:
         if in_block == second:
             in_block = first
         return int(block * (BLOCK - 1) + in_block - (in_block > second))
+
+    def _infarction(self, number: int) -> int:
+        """Whether a patient has an infarction, by a Kronecker sequence as for the labels."""
+        if not self.infarction:
+            return UNKNOWN
+        start = stream(self.seed, self.name, "infarction").random()
+        return int((start + number * (5**0.5 - 1) / 2) % 1 < SHARE)
 
     def _labels(self, number: int) -> tuple[str, ...]:
         """Labels by a Kronecker sequence, so that any run of patients has nearly the right mix."""

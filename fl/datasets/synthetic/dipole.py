@@ -11,7 +11,7 @@ def dipole(heart: Heart, beats: Beats, n: int, fs: float, rng: np.random.Generat
     """The heart's dipole over `n` samples at `fs` Hz: (axis, sample) mV."""
     breath = 1 + rng.uniform(0.01, 0.08) * np.sin(2 * np.pi * 0.25 * beats.onsets)
     conducted = breath * _weights(beats.kinds, N=1.0, A=1.0, F=0.5)
-    ventricular = breath * _weights(beats.kinds, V=1.0, F=0.5)
+    ventricular = breath * _weights(beats.kinds, V=1.0, F=0.5, E=1.0)
     rr = 0.6 * np.median(beats.rr) + 0.4 * np.clip(beats.rr, 0.5, 1.2)
     qt = heart.qt * np.cbrt(rr)
     vectors = np.zeros((3, n))
@@ -47,7 +47,8 @@ def qrs_peaks(heart: Heart, kinds: NDArray[np.str_]) -> Array:
     """Time from the QRS onset of each beat to the largest dipole: (beat,) s."""
     t = np.arange(0, 0.2, 0.001)
     conducted, ventricular = (_single_beat(waves, t) for waves in (heart.qrs, heart.ectopic))
-    dipoles = {"N": conducted, "A": conducted, "V": ventricular, "F": conducted + ventricular}
+    dipoles = {"N": conducted, "A": conducted, "F": conducted + ventricular}
+    dipoles |= {"V": ventricular, "E": ventricular}
     times = {kind: t[np.argmax(np.linalg.norm(d, axis=0))] for kind, d in dipoles.items()}
     return np.array([times[str(kind)] for kind in kinds])
 

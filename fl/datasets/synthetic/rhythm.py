@@ -15,7 +15,8 @@ class Beats:
 
     onsets: Array  # (beat,) s, onset of the QRS
     rr: Array  # (beat,) s since the previous beat
-    kinds: NDArray[np.str_]  # (beat,) "N" conducted, "A" atrial, "V" ventricular, "F" fusion
+    kinds: NDArray[np.str_]  # (beat,) "N" conducted, "A" atrial, "V" ventricular, "F" fusion,
+    #   "E" ventricular escape
 
 
 def make_beats(heart: Heart, seconds: float, rng: np.random.Generator) -> Beats:

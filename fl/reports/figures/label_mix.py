@@ -37,13 +37,14 @@ def label_mix_drawing(
     figure, axes = canvas(1.3 + PAGE_ROW * len(rows))
     _bars(axes, rows, classes, NAMED_IN_PAGE, 6.5)
     axes.set_yticks(range(len(rows)), _site_names(rows))
-    axes.set(xlabel="share of positive labels (%)", ylabel=f"hospital ({unit})")
+    whole = "positive labels" if len(classes) > 1 else unit
+    axes.set(xlabel=f"share of {whole} (%)", ylabel=f"hospital ({unit})")
     legend_above(figure, axes)
     return inline(
         figure,
         "mix",
-        f"Label mix of each hospital. A bar shows each class's share of the hospital's positive "
-        f"labels; the number in brackets counts its {unit}. The mean Jensen-Shannon distance "
+        f"Label mix of each hospital. A bar shows each class's share of the hospital's {whole}; "
+        f"the number in brackets counts its {unit}. The mean Jensen-Shannon distance "
         f"between hospitals is {number(non_iid)} (0: the same mix, 1: no class in common).",
     )
 
@@ -60,7 +61,8 @@ def label_mix_svg(
     axes = figure.add_subplot()
     _bars(axes, rows, classes, NAMED_IN_FILE if row == FILE_ROW else 101.0, 7)
     axes.set_yticks(range(len(rows)), _site_names(rows), fontsize=min(9.0, 72 * row * 0.8))
-    axes.set(xlabel="share of the site's positive labels (%)", ylabel="site (records)")
+    whole = "positive labels" if len(classes) > 1 else "records"
+    axes.set(xlabel=f"share of the site's {whole} (%)", ylabel="site (records)")
     axes.spines[["top", "right"]].set_visible(False)
     kind = "SYNTHETIC DATA. " if synthetic else ""
     axes.set_title(f"{kind}Label mix per site", loc="left", fontsize=11, weight="bold")
@@ -86,7 +88,9 @@ def _bars(
 ) -> None:
     """One horizontal bar per site; a class is named inside its piece from `named` percent on."""
     counts = np.array([[row["labels"][c] for c in classes] for row in rows], dtype=float)
-    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # Of one class, the share of positive labels is always all: it is that of the records instead.
+    of = counts.sum(axis=1) if len(classes) > 1 else [_records(row) for row in rows]
+    share = 100 * counts / np.maximum(of, 1)[:, None]
     places, left = np.arange(len(rows)), np.zeros(len(rows))
     for name, colour, width in zip(classes, CLASS_INKS, share.T, strict=False):
         bars = axes.barh(places, width, 0.8, left, color=colour, edgecolor="white", label=name)
@@ -99,4 +103,9 @@ def _bars(
 
 def _site_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """`site-1 (120)`, with the number of its records in all splits."""
-    return [f"{row['site']} ({sum(row[split] for split in SPLITS)})" for row in rows]
+    return [f"{row['site']} ({_records(row)})" for row in rows]
+
+
+def _records(row: Mapping[str, Any]) -> int:
+    """The number of a site's records in all splits."""
+    return sum(row[split] for split in SPLITS)

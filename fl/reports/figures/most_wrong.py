@@ -166,6 +166,7 @@ def draw(
     ecg_paper.sheet(axes, shown, strips, synthetic=synthetic, unit=unit)
     if not isinstance(looked, str):
         first_sample = start if beat is None else beat - BEAT_BEFORE / BEAT_FS
+        first_sample = first_sample if looked.begins is None else looked.begins
         saliency.bands(axes, strips, saliency.Shade(explanation=looked, start=first_sample), start)
     if beat is not None:
         saliency.mark_beat(axes, beat - start)

@@ -24,6 +24,8 @@ from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
+from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import EXAMPLES, UnitAt, units_at
 
 
@@ -35,6 +37,7 @@ def federation_page(run: Run) -> str:
         run=run,
         title=f"HeartFed: {run.folder.resolve().name}",
         synthetic=run.synthetic,
+        simulated_note=simulated_note(run.simulated_rare),
         task=TASKS[run.task],
         unit_at=unit_at(run),
         answer=first_answer(run),
@@ -42,6 +45,7 @@ def federation_page(run: Run) -> str:
         legend=legend(tuple(run.strategies), run.classes),
         details=details(run),
         sources=provenance(run),
+        origin=transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         flow=flow_diagram(flow(run)),
         table_one=table_one(run.facts.sites),
         mix=label_mix(run) if run.has_label_counts else None,

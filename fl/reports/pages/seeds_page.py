@@ -16,6 +16,7 @@ from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.sentences import place
 from fl.reports.run_files import Run
 from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
 
 ORDER = ("central", "mean_site", "unseen")
 
@@ -29,6 +30,7 @@ def seeds_page(folder: Path, seeds: SeedSummary, runs: Sequence[Run]) -> str:
         title=f"HeartFed: {folder.resolve().name}, {len(runs)} seeds",
         name=folder.resolve().name,
         synthetic=first.synthetic,
+        simulated_note=simulated_note(first.simulated_rare),
         seeds=seeds.seeds,
         answer=seeds_answer(seeds, first.main, str(first.config.get("holdout") or "")),
         main=first.main,
@@ -98,6 +100,7 @@ def runs_page(runs: Sequence[Run], out: Path) -> str:
         "beside.html",
         title=f"HeartFed: {len(runs)} runs side by side",
         synthetic=tuple(sorted({s for run in runs for s in run.synthetic})),
+        simulated_note=simulated_note(max(run.simulated_rare for run in runs)),
         names=names,
         runs=[
             (name, run, os.path.relpath(run.folder / "report" / "index.html", out.parent))

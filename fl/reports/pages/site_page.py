@@ -17,6 +17,7 @@ from fl.reports.pages.provenance import left_out
 from fl.reports.pages.sentences import advice, table_of
 from fl.reports.pages.site_view import SPLITS, SiteView
 from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
 
 
 def site_page(
@@ -32,6 +33,7 @@ def site_page(
         view=view,
         title=f"HeartFed: {view.name}",
         synthetic=view.sources if view.synthetic else (),
+        simulated_note=simulated_note(int(view.settings.get("simulated_rare") or 0)),
         confidential=view.name,
         task=TASKS[view.task],
         splits=("test",) if view.folds else SPLITS,

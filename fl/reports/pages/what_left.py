@@ -5,6 +5,8 @@ The list is the one that the egress check enforces, so the page cannot name less
 
 from dataclasses import dataclass
 
+from safetensors.numpy import load_file
+
 from fl.evaluation.decisions.score_histograms import BINS
 from fl.privacy.egress_policy import (
     CLASS_FIGURES,
@@ -101,10 +103,15 @@ def totals(run: Run) -> list[SiteTotal]:
 
 
 def weights_size(run: Run) -> int | None:
-    """Bytes of the main strategy's weights, and so of one update."""
+    """Bytes of the main strategy's weights, and so of one update; frozen layers are not sent."""
     path = run.folder / "weights" / f"{run.main}-best.safetensors"
     if run.main in NOT_FEDERATED or not path.is_file():
         return None
+    transfer = run.facts.transfer
+    if transfer is not None and transfer.frozen:
+        return sum(
+            value.nbytes for name, value in load_file(path).items() if name in transfer.fresh
+        )
     return path.stat().st_size
 
 

@@ -9,6 +9,7 @@ from flwr.app import Context, RecordDict, UserConfig
 from flwr.common.config import parse_config_args
 from support.federations import copy_folder, part_of, write_folder
 from support.rules import even_rule
+from support.saved_models import save_model
 
 import fl
 from clients.app import app
@@ -19,9 +20,17 @@ from fl.data.example_cache import prepare
 from fl.datasets.own_folder import parse_source
 from fl.ecg.tasks import RHYTHM
 from fl.messages.flower_arrays import packed, to_array_record, unpacked
-from fl.messages.flower_codec import evaluation_request, read_evaluation_reply, site_info_request
+from fl.messages.flower_codec import (
+    evaluation_request,
+    read_evaluation_reply,
+    read_training_reply,
+    site_info_request,
+    training_request,
+)
 from fl.messages.job import Job
+from fl.models import NetworkParts, parts_of
 from fl.privacy.egress_policy import REASONS
+from fl.training import frozen
 from fl.training.state_dict import load_weights
 from fl.util.errors import ConfigError, DataError
 from partitions.dealing import deal
@@ -58,8 +67,9 @@ def own(dealt, tmp_path, cache_dir):
     )
 
 
-def job(**changed):
+def job(settings=None, **changed):
     config = {"seed": 3, "model": "resnet1d", "rounds": 1, "local_epochs": 1, "batch_size": 4}
+    config |= settings or {}
     given = {"strategy": "fedavg", "run": "r-1", "version": fl.__version__} | changed
     return Job(config=config, **given)
 
@@ -159,6 +169,36 @@ def test_nothing_is_reported_of_a_split_that_is_too_small(own):
     (validation,) = evaluated.by_source.values()
     assert validation.n_patients == 0
     assert not any(counts.any() for counts in vars(validation.scores).values())
+
+
+def frozen_job(tmp_path):
+    """A job whose coordinator starts from a saved model and freezes its features."""
+    path = save_model(tmp_path / "before", "resnet1d", "rhythm")
+    return job({"init_from": str(path), "freeze": "features"}, workspace=str(tmp_path / "run"))
+
+
+def test_a_hospital_sends_back_what_it_trained_and_no_frozen_layer(own, tmp_path):
+    LocalGrid(app, 1)
+    asked = frozen_job(tmp_path)
+    start = initial_weights(asked)
+    trained = training_request(asked, to_array_record(start), 7, 1)
+    reply = read_training_reply(unpacked(answer(own, trained)))
+    classifier = parts_of("resnet1d", RHYTHM).classifier
+    assert reply.weights.keys() == set(classifier)
+    assert not any(np.array_equal(reply.weights[name], start[name]) for name in classifier)
+
+
+def test_a_hospital_whose_network_cannot_be_frozen_says_so(own, tmp_path, monkeypatch, caplog):
+    LocalGrid(app, 1)
+    asked = frozen_job(tmp_path)
+    monkeypatch.setattr(frozen, "parts_of", lambda *_: NetworkParts())
+    frozen.frozen_entries.cache_clear()
+    try:
+        reply = answer(own, site_info_request(asked, 7))
+    finally:
+        frozen.frozen_entries.cache_clear()
+    assert reply.error.reason == REASONS["settings"]
+    assert "--model resnet1d declares no layers that could be trained" in caplog.text
 
 
 def test_only_a_general_reason_leaves_for_a_request_that_failed(own, caplog):

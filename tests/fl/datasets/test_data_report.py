@@ -156,3 +156,17 @@ def test_a_mistake_is_one_line(tmp_path, arguments, problem, capsys):
     assert problem in printed.err
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+def test_whole_beats_are_counted_by_class_and_those_left_out_by_code(root, capsys):
+    command = ["check", "mitdb", "--task", "beat7", "--data-dir", str(root)]
+    assert main([*command, "--json"]) == 0
+    (source,) = json.loads(capsys.readouterr().out)["sources"]
+    # 101 has N N A, 102 / / V, both with the first and the last beat without a neighbour; 202 has
+    # neither lead II nor V5.
+    classes = {"N": 1, "L": 0, "R": 0, "A": 0, "V": 0, "/": 1, "E": 0}
+    assert source["whole_beats"] == classes
+    assert source["whole_beats_left_out"] == {"first or last": 4}
+    assert source["unusable"] == {"lead-names": ["202"]}
+    assert main(command) == 0
+    assert "/: 1" in capsys.readouterr().out

@@ -38,6 +38,21 @@ def test_the_beat_tasks_use_the_beat_databases_that_exist(tmp_path, task, folder
     assert list(select(tmp_path, task=task).sources) == used
 
 
+def test_pictures_of_beats_are_of_mitdb_alone_by_default(tmp_path):
+    for name in ("incart", "mitdb", "svdb"):
+        (tmp_path / name).mkdir()
+    assert list(select(tmp_path, task="beat7").sources) == ["mitdb"]
+    own = select(tmp_path, task="beat7", sources=f"mysite={tmp_path}")
+    assert list(own.sources) == ["mysite"]
+
+
+@pytest.mark.parametrize(("name", "why"), [("svdb", "its N stands for"), ("incart", "no L and")])
+def test_a_database_without_the_seven_classes_is_a_mistake_under_that_task(tmp_path, name, why):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=f"{name} cannot be used for --task beat7: .*{why}"):
+        select(tmp_path, task="beat7", sources=name)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"sources": "svdb"}, {"sources": "cpsc2018,incart=2"}, {"holdout": "svdb"}],

@@ -59,7 +59,9 @@ def add_model(monkeypatch):
 
 def test_a_network_without_a_declaration_has_its_linear_head_and_no_other_parts():
     parts = network_parts(PlainNetwork(leads=12, classes=9))
-    assert parts == NetworkParts(head=("head.weight", "head.bias"))
+    assert parts == NetworkParts(
+        head=("head.weight", "head.bias"), classifier=("head.weight", "head.bias")
+    )
 
 
 def test_the_rate_of_a_parameter_does_not_depend_on_its_name():

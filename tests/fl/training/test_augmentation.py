@@ -1,17 +1,20 @@
 """Augmentations keep what they must: missing leads, labels, finite signals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import run_sim
 from fl.data.cohort import Batch
-from fl.ecg.tasks import BEAT, RHYTHM, TASKS
+from fl.ecg.tasks import BEAT, BEAT7, RHYTHM, TASKS
 from fl.training.augmentation import (
     AUGMENTATIONS,
     BLANK,
     DROPPED,
     NOISE,
+    SHIFT,
     STRETCH,
     WANDER,
     _add_noise_to_all,
@@ -46,7 +49,8 @@ def name(request):
 
 
 def changed(name, seed=0):
-    return AUGMENTATIONS[name](batch(), RHYTHM, stream(seed, "change"))
+    task = BEAT7 if name == "crops" else RHYTHM  # crops are of pictures of beats
+    return AUGMENTATIONS[name](batch(), task, stream(seed, "change"))
 
 
 def test_shapes_and_finiteness_stay(name):
@@ -107,6 +111,22 @@ def test_a_blank_is_one_stretch_of_time_of_all_leads():
         assert len(samples) == 0 or samples[-1] - samples[0] < BLANK * 1000 + 1
 
 
+def test_a_shifted_beat_moves_by_a_few_samples_and_repeats_the_edge():
+    before = replace(batch(40, samples=64), signal=torch.arange(64.0).expand(40, 12, 64))
+    after = AUGMENTATIONS["shift"](before, BEAT, stream(0, "x")).signal
+    moved = (before.signal - after)[:, 0, 32]
+    assert set(moved.tolist()) == set(range(-SHIFT, SHIFT + 1))
+    for example, by in zip(after, moved.tolist(), strict=True):
+        expected = (torch.arange(64.0) - by).clamp(0, 63)
+        assert torch.equal(example, expected.expand(12, 64))
+
+
+def test_a_recording_is_not_shifted_because_crops_move_it_already():
+    check_augmentations(["shift"], BEAT)
+    with pytest.raises(ConfigError, match="--augment names 'shift', which moves a heartbeat"):
+        check_augmentations(["shift"], RHYTHM)
+
+
 def test_mixup_mixes_a_label_where_both_annotate_it_and_keeps_it_otherwise():
     before, after = batch(), changed("mixup")
     assert torch.equal(after.labels >= 0, before.labels >= 0)
@@ -134,7 +154,7 @@ def test_mixup_is_refused_where_an_example_has_exactly_one_class():
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"--augment is 'blur'. Known: blank, detector, feature_noise"
+        ConfigError, match=r"--augment is 'blur'. Known: blank, crops, detector, feature_noise"
     ):
         check_augmentations(("gain", "blur"), RHYTHM)
 

@@ -153,6 +153,11 @@ MISTAKES = {
     "clients": (["run", "{folder}", "--clients", "3"], "--clients is 3, but 0 sites are approved"),
     "model": (["run", "{folder}", "--model", "nope"], "--model is 'nope'"),
     "data": (["run", "{folder}", "--data-dir", "{none}"], "is no folder"),
+    "filter": (
+        ["run", "{folder}", "--filter", "wavelet"],
+        "--filter is 'wavelet', but the federation's task is 'rhythm'",
+    ),
+    "remedy": (["run", "{folder}", "--imbalance", "smote"], "which is for beats alone"),
     "simulated": (["run", "{folder}", "--config", "{toml}"], "skew is for simulations"),
 }
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.saved_models import save_model
 from support.small_records import challenge
 
 from fl.runs.run_record import RunRecord
@@ -10,6 +11,7 @@ from fl.util.errors import FederationError
 from server.deploy import __main__ as deploy
 from server.deploy import run as module
 from server.deploy.federation_store import FederationFolder
+from server.rounds.initial_weights import INITIAL
 
 
 @pytest.fixture
@@ -92,3 +94,36 @@ def test_flower_is_asked_to_start_the_run(folder, monkeypatch):
     (order,) = asked
     assert order[:3] == ("run", str(folder.app), "heartfed")
     assert json.loads(order[4].removeprefix("job=")) == content["run"]
+
+
+def test_the_coordinator_names_the_model_to_start_from_and_what_is_frozen(
+    folder, tmp_path, monkeypatch
+):
+    jobs = []
+
+    def fail(folder, record, job):
+        jobs.append(job)
+        raise FederationError("not started")
+
+    monkeypatch.setattr(module, "start", fail)
+    path = save_model(tmp_path / "before", "resnet1d", "rhythm")
+    flags = ("--model", "resnet1d", "--init-from", str(path), "--freeze", "features")
+    content, _ = begin(*flags)
+    assert content["transfer"]["model"] == "resnet1d"
+    assert content["transfer"]["freeze"] == "features"
+    assert (tmp_path / "runs" / "r" / INITIAL).is_file()
+    path.unlink()
+    assert deploy.main(["run", "federation", "--resume", "runs/r", "--quiet"]) == 1
+    first, resumed = jobs
+    assert first.config == resumed.config
+    assert resumed.for_sites().config.freeze == "features"
+
+
+def test_a_model_that_does_not_fit_is_refused_before_a_run_directory_is_made(
+    folder, tmp_path, capsys
+):
+    path = save_model(tmp_path / "before", "cnn1d", "rhythm")
+    flags = ["--model", "resnet1d", "--init-from", str(path)]
+    assert deploy.main(["run", "federation", "--name", "r", *flags]) == 2
+    assert "stem.conv.weight has shape (56, 12, 5)" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -3,7 +3,7 @@
 import numpy as np
 from support.small_records import waves
 
-from fl.ecg.duplicates import SeenSignals, fingerprints
+from fl.datasets.duplicates import SeenSignals, fingerprints
 
 SIGNAL = waves(2, 4000).T.astype(np.float32)
 

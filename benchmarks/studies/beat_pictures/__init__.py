@@ -1,0 +1,1 @@
+"""Beats as pictures: the random split of the literature beside patients kept apart."""
