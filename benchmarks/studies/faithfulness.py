@@ -2,7 +2,7 @@
 
 Run as `python -m benchmarks.studies.faithfulness --rhythm RUN --beat RUN`, two completed runs on
 real recordings that are still in place; a few minutes on one core. The table is written into
-docs/results.md. Every example is of a test patient; nothing is chosen by the result.
+docs/results.md. Every example is of a test patient.
 
 Deletion replaces the signal block by block, the block that speaks most for the class first, and
 insertion puts it back in the same order: the smaller the area under the first curve of the class's
