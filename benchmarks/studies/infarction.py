@@ -60,6 +60,8 @@ class Input:
     model: str
     source: str  # name of the run that learns something else first
     source_flags: tuple[str, ...]
+    rounds: int
+    local_epochs: int  # of beats more: an epoch takes one beat of each recording
 
 
 INPUTS = (
@@ -69,6 +71,8 @@ INPUTS = (
         model="cnn1d",
         source="beats",
         source_flags=("--task", "beat-plain", "--model", "cnn1d", "--clients", "8"),
+        rounds=10,
+        local_epochs=5,
     ),
     Input(
         title="12 leads, `reslstm_temporalse`, transferred from `rhythm` without PTB-XL",
@@ -79,6 +83,8 @@ INPUTS = (
             *("--task", "rhythm", "--model", "reslstm_temporalse", "--clients", "8"),
             *("--sources", "cpsc2018,cpsc2018-lead1,mitdb"),
         ),
+        rounds=8,
+        local_epochs=2,
     ),
 )
 
@@ -89,6 +95,7 @@ def arm_flags(chosen: Input, way: str, weights: Path, options: argparse.Namespac
     return [
         *("--task", chosen.task, "--model", chosen.model, "--compare", "fedavg"),
         *("--clients", str(options.clients), "--seeds", options.seeds),
+        *("--rounds", str(chosen.rounds), "--local-epochs", str(chosen.local_epochs)),
         *("--site-folds", str(options.folds), *options.flags.split()),
         *({0: [], 1: added[:2], 2: added}[WAYS[way]]),
     ]
