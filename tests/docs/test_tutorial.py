@@ -65,9 +65,9 @@ def test_the_record_of_ones_own_is_answered_with_all_nine_classes(outputs):
 
 
 def test_figures_of_where_the_model_looked_are_written(outputs):
-    assert "my-ecg" in outputs[6]
-    assert ".svg" in outputs[6]
-    assert "embedding.svg" in outputs[7]
+    assert "my-ecg" in outputs[7]
+    assert ".svg" in outputs[7]
+    assert "embedding.svg" in outputs[8]
 
 
 def test_links_lead_to_files():
