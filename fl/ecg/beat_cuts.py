@@ -198,6 +198,11 @@ def joined_examples(parts: list[Examples]) -> Examples:
     )
 
 
+def whole_cut_peaks(record: Record) -> Peaks:
+    """The R peaks whose cuts `infarction_beats` puts one after the other: (cut,) at `CUT_FS`."""
+    return _detected_cuts(record)[0]
+
+
 def _detected_cuts(record: Record) -> tuple[Peaks, Cuts, int]:
     """R peaks with a whole cut, the cuts (beat, 187), and how many R peaks have none."""
     lead = lead_for_cuts(record)

@@ -168,7 +168,9 @@ def _explain(options: argparse.Namespace) -> int:
         reason = prediction.findings[places[0]].cannot_say
         print(f"{options.record}: cannot say: {reason}. There is nothing to explain.")
         return 0
-    answers = explain_findings(model, prepared, prediction, chosen, options.method, options.source)
+    answers = explain_findings(
+        model, record, prepared, prediction, chosen, options.method, options.source
+    )
     unit = "NU" if options.unit == "NU" else "mV"
     files = [write_answer(answer, record, options.out, "--out", unit=unit) for answer in answers]
     if options.json:

@@ -12,7 +12,7 @@ from fl.models.reslstm_temporalse import TemporalSE
 Baseline = tuple[Tensor, Tensor]  # signal (place, lead, sample) and features (place, feature)
 
 STEPS = 8  # points of a path at first; doubled until the sum is right, up to MOST_STEPS
-MOST_STEPS = 256
+MOST_STEPS = 512
 TOLERANCE = 0.02, 0.05  # of the sum: this, plus this share of the difference of the log-odds
 
 

@@ -12,8 +12,10 @@ from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
 from fl.ecg.beat_pictures import beat_bounds
 from fl.ecg.beat_segments import annotated_beats
-from fl.ecg.records import Annotations, Record
+from fl.ecg.records import Record
+from fl.ecg.rhythm_windows import WINDOW_SECONDS
 from fl.ecg.tasks import TASKS, Task
+from fl.explain.placing import placed
 from fl.explain.saliency import Explanation, explain, usual_method
 from fl.models import MODELS, build_network
 from fl.training.state_dict import Weights, load_weights, save_weights, set_weights
@@ -68,19 +70,27 @@ class RunNetworks:
         if example not in examples.names:
             return "the recording has no such example any more"
         cohort = Cohort.of(self.task, [shard_in_memory(self.task, record, examples)])
-        place = examples.names.index(example)
-        found = explain(network, cohort, place, target, usual_method(network))
-        if self.task.whole_beats and record.annotations is not None:
-            found = found.over(*_whole_beat(record, record.annotations, example))
-        return found
+        found = explain(
+            network, cohort, examples.names.index(example), target, usual_method(network)
+        )
+        return placed(found, self.task, record, *_extent(self.task, record, example))
 
 
-def _whole_beat(record: Record, notes: Annotations, example: str) -> tuple[float, float]:
-    """From when to when an example of whole beats lasts, in s of the recording."""
-    peaks, _ = annotated_beats(notes)
-    place = peaks.tolist().index(int(example.rpartition("/")[2]))
-    start, end = beat_bounds(record, peaks)[place - 1].tolist()
-    return start / record.fs, end / record.fs
+def _extent(task: Task, record: Record, example: str) -> tuple[float, float, float | None]:
+    """Begin, end and R peak (None but for a beat) of an example in s, from its name."""
+    recording, _, tail = example.rpartition("/")
+    if task.exclusive:
+        peak = int(tail)
+        if not task.whole_beats:
+            return peak / record.fs, peak / record.fs, peak / record.fs
+        assert record.annotations is not None  # the task reads no recording without
+        peaks, _ = annotated_beats(record.annotations)
+        start, end = beat_bounds(record, peaks)[peaks.tolist().index(peak) - 1].tolist()
+        return start / record.fs, end / record.fs, peak / record.fs
+    if recording == record.name and tail.endswith("s"):
+        begin = float(tail[:-1])
+        return begin, begin + WINDOW_SECONDS, None
+    return 0.0, record.signal.shape[1] / record.fs, None
 
 
 def keep_tested(folder: Path, strategy: str, weights: Weights) -> None:

@@ -1,6 +1,6 @@
 """Where a model looked: how much each moment of each lead, and each feature, speaks for a class."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.records import LEADS
 from fl.ecg.tasks import Task
 from fl.explain.attribution import (
+    TOLERANCE,
     Attribution,
     has_time_weights,
     integrated_gradients,
@@ -57,20 +58,19 @@ class Explanation:
     method: str
     target: str  # the class
     leads: tuple[str, ...]  # recorded leads, in the order of the rows of `signal`
-    fs: float  # Hz of the samples of `signal`, the first of which is the example's first
+    fs: float  # Hz of the samples of `signal`
     signal: NDArray[np.float64]  # (lead, sample); (0, 0) where the network reads no signal
     features: tuple[FeatureContribution, ...]  # the largest first; () where none are read
     neighbours: float  # sum over the features of the other beats that are read with this one
     difference: float  # log-odds of the class minus those of the baseline
     error: float  # what the sum of all contributions lacks of the difference (gradients: about 0)
     crops: int  # of the example that were read; contributions are their mean
-    # s of the recording at which a whole beat begins; None where the task says where examples begin
-    begins: float | None = None
+    begins: float = 0.0  # s of the recording at the first sample of `signal`: see `placed`
 
-    def over(self, start: float, end: float) -> "Explanation":
-        """The same of a whole beat that was resampled from `start` to `end` (s)."""
-        fs = (self.signal.shape[1] - 1) / (end - start)
-        return replace(self, begins=start, fs=fs)
+    @property
+    def complete(self) -> bool:
+        """Whether the contributions sum to the difference, as those of gradients should."""
+        return abs(self.error) <= TOLERANCE[0] + TOLERANCE[1] * abs(self.difference)
 
     @property
     def smoothed(self) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ class Explanation:
         """A JSON object with all contributions, rounded to six decimals."""
         found = asdict(self)
         found["signal"] = np.round(self.signal, DECIMALS).tolist()
-        for name in ("difference", "error", "neighbours"):
+        for name in ("difference", "error", "neighbours", "begins"):
             found[name] = round(found[name], DECIMALS)
         for row in found["features"]:
             row |= {k: round(row[k], DECIMALS) for k in ("value", "contribution")}
@@ -188,7 +188,7 @@ def _attribution(
     number, only = task.classes.index(target), task.exclusive
     usual = has_usual_beat(task)
     if method == "gradients":
-        baselines = gradient_baselines(reading, usual)
+        baselines = gradient_baselines(reading, usual, task)
         return integrated_gradients(network, reading, baselines, number, only)
     if method == "occlusion":
         seconds = BEAT_WINDOW if only else RHYTHM_WINDOW

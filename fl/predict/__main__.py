@@ -150,7 +150,7 @@ def _write_figures(
     places = range(len(prediction.findings))
     chosen = choose(model, prediction, places, "", options.source)
     for answer in explain_findings(
-        model, prepared, prediction, chosen, usual_method(model.network), options.source
+        model, record, prepared, prediction, chosen, usual_method(model.network), options.source
     ):
         unit = "NU" if options.unit == "NU" else "mV"
         for path in write_answer(answer, record, options.explain, "--explain", unit=unit):

@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.records import Record
+from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.platt_scaling import log_odds
-from fl.explain.saliency import IN_WORDS, Explanation, explain, feature_sentence
+from fl.explain.placing import placed
+from fl.explain.saliency import (
+    IN_WORDS,
+    Explanation,
+    explain,
+    feature_sentence,
+    has_usual_beat,
+)
 from fl.predict.inference import Prepared
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
@@ -44,7 +51,7 @@ class ExplainedAnswer:
     explanation: Explanation
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `explanation.signal` is (lead, sample), from `start` on."""
+        """A JSON object; `explanation.signal` is (lead, sample), from `begins` on."""
         return vars(self) | {"explanation": self.explanation.to_json()}
 
     @property
@@ -66,7 +73,9 @@ class ExplainedAnswer:
                 f"Where the model looked, by {IN_WORDS['attention']}: the more opaque, the larger."
             )
         else:
-            usual = "the patient's usual beat" if beat else "a signal without waves"
+            usual = "a signal without waves"
+            if has_usual_beat(TASKS[self.task]):
+                usual = "the patient's usual beat"
             lines.append(
                 f"Where the model looked, by {IN_WORDS[found.method]} against {usual}: amber "
                 f"speaks for {found.target}, blue against it, the more opaque the more."
@@ -76,12 +85,18 @@ class ExplainedAnswer:
                 feature_sentence(f, found.target) for f in found.features[:FEATURES]
             )
             lines.append(f"Largest features: {largest}.")
+        if found.method == "gradients" and not found.complete:
+            lines.append(
+                f"The contributions sum to {found.difference - found.error:.2f} and should sum to "
+                f"{found.difference:.2f}: the network changes too abruptly for this method."
+            )
         lines.append(NOTICE)
         return lines
 
 
 def explain_findings(
     model: SavedModel,
+    record: Record,
     prepared: Prepared,
     prediction: RecordingPrediction,
     chosen: Sequence[tuple[int, str]],
@@ -89,11 +104,12 @@ def explain_findings(
     source: str,
 ) -> list[ExplainedAnswer]:
     """Explains the chosen findings, each (its number, a class)."""
-    return [_explained(model, prepared, prediction, *one, method, source) for one in chosen]
+    return [_explained(model, record, prepared, prediction, *one, method, source) for one in chosen]
 
 
 def _explained(
     model: SavedModel,
+    record: Record,
     prepared: Prepared,
     prediction: RecordingPrediction,
     place: int,
@@ -104,27 +120,25 @@ def _explained(
     finding = prediction.findings[place]
     p = finding.p[target]
     assert p is not None  # see `choose`
-    start = finding.start / prediction.fs
+    begin, end, peak = finding.start / prediction.fs, finding.end / prediction.fs, None
     # Findings have the first and the last beat too, which have no example.
     example = place - 1 if prepared.without_example else place
     found = explain(model.network, prepared.cohort, example, target, method)
-    if model.task.whole_beats:
-        found = found.over(start, (finding.end - 1) / prediction.fs)
-    elif finding.peak is not None:
-        start = finding.peak / prediction.fs - BEAT_BEFORE / BEAT_FS
+    if finding.peak is not None:
+        peak, end = finding.peak / prediction.fs, (finding.end - 1) / prediction.fs
     return ExplainedAnswer(
         record=prediction.record,
         task=model.task.name,
         model=model.name,
         strategy=model.strategy,
         synthetic=model.synthetic,
-        start=start,
-        end=finding.end / prediction.fs,
+        start=begin,
+        end=end,
         peak=finding.peak,
         p=p,
         threshold=model.rule.thresholds[source].get(target),
         predicted=target in finding.predicted,
-        explanation=found,
+        explanation=placed(found, model.task, record, begin, end, peak),
     )
 
 
@@ -191,7 +205,7 @@ def write_answer(
     start, seconds = part_shown(answer, record)
     figure = figures.draw(
         record,
-        figures.Shade(explanation=answer.explanation, start=answer.start),
+        answer.explanation,
         start,
         seconds,
         [*answer.caption, f"Shown: {start:.2f} to {start + seconds:.2f} s of {record.name}."],

@@ -6,7 +6,6 @@ import torch
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.explain.attribution import TOLERANCE
 from fl.explain.embedding import summaries
 from fl.explain.saliency import explain
 from fl.models import MODELS, build_network, check_model
@@ -32,8 +31,8 @@ def model(request, few, beats):
     cohort: Cohort = few if task == "rhythm" else beats
     torch.manual_seed(1)
     network = build_network(name, TASKS[task])
-    for weights in network.parameters():  # a fresh head may be zero, and nothing would be seen
-        torch.nn.init.normal_(weights, std=0.2) if weights.ndim > 1 else None
+    # Larger than fresh weights, so that the answers differ; recurrent ones would become chaotic.
+    torch.nn.init.normal_(network.head.weight, std=0.2)
     return network, cohort
 
 
@@ -43,7 +42,7 @@ def test_the_contributions_sum_to_the_difference_of_the_log_odds(model):
     found = explain(network, cohort, 3, target, "gradients")
     total = found.signal.sum() + sum(f.contribution for f in found.features) + found.neighbours
     assert total == pytest.approx(found.difference - found.error, abs=1e-6)
-    assert abs(found.error) <= TOLERANCE[0] + TOLERANCE[1] * abs(found.difference)
+    assert found.complete
     assert len(found.features) == len(cohort.task.features)
 
 

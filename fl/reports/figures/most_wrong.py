@@ -14,7 +14,6 @@ from fl.data.example_cache import default_cache_dir
 from fl.datasets.base import Source
 from fl.datasets.source_selection import select_sources
 from fl.ecg.acceptability import SENTENCES, Acceptability, assess
-from fl.ecg.beat_segments import BEAT_BEFORE, BEAT_FS
 from fl.ecg.records import LEADS, Record
 from fl.evaluation.predictions import Predictions
 from fl.explain.saliency import Explanation
@@ -165,9 +164,7 @@ def draw(
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     ecg_paper.sheet(axes, shown, strips, synthetic=synthetic, unit=unit)
     if not isinstance(looked, str):
-        first_sample = start if beat is None else beat - BEAT_BEFORE / BEAT_FS
-        first_sample = first_sample if looked.begins is None else looked.begins
-        saliency.bands(axes, strips, saliency.Shade(explanation=looked, start=first_sample), start)
+        saliency.bands(axes, strips, looked, start)
     if beat is not None:
         saliency.mark_beat(axes, beat - start)
     leads = ", ".join(lead for lead in LEADS if lead in record.leads)

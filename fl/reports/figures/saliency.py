@@ -3,7 +3,7 @@
 import io
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as File
 
 import numpy as np
@@ -19,7 +19,7 @@ from fl.reports.figures import ecg_paper
 from fl.reports.figures.svg import styled
 from fl.util.atomic_io import write_atomically
 
-__all__ = ["IN_WORDS", "Shade", "bands", "draw", "feature_sentence", "mark_beat", "save"]
+__all__ = ["IN_WORDS", "bands", "draw", "feature_sentence", "mark_beat", "save"]
 
 FOR, AGAINST = "#F0A000", "#3C78C8"  # amber speaks for the class, blue against it
 LEVELS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the largest; each level is drawn more opaque
@@ -28,18 +28,10 @@ HALF = 9.0  # mm from the zero line to the edge of a band
 LINE, WRAP = 4.0, 0.62  # mm: height of a line of the caption, and characters per mm
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shade:
-    """An explanation with the place of its first sample in the recording."""
-
-    explanation: Explanation
-    start: float  # s from the start of the recording
-
-
 @styled
 def draw(
     record: Record,
-    shade: Shade,
+    found: Explanation,
     start: float,
     seconds: float,
     caption: Sequence[str],
@@ -70,7 +62,7 @@ def draw(
     figure = Figure(figsize=(width / inch, height / inch), dpi=ecg_paper.DPI, facecolor="white")
     axes = figure.add_axes((0.0, 1 - paper / height, 1.0, paper / height))
     ecg_paper.sheet(axes, shown, strips, synthetic=synthetic, unit=unit)
-    bands(axes, strips, shade, start)
+    bands(axes, strips, found, start)
     if beat is not None:
         mark_beat(axes, beat - start)
     for number, text in enumerate(lines):
@@ -86,15 +78,14 @@ def mark_beat(axes: Axes, seconds: float) -> None:
     axes.axvline(x, color="#0072B2", linewidth=1.2, linestyle=":")
 
 
-def bands(axes: Axes, strips: Sequence[ecg_paper.Strip], shade: Shade, start: float) -> None:
+def bands(axes: Axes, strips: Sequence[ecg_paper.Strip], found: Explanation, start: float) -> None:
     """A band over each strip whose lead was explained; the part drawn begins at `start` (s).
 
     A band is amber where the lead speaks for the class and blue where it speaks against it, the
     more opaque the larger the contribution. Contributions below a tenth of the largest have none.
     """
-    found, height = shade.explanation, ecg_paper.size(list(strips))[1]
-    values = found.smoothed
-    times = shade.start - start + np.arange(values.shape[1]) / found.fs if values.size else None
+    values, height = found.smoothed, ecg_paper.size(list(strips))[1]
+    times = found.begins - start + np.arange(values.shape[1]) / found.fs if values.size else None
     if times is None:
         return
     pieces = []

@@ -1,15 +1,21 @@
 """A network that depends on one stretch of one lead: the explanation must lie there."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fl.datasets.synthetic import SYNTHETIC_HOLTER
+from fl.ecg.beat_cuts import CUT_FS, CUT_SAMPLES, infarction_beats, whole_cut_peaks
 from fl.ecg.records import LEADS
+from fl.ecg.tasks import TASKS
 from fl.explain.attribution import has_time_weights
-from fl.explain.saliency import METHODS, explain, feature_sentence
+from fl.explain.placing import placed
+from fl.explain.saliency import METHODS, Explanation, explain, feature_sentence
 from fl.models import build_network
 from fl.util.errors import ConfigError
 
@@ -140,3 +146,51 @@ def test_a_wrong_question_is_answered_in_one_sentence(few):
         explain(network, few, 0, "V", "gradients")
     with pytest.raises(ConfigError, match="no time weights of its own"):
         explain(network, few, 0, "AF", "attention")
+
+
+def test_cuts_are_put_where_they_were_made():
+    record = synthetic()
+    examples = infarction_beats(replace(record, infarction=1))
+    flat = np.abs(examples.signals[0])
+    found = placed(looking_like(flat, ("II",), CUT_FS), TASKS["mi"], record, 0.0, 10.0, None)
+    peaks = whole_cut_peaks(record)
+    first = flat[0, :CUT_SAMPLES]
+    until = int(peaks[1] - peaks[0])  # where the next cut begins
+    assert np.array_equal(found.signal[0, peaks[0] : peaks[1]], first[:until])
+    assert found.signal[0, : peaks[0]].sum() == 0
+    used = peaks[peaks < 10 * CUT_FS]
+    assert found.signal.sum() == pytest.approx(flat[0, : len(used) * CUT_SAMPLES].sum())
+
+
+def test_a_beat_begins_where_its_task_cuts_it():
+    record = synthetic()
+    some = looking_like(np.ones((1, 64)), ("II",), 90.0)
+    begins = {
+        n: placed(some, TASKS[n], record, 4.9, 5.3, 5.0) for n in ("beat", "beat-plain", "beat7")
+    }
+    assert begins["beat"].begins == pytest.approx(5.0 - 48 / 180)
+    assert begins["beat-plain"].begins == 5.0
+    assert begins["beat7"].begins == 4.9
+    assert begins["beat7"].fs == pytest.approx(63 / 0.4)
+    without = replace(record, leads=("V5", "V1"))
+    assert placed(some, TASKS["beat7"], without, 4.9, 5.3, 5.0).leads == ("V5",)
+
+
+def synthetic():
+    return SYNTHETIC_HOLTER.read(Path("nowhere"), "S00001")
+
+
+def looking_like(signal, leads, fs):
+    """An explanation with these contributions."""
+    return Explanation(
+        method="gradients",
+        target="V",
+        leads=leads,
+        fs=fs,
+        signal=signal,
+        features=(),
+        neighbours=0.0,
+        difference=1.0,
+        error=0.0,
+        crops=1,
+    )
