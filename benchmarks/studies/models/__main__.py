@@ -129,7 +129,8 @@ def study(task: str, options: argparse.Namespace) -> None:
         )
         results[model] = made
         lines = [
-            f"`{command('studies.models')}`, {machine}; a pass is timed by the processor time of one thread.",
+            f"`{command('studies.models')}`, {machine}; a pass takes so much processor time of one "
+            "thread.",
             "",
             *table(task, results, options.seed),
             *draw(options.work, task, options.seed, options.results),
