@@ -11,8 +11,8 @@ from fl.models import build_network
 from fl.training.loop import fit
 from fl.util.random_streams import stream
 
-TIMED = 1024  # examples in a turn
-TURNS = 3  # the fastest counts
+TIMED = 256  # examples in a turn
+TURNS = 2  # the fastest counts
 
 
 def seconds_per_example(cohort: Cohort, model: str, seed: int) -> float:
