@@ -13,7 +13,7 @@ import psutil
 from fl.util.atomic_io import write_atomically
 
 # Options whose values are folders of one machine: left out of the command in the documents.
-FOLDER_OPTIONS = ("--data-dir", "--cache-dir", "--json", "--results", "--work", "--out")
+FOLDER_OPTIONS = ("--data-dir", "--cache-dir", "--json", "--results", "--work", "--out", "--runs")
 
 
 class StoredResults:
