@@ -145,7 +145,8 @@ def test_a_network_that_reads_features_alone_is_sent_no_signals(beats, device, m
 
 
 def test_training_and_predictions_are_the_same_to_the_bit(few, monkeypatch):
-    plan = replace(PLAN, augment=tuple(AUGMENTATIONS))
+    # Without crops, which are of pictures of beats.
+    plan = replace(PLAN, augment=tuple(name for name in AUGMENTATIONS if name != "crops"))
     ends = []
     for make in (batch_maker, lambda cohort, *_: GpuCohort.of(cohort, CPU).batch):
         monkeypatch.setattr(loop, "batch_maker", make)

@@ -65,7 +65,12 @@ def test_weights_of_another_network_are_refused(network):
         set_weights(network, weights | {"head.bias": np.zeros(4, dtype=np.float32)})
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if not name.startswith("beat_")])
+FEDERATED = [
+    name for name, options in MODELS.items() if not getattr(options, "centralised_only", False)
+]
+
+
+@pytest.mark.parametrize("model", [name for name in FEDERATED if not name.startswith("beat_")])
 def test_the_layers_that_fedbn_never_sends_begin_with_scale_one_and_shift_zero(model):
     """As the note on FedBN says of the server's copy, which stays as it begins."""
     weights = get_weights(build_network(model, RHYTHM))
