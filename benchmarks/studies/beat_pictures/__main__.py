@@ -149,7 +149,8 @@ def _of_run(folder: Path) -> dict[str, dict[str, Any]]:
                 rows.labels.argmax(axis=1), rows.decided.argmax(axis=1)
             ).tolist(),
             "patients": counts,
-            "recipe": facts["config"],
+            # Without the folder of one machine.
+            "recipe": {k: v for k, v in facts["config"].items() if k != "data_dir"},
         }
     return found
 
