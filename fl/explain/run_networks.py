@@ -59,7 +59,7 @@ class RunNetworks:
         return next((path for path in found if path.is_file()), None)
 
     def explain(self, record: Record, example: str, target: str, fold: str) -> Explanation | str:
-        """Where the network looked in one example of a recording, or why that cannot be said."""
+        """Where the network looked in one example of a recording, or why that is not known."""
         network = self.of(fold)
         if isinstance(network, str):
             return network

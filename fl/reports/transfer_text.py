@@ -1,4 +1,4 @@
-"""What is said of a run that started from a saved model: on the console, the page and the card."""
+"""What is reported of a run that started from a saved model: on the console, the page and the card."""
 
 from pathlib import Path
 
@@ -16,18 +16,20 @@ def transfer_sentences(facts: TransferFacts, most: int = 1000) -> list[str]:
     """Which model it was, what was taken, fresh and frozen, and whom of the test it knows."""
     name = Path(facts.file).name
     known = "synthetic recordings" if facts.synthetic else "recordings"
-    said = [
+    sentences = [
         f"Training started from {name}: network {facts.model}, task {facts.task}, trained by "
         f"{facts.strategy} on {known}, SHA-256 {facts.sha256}.",
         f"{facts.taken} of {facts.taken + len(facts.fresh)} entries were taken.",
     ]
     if facts.fresh:
-        said.append(f"Fresh, because {facts.why_fresh}: {_named(facts.fresh, most)}.")
+        sentences.append(f"Fresh, because {facts.why_fresh}: {_named(facts.fresh, most)}.")
     if facts.unused:
-        said.append(f"Of no use here: {_named(facts.unused, most)}.")
+        sentences.append(f"Of no use here: {_named(facts.unused, most)}.")
     if facts.frozen:
-        said.append(f"{facts.frozen} entries stay as they were taken (--freeze {facts.freeze}).")
-    return [*said, _patients(facts)]
+        sentences.append(
+            f"{facts.frozen} entries stay as they were taken (--freeze {facts.freeze})."
+        )
+    return [*sentences, _patients(facts)]
 
 
 def _patients(facts: TransferFacts) -> str:

@@ -216,6 +216,8 @@ MIXES_LABELS = frozenset({"mixup"})
 # Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
 # nothing would be left that is where it should be.
 MOVES_TIME = frozenset({"stretch"})
+# Augmentations of a beat that is drawn as a picture.
+OF_PICTURES = frozenset({"crops"})
 # Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
 BEATS_ALONE = frozenset({"shift"})
 
@@ -224,39 +226,36 @@ def check_augmentations(names: Sequence[str], task: Task) -> None:
     """`ConfigError` if a name is not in AUGMENTATIONS or does not work with the task."""
     for name in names:
         require_known(name, AUGMENTATIONS, "--augment")
-    _check_crops(names, task)
-    moved = [name for name in names if name in BEATS_ALONE]
-    if moved and not (task.exclusive and task.features):
-        accepted = ", ".join(name for name in AUGMENTATIONS if name not in BEATS_ALONE)
-        raise ConfigError(
-            f"--augment names {moved[0]!r}, which moves a heartbeat, but the {task.name} task does "
-            f"not read heartbeats around their R peak. Accepted for this task: {accepted}."
-        )
-    unsuitable = [name for name in names if name in MIXES_LABELS]
-    if task.exclusive and unsuitable:
-        accepted = ", ".join(name for name in AUGMENTATIONS if name not in MIXES_LABELS)
-        raise ConfigError(
-            f"--augment names {unsuitable[0]!r}, which mixes the labels of two examples, but "
-            f"every example of the {task.name} task has exactly one class. Accepted for this "
-            f"task: {accepted}."
-        )
-    moving = [name for name in names if name in MOVES_TIME]
-    if task.padded and moving:
-        accepted = ", ".join(name for name in AUGMENTATIONS if name not in MOVES_TIME)
-        raise ConfigError(
-            f"--augment names {moving[0]!r}, which moves waves in time, but every example of the "
-            f"{task.name} task begins at an R peak and ends in zeros. Accepted for this task: "
-            f"{accepted}."
-        )
+        if trouble := _trouble(name, task):
+            accepted = ", ".join(other for other in AUGMENTATIONS if not _trouble(other, task))
+            raise ConfigError(
+                f"--augment names {name!r}, {trouble}. Accepted for this task: {accepted}."
+            )
 
 
-def _check_crops(names: Sequence[str], task: Task) -> None:
-    if "crops" in names and not task.whole_beats:
-        accepted = ", ".join(name for name in AUGMENTATIONS if name != "crops")
-        raise ConfigError(
-            "--augment names 'crops', which shows parts of the picture of a heartbeat, but the "
-            f"{task.name} task has no such pictures. Accepted for this task: {accepted}."
+def _trouble(name: str, task: Task) -> str:
+    """Why an augmentation does not work with the task; "" if it does."""
+    if name in OF_PICTURES and not task.whole_beats:
+        return (
+            "which shows parts of the picture of a heartbeat, but the "
+            f"{task.name} task has no such pictures"
         )
+    if name in BEATS_ALONE and not (task.exclusive and task.features):
+        return (
+            f"which moves a heartbeat, but the {task.name} task does not read heartbeats around "
+            "their R peak"
+        )
+    if name in MIXES_LABELS and task.exclusive:
+        return (
+            f"which mixes the labels of two examples, but every example of the {task.name} task "
+            "has exactly one class"
+        )
+    if name in MOVES_TIME and task.padded:
+        return (
+            f"which moves waves in time, but every example of the {task.name} task begins at an R "
+            "peak and ends in zeros"
+        )
+    return ""
 
 
 def augment_batch(

@@ -1,4 +1,4 @@
-"""A run that starts from a saved model: what is checked, kept and said about it."""
+"""A run that starts from a saved model: what is checked, kept and reported."""
 
 import csv
 from pathlib import Path

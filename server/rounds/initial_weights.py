@@ -139,7 +139,7 @@ def _why_fresh(facts: dict[str, Any], config: RunConfig, fresh: Iterable[str]) -
     if not list(fresh):
         return ""
     if config.freeze != "none":
-        return f"--freeze {config.freeze} trains them anew"
+        return f"--freeze {config.freeze} trains them from the start"
     if tuple(facts["classes"]) != TASKS[config.task].classes:
         return "its classes are others"
     return "its features are others"

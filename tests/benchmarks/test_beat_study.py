@@ -1,4 +1,4 @@
-"""The beat study: folds by patient, DS2 left closed while settings are chosen, and its tables."""
+"""The beat study: DS2 stays closed while settings are chosen, and is tested by every protocol."""
 
 import hashlib
 import json
@@ -8,38 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 from support.beat_recordings import recording
-from support.made_cohorts import made_shard
 from support.small_records import write
 
-from benchmarks.common.results_store import StoredResults, put_between_marks
+from benchmarks.common.results_store import StoredResults
 from benchmarks.studies.beat import __main__ as study
 from benchmarks.studies.beat import on_ds2, recipes, saved_runs, splits
 from benchmarks.studies.beat.choose import Choosing, beats_in_rhythm, logistic
-from benchmarks.studies.beat.choose_tables import choose_tables
-from benchmarks.studies.beat.ds2_tables import ds2_tables
 from benchmarks.studies.beat.measures import (
-    as_text,
-    average_precisions,
     counts_of,
-    from_text,
-    measured_on_peaks,
 )
-from benchmarks.studies.beat.recipes import PROPOSED, RECIPES, RECORDING_FEATURES, BeatRecipe
+from benchmarks.studies.beat.recipes import RECIPES, BeatRecipe
 from benchmarks.studies.beat.recordings import (
     CHOOSING,
     SOURCES,
-    Detected,
-    DetectedRecord,
     Recordings,
     detected_peaks,
 )
-from fl.data.cohort import Cohort
 from fl.datasets import DATASETS
 from fl.datasets.mitdb import DS1, DS2
 from fl.datasets.readers import wfdb_access
-from fl.ecg.beat_features import FEATURES
 from fl.ecg.records import Annotations
 from fl.ecg.tasks import BEAT
 from fl.evaluation.decisions.decision_rule import choose_rule
@@ -49,7 +37,6 @@ from fl.training.saved_weights import FORMAT
 from fl.training.state_dict import get_weights, save_weights
 from fl.util.errors import ConfigError, DataError
 
-DOCS = Path(__file__).parents[2] / "docs"
 EARLY_BEATS = (10, 17, 24, 31)
 SVDB_RECORDS = tuple(str(800 + number) for number in range(12))
 QUICK = BeatRecipe(model="beat_mlp", epochs=1, on_detected=True)
@@ -90,93 +77,6 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recordings(data, cache_dir):
     return Recordings(data=data, cache=cache_dir)
-
-
-def people(names, source, task=BEAT):
-    """Three beats of each patient: N, S and V."""
-    patients = np.repeat(np.array(names), 3)
-    features = np.zeros((len(patients), len(FEATURES)), dtype=np.float32)
-    return made_shard(
-        patients,
-        [[0], [1], [2]] * len(names),
-        source,
-        task,
-        recordings=patients,
-        names=np.char.add(patients, np.array(["/0", "/1", "/2"] * len(names))),
-        features=features,
-        detector_features=features + 1,
-    )
-
-
-@pytest.fixture(scope="module")
-def everyone():
-    """Patients of DS1 and of SVDB."""
-    return Cohort.of(
-        BEAT, [people(DS1, "mitdb"), people([str(800 + n) for n in range(78)], "svdb")]
-    )
-
-
-def test_each_patient_of_both_databases_is_tested_in_one_fold(everyone):
-    folds = list(splits.folds(everyone, seed=0))
-    tested = [set(everyone.patients[test].tolist()) for _, test in folds]
-    assert sum(map(len, tested)) == len(set.union(*tested)) == 22 + 78
-    assert [sum(name.startswith("svdb") for name in fold) for fold in tested] == [
-        16,
-        16,
-        16,
-        15,
-        15,
-    ]
-    for fold, records in zip(tested, splits.FOLDS, strict=True):
-        assert {n for n in fold if n.startswith("mitdb")} == {f"mitdb:{n}" for n in records}
-
-
-def test_folds_share_no_patient_and_depend_on_the_seed(everyone):
-    first, other = (list(splits.folds(everyone, seed)) for seed in (0, 1))
-    for rest, test in first:
-        assert not set(everyone.patients[rest]) & set(everyone.patients[test])
-        assert len(rest) + len(test) == len(everyone)
-    assert not np.array_equal(first[0][1], other[0][1])
-    assert np.array_equal(first[0][1], next(splits.folds(everyone, 0))[1])
-
-
-def test_validation_patients_are_training_patients_that_do_not_train(everyone):
-    for number, (rest, _) in enumerate(splits.folds(everyone, seed=0)):
-        train, validate = splits.with_validation(everyone, rest, 0, number)
-        assert sorted([*train, *validate]) == rest.tolist()
-        trains, validates = (set(everyone.patients[rows].tolist()) for rows in (train, validate))
-        assert not trains & validates
-        by_source = [sum(n.startswith(source) for n in validates) for source in ("mitdb", "svdb")]
-        assert by_source[0] == 4  # at least four, although 15% are fewer
-        assert by_source[1] in (9, 10)
-
-
-def test_without_svdb_the_same_patients_of_ds1_validate(everyone):
-    rest, _ = next(splits.folds(everyone, seed=0))
-    alone = np.intersect1d(rest, splits.of_sources(everyone, ["mitdb"]))
-    both, one = (
-        set(everyone.patients[splits.with_validation(everyone, rows, 0, 0)[1]].tolist())
-        for rows in (rest, alone)
-    )
-    assert {name for name in both if name.startswith("mitdb")} == one
-
-
-def test_too_few_patients_to_validate_on_are_named(everyone):
-    rows = np.flatnonzero(np.isin(everyone.patients, ["mitdb:101", "mitdb:106"]))
-    with pytest.raises(DataError, match="mitdb: 2 patients"):
-        splits.with_validation(everyone, rows, 0)
-
-
-def test_strict_leaves_201_out_because_he_is_202(everyone):
-    kept = splits.strict(everyone, np.arange(len(everyone)))
-    assert set(everyone.patients.tolist()) - set(everyone.patients[kept].tolist()) == {"mitdb:201"}
-
-
-def test_the_leaking_split_divides_beats_and_not_patients(everyone):
-    parts = splits.random_beats(everyone, seed=0)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(everyone)))
-    assert len(parts[2]) == len(everyone) // 2
-    assert set(everyone.patients[parts[0]]) & set(everyone.patients[parts[2]])
 
 
 opened: list[Path] | None = None  # files that are opened; None: they are not noted
@@ -299,58 +199,11 @@ def test_an_ensemble_averages_the_probabilities_of_its_networks(recordings):
     np.testing.assert_allclose(both, (each[0] + each[1]) / 2)
 
 
-def test_a_recipe_shows_only_its_features(everyone):
-    shown = recipes.as_in(RECIPES["no recording features"], everyone)
-    hidden = np.isin(FEATURES, RECORDING_FEATURES)
-    assert hidden.sum() == 5
-    assert not shown.detector_features[:, hidden].any()
-    assert shown.detector_features[:, ~hidden].all()
-
-
 def test_a_row_changes_one_setting():
     assert RECIPES["no fibrillation gate"].options.irregular is None
     assert RECIPES["no early features (and no gate)"].options.early_features == ()
     assert "detector" not in RECIPES["no detector errors"].augment
     assert len({recipe.digest for recipe in RECIPES.values()}) == len(RECIPES)
-
-
-def test_average_precision_is_scikit_learns_with_ties_and_has_an_interval_by_patient(rng):
-    names = [f"p{number}" for number in range(30)]
-    cohort = Cohort.of(BEAT, [people(names, "mitdb")])
-    p = np.round(rng.random((len(cohort), 5)), 1)
-    found = average_precisions(cohort, p, np.arange(len(cohort)))
-    for name, column in (("S", 1), ("V", 2)):
-        value, low, high = found[name]
-        expected = average_precision_score(cohort.labels[:, column], p[:, column])
-        assert value == pytest.approx(expected, abs=1e-5)
-        assert low < value < high
-    few = average_precisions(cohort, p, np.arange(9))  # three patients: no interval
-    assert len(few["S"]) == 1
-    assert average_precisions(cohort, p, np.arange(0, 9, 3)) == {"S": None, "V": None}
-
-
-def test_missed_and_false_beats_are_counted_and_fibrillation_is_left_out():
-    one = DetectedRecord(
-        key="mitdb/207",
-        annotated=np.array([100, 200, 300, 900]),
-        truth=np.array([0, 1, 0, 0]),
-        detected=np.array([100, 201, 450, 700, 900]),
-        fs=100.0,
-        fibrillation=((600, 1000),),
-    )
-    second = replace(one, key="mitdb/208", fibrillation=())
-    found = measured_on_peaks(Detected((one, second), None), np.array([0, 1, 2, 0, 0] + [0] * 5))
-    first, other = counts_of(found)
-    assert (first[0, 0], first[1, 1], first[0, 5], first[5, 2]) == (1, 1, 1, 1)
-    assert first.sum() == 4
-    assert (other[0, 0], other[1, 0], other[0, 5], other[5, 0]) == (2, 1, 1, 2)
-    assert found["left_out"] == [1, 2]
-
-
-def test_a_matrix_is_the_same_after_it_was_stored_as_text(rng):
-    counts = rng.poisson(0.7, size=(6, 6))
-    np.testing.assert_array_equal(from_text(as_text(counts), 6), counts)
-    assert as_text(np.diag([3, 0, 2])) == "NN 3 VV 2"
 
 
 def test_detected_peaks_are_kept_and_unusable_records_have_none(data, tmp_path, monkeypatch):
@@ -481,126 +334,3 @@ def test_a_result_of_another_recipe_is_made_again(tmp_path):
         study.get_or_make(file, "choose/x/0", of, lambda of=of: made.append(of) or {"n": len(made)})
     assert made == ["one", "two"]
     assert file.content["results"]["choose/x/0"] == {"of": "two", "n": 2}
-
-
-def run(right=90, wrong=10, size=5):
-    """Two records of N and S beats, one of them 232."""
-    record = np.zeros((size, size), dtype=int)
-    record[0, 0], record[1, 1], record[1, 0] = 100, right, wrong
-    other = np.zeros((size, size), dtype=int)
-    other[0, 0], other[1, 0] = 100, 10
-    other[4, 1] = 5  # Q called S
-    ap = {"all": {"S": [0.8, 0.7, 0.9], "V": None}, "without 232": {"S": [0.5], "V": None}}
-    return {"records": {"mitdb/232": as_text(record), "mitdb/100": as_text(other)}, "ap": ap}
-
-
-def content(**results):
-    details = {"data": "0123456789abcdef"}
-    return {"results": results, "machine": "here", "torch": "2", "details": details}
-
-
-def cells_of(lines, label, place=0):
-    """The cells of the lines that begin with a label."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    return [row for row in rows if row and row[0] == label][place]
-
-
-def test_s_is_reported_with_and_without_record_232_and_over_seeds():
-    both = {"ds2/strict/10": {"annotated": run()}, "ds2/strict/11": {"annotated": run(70, 30)}}
-    lines = ds2_tables(content(**both))
-    s = cells_of(lines, "S")
-    assert s[2].startswith("0.727")  # (90 + 70) / 2 of 110
-    assert s[5].startswith("0.800 (0.700 to 0.900)")
-    f1s = [2 * right / (110 + right + 5) for right in (90, 70)]
-    assert s[6] == ", ".join(f"{f1:.3f}" for f1 in f1s)
-    assert s[7] == f"{np.std(f1s, ddof=1):.3f}"
-    assert cells_of(lines, "S without 232")[1:3] == ["10", "0.000"]
-
-
-def test_folds_of_a_seed_are_one_seed():
-    found = {
-        f"runs/fedavg/seed-{seed} fold-{fold}": {"annotated": run(60 + 10 * fold, 40 - 10 * fold)}
-        for seed in (10, 11)
-        for fold in (1, 2)
-    }
-    s = cells_of(ds2_tables(content(**found)), "S")
-    assert len(s[6].split(", ")) == 2
-    assert s[7] == "0.000"  # both seeds have the same mean over their folds
-
-
-def test_bxbs_way_of_counting_stands_beside_ours_for_detected_beats():
-    found = run(size=6) | {"left_out": [3, 4]}
-    found["records"]["mitdb/232"] += " So 20"  # S beats that were missed
-    found["records"]["mitdb/100"] += " oN 7"  # false beats
-    lines = ds2_tables(content(**{"ds2/strict/10": {"annotated": run(), "xqrs": found}}))
-    assert cells_of(lines, "S", place=1)[3].startswith(f"{90 / 95:.3f}")
-    assert cells_of(lines, "S, bxb")[3].startswith("1.000")
-    (quality,) = (line for line in lines if line.startswith("Detection: "))
-    assert "20 beats missed, 7 found that are none" in quality
-    assert "3 annotated beats and 4 detections" in quality
-
-
-def test_the_leaking_protocol_is_marked_and_its_gap_is_reported():
-    runs = {"ds2/strict/10": {"annotated": run(50, 50)}, "ds2/intra/10": {"annotated": run()}}
-    lines = ds2_tables(content(**runs))
-    assert any("LEAKS" in line for line in lines)
-    assert any(line.startswith("Macro-F1 of the leaking protocol minus") for line in lines)
-
-
-def test_the_comparison_has_a_row_for_each_recipe_with_and_without_209_and_203():
-    records = {f"mitdb/{n}": run()["records"]["mitdb/232"] for n in ("101", "203")}
-    records["mitdb/209"] = run(10, 90)["records"]["mitdb/232"]
-    ap = {"mitdb": {"S": [0.75], "V": None}}
-    rows = {
-        f"choose/as proposed/{s}": {"annotated": {"records": records, "ap": ap}} for s in (0, 1)
-    }
-    cells = cells_of(choose_tables(content(**rows)), "as proposed")
-    f1s = [2 * right / (beats + right) for right, beats in ((190, 300), (180, 200), (100, 200))]
-    assert cells[1:4] == ["0.750", "n/a", f"{f1s[0]:.3f}"]
-    assert cells[6:] == [f"{f1s[1]:.3f}", f"{f1s[2]:.3f}", "0.000", "2"]
-
-
-def test_records_that_could_not_be_used_are_named():
-    unusable = {"left out/ds2": {"svdb": {"bad-header": ["804", "811"]}}}
-    lines = ds2_tables(content(**{"ds2/strict/10": {"annotated": run()}}, **unusable))
-    assert any("svdb that could not be used (bad-header): 804, 811." in line for line in lines)
-
-
-def test_the_tables_go_between_their_marks_and_leave_the_rest(tmp_path):
-    path = tmp_path / "docs" / "results.md"
-    put_between_marks(path, "beat", "one")
-    path.write_text(path.read_text() + "\n<!-- rhythm -->\nother\n<!-- /rhythm -->\n")
-    put_between_marks(path, "beat", "two")
-    text = path.read_text()
-    assert "<!-- beat -->\ntwo\n<!-- /beat -->" in text
-    assert "other" in text
-    assert "one" not in text
-
-
-def test_stored_results_are_not_made_again_unless_settings_change(tmp_path):
-    path, calls = tmp_path / "results.json", []
-
-    def make():
-        calls.append(1)
-        return {"a": 1}
-
-    for settings, times in (("one", 1), ("one", 1), ("two", 2)):
-        assert StoredResults(path, {"settings": settings}).get_or_make("x", make) == {"a": 1}
-        assert len(calls) == times
-    assert json.loads(path.read_text())["results"] == {"x": {"a": 1}}
-
-
-def test_the_stored_results_are_of_the_present_settings():
-    """A renamed field would make the command train everything again."""
-    stored = json.loads((DOCS / "results-beat.json").read_text())
-    settings = study.settings_of(stored["details"]["data"])
-    assert stored["details"] == json.loads(json.dumps(settings))
-    assert stored["settings"] == study.digest_of(settings)
-    for key, value in stored["results"].items():
-        kind, *name = key.split("/")
-        if kind in ("choose", "leave one out"):
-            assert value["of"] == RECIPES[name[0]].digest, key
-
-
-def test_the_frozen_recipe_is_the_proposed_one():
-    assert RECIPES["as proposed"] == PROPOSED == on_ds2.PROTOCOLS["strict"]

@@ -81,9 +81,9 @@ def test_the_table_has_a_row_for_every_training_that_is_measured(folder):
     assert text.count("| beats of lead II") == 6
     assert "12 leads" not in text
     assert "n/a" not in text
-    said = "\n".join(study.explanation(rows, 2, 3))
-    assert "random split of beats" in said
-    assert "60 patients, 10 of them with an infarction" in said
+    text = "\n".join(study.explanation(rows, 2, 3))
+    assert "random split of beats" in text
+    assert "60 patients, 10 of them with an infarction" in text
 
 
 def test_the_three_ways_to_start(tmp_path):

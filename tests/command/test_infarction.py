@@ -98,7 +98,7 @@ def test_predict_refuses_a_recording_without_lead_two(runs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "words"),
     [
         (["--task", "mi", "--skew", "noise"], "cut beats from 0 to 1"),
         (["--task", "beat-plain", "--augment", "gain,stretch"], "moves waves in time"),
@@ -106,10 +106,10 @@ def test_predict_refuses_a_recording_without_lead_two(runs, tmp_path, capsys):
         (["--task", "mi", "--model", "beat_mlp"], "the mi task has none"),
     ],
 )
-def test_what_cut_beats_cannot_have_is_refused_in_one_line(tmp_path, capsys, flags, said):
+def test_what_cut_beats_cannot_have_is_refused_in_one_line(tmp_path, capsys, flags, words):
     assert run_sim.main([*QUICK, *flags, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert words in error
     assert "Traceback" not in error
 
 

@@ -59,7 +59,7 @@ def test_run_json_page_card_and_sidecar_state_the_origin(first, second):
     assert (transfer["task"], transfer["model"]) == ("rhythm", "cnn1d")
     assert transfer["frozen"] == len(FROZEN)
     assert json.loads((second / "weights" / "pooled.json").read_text())["transfer"] == transfer
-    said = [
+    expected = [
         f"network cnn1d, task rhythm, trained by fedavg on synthetic recordings, SHA-256 "
         f"{sidecar['sha256']}",
         f"{len(FROZEN)} entries stay as they were taken (--freeze features)",
@@ -67,7 +67,7 @@ def test_run_json_page_card_and_sidecar_state_the_origin(first, second):
     ]
     for file in ("report/index.html", "weights/fedavg.md", "weights/local-site-1.md"):
         text = (second / file).read_text()
-        assert all(words in text for words in said), file
+        assert all(words in text for words in expected), file
     assert "Training started from" not in (first / "report" / "index.html").read_text()
     assert load_model(second / WEIGHTS).name == "cnn1d"
 
@@ -102,10 +102,10 @@ def test_test_patients_whom_the_first_model_knows_are_counted(first, second):
 def test_the_console_says_it_in_one_line(first, tmp_path, capsys):
     flags = ["--init-from", str(first / WEIGHTS), "--rounds", "1", "--no-pages"]
     assert run_sim.main([*FLAGS, *flags, "--out", str(tmp_path), "--name", "C"]) == 0
-    (said,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("Transfer:")]
-    assert "Transfer: Training started from fedavg-best.safetensors" in said
-    assert "41 of 41 entries were taken." in said
-    assert "0 were among those that trained" in said  # the same seed, the same partition
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("Transfer:")]
+    assert "Transfer: Training started from fedavg-best.safetensors" in line
+    assert "41 of 41 entries were taken." in line
+    assert "0 were among those that trained" in line  # the same seed, the same partition
 
 
 def test_a_resumed_run_keeps_its_start_whatever_became_of_the_file(first, tmp_path, monkeypatch):

@@ -76,7 +76,10 @@ def test_links_lead_to_files():
 
 
 def test_the_transferred_run_says_what_it_started_from_and_whom_that_model_knows(outputs):
-    said = " ".join(outputs[6].split())
-    assert "Transfer: Training started from fedavg-best.safetensors: network resnet1d" in said
-    assert "Fresh, because --freeze features trains them anew: head.weight, head.bias." in said
-    assert "the figures of their records are optimistic" in said
+    printed = " ".join(outputs[6].split())
+    assert "Transfer: Training started from fedavg-best.safetensors: network resnet1d" in printed
+    assert (
+        "Fresh, because --freeze features trains them from the start: head.weight, head.bias."
+        in printed
+    )
+    assert "the figures of their records are optimistic" in printed

@@ -159,10 +159,12 @@ def select(tmp_path, **settings):
 @pytest.mark.parametrize("task", ["mi", "mi-12lead"])
 def test_a_source_without_infarction_labels_is_a_mistake_in_one_line(tmp_path, task):
     (tmp_path / "georgia").mkdir()
-    with pytest.raises(ConfigError, match="does not say who has a myocardial infarction") as said:
+    with pytest.raises(
+        ConfigError, match="does not say who has a myocardial infarction"
+    ) as refused:
         select(tmp_path, task=task, sources="georgia")
-    assert "\n" not in str(said.value)
-    assert "Use ptbxl, ptbdb, ptb." in str(said.value)
+    assert "\n" not in str(refused.value)
+    assert "Use ptbxl, ptbdb, ptb." in str(refused.value)
 
 
 def test_a_source_of_infarctions_alone_is_a_mistake_under_the_rhythm_task(tmp_path):
@@ -194,9 +196,9 @@ def test_check_counts_infarctions_and_beats_without_a_cut(tmp_path, capsys):
     for number, codes in enumerate(("IMI", "NORM", "NORM", "LVH"), start=1):
         ptbxl(tmp_path, number, codes=f"{{'{codes}': 100.0}}")
     assert main(["check", "ptbxl", "--task", "mi", "--data-dir", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "no-infarction-label" in said
-    assert "Usable records by infarction" in said
+    printed = capsys.readouterr().out
+    assert "no-infarction-label" in printed
+    assert "Usable records by infarction" in printed
     assert main(["check", "georgia", "--task", "mi", "--data-dir", str(tmp_path)]) == 2
     assert "does not say who has a myocardial infarction" in capsys.readouterr().err
 

@@ -100,7 +100,7 @@ def test_with_frozen_features_the_classifier_starts_fresh(tmp_path, other_task, 
     assert classifier <= same(found, fresh)
     facts = read_origin(settings).facts
     assert set(facts.fresh) == classifier
-    assert facts.why_fresh == "--freeze features trains them anew"
+    assert facts.why_fresh == "--freeze features trains them from the start"
     assert facts.frozen == facts.taken == len(found) - len(classifier)
 
 

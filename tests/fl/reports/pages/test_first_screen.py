@@ -105,14 +105,14 @@ def test_seeds_of_both_signs_are_no_gain(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "words"),
     [
         ([-0.008, -0.005], "No difference from pooled training"),
         ([-0.08, -0.06], "The federation does worse than pooled training"),
         ([-0.08, -0.01], "The federation does worse than pooled training"),
     ],
 )
-def test_seeds_within_the_margin_of_pooled_training_are_not_worse(written, tmp_path, values, said):
+def test_seeds_within_the_margin_of_pooled_training_are_not_worse(written, tmp_path, values, words):
     made_runs.repeat(tmp_path, written("compared"))
     content = read_seeds(tmp_path).to_json()
     changed = {"against": "pooled", "values": values, "mean": sum(values) / 2}
@@ -120,5 +120,5 @@ def test_seeds_within_the_margin_of_pooled_training_are_not_worse(written, tmp_p
         content["differences"][0] | changed | {"low_seed": min(values), "high_seed": max(values)}
     ]
     distance = seeds_answer(SeedSummary.from_json(content, "seeds"), "fedavg", "")[1]
-    assert distance.startswith(said)
-    assert ("within the margin of .050" in distance) == (said[0] == "N")
+    assert distance.startswith(words)
+    assert ("within the margin of .050" in distance) == (words[0] == "N")
