@@ -50,7 +50,7 @@ def open_site(job: Job, settings: SiteSettings) -> Site:
         raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
     if job.config.task != settings.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {settings.task!r}")
-    # A network of this site's own may have no layers that could be frozen: reported before it trains.
+    # A network of this site's own may have no layers that could be frozen: this is reported first.
     frozen_entries(job.config.freeze, job.config.model, job.config.task)
     if not SITE.fullmatch(job.run):
         raise ConfigError(f"the run's name is {job.run!r}; names have letters, digits, '-', '_'")

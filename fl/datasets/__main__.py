@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fl.config.run_config import choices_of
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.physionet.downloader import Downloader, DownloadError
@@ -58,7 +59,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     check.add_argument(
         "--task",
-        choices=("rhythm", "beat", "beat-plain", "beat7", "mi", "mi-12lead"),
+        choices=choices_of("task"),
         help="also list records that this task cannot use",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.records import Record
 from fl.ecg.rhythm_windows import WINDOW_SECONDS
-from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.explain.embedding import MOST_POINTS, PERPLEXITY, POINTS, SEED
 from fl.explain.saliency import METHODS, check_question, usual_method
 from fl.predict.explanation import ExplainedAnswer, choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
-from fl.predict.input_files import UNITS, read_record
+from fl.predict.input_files import read_record
+from fl.predict.recording_flags import DISCLAIMER, add_recording_flags
 from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.arrangement import arrange_run
 from fl.reports.build import INDEX, write_index
@@ -35,7 +34,6 @@ from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
 
 EMBED = "embed"
-DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.explain") -> int:
@@ -56,12 +54,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("record", help="WFDB record or CSV file")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        required=True,
-        help="file of a trained model, e.g. runs/NAME/weights/fedavg-best.safetensors",
-    )
+    add_recording_flags(parser)
     parser.add_argument(
         "--class",
         dest="target",
@@ -96,21 +89,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="and ends here or earlier [--from + 10]",
     )
     parser.add_argument("--out", type=Path, default=Path("explain"), help="folder [%(default)s]")
-    parser.add_argument(
-        "--source",
-        default=POOLED_SOURCE,
-        help="use the calibration and thresholds of this source [%(default)s]",
-    )
-    parser.add_argument("--fs", type=float, help="sampling rate of a CSV file, in Hz")
-    parser.add_argument(
-        "--unit", choices=sorted(UNITS), default="mV", help="as of python -m fl.predict"
-    )
-    parser.add_argument(
-        "--detector",
-        choices=sorted(DETECTORS),
-        default="",
-        help="beat: find the beats with this detector, even if they are annotated",
-    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     return parser
 

@@ -13,23 +13,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.ecg.qrs_detection import DETECTORS
 from fl.ecg.records import Record
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.explain.saliency import usual_method
 from fl.predict.answerable import without_signal
 from fl.predict.explanation import choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
-from fl.predict.input_files import UNITS, read_record
+from fl.predict.input_files import read_record
 from fl.predict.output import as_csv, as_json, as_text
 from fl.predict.prediction import RecordingPrediction
+from fl.predict.recording_flags import DISCLAIMER, add_recording_flags
 from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.terminal.notices import NOTICE, simulated_note
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError
-
-DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predict") -> int:
@@ -62,39 +59,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("record", nargs="+", help="WFDB record or CSV file")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        required=True,
-        help="file of a trained model, e.g. runs/NAME/weights/fedavg-best.safetensors",
-    )
+    add_recording_flags(parser)
     parser.add_argument(
         "--task", choices=sorted(TASKS), default="", help="accept only a model for this task"
-    )
-    parser.add_argument(
-        "--source",
-        default=POOLED_SOURCE,
-        help="use the calibration and thresholds of this source [%(default)s]",
-    )
-    parser.add_argument("--fs", type=_rate, help="sampling rate of a CSV file, in Hz")
-    parser.add_argument(
-        "--unit",
-        choices=sorted(UNITS),
-        default="mV",
-        help="unit of a CSV file's values [%(default)s]; "
-        "NU: the recording, CSV or WFDB, is scaled to its own peak",
     )
     parser.add_argument(
         "--windows",
         action="store_true",
         help="rhythm, infarction: predict 10 s windows of short recordings too",
-    )
-    parser.add_argument(
-        "--detector",
-        choices=sorted(DETECTORS),
-        default="",
-        help="beat: find the beats with this detector, even if they are annotated "
-        "[the annotations if there are any, else xqrs]",
     )
     parser.add_argument(
         "--explain",
@@ -107,13 +79,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV")
     return parser
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not a sampling rate in Hz")
-    return value
 
 
 def _predict_all(

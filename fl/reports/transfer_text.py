@@ -1,4 +1,4 @@
-"""What is reported of a run that started from a saved model: on the console, the page and the card."""
+"""What is reported of a run that started from a saved model: console, page and card."""
 
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
+from fl.config.run_config import choices_of
 from fl.util.child_process import handle_stop_signals
 from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
@@ -17,17 +18,6 @@ from server.deploy.admission import approve, invite, revoke
 from server.deploy.new_federation import init, renew
 from server.deploy.status import show_health, show_status
 from server.deploy.superlink_process import serve
-
-TASK_NAMES = (
-    "rhythm",
-    "beat",
-    "beat-plain",
-    "beat7",
-    "mi",
-    "mi-12lead",
-    "rhythm-wavelet",
-    "beat-wavelet",
-)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +68,7 @@ def parser(with_run_flags: bool, prog: str) -> argparse.ArgumentParser:
 def _add_init_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", required=True, help="names and addresses of this machine")
     command.add_argument("--name", default="", help="of the federation [the folder's]")
-    command.add_argument("--task", default="rhythm", choices=TASK_NAMES)
+    command.add_argument("--task", default="rhythm", choices=choices_of("task"))
     command.add_argument("--listen", default="0.0.0.0", help="address for the sites [%(default)s]")
     command.add_argument("--port", type=int, default=8443, help="for the sites [%(default)s]")
     command.add_argument(
