@@ -109,6 +109,12 @@ def draw(work: Path, task: str, seed: int, results: Path) -> list[str]:
         path = results.parent / f"results-models-{task}-{training}.svg"
         write_atomically(path, confusion_figure(found, TASKS[task].exclusive, title))
         lines += ["", f"![Confusion matrices: {task}, {training}]({path.name})"]
+    if not TASKS[task].exclusive:
+        lines += [
+            "",
+            "An example may show several classes and be given several: a row of a matrix need not "
+            "sum to 100.",
+        ]
     return lines
 
 
