@@ -100,8 +100,7 @@ def beat_bounds(record: Record, peaks: NDArray[np.int64]) -> NDArray[np.float64]
     """Start and end of each beat but the first and the last: (beat - 2, 2), in samples.
 
     A beat reaches from half of the interval before its R peak to half of the one after, and an
-    interval counts as at most LONGEST_INTERVAL. Jun et al. cut nearly the whole of both intervals,
-    so that their pictures show parts of the neighbours; ours show one beat each. Raises
+    interval counts as at most LONGEST_INTERVAL, so that a picture shows one beat. Raises
     UnusableRecord if there are fewer than three beats.
     """
     if len(peaks) < FEWEST_BEATS:
