@@ -1,6 +1,7 @@
 """Each site alone and all data pooled: plain training, over any engine and after any stop."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from fl.training.state_dict import get_weights, load_weights, set_weights
 from fl.util.errors import FederationError
 from server.app import SilentListener, initial_weights, server_app
 from server.engines.simulation import simulate
+from server.rounds.checkpoints import load_progress
 from server.rounds.training_results import load_result
 
 NAMES = ("local", "pooled", "fedavg", "finetune")
@@ -278,4 +280,15 @@ def test_the_listener_sees_every_training(compare):
     ]
     assert sorted(watching.alone) == [(s, n, n == 2) for s in both for n in (1, 2)]
     rounds = [(row.strategy, row.round) for row in watching.rows]
-    assert rounds == [(name, n) for name in NAMES[1:] for n in (1, 2)]
+    # Fine-tuning begins where FedAvg ended: its rounds are not run again.
+    assert rounds == [(name, n) for name in ("pooled", "fedavg") for n in (1, 2)]
+
+
+def test_a_training_that_is_the_same_as_an_earlier_one_takes_its_rounds(compared):
+    folder = Path(compared.workspace)
+    first, second = (load_progress(folder / "checkpoint" / name) for name in NAMES[2:])
+    for entry, values in first.best_weights.items():
+        np.testing.assert_array_equal(second.best_weights[entry], values)
+    for mine, its in ((second.round_rows, first.round_rows), (second.site_rows, first.site_rows)):
+        assert mine == [replace(row, strategy="finetune") for row in its]
+    assert [row.round for row in result(compared, "finetune").round_rows] == [1, 2]
