@@ -14,20 +14,17 @@ from clients.local_objectives.evidence import trained_entries
 from clients.personalization.own_model import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
-from fl.data.cohort import Cohort
+from clients.validation_reply import Probabilities, loss_sum_of, validation_reply
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
 from fl.evaluation.decisions.score_histograms import count_scores
 from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
+from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.training.frozen import frozen_entries, network_to_train
 from fl.training.loop import FitResult, OptimizerState, fit, predict
-from fl.training.losses import example_losses
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
 from partitions.splits import TEST, TRAIN, VAL
-
-Probabilities = NDArray[np.float64]  # (example, class)
 
 
 @lru_cache(maxsize=1)
@@ -184,7 +181,7 @@ def evaluate_site(
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
     if split != TEST:
         p = predict(network, site.splits[split], device=config.device)
-        return _validation_reply(site, job, site.splits[split], p)
+        return validation_reply(site, p, split)
     if rule is None:
         raise ValueError("a test needs the decision rule of the weights")
     own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
@@ -231,42 +228,8 @@ def _test_reply(
         site=site.name,
         n_records=len(cohort) if enough else 0,
         n_patients=n_patients if enough else 0,
-        loss_sum=_loss_sum(cohort, p) if enough else 0.0,
+        loss_sum=loss_sum_of(cohort, p) if enough else 0.0,
         by_source={},
         report=measures if enough else None,
         steps=steps,
     )
-
-
-def _validation_reply(site: Site, job: Job, cohort: Cohort, p: Probabilities) -> EvaluationReply:
-    """Counts by source. A source with too few patients counts as one without any."""
-    by_source = {}
-    counted = np.zeros(len(cohort), dtype=bool)
-    # A source that the site trains on is named even where none of its records is validated.
-    for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
-        rows = np.flatnonzero(cohort.sources == source)
-        if len(np.unique(cohort.patients[rows])) < site.min_count:
-            rows = rows[:0]
-        counted[rows] = True
-        part = cohort.take(rows)
-        permitted = part.without_rare(site.min_count)
-        by_source[source] = SourceValidation(
-            n_patients=len(np.unique(part.patients)),
-            scores=count_scores(permitted.labels, p[rows], part.patients),
-        )
-    kept = np.flatnonzero(counted)
-    return EvaluationReply(
-        site=site.name,
-        n_records=len(kept),
-        n_patients=sum(source.n_patients for source in by_source.values()),
-        loss_sum=_loss_sum(cohort.take(kept), p[kept]),
-        by_source=by_source,
-        report=None,
-    )
-
-
-def _loss_sum(cohort: Cohort, p: Probabilities) -> float:
-    """Sum over patients of the mean loss of each one's examples."""
-    patients = np.unique(cohort.patients, return_inverse=True)[1]
-    losses = example_losses(cohort.task, cohort.labels, p)
-    return float((losses / np.bincount(patients)[patients]).sum())

@@ -36,8 +36,8 @@ class TrainingProgress:
     # Of the last merged round, until its weights are validated: that part of its row.
     unvalidated: dict[str, Any] = field(default_factory=dict)
     best_round: int = 0
-    best_by: str = ""  # the measure it was chosen by: a name of `model_selection.CRITERIA`
-    best_score: float = 0.0  # by that measure; see `model_selection.selection_score`
+    best_by: str = ""  # the measure it was chosen by: a name of `round_selection.CRITERIA`
+    best_score: float = 0.0  # by that measure; see `round_selection.selection_score`
     rule: DecisionRule | None = None  # how the best round's weights decide
     steps: int = 0  # gradient steps of all sites so far
     n_seen: dict[str, int] = field(default_factory=dict)  # site -> examples of its last training

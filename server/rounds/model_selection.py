@@ -1,41 +1,28 @@
 """Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
-from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
-from fl.evaluation.decisions.score_histograms import (
-    confusion_counts,
-    confusion_f1s,
-    empty_histograms,
-    histogram_aurocs,
-)
-from fl.evaluation.decisions.thresholds import MIN_POSITIVES
+from fl.evaluation.decisions.decision_rule import choose_rule
+from fl.evaluation.decisions.score_histograms import confusion_f1s
 from fl.evaluation.metrics import mean_of
-from fl.messages.payloads import EvaluationReply, SourceValidation
+from fl.messages.payloads import EvaluationReply
 from fl.runs.history_tables import SiteRow
+from fl.runs.round_selection import (
+    Selection,
+    confusion_of,
+    is_better,
+    pooled_auroc,
+    selection_score,
+    sum_sources,
+)
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
-
-# What the best round is chosen by. A measure of ranking is too coarse on a few patients: many
-# rounds have the same one. Then the loss decides.
-MACRO_F1, MACRO_AUROC, LOSS = "macro_f1", "macro_auroc", "loss"
-CRITERIA = (MACRO_F1, MACRO_AUROC, LOSS)  # the first that can be measured
-MIN_SELECTION_PATIENTS = 30  # in validation; with fewer the loss decides
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How good a round is: by which measure, and its value; higher is better."""
-
-    by: str
-    score: float
 
 
 def validate_round(
@@ -51,7 +38,7 @@ def validate_round(
     rule = choose_rule({source: total.scores for source, total in by_source.items()}, task)
     confusion = np.zeros((classes, 4), dtype=np.int64)
     for reply in evaluated:
-        at_site = _confusion(reply.by_source, rule, task)
+        at_site = confusion_of(reply.by_source, rule, task)
         confusion += at_site
         progress.site_rows.append(_site_row(task, strategy, progress.round, reply, at_site))
     loss = mean_loss([(reply.loss_sum, reply.n_patients) for reply in evaluated])
@@ -65,82 +52,14 @@ def validate_round(
         "round": progress.round,
         "val_loss": loss,
         "val_macro_f1": mean_of(confusion_f1s(confusion)),
-        "val_macro_auroc": _macro_auroc(by_source, task),
+        "val_macro_auroc": pooled_auroc(by_source, task),
     }
 
 
 def _is_best(found: Selection | None, progress: TrainingProgress) -> bool:
-    """Whether the round is the best so far; of equally good rounds it is the last.
-
-    The first round is taken even where validation can measure nothing. A round that misses the
-    patients of a site may be measured in another way than the others: the stronger measure wins.
-    """
-    if progress.best_round == 0 or (found is not None and not progress.best_by):
-        return True
-    if found is None:
-        return False
-    if found.by != progress.best_by:
-        return CRITERIA.index(found.by) < CRITERIA.index(progress.best_by)
-    return found.score >= progress.best_score
-
-
-def sum_sources(evaluated: Sequence[EvaluationReply], classes: int) -> dict[str, SourceValidation]:
-    """Validation of each source, added over the sites."""
-    total: dict[str, SourceValidation] = {}
-    for reply in evaluated:
-        for source, at_site in reply.by_source.items():
-            before = total.get(
-                source, SourceValidation(n_patients=0, scores=empty_histograms(classes))
-            )
-            total[source] = SourceValidation(
-                n_patients=before.n_patients + at_site.n_patients,
-                scores=before.scores + at_site.scores,
-            )
-    return total
-
-
-def selection_score(
-    task: Task,
-    by_source: Mapping[str, SourceValidation],
-    confusion: NDArray[np.int64],
-    loss: float | None,
-) -> Selection | None:
-    """What the best round is chosen by, over the classes that the task trains on.
-
-    One class per example: macro-F1 at the thresholds, over the classes that have one. A ranking of
-    beats is nearly perfect in every round; what differs is how many of the rare ones are found
-    among how many false ones. The class `otherwise` is left out, because its F1 is always near 1.
-    Any number of classes: macro-AUROC, averaged over the sources by their patients. With fewer
-    than MIN_SELECTION_PATIENTS patients, or no class with MIN_POSITIVES patients in any source, it
-    is the loss; for one class per example, where no class has both a positive and a negative.
-    """
-    found = _macro_f1(confusion) if task.exclusive else _ranking(task, by_source)
-    if found is not None:
-        return found
-    return None if loss is None else Selection(LOSS, -loss)
-
-
-def _macro_f1(confusion: NDArray[np.int64]) -> Selection | None:
-    value = mean_of(confusion_f1s(confusion))
-    return None if value is None else Selection(MACRO_F1, value)
-
-
-def _ranking(task: Task, by_source: Mapping[str, SourceValidation]) -> Selection | None:
-    total, weight = 0.0, 0
-    for validation in by_source.values():
-        shown = validation.scores.patients[:, 0]
-        aurocs = histogram_aurocs(validation.scores)
-        value = mean_of([aurocs[c] for c in _trainable(task) if shown[c] >= MIN_POSITIVES])
-        if value is not None:
-            total += value * validation.n_patients
-            weight += validation.n_patients
-    enough = weight >= MIN_SELECTION_PATIENTS
-    return Selection(MACRO_AUROC, total / weight) if enough else None
-
-
-def _trainable(task: Task) -> list[int]:
-    """Columns of the classes that training uses: one that cannot be learnt chooses by chance."""
-    return [task.classes.index(c) for c in task.trainable]
+    """Whether the round is the best so far. The first is, even if nothing can be measured."""
+    best = Selection(progress.best_by, progress.best_score) if progress.best_by else None
+    return progress.best_round == 0 or is_better(found, best)
 
 
 def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
@@ -165,27 +84,5 @@ def _site_row(
         n_records=reply.n_records,
         loss=mean_loss([(reply.loss_sum, reply.n_patients)]),
         macro_f1=mean_of(confusion_f1s(confusion)),
-        macro_auroc=_macro_auroc(reply.by_source, task),
+        macro_auroc=pooled_auroc(reply.by_source, task),
     )
-
-
-def _confusion(
-    by_source: Mapping[str, SourceValidation], rule: DecisionRule, task: Task
-) -> NDArray[np.int64]:
-    """Counts as of `confusion_counts`, each source decided by its own thresholds.
-
-    A histogram has one class, so that a class which excludes others does not do so here: an
-    example above two thresholds is counted as both. A class without a threshold has no counts.
-    """
-    total = np.zeros((len(task.classes), 4), dtype=np.int64)
-    for source, validation in by_source.items():
-        chosen = rule.raw_thresholds(source, task.classes)
-        total += confusion_counts(validation.scores, chosen)
-    return total
-
-
-def _macro_auroc(by_source: Mapping[str, SourceValidation], task: Task) -> float | None:
-    """Of the scores of all sources together, over the classes that the task trains on."""
-    none = empty_histograms(len(task.classes))
-    aurocs = histogram_aurocs(sum((source.scores for source in by_source.values()), start=none))
-    return mean_of([aurocs[c] for c in _trainable(task)])

@@ -13,9 +13,10 @@ from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import scores
 from fl.evaluation.predictions import read_predictions
 from fl.messages.payloads import EvaluationReply, SourceValidation
+from fl.runs.round_selection import selection_score, sum_sources
 from partitions.splits import TEST, VAL
 from server.rounds.checkpoints import TrainingProgress
-from server.rounds.model_selection import selection_score, sum_sources, validate_round
+from server.rounds.model_selection import validate_round
 
 CLASSES = len(RHYTHM.classes)
 

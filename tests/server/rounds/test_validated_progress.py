@@ -9,8 +9,9 @@ from support.prepared_sites import CLASSES, ranked
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.evaluation.decisions.score_histograms import count_scores, empty_histograms
 from fl.messages.payloads import EvaluationReply, SourceValidation
+from fl.runs.round_selection import selection_score, sum_sources
 from server.rounds.checkpoints import TrainingProgress
-from server.rounds.model_selection import mean_loss, selection_score, sum_sources, validate_round
+from server.rounds.model_selection import mean_loss, validate_round
 
 
 def reply(site, n=20, loss=10.0, **by_source):

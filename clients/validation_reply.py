@@ -1,0 +1,55 @@
+"""A site's answer to a request to validate weights: sums and counts, by source."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.simulated_sites import Site
+from fl.data.cohort import Cohort
+from fl.evaluation.decisions.score_histograms import count_scores
+from fl.messages.payloads import EvaluationReply, SourceValidation
+from fl.training.losses import example_losses
+from partitions.splits import TRAIN, VAL
+
+Probabilities = NDArray[np.float64]  # (example, class)
+
+
+def validation_reply(
+    site: Site, p: Probabilities, split: str = VAL, min_count: int | None = None
+) -> EvaluationReply:
+    """Counts by source of what was predicted for a split of the site's records.
+
+    A source with fewer than `min_count` patients counts as one without any; None: the site's own
+    smallest count.
+    """
+    cohort = site.splits[split]
+    fewest = site.min_count if min_count is None else min_count
+    by_source = {}
+    counted = np.zeros(len(cohort), dtype=bool)
+    # A source that the site trains on is named even where none of its records is validated.
+    for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
+        rows = np.flatnonzero(cohort.sources == source)
+        if len(np.unique(cohort.patients[rows])) < fewest:
+            rows = rows[:0]
+        counted[rows] = True
+        part = cohort.take(rows)
+        permitted = part.without_rare(fewest)
+        by_source[source] = SourceValidation(
+            n_patients=len(np.unique(part.patients)),
+            scores=count_scores(permitted.labels, p[rows], part.patients),
+        )
+    kept = np.flatnonzero(counted)
+    return EvaluationReply(
+        site=site.name,
+        n_records=len(kept),
+        n_patients=sum(source.n_patients for source in by_source.values()),
+        loss_sum=loss_sum_of(cohort.take(kept), p[kept]),
+        by_source=by_source,
+        report=None,
+    )
+
+
+def loss_sum_of(cohort: Cohort, p: Probabilities) -> float:
+    """Sum over patients of the mean loss of each one's examples."""
+    patients = np.unique(cohort.patients, return_inverse=True)[1]
+    losses = example_losses(cohort.task, cohort.labels, p)
+    return float((losses / np.bincount(patients)[patients]).sum())
