@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 
 from clients.deploy import deployed_site
 from clients.deploy.site_settings import SiteSettings, is_deployed
-from clients.local_training import evaluate_site, site_info, train_site
+from clients.local_training import evaluate_site, site_info, site_test, train_site
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -89,10 +89,14 @@ def evaluate(message: Message, context: Context) -> Message:
     job, site = _site(message, context)
     split, rule = read_split(message)
     weights, number = read_weights(message), read_round(message)
-    evaluated = evaluate_site(site, job, weights, split, rule, number)
-    if is_deployed(context.node_config):
-        if split == TEST and len(site.splits[TEST]):
+    if split != TEST or rule is None:
+        evaluated = evaluate_site(site, job, weights, split, rule, number)
+    else:
+        tested = site_test(site, job, weights, rule, number)
+        evaluated = tested.reply
+        if is_deployed(context.node_config) and len(site.splits[TEST]):
             settings = SiteSettings.from_node(context.node_config)
-            deployed_site.write_site_report(site, settings, job, rule, number, weights)
+            deployed_site.write_site_report(site, settings, job, tested.rule, number, weights)
+    if is_deployed(context.node_config):
         evaluated = deployed_site.permitted_evaluation(evaluated)
     return evaluation_reply(evaluated, message)

@@ -9,6 +9,7 @@ from fl.training.state_dict import Weights, load_weights, save_weights
 OPTIMIZER = "optimizer"  # the optimizer's moments
 EXTRA = "extra"  # arrays that a strategy keeps beside the weights: SCAFFOLD's control variate
 ENTRIES = "entries"  # entries of the model that are the site's own: FedBN's normalisation layers
+STEPS = "steps"  # gradient steps so far of a site that trains alone
 
 KEPT_ROUNDS = 2  # rounds kept of what only the next round needs: a resumed run goes back one
 

@@ -1,5 +1,6 @@
 """What a site does when it is asked: train on its own records, or evaluate weights on them."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -7,14 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
+from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, STEPS, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
 from clients.personalization.own_model import OwnModel
+from clients.personalization.own_training import keep_training
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from clients.validation_reply import Probabilities, loss_sum_of, validation_reply
+from fl.config.run_config import LOCAL
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
 from fl.evaluation.decisions.score_histograms import count_scores
 from fl.evaluation.group_evaluation import evaluate_predicted
@@ -81,6 +84,8 @@ def train_site(
     _keep_optimizer(site, job, round_number, fitted.state)
     if own:
         site_state(site, job, ENTRIES).put(round_number, own)
+    if job.strategy == LOCAL:
+        _count_steps(site, job, round_number, fitted.steps)
     if update.kept:
         site_state(site, job, EXTRA).put(round_number, update.kept)
     return _training_reply(site, job, shared, update.sent, fitted)
@@ -97,6 +102,13 @@ def site_state(site: Site, job: Job, kind: str) -> ClientState:
 def site_entries_before(site: Site, job: Job, round_number: int) -> Weights:
     """The entries of the model that are the site's own, as they were before a round."""
     return site_state(site, job, ENTRIES).before(round_number)
+
+
+def _count_steps(site: Site, job: Job, round_number: int, steps: int) -> None:
+    """Keep how many steps a site that trains alone has taken up to this round."""
+    state = site_state(site, job, STEPS)
+    before = state.before(round_number).get("steps", np.zeros(1, dtype=np.int64))
+    state.put(round_number, {"steps": before + steps})
 
 
 def _optimizer_before(site: Site, job: Job, round_number: int) -> OptimizerState:
@@ -176,19 +188,46 @@ def evaluate_site(
     On validation the site sends histograms of scores by source; on test it sends its measures,
     and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
     """
-    config = job.config
-    network = network_for(config.model, config.task, config.freeze)
-    set_weights(network, weights | site_entries_before(site, job, round_number + 1))
     if split != TEST:
-        p = predict(network, site.splits[split], device=config.device)
+        network = _network_of_round(site, job, weights, round_number)
+        p = predict(network, site.splits[split], device=job.config.device)
         return validation_reply(site, p, split)
     if rule is None:
         raise ValueError("a test needs the decision rule of the weights")
+    return site_test(site, job, weights, rule, round_number).reply
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteTest:
+    """A site's test: what it sends, and what was really tested and how that decided."""
+
+    reply: EvaluationReply
+    own: OwnModel
+    rule: DecisionRule
+
+
+def site_test(
+    site: Site, job: Job, weights: Weights, rule: DecisionRule, round_number: int
+) -> SiteTest:
+    """Test the weights of a round, or what the site makes of them, on its own test records."""
+    config = job.config
+    network = _network_of_round(site, job, weights, round_number)
     own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
     if own.changed:
         rule = rule_of_own_model(rule, site, own, config.device)
+    if job.strategy == LOCAL:
+        steps = site_state(site, job, STEPS).before(config.rounds + 1)
+        keep_training(site, weights, int(steps.get("steps", np.zeros(1))[0]))
     p = predict(own.network, site.splits[TEST], device=config.device)
-    return _test_reply(site, job, p, rule, own.steps)
+    return SiteTest(reply=_test_reply(site, job, p, rule, own.steps), own=own, rule=rule)
+
+
+def _network_of_round(site: Site, job: Job, weights: Weights, round_number: int) -> nn.Module:
+    """The network with the weights of a round, and with the site's own entries of that round."""
+    config = job.config
+    network = network_for(config.model, config.task, config.freeze)
+    set_weights(network, weights | site_entries_before(site, job, round_number + 1))
+    return network
 
 
 def rule_of_own_model(sent: DecisionRule, site: Site, own: OwnModel, device: str) -> DecisionRule:

@@ -134,13 +134,14 @@ def write_site_report(
     site: Site,
     settings: SiteSettings,
     job: Job,
-    rule: DecisionRule | None,
+    rule: DecisionRule,
     number: int,
     weights: Weights,
 ) -> None:
     """The site's own results, all classes, as a run directory that never leaves it.
 
-    `weights` are those that were tested; they stay, so that the pages can say where they looked.
+    `rule` is the one that decided: of a model of the site's own, its own. `weights` are those that
+    were sent; they stay, so that the pages can say where they looked.
     """
     cohort, task = site.splits[TEST], TASKS[job.config.task]
     folder = site.folder.parents[2]

@@ -235,6 +235,9 @@ class TrainingSettings(Section):
     finetune_epochs: int = Field(
         3, ge=1, description="strategy finetune: epochs at each site after the last round"
     )
+    personal_epochs: int = Field(
+        6, ge=1, description="strategy personal: epochs at each site after the last round"
+    )
     weight_decay: float = Field(0.01, ge=0, description="weight decay of the optimizer")
     dropout: float = Field(
         -1.0, lt=1, description="share that the network's dropout layers drop; -1: its own"

@@ -6,6 +6,8 @@ Everything else about a strategy stands in one of its two halves: what the serve
 
 from dataclasses import dataclass
 
+POOLED_PERSONAL = "pooled-personal"
+
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyTraits:
@@ -18,11 +20,16 @@ class StrategyTraits:
     # The strategy whose federated training this one's is, bit for bit: only what sites do after
     # the last round differs. In a comparison it is run once for all that name the same.
     trains_as: str = ""
+    # After the last round each site may have a model of its own; the run's weights are not that.
+    own_models: bool = False
+    # The training of a comparison that does the same at each site after pooled training.
+    after_pooled: str = ""
 
 
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {
     "fedbn": StrategyTraits(local_normalisation=True),
-    "finetune": StrategyTraits(trains_as="fedavg"),
+    "finetune": StrategyTraits(trains_as="fedavg", own_models=True),
+    "personal": StrategyTraits(trains_as="fedavg", own_models=True, after_pooled=POOLED_PERSONAL),
     # SCAFFOLD's rule knows how far a site has moved from its learning rates alone.
     "scaffold": StrategyTraits(plain_sgd=True),
 }

@@ -14,6 +14,8 @@ STRATEGY_NAMES = {
     "fedbn": "FedBN",
     "scaffold": "SCAFFOLD",
     "finetune": "FedAvg+FT",  # FedAvg, then fine-tuning at each site
+    "personal": "FedAvg+personal",  # FedAvg, then a mixture of models at each site
+    "pooled-personal": "pooled+personal",  # pooled training, then the same
     "krum": "Krum",
 }
 
@@ -33,6 +35,14 @@ STRATEGY_NOTES = {
     "finetune": "At a hospital, after further training there, if that made its validation better, "
     "and then at the hospital's own thresholds. The saved model, and with it every figure on "
     "central and unseen records, is the one before that, which is FedAvg's.",
+    "personal": "At a hospital, the weighted mean of the logits of three models (FedAvg's, the "
+    "same after further training there, and one trained there alone), if that answered validation "
+    "patients on whom the weights were not found better than FedAvg's did, and then at the "
+    "hospital's own thresholds. The saved model, and with it every figure on central and unseen "
+    "records, is FedAvg's.",
+    "pooled-personal": "Pooled training, and then at each hospital what FedAvg+personal does after "
+    "its last round. The saved model, and with it every figure on central and unseen records, is "
+    "that of pooled training.",
 }
 
 

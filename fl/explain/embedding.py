@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from fl.data.beat_rows import covering_rows
 from fl.data.cohort import Cohort, Indices
 from fl.explain.reading import BATCH_SAMPLES
-from fl.models.embedding_layer import embedding_layer
 from fl.models.network_input import network_input
+from fl.models.network_parts import embedding_layer
 from fl.training.device import one_thread
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError, DataError

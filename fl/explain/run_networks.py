@@ -21,8 +21,6 @@ from fl.models import MODELS, build_network
 from fl.training.state_dict import Weights, load_weights, save_weights, set_weights
 from fl.util.errors import DataError, UnusableRecord
 
-FINETUNE = "finetune"  # the strategy whose sites each end with a model of their own
-
 
 class RunNetworks:
     """The networks of one training of a run, from the weights in its directory."""
@@ -34,7 +32,8 @@ class RunNetworks:
 
     def _of(self, fold: str) -> nn.Module | str:
         """The network of a fold ("" for a run without folds), or why there is none."""
-        if self.strategy == FINETUNE or strategy_traits(self.strategy).local_normalisation:
+        traits = strategy_traits(self.strategy)
+        if traits.own_models or traits.local_normalisation:
             return "the run does not keep each hospital's own model"
         path = self._weights(fold)
         model = str(self.config.get("model", ""))

@@ -1,6 +1,6 @@
 """While a network is trained, all weights of one learning rate lie in one long row of memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +47,15 @@ class FlatParameters:
         gradients = iter(torch.autograd.grad(objective, parameters, materialize_grads=True))
         for named, weights in zip(self.named, self.weights, strict=True):
             weights.grad = _concatenated([next(gradients) for _ in named])
+
+    def values(self, state: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        """Copies of the rows; with a state dict, rows of its entries."""
+        if state is None:
+            return [row.detach().clone() for row in self.weights]
+        return [
+            _concatenated(state[name] for name in named).to(row.device)
+            for named, row in zip(self.named, self.weights, strict=True)
+        ]
 
     def release(self) -> None:
         """Give each parameter its own memory again, as code that saves a network expects."""

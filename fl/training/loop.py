@@ -1,7 +1,7 @@
 """Train a network on one site's examples, or apply it to them. Returns numbers, prints nothing."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,18 +93,19 @@ def fit(
     state: OptimizerState | None = None,
     penalty: Penalty | None = None,
     pull: float = 0.0,
+    anchor: Mapping[str, Tensor] | None = None,
 ) -> FitResult:
     """Train a network in place for one round. Same plan, data and state: same weights.
 
     `penalty` is added to the loss of every batch (SCAFFOLD's correction, for example). `pull` is
-    the strength of a pull back to the weights at the start (FedProx), beside the gradient: see
-    `Optimizer`. `state` is the optimizer's after the site's previous round; without it the
-    optimizer starts from nothing.
+    the strength of a pull back to the weights at the start (FedProx), or to those of `anchor`, a
+    state dict, beside the gradient: see `Optimizer`. `state` is the optimizer's after the site's
+    previous round; without it the optimizer starts from nothing.
     Raises DataError if the site has no example of a class that is trained on.
     """
     one_thread()
     with dropout_set_to(network, plan.dropout):
-        return _fit(network, cohort, plan, state, penalty, pull)
+        return _fit(network, cohort, plan, state, penalty, pull, anchor)
 
 
 def _fit(
@@ -114,6 +115,7 @@ def _fit(
     state: OptimizerState | None,
     penalty: Penalty | None,
     pull: float,
+    anchor: Mapping[str, Tensor] | None,
 ) -> FitResult:
     cohort = with_added_examples(
         own, seed=plan.seed, site=plan.site, imbalance=plan.imbalance, simulated=plan.simulated
@@ -122,7 +124,7 @@ def _fit(
     torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
     train_mode(network.to(plan.device))
     rows = FlatParameters.of(network)
-    optimizer = _optimizer(rows, plan, pull)
+    optimizer = _optimizer(rows, plan, pull, anchor)
     _restore_state(optimizer, rows, state)
     mean_network = _running_mean(network, plan)
     weights = class_weights(cohort, plan.imbalance)
@@ -238,12 +240,14 @@ def _nothing_to_train_on(cohort: Cohort, plan: TrainingPlan) -> DataError:
     )
 
 
-def _optimizer(rows: FlatParameters, plan: TrainingPlan, pull: float) -> Optimizer:
+def _optimizer(
+    rows: FlatParameters, plan: TrainingPlan, pull: float, anchor: Mapping[str, Tensor] | None
+) -> Optimizer:
     common: dict[str, Any] = {
         "rows": rows.weights,
         "weight_decay": plan.weight_decay,
         "pull": pull,
-        "anchors": [row.detach().clone() for row in rows.weights] if pull else (),
+        "anchors": rows.values(anchor) if pull else (),
     }
     if plan.sgd:
         return SGD(rate_factors=[1.0] * len(rows.weights), momentum=plan.momentum, **common)

@@ -11,14 +11,17 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from fl.config.run_config import RunConfig
 from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
 from fl.training.frozen import frozen_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
+from fl.util.random_streams import torch_seed
 
 Weights = dict[str, NDArray[Any]]
+INITIAL = Path("checkpoint") / "initial.safetensors"  # of --init-from, in the run directory
 
 
 @lru_cache(maxsize=8)
@@ -55,6 +58,12 @@ def check_local_entries(strategy: str, model: str, task: str, freeze: str = "non
 def get_weights(network: torch.nn.Module) -> Weights:
     """Copies of all entries of the state dict, by name."""
     return {k: v.detach().cpu().numpy().copy() for k, v in network.state_dict().items()}
+
+
+def fresh_weights(config: RunConfig) -> Weights:
+    """Weights drawn at random: the same for every run of this seed and model."""
+    torch.manual_seed(torch_seed(config.seed, "init", config.model))
+    return get_weights(build_network(config.model, TASKS[config.task]))
 
 
 def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:

@@ -5,22 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
-from fl.models import build_network, parts_of
+from fl.models import parts_of
 from fl.runs.run_facts import TransferFacts
 from fl.runs.run_record import RunRecord
 from fl.training.frozen import frozen_entries
 from fl.training.saved_weights import check_digest, saved_facts
-from fl.training.state_dict import Weights, get_weights, load_weights, save_weights
+from fl.training.state_dict import INITIAL, Weights, fresh_weights, load_weights, save_weights
 from fl.util.errors import ConfigError
-from fl.util.random_streams import torch_seed
 
 FLAG = "--init-from"
-INITIAL = Path("checkpoint") / "initial.safetensors"  # in the run directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +35,6 @@ def initial_weights(job: Job) -> Weights:
     kept = Path(job.workspace) / INITIAL
     started = load_weights(kept) if kept.exists() else fresh | _origin(job.config).taken
     return {name: started[name] for name in fresh}  # a file has an order of its own
-
-
-def fresh_weights(config: RunConfig) -> Weights:
-    """Weights drawn at random: the same for every run of this seed and model."""
-    torch.manual_seed(torch_seed(config.seed, "init", config.model))
-    return get_weights(build_network(config.model, TASKS[config.task]))
 
 
 def read_origin(config: RunConfig) -> Origin | None:

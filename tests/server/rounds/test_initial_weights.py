@@ -12,11 +12,9 @@ from fl.messages.job import Job
 from fl.models import MODELS, parts_of
 from fl.models.cnn1d import CNN1D
 from fl.runs.run_record import RunRecord
-from fl.training.state_dict import load_weights, save_weights
+from fl.training.state_dict import INITIAL, fresh_weights, load_weights, save_weights
 from fl.util.errors import ConfigError
 from server.rounds.initial_weights import (
-    INITIAL,
-    fresh_weights,
     initial_weights,
     keep_initial_weights,
     read_origin,
