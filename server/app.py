@@ -6,6 +6,7 @@ from dataclasses import replace
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fl.config.run_config import POOLED
 from fl.config.strategy_traits import trains_as
 from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
@@ -19,6 +20,7 @@ from fl.util.errors import ConfigError
 from server.aggregation.flower_internals import check_resumable, restore_memory
 from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
+from server.baselines.pooled_personal import personalised_after_pooled
 from server.rounds.checkpoints import (
     TrainingProgress,
     load_progress,
@@ -96,6 +98,10 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
     if config.compare:
         results += train_baselines(federation, initial_weights(federation.job))
         yield from results
+        if config.after_pooled:
+            (pooled,) = [result for result in results if result.name == POOLED]
+            results.append(personalised_after_pooled(federation, pooled))
+            yield results[-1]
     for name in config.strategies:
         job = federation.job.model_copy(
             update={"config": config.for_strategy(name), "strategy": name}

@@ -15,14 +15,16 @@ from fl.config.sections import (
     RoundSettings,
     TrainingSettings,
 )
-from fl.config.strategy_traits import strategy_traits
+from fl.config.strategy_traits import POOLED_PERSONAL, strategy_traits
 from fl.ecg.tasks import task_with_filter
 from fl.util.errors import ConfigError, did_you_mean
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
 LOCAL, POOLED = "local", "pooled"
+# With a strategy whose trait `after_pooled` names it, it is one of them too.
+NOT_FEDERATED = (LOCAL, POOLED, POOLED_PERSONAL)
 # Names of groups of records and of trainings, beside which no source may have the same name.
-RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
+RESERVED_NAMES = frozenset({*NOT_FEDERATED, "central", "unseen"})
 
 
 SGD_LR = 0.05  # default of every task
@@ -98,6 +100,12 @@ class RunConfig(
     def strategies(self) -> tuple[str, ...]:
         """The strategies to train by."""
         return tuple(self.compare.split(",")) if self.compare else (self.strategy,)
+
+    @property
+    def after_pooled(self) -> tuple[str, ...]:
+        """The trainings that begin with the model of pooled training, in a comparison."""
+        found = [strategy_traits(name).after_pooled for name in self.strategies if self.compare]
+        return tuple(name for name in dict.fromkeys(found) if name)
 
     def for_strategy(self, name: str) -> Self:
         """The settings of one training of a comparison."""

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fl.config.run_config import LOCAL, POOLED
+from fl.config.strategy_traits import strategy_traits
 from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
 from fl.evaluation.difference_sentences import difference_sentence, sites_above_sentence
 from fl.evaluation.margins import non_inferior
@@ -215,8 +216,8 @@ def comparison(
     rows = tuple(
         row
         for strategy in summaries
-        for against in (LOCAL, POOLED)
-        if strategy not in (LOCAL, against)
+        for against in _rivals(strategy)
+        if strategy not in (LOCAL, against) and against in summaries
         for row in differences(measured, strategy, against)
     )
     return Comparison(
@@ -224,6 +225,12 @@ def comparison(
         differences=rows,
         sites_above=tuple(sites_above(rows)),
     )
+
+
+def _rivals(strategy: str) -> list[str]:
+    """The trainings that a training is compared with: local, pooled, and pooled with the same."""
+    after_pooled = strategy_traits(strategy).after_pooled
+    return [LOCAL, POOLED, *([after_pooled] if after_pooled else [])]
 
 
 def differences(

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.datasets import DATASETS
 from fl.datasets.base import Card
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.pages.participants import patients_of
-from fl.reports.run_files import NOT_FEDERATED, Run
+from fl.reports.run_files import Run
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.transfer_text import transfer_sentences

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.evaluation.predictions import Predictions, read_predictions
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
 from fl.runs.history_tables import RoundRow, SiteRow, read_rounds, read_sites
@@ -14,7 +15,6 @@ from fl.runs.run_facts import DEPLOYMENT, RunFacts, read_run_facts
 from fl.util.errors import DataError
 
 CENTRAL, UNSEEN = "central", "unseen"
-NOT_FEDERATED = ("local", "pooled")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fl.config.run_config import LOCAL, POOLED
+from fl.config.run_config import NOT_FEDERATED
 from fl.evaluation.seed_summary import Spread
 from fl.runs.results import TrainingSummary, read_json, read_seeds, read_summary
 from fl.util.errors import ConfigError, DataError, did_you_mean
@@ -50,7 +50,7 @@ class RunOverview:
     def main(self) -> str:
         """The strategy it is judged by: the one its settings name, else the first federated."""
         named = str(self.config.get("strategy", ""))
-        federated = [name for name in self.strategies if name not in (LOCAL, POOLED)]
+        federated = [name for name in self.strategies if name not in NOT_FEDERATED]
         return named if named in federated else (federated or list(self.strategies))[0]
 
     @property

@@ -115,7 +115,10 @@ def settings_lines(config: RunConfig) -> list[str]:
 def time_text(config: RunConfig, work: Workload, speed: Speed) -> str:
     """The estimate of the time, and what it rests on."""
     workers = workers_of(config, len(work.steps))
-    trainings = [*config.strategies, *(("local", "pooled") if config.compare else ())]
+    trainings = [
+        *config.strategies,
+        *(("local", "pooled", *config.after_pooled) if config.compare else ()),
+    ]
     repeated = f", each with {len(config.each_seed)} seeds" if config.seeds else ""
     if config.each_fold:
         repeated += f", once for each of {config.site_folds} folds"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from fl.config.run_config import LOCAL, POOLED
+from fl.config.strategy_traits import POOLED_PERSONAL
 from fl.evaluation.bootstrap import MIN_INTERVAL_PATIENTS
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.seed_summary import SeedDifference
@@ -13,10 +15,14 @@ from fl.evaluation.strategy_names import strategy_name
 from fl.reports.figures.svg import Drawing, canvas, inline, styled, training_ink
 
 Row = ComparisonRow | SeedDifference
-BASELINES = ("local", "pooled")
-MARKS = {"local": "o", "pooled": "s"}  # of the difference from that training
-OFFSET = {"local": -0.17, "pooled": 0.17}
-TITLES = {"local": "minus local training (gain)", "pooled": "minus pooled training (distance)"}
+# Of the difference from each training.
+MARKS = {LOCAL: "o", POOLED: "s", POOLED_PERSONAL: "^"}
+OFFSET = {LOCAL: -0.17, POOLED: 0.17, POOLED_PERSONAL: 0.34}
+TITLES = {
+    LOCAL: "minus local training (gain)",
+    POOLED: "minus pooled training (distance)",
+    POOLED_PERSONAL: "minus pooled training with the same at each hospital (distance)",
+}
 MEAN = "mean_site"
 
 
@@ -35,7 +41,7 @@ def gain_chart(
         return None
     places = sorted({row.where for row in shown}, key=lambda where: (where != MEAN, where))
     figure, axes = canvas(1.2 + 0.36 * len(places))
-    for against in BASELINES:
+    for against in MARKS:
         part = [row for row in shown if row.against == against]
         _points(axes, part, places, training_ink(main, order), against)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -48,7 +54,8 @@ def gain_chart(
     figure.legend(loc="outside upper left", ncols=1, frameon=False, fontsize=7)
     seeds = isinstance(shown[0], SeedDifference)
     who = "What each hospital gains" if len(places) > 1 else "What this hospital gains"
-    return inline(figure, "gain", _caption(who, main, metric, seeds))
+    rival = any(row.against == POOLED_PERSONAL for row in shown)
+    return inline(figure, "gain", _caption(who, main, metric, seeds, rival))
 
 
 def _points(
@@ -90,7 +97,7 @@ def _range(row: Row) -> tuple[float | None, float | None]:
     return row.low, row.high
 
 
-def _caption(who: str, main: str, metric: str, seeds: bool) -> str:
+def _caption(who: str, main: str, metric: str, seeds: bool, rival: bool) -> str:
     lines = (
         "Marks are means over the seeds, lines go from the lowest to the highest seed."
         if seeds
@@ -98,8 +105,9 @@ def _caption(who: str, main: str, metric: str, seeds: bool) -> str:
         f"test patients for an interval (fewer than {MIN_INTERVAL_PATIENTS}); n is their "
         "number."
     )
+    rivals = f"; {strategy_name(POOLED_PERSONAL)}: triangles" if rival else ""
     return (
         f"{who}: {METRICS[metric]} of {strategy_name(main)} at the hospital's "
         "own test patients minus that of training alone (circles) and of pooled training "
-        f"(squares). Right of zero {strategy_name(main)} is better. {lines}"
+        f"(squares{rivals}). Right of zero {strategy_name(main)} is better. {lines}"
     )

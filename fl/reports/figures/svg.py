@@ -34,8 +34,8 @@ CLASS_INKS = (
 LIGHT = {"#88CCEE", "#DDCC77", "#44AA99", "#999933", "#CC6677"}  # black text is readable on them
 GREYS = ("#4D4D4D", "#969696", "#D0D0D0")
 REFERENCE = "#999999"  # chance, treat all, treat none
-FIXED_INKS = {"local": LOCAL_INK, "pooled": POOLED_INK}
-FIXED_MARKS = {"local": "v", "pooled": "D"}
+FIXED_INKS = {"local": LOCAL_INK, "pooled": POOLED_INK, "pooled-personal": GREYS[0]}
+FIXED_MARKS = {"local": "v", "pooled": "D", "pooled-personal": "d"}
 MARKS = ("o", "s", "^", "P", "X", "<", ">")
 
 WIDTH = 3.75  # inches: 360 CSS pixels, so that a phone shows a figure at its own size

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.reports.arrangement import arrangement_drawing
@@ -142,7 +143,7 @@ def forests(run: Run) -> list[Drawing]:
     drawn = [
         federation_charts.forest(run.differences, against, metric, tuple(run.strategies))
         for metric in ("macro_f1", "macro_auroc")
-        for against in ("local", "pooled")
+        for against in NOT_FEDERATED
     ]
     return [drawing for drawing in drawn if drawing]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.evaluation.strategy_names import strategy_name
@@ -127,8 +128,10 @@ def _level(run: Run, name: str) -> str:
 def against(run: Run, name: str) -> list[str]:
     """What a federated strategy gains over local training and loses to pooled training."""
     sentences = []
-    for other in ("local", "pooled"):
-        if other not in run.strategies:
+    for other in NOT_FEDERATED:
+        if other not in run.strategies or not any(
+            row.strategy == name and row.against == other for row in run.differences
+        ):
             continue
         mean = find(
             run.differences, strategy=name, against=other, where="mean_site", metric="macro_f1"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from safetensors.numpy import load_file
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.evaluation.decisions.score_histograms import BINS
 from fl.privacy.egress_policy import (
     CLASS_FIGURES,
@@ -16,7 +17,7 @@ from fl.privacy.egress_policy import (
     NUMBERS,
     TEXTS,
 )
-from fl.reports.run_files import NOT_FEDERATED, Run
+from fl.reports.run_files import Run
 
 KINDS = {
     "query": "first words, once",
