@@ -125,5 +125,7 @@ def test_beats_have_it_too(beats, tmp_path):
     settings = {"task": "beat", "model": "beat_gru", "batch_size": 64, "rounds": 1}
     job = job_over(beats, tmp_path / "beats", 2, compare="personal", **settings, **BRIEF)
     run(job)
-    for name in ("local", "pooled", "pooled-personal", "personal"):
-        assert result(job, name, BEAT).summary.site_mean is not None
+    found = {n: result(job, n, BEAT) for n in ("local", "pooled", "pooled-personal", "personal")}
+    assert all(one.failures == [] for one in found.values())
+    steps = {name: one.summary.gradient_steps for name, one in found.items()}
+    assert steps["pooled-personal"] > steps["pooled"] + steps["local"]
