@@ -7,6 +7,7 @@ from clients.local_objectives.base import LocalObjective
 from clients.local_objectives.fedprox import fedprox_penalty, fedprox_pull
 from clients.local_objectives.scaffold import scaffold_extra, scaffold_penalty
 from clients.personalization.finetune import finetune
+from clients.personalization.map_head import map_head
 
 LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
     "fedavg": LocalObjective(),
@@ -21,5 +22,6 @@ LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
     "fedbn": LocalObjective(),
     "scaffold": LocalObjective(penalty=scaffold_penalty, extra=scaffold_extra),
     "finetune": LocalObjective(before_test=finetune),
+    "map-head": LocalObjective(before_test=map_head),
     "krum": LocalObjective(),
 }

@@ -17,3 +17,4 @@ class OwnModel:
     # (example, class) of the validation records, of models that have not seen each one's patient;
     # from these the site's thresholds are chosen. None: those of `network`.
     validated: NDArray[np.float64] | None = None
+    note: str = ""  # what was done, in words, for the model's card

@@ -23,6 +23,7 @@ class StrategyTraits:
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {
     "fedbn": StrategyTraits(local_normalisation=True),
     "finetune": StrategyTraits(trains_as="fedavg"),
+    "map-head": StrategyTraits(trains_as="fedavg"),
     # SCAFFOLD's rule knows how far a site has moved from its learning rates alone.
     "scaffold": StrategyTraits(plain_sgd=True),
 }

@@ -14,6 +14,7 @@ STRATEGY_NAMES = {
     "fedbn": "FedBN",
     "scaffold": "SCAFFOLD",
     "finetune": "FedAvg+FT",  # FedAvg, then fine-tuning at each site
+    "map-head": "FedAvg+head",  # FedAvg, then a head of each site's own
     "krum": "Krum",
 }
 
@@ -33,6 +34,10 @@ STRATEGY_NOTES = {
     "finetune": "At a hospital, after further training there, if that made its validation better, "
     "and then at the hospital's own thresholds. The saved model, and with it every figure on "
     "central and unseen records, is the one before that, which is FedAvg's.",
+    "map-head": "At a hospital, with a last layer fitted to its own training and validation "
+    "patients, close to the global one, where that predicted patients it had not seen better; then "
+    "at the hospital's own thresholds. The saved model, and with it every figure on central and "
+    "unseen records, is the one before that, which is FedAvg's.",
 }
 
 

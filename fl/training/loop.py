@@ -1,7 +1,7 @@
 """Train a network on one site's examples, or apply it to them. Returns numbers, prints nothing."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fl.data.beat_rows import covering_rows
-from fl.data.cohort import Batch, Cohort
+from fl.data.cohort import Batch, Cohort, Indices
 from fl.data.gpu_cohort import batch_maker
 from fl.models.network_input import network_input
 from fl.training.added_examples import with_added_examples
@@ -146,7 +146,7 @@ def _fit(
             batch = make_batch(examples, cohort.random_starts(examples, rng))
             batch = augment_batch(batch, cohort.task, plan.augment, rng)
             with mixed_precision(plan.device, plan.bf16):
-                logits = _logits(network, batch)
+                logits = logits_of(network, batch)
             if added is not None:
                 logits = logits + added
             shares = None if taken.weights is None else to_device(taken.weights, plan.device)
@@ -190,6 +190,29 @@ def predict(
     """
     one_thread()
     network.to(device).eval()
+    rows, probabilities = [], []
+    total = np.zeros((len(cohort), len(cohort.task.classes)))
+    counts = np.zeros(len(cohort), dtype=np.int64)
+    with torch.inference_mode(), mixed_precision(device, bf16):
+        for batch, example, used in crop_batches(network, cohort, crops, batch_size, device):
+            logits = logits_of(network, batch).double()
+            exclusive = cohort.task.exclusive
+            probabilities.append(logits.softmax(dim=1) if exclusive else logits.sigmoid())
+            rows.append((example, used))
+    if probabilities:
+        example, used = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        np.add.at(total, example[used], torch.cat(probabilities).cpu().numpy()[used])
+        counts = np.bincount(example[used], minlength=len(cohort))
+    return np.asarray(np.round(total / counts[:, None], 7))
+
+
+def crop_batches(
+    network: nn.Module, cohort: Cohort, crops: int = 0, batch_size: int = 0, device: str = "cpu"
+) -> Iterator[tuple[Batch, Indices, NDArray[np.bool_]]]:
+    """What `predict` shows a network: batches, the example of each row, and which rows answer.
+
+    A row that does not answer is only the neighbour of others that do.
+    """
     read = network_input(network)
     batch_size = batch_size or max(1, BATCH_SAMPLES // cohort.task.samples)
     if read.row > 1:
@@ -200,18 +223,10 @@ def predict(
     else:
         example, starts = cohort.even_crops(crops or cohort.task.crops)
         used = np.ones(len(example), dtype=bool)
-    make_batch, probabilities = batch_maker(cohort, device, read.signal), []
-    with torch.inference_mode(), mixed_precision(device, bf16):
-        for begin in range(0, len(example), batch_size):
-            some = slice(begin, begin + batch_size)
-            logits = _logits(network, make_batch(example[some], starts[some])).double()
-            exclusive = cohort.task.exclusive
-            probabilities.append(logits.softmax(dim=1) if exclusive else logits.sigmoid())
-    total = np.zeros((len(cohort), len(cohort.task.classes)))
-    if probabilities:
-        np.add.at(total, example[used], torch.cat(probabilities).cpu().numpy()[used])
-    counts = np.bincount(example[used], minlength=len(cohort))
-    return np.asarray(np.round(total / counts[:, None], 7))
+    make_batch = batch_maker(cohort, device, read.signal)
+    for begin in range(0, len(example), batch_size):
+        some = slice(begin, begin + batch_size)
+        yield make_batch(example[some], starts[some]), example[some], used[some]
 
 
 def _nothing_to_train_on(cohort: Cohort, plan: TrainingPlan) -> DataError:
@@ -242,7 +257,8 @@ def _running_mean(network: nn.Module, plan: TrainingPlan) -> AveragedModel | Non
     return AveragedModel(network, multi_avg_fn=mean)
 
 
-def _logits(network: nn.Module, batch: Batch) -> Tensor:
+def logits_of(network: nn.Module, batch: Batch) -> Tensor:
+    """A network's answer to a batch: (batch, class)."""
     logits: Tensor = network(batch.signal, batch.lead_mask, batch.features)
     return logits
 

@@ -90,5 +90,6 @@ STRATEGIES: dict[str, AggregationRule] = {
         lambda config: FedAvg(**ASK_ALL), extra=ExtraRule(initial_control, merge_control)
     ),
     "finetune": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "map-head": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False),
 }
