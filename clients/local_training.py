@@ -12,6 +12,7 @@ from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
 from clients.personalization.own_model import OwnModel
+from clients.personalization.own_model_file import write_own_model
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
@@ -190,6 +191,7 @@ def evaluate_site(
     own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
     if own.changed:
         rule = rule_of_own_model(rule, site, own, config.device)
+        write_own_model(site, job, own, rule, round_number)
     p = predict(own.network, site.splits[TEST], device=config.device)
     return _test_reply(site, job, p, rule, own.steps)
 

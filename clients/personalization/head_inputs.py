@@ -53,7 +53,8 @@ def head_inputs(network: nn.Module, cohort: Cohort, device: str = "cpu") -> Head
     network.to(device).eval()
     read: list[Tensor] = []
     taken = head.register_forward_pre_hook(lambda _, given: read.append(given[0].float()))
-    kept: list[tuple[Tensor, Tensor, Tensor, Indices]] = []
+    kept: list[list[Tensor]] = []  # of each batch: inputs, features, logits
+    examples: list[Indices] = []
     try:
         with torch.inference_mode(), mixed_precision(device, None):
             for batch, example, used in crop_batches(network, cohort, device=device):
@@ -63,17 +64,17 @@ def head_inputs(network: nn.Module, cohort: Cohort, device: str = "cpu") -> Head
                 parts = (torch.cat(read).cpu(), batch.features.cpu(), logits.float().cpu())
                 if len(parts[0]) != len(example):
                     return None  # the head reads something else than one row for each example
-                inputs, features, answer = (part[rows] for part in parts)
-                kept.append((inputs, features, answer, example[used]))
+                kept.append([part[rows] for part in parts])
+                examples.append(example[used])
     finally:
         taken.remove()
     if not kept:
         return None
-    inputs, features, logits = (torch.cat([part[i] for part in kept]) for i in range(3))
+    inputs, features, logits = (torch.cat(parts) for parts in zip(*kept, strict=True))
     found = HeadInputs(
         inputs=inputs.numpy(),
         features=features.numpy(),
-        example=np.concatenate([part[3] for part in kept]),
+        example=np.concatenate(examples),
     )
     return found if _gives(network, found, logits) else None
 

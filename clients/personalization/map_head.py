@@ -1,6 +1,5 @@
 """A site's own head: the global head, moved as far as the site's own patients support."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -183,5 +182,5 @@ def _after(network: nn.Module) -> AfterHead | None:
     module = after_head(network)
     if module is None:
         return None
-    frozen: Callable[..., torch.Tensor] = deepcopy(module).cpu().double().eval().requires_grad_(False)
+    frozen: AfterHead = deepcopy(module).cpu().double().eval().requires_grad_(False)
     return frozen

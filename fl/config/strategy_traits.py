@@ -19,6 +19,11 @@ class StrategyTraits:
     # the last round differs. In a comparison it is run once for all that name the same.
     trains_as: str = ""
 
+    @property
+    def own_models(self) -> bool:
+        """Whether sites may test models of their own, made after the last round."""
+        return bool(self.trains_as)
+
 
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {
     "fedbn": StrategyTraits(local_normalisation=True),

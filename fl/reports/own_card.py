@@ -1,0 +1,65 @@
+"""The model card of a hospital's own model, beside its weights."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fl.ecg.tasks import TASKS
+from fl.evaluation.group_evaluation import GroupMeasures
+from fl.reports.run_files import Run
+from fl.reports.templates import render
+from fl.reports.terminal.notices import simulated_note
+from fl.training.saved_weights import sidecar_of
+from fl.util.atomic_io import write_atomically
+
+WEIGHTS = "weights"  # folder of a run directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnModelFile:
+    """One hospital's own model of one strategy."""
+
+    path: Path  # of the weights
+    strategy: str
+    site: str
+    facts: Mapping[str, Any]  # the content of the file beside the weights
+
+
+def own_models(folder: Path, strategies: Sequence[str]) -> Iterator[OwnModelFile]:
+    """Every hospital's own model in a run directory, of these strategies, in order of name."""
+    for path in sorted((folder / WEIGHTS).glob("*.safetensors")):
+        if path.name.endswith(("-best.safetensors", "-last.safetensors")):
+            continue
+        sidecar = sidecar_of(path)
+        if not sidecar.is_file():
+            continue
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        site = str(facts.get("site", ""))
+        strategy = str(facts["strategy"]).removesuffix(f"-{site}")
+        if site and strategy in strategies:
+            yield OwnModelFile(path=path, strategy=strategy, site=site, facts=facts)
+
+
+def write_own_cards(run: Run) -> None:
+    """`weights/<strategy>-<site>.md` for every hospital's own model in the run directory."""
+    for model in own_models(run.folder, tuple(run.strategies)):
+        measures = run.strategies[model.strategy].sites.get(model.site)
+        write_own_card(model, [("its own test records", measures)] if measures else [])
+
+
+def write_own_card(model: OwnModelFile, groups: Sequence[tuple[str, GroupMeasures]]) -> Path:
+    """Write the card beside the weights; `groups` are the test records it was measured on."""
+    facts = model.facts
+    text = render(
+        "own_card.md",
+        model=model,
+        facts=facts,
+        task=TASKS[facts["task"]],
+        groups=groups,
+        simulated_note=simulated_note(int(facts.get("simulated_rare", 0))),
+    )
+    path = sidecar_of(model.path).with_suffix(".md")
+    write_atomically(path, text.encode())
+    return path
