@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fl.config.run_config import LOCAL, POOLED
+from fl.config.strategy_traits import trains_as
 from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
 from fl.evaluation.difference_sentences import difference_sentence, sites_above_sentence
 from fl.evaluation.margins import non_inferior
@@ -215,8 +216,8 @@ def comparison(
     rows = tuple(
         row
         for strategy in summaries
-        for against in (LOCAL, POOLED)
-        if strategy not in (LOCAL, against)
+        for against in (LOCAL, POOLED, trains_as(strategy))
+        if strategy not in (LOCAL, against) and (against in (LOCAL, POOLED) or against in summaries)
         for row in differences(measured, strategy, against)
     )
     return Comparison(

@@ -26,20 +26,24 @@ class OwnModelFile:
     site: str
     facts: Mapping[str, Any]  # the content of the file beside the weights
 
+    @classmethod
+    def at(cls, path: Path) -> "OwnModelFile":
+        """The model whose weights are in this file."""
+        facts = json.loads(sidecar_of(path).read_text(encoding="utf-8"))
+        site = str(facts.get("site", ""))
+        strategy = str(facts["strategy"]).removesuffix(f"-{site}")
+        return cls(path=path, strategy=strategy, site=site, facts=facts)
+
 
 def own_models(folder: Path, strategies: Sequence[str]) -> Iterator[OwnModelFile]:
     """Every hospital's own model in a run directory, of these strategies, in order of name."""
     for path in sorted((folder / WEIGHTS).glob("*.safetensors")):
         if path.name.endswith(("-best.safetensors", "-last.safetensors")):
             continue
-        sidecar = sidecar_of(path)
-        if not sidecar.is_file():
-            continue
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
-        site = str(facts.get("site", ""))
-        strategy = str(facts["strategy"]).removesuffix(f"-{site}")
-        if site and strategy in strategies:
-            yield OwnModelFile(path=path, strategy=strategy, site=site, facts=facts)
+        if sidecar_of(path).is_file():
+            found = OwnModelFile.at(path)
+            if found.site and found.strategy in strategies:
+                yield found
 
 
 def write_own_cards(run: Run) -> None:
@@ -58,6 +62,7 @@ def write_own_card(model: OwnModelFile, groups: Sequence[tuple[str, GroupMeasure
         facts=facts,
         task=TASKS[facts["task"]],
         groups=groups,
+        sidecar=sidecar_of(model.path).name,
         simulated_note=simulated_note(int(facts.get("simulated_rare", 0))),
     )
     path = sidecar_of(model.path).with_suffix(".md")
