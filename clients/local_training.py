@@ -13,6 +13,7 @@ from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
 from clients.personalization.own_model import OwnModel
+from clients.personalization.own_model_file import write_own_model
 from clients.personalization.own_training import keep_training
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
@@ -215,6 +216,7 @@ def site_test(
     own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
     if own.changed:
         rule = rule_of_own_model(rule, site, own, config.device)
+        write_own_model(site, job, own, rule, round_number)
     if job.strategy == LOCAL:
         steps = site_state(site, job, STEPS).before(config.rounds + 1)
         keep_training(site, weights, int(steps.get("steps", np.zeros(1))[0]))

@@ -21,6 +21,7 @@ class Site:
     splits: dict[str, Cohort]
     folder: Path
     min_count: int = 0  # counts below this do not leave the site
+    weights: Path | None = None  # folder of its own models, which stay; None: `folder`
 
 
 @lru_cache(maxsize=4)
@@ -45,6 +46,7 @@ def open_sites(
                 for s in (TRAIN, VAL, TEST)
             },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
+            weights=Path(workspace) / "weights",
         )
         for name in partition.sites
     }

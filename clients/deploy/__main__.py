@@ -2,7 +2,9 @@
 
 `python -m clients.deploy join INVITATION --data-dir D --site NAME` checks the data, shows what
 leaves the hospital and what does not, and serves. `key` only makes the site's key; `health`
-reports whether the site is at work.
+reports whether the site is at work. `personalize --weights MODEL.safetensors --data-dir D --out
+FOLDER` needs no federation: it makes the hospital's own model of a federation's, from its own
+recordings, and measures it on patients who had no part in it.
 """
 
 import argparse
@@ -14,19 +16,31 @@ from clients.deploy.health import show_health
 from clients.deploy.join import join
 from clients.deploy.keys import make_key
 from clients.deploy.site_settings import MIN_COUNT
+from fl.config.strategy_traits import STRATEGY_TRAITS
 from fl.util.child_process import exit_immediately, handle_stop_signals
 from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
+
+
+def personalize(options: argparse.Namespace) -> int:
+    """A model of the hospital's own, from a model file and its own recordings."""
+    # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
+    from clients.personalization.late_joiner import personalize as make_own_model
+
+    return make_own_model(options)
+
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "join": join,
     "key": make_key,
     "health": show_health,
+    "personalize": personalize,
 }
+METHODS = [name for name, traits in STRATEGY_TRAITS.items() if traits.own_models]
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    """The three commands of a site."""
+    """The commands of a site."""
     made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
     joining = commands.add_parser("join", help="take part in a federation")
@@ -34,16 +48,36 @@ def parser(prog: str) -> argparse.ArgumentParser:
     health = commands.add_parser("health", help="whether the site is at work: exit code 0 or 1")
     for command in (joining, key):
         command.add_argument("invitation", type=Path, help="file that the coordinator sent")
+    own = commands.add_parser("personalize", help="a model of the hospital's own, from a file")
     for command in (joining, key, health):
         command.add_argument("--site", required=True, help="this site's name in the federation")
         command.add_argument("--home", type=Path, help="site folder [heartfed-SITE]")
     _add_join_flags(joining)
+    _add_personalize_flags(own)
+    for command in (joining, own):
+        _add_data_flags(command)
     return made
 
 
-def _add_join_flags(command: argparse.ArgumentParser) -> None:
+def _add_personalize_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", type=Path, required=True, help="the federation's model")
+    command.add_argument("--task", default="", help="accept only a model for this task")
+    command.add_argument(
+        "--method", choices=METHODS, default="map-head", help="how it is made [map-head]"
+    )
+    command.add_argument("--out", type=Path, required=True, help="folder for the model")
+    command.add_argument("--site", default="hospital", help="the hospital's name [hospital]")
+    command.add_argument("--cache-dir", default="", help="preprocessed recordings [user's cache]")
+
+
+def _add_data_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", required=True, help="folder of the recordings")
     command.add_argument("--sources", default="", help="data sets there, or NAME=FOLDER [all]")
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    command.add_argument("--workers", type=int, default=1, help="processes that preprocess [1]")
+
+
+def _add_join_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--min-count",
         type=int,
@@ -51,8 +85,6 @@ def _add_join_flags(command: argparse.ArgumentParser) -> None:
         help="fewest patients behind a count that may leave [5]",
     )
     command.add_argument("--cache-dir", default="", help="preprocessed recordings [HOME/cache]")
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    command.add_argument("--workers", type=int, default=1, help="processes that preprocess [1]")
     command.add_argument("--print", action="store_true", help="only show what would be run")
 
 

@@ -64,6 +64,7 @@ def open_site(job: Job, settings: SiteSettings) -> Site:
         splits=splits,
         folder=folder / "checkpoint" / "sites" / settings.site,
         min_count=settings.min_count,
+        weights=folder / "weights",
     )
 
 

@@ -7,6 +7,7 @@ from clients.local_objectives.base import LocalObjective
 from clients.local_objectives.fedprox import fedprox_penalty, fedprox_pull
 from clients.local_objectives.scaffold import scaffold_extra, scaffold_penalty
 from clients.personalization.finetune import finetune
+from clients.personalization.map_head import map_head
 from clients.personalization.personal import personal
 
 LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
@@ -23,5 +24,6 @@ LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
     "scaffold": LocalObjective(penalty=scaffold_penalty, extra=scaffold_extra),
     "finetune": LocalObjective(before_test=finetune),
     "personal": LocalObjective(before_test=personal),
+    "map-head": LocalObjective(before_test=map_head),
     "krum": LocalObjective(),
 }

@@ -36,7 +36,8 @@ def finetune(network: nn.Module, site: Site, job: Job) -> OwnModel:
     better = _val_loss(network, site, config) < global_loss
     if not better:
         set_weights(network, global_weights)
-    return OwnModel(network=network, steps=fitted.steps, changed=better)
+    note = f"{plan.epochs} more epochs over the site's own records at a tenth of the learning rate"
+    return OwnModel(network=network, steps=fitted.steps, changed=better, note=note)
 
 
 def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:

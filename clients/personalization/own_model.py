@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from fl.training.saved_weights import NETWORK
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnModel:
@@ -17,3 +19,5 @@ class OwnModel:
     # (example, class) of the validation records, of models that have not seen each one's patient;
     # from these the site's thresholds are chosen. None: those of `network`.
     validated: NDArray[np.float64] | None = None
+    note: str = ""  # what was done, in words, for the model's card
+    kind: str = NETWORK  # how `network` is made again from its file: a name of KINDS

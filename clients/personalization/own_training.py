@@ -50,7 +50,8 @@ def train_alone(site: Site, job: Job, sent: Weights) -> OwnTraining:
     What the site has kept of such a training in this run is taken instead. `sent` are the weights
     of the federation, of which only frozen entries are used: no training has changed them.
     """
-    if (kept := kept_training(site)) is not None:
+    in_run = bool(job.run or job.workspace)
+    if in_run and (kept := kept_training(site)) is not None:
         return kept
     config, task = job.config, TASKS[job.config.task]
     network = network_to_train(config.model, config.task, config.freeze)
@@ -68,7 +69,8 @@ def train_alone(site: Site, job: Job, sent: Weights) -> OwnTraining:
             best, best_round, weights = found, number, get_weights(network)
         if 0 < config.patience <= number - best_round:
             break
-    keep_training(site, weights, steps)
+    if in_run:
+        keep_training(site, weights, steps)
     return OwnTraining(weights=weights, steps=steps)
 
 

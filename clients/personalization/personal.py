@@ -13,17 +13,18 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from clients.personalization.mixing_weights import crop_logits, mix
+from clients.personalization.mixing_weights import Mixing, crop_logits, mix
 from clients.personalization.own_model import OwnModel
 from clients.personalization.own_training import train_alone
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.config.run_config import RunConfig
 from fl.messages.job import Job
-from fl.models.mixture import MixtureOfNetworks
+from fl.models.mixture import MIXED, MixtureOfNetworks
 from fl.models.network_parts import network_parts
 from fl.training.frozen import trained_parameters
 from fl.training.loop import fit
+from fl.training.saved_weights import MIXTURE
 from fl.training.state_dict import get_weights, set_weights
 from partitions.splits import TRAIN, VAL
 
@@ -31,7 +32,7 @@ RATE = 0.25  # of the run's learning rate, throughout: the schedule of the feder
 PULL = 0.1  # of each step, to the federation's weights: as FedProx's --mu
 HEAD_SHARE = 3  # one epoch of so many trains the last layers alone
 # Of the federation's network, the one trained on, and the site's own.
-PRIOR = np.full(3, 1 / 3)
+PRIOR = np.full(MIXED, 1 / MIXED)
 
 
 def personal(network: nn.Module, site: Site, job: Job) -> OwnModel:
@@ -58,6 +59,18 @@ def personal(network: nn.Module, site: Site, job: Job) -> OwnModel:
         steps=steps,
         changed=True,
         validated=found.p,
+        note=_note(found, job.config),
+        kind=MIXTURE,
+    )
+
+
+def _note(found: Mixing, config: RunConfig) -> str:
+    shares = ", ".join(f"{share:.2f}" for share in found.shares)
+    return (
+        f"the weighted mean of the logits of three models (weights {shares}): the federation's, "
+        f"the same after {config.personal_epochs} more epochs over the site's own records, and one "
+        "trained on these alone. The weights were found on the validation patients, and "
+        "calibration and thresholds on answers to each from weights found on the others"
     )
 
 

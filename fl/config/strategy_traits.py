@@ -20,16 +20,20 @@ class StrategyTraits:
     # The strategy whose federated training this one's is, bit for bit: only what sites do after
     # the last round differs. In a comparison it is run once for all that name the same.
     trains_as: str = ""
-    # After the last round each site may have a model of its own; the run's weights are not that.
-    own_models: bool = False
     # The training of a comparison that does the same at each site after pooled training.
     after_pooled: str = ""
+
+    @property
+    def own_models(self) -> bool:
+        """Whether sites may test models of their own, made after the last round."""
+        return bool(self.trains_as)
 
 
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {
     "fedbn": StrategyTraits(local_normalisation=True),
-    "finetune": StrategyTraits(trains_as="fedavg", own_models=True),
-    "personal": StrategyTraits(trains_as="fedavg", own_models=True, after_pooled=POOLED_PERSONAL),
+    "finetune": StrategyTraits(trains_as="fedavg"),
+    "personal": StrategyTraits(trains_as="fedavg", after_pooled=POOLED_PERSONAL),
+    "map-head": StrategyTraits(trains_as="fedavg"),
     # SCAFFOLD's rule knows how far a site has moved from its learning rates alone.
     "scaffold": StrategyTraits(plain_sgd=True),
 }

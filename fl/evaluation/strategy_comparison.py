@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.config.strategy_traits import strategy_traits
+from fl.config.strategy_traits import strategy_traits, trains_as
 from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
 from fl.evaluation.difference_sentences import difference_sentence, sites_above_sentence
 from fl.evaluation.margins import non_inferior
@@ -228,9 +228,12 @@ def comparison(
 
 
 def _rivals(strategy: str) -> list[str]:
-    """The trainings that a training is compared with: local, pooled, and pooled with the same."""
-    after_pooled = strategy_traits(strategy).after_pooled
-    return [LOCAL, POOLED, *([after_pooled] if after_pooled else [])]
+    """What a training is compared with: beside local and pooled, what it differs from in one thing.
+
+    That is the training whose rounds it takes, and pooled training followed by the same.
+    """
+    others = (trains_as(strategy), strategy_traits(strategy).after_pooled)
+    return [LOCAL, POOLED, *(name for name in others if name and name != strategy)]
 
 
 def differences(

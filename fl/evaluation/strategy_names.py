@@ -16,6 +16,7 @@ STRATEGY_NAMES = {
     "finetune": "FedAvg+FT",  # FedAvg, then fine-tuning at each site
     "personal": "FedAvg+personal",  # FedAvg, then a mixture of models at each site
     "pooled-personal": "pooled+personal",  # pooled training, then the same
+    "map-head": "FedAvg+head",  # FedAvg, then a head of each site's own
     "krum": "Krum",
 }
 
@@ -43,6 +44,10 @@ STRATEGY_NOTES = {
     "pooled-personal": "Pooled training, and then at each hospital what FedAvg+personal does after "
     "its last round. The saved model, and with it every figure on central and unseen records, is "
     "that of pooled training.",
+    "map-head": "At a hospital, with a last layer fitted to its own training and validation "
+    "patients, close to the global one, where that predicted patients it had not seen better; then "
+    "at the hospital's own thresholds. The saved model, and with it every figure on central and "
+    "unseen records, is the one before that, which is FedAvg's.",
 }
 
 

@@ -1,5 +1,6 @@
 """The networks that gave a run's answers, to say where they looked in one of them."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,27 @@ from fl.ecg.rhythm_windows import WINDOW_SECONDS
 from fl.ecg.tasks import TASKS, Task
 from fl.explain.placing import placed
 from fl.explain.saliency import Explanation, explain, usual_method
-from fl.models import MODELS, build_network
+from fl.models import MODELS
+from fl.training.saved_weights import own_model_name, saved_network, sidecar_of
 from fl.training.state_dict import Weights, load_weights, save_weights, set_weights
 from fl.util.errors import DataError, UnusableRecord
 
 
 class RunNetworks:
-    """The networks of one training of a run, from the weights in its directory."""
+    """The networks of one training of a run, from the weights in its directory.
 
-    def __init__(self, folder: Path, config: dict[str, Any], strategy: str) -> None:
-        self.folder, self.config, self.strategy = folder, config, strategy
+    Those that answered for `site`; "" for records of no site.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], strategy: str, site: str = "") -> None:
+        self.folder, self.config, self.strategy, self.site = folder, config, strategy, site
         self.task: Task = TASKS[str(config["task"])]
         self.of = lru_cache(maxsize=4)(self._of)
 
     def _of(self, fold: str) -> nn.Module | str:
         """The network of a fold ("" for a run without folds), or why there is none."""
         traits = strategy_traits(self.strategy)
-        if traits.own_models or traits.local_normalisation:
+        if traits.local_normalisation or (traits.own_models and not self.site):
             return "the run does not keep each hospital's own model"
         path = self._weights(fold)
         model = str(self.config.get("model", ""))
@@ -41,17 +46,20 @@ class RunNetworks:
             return "the weights are no longer in the run directory"
         if model not in MODELS:
             return f"this version has no network {model!r}"
-        network = build_network(model, self.task)
         try:
+            network = _made(path, model, self.task)
             set_weights(network, load_weights(path))
-        except (RuntimeError, SafetensorError, OSError):
+        except (RuntimeError, SafetensorError, OSError, ValueError, KeyError):
             return "the weights do not fit this version's network"
         return network
 
     def _weights(self, fold: str) -> Path | None:
         """The file of weights; at a hospital, those that it was last asked to test."""
         folder = self.folder / f"fold-{fold}" if fold else self.folder
+        own = f"{own_model_name(self.strategy, self.site)}.safetensors"
         found = [
+            # A site without such a file tested the federation's model.
+            *([folder / "weights" / own] if self.site else []),
             folder / "weights" / f"{self.strategy}-best.safetensors",
             *sorted(folder.glob(f"checkpoint/sites/*/{tested_name(self.strategy)}")),
         ]
@@ -73,6 +81,13 @@ class RunNetworks:
             network, cohort, examples.names.index(example), target, usual_method(network)
         )
         return placed(found, self.task, record, *_extent(self.task, record, example))
+
+
+def _made(path: Path, model: str, task: Task) -> nn.Module:
+    """The module of a file of weights; beside a hospital's own model stands what kind it is."""
+    facts: dict[str, Any] = {"model": model, "task": task.name}
+    sidecar = sidecar_of(path)
+    return saved_network(json.loads(sidecar.read_text()) if sidecar.is_file() else facts)
 
 
 def _extent(task: Task, record: Record, example: str) -> tuple[float, float, float | None]:

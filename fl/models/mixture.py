@@ -12,6 +12,8 @@ from fl.models import build_network
 from fl.models.network_input import NetworkInput, network_input
 from fl.models.network_parts import NetworkParts, embedding_layer, network_parts
 
+MIXED = 3  # networks in a site's own mixture: the federation's, one trained on, one of its own
+
 
 class MixtureOfNetworks(nn.Module):
     """Answers with the weighted mean of the logits of networks that read the same input.

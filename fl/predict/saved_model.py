@@ -8,8 +8,7 @@ from torch import nn
 
 from fl.ecg.tasks import TASKS, Task
 from fl.evaluation.decisions.decision_rule import DecisionRule
-from fl.models import build_network
-from fl.training.saved_weights import check_digest, saved_facts, sidecar_of
+from fl.training.saved_weights import check_digest, saved_facts, saved_network, sidecar_of
 from fl.training.state_dict import load_weights, set_weights
 from fl.util.errors import ConfigError, DataError
 
@@ -49,7 +48,7 @@ def load_model(path: Path, task: str = "") -> SavedModel:
             "weights of that task, or leave --task out."
         )
     check_digest(path, facts, FLAG)
-    network = build_network(facts["model"], TASKS[facts["task"]])
+    network = saved_network(facts)
     try:
         set_weights(network, load_weights(path))
     except (RuntimeError, SafetensorError):

@@ -6,6 +6,7 @@ from fl.explain.run_networks import RunNetworks
 from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import write_cards
 from fl.reports.figures.most_wrong import Recordings
+from fl.reports.own_card import write_own_cards
 from fl.reports.pages.federation_page import federation_page
 from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.pages.site_page import site_page
@@ -28,13 +29,14 @@ def write_report(folder: Path) -> None:
         return
     run = read_run(folder)
     write_cards(run)
+    write_own_cards(run)
     recordings = Recordings(run.facts)
-    networks = RunNetworks(folder, run.config, run.main)
     # A real hospital's page is written there, from records and predictions that never leave it:
     # its coordinator knows none of its records.
     # So at a real hospital the whole run is one hospital's, and its picture is on its page.
     own = arrangement_drawing(folder) if run.deployed else None
     for site in sorted(run.dealt & set(run.sites)):
+        networks = RunNetworks(folder, run.config, run.main, site)
         _write(
             folder / "report" / "sites" / f"{site}.html",
             site_page(view_of_site(run, site), recordings, networks, own),

@@ -1,6 +1,5 @@
 """The model card beside the weights, and the JSON file that prediction reads with them."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from fl.reports.terminal.notices import simulated_note
 from fl.reports.transfer_text import transfer_sentences
 from fl.reports.units import unit_of, units
 from fl.runs.results import TrainingSummary
+from fl.training.saved_weights import weights_facts
 from fl.util.atomic_io import write_atomically
 
-FORMAT = 3
 SUFFIX = "-best.safetensors"
 
 
@@ -81,26 +80,19 @@ def write_cards(run: Run) -> None:
 
 def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
     """The content of the JSON file: what prediction needs besides the weights."""
-    task = TASKS[run.task]
-    return {
-        "format": FORMAT,
-        "weights": model.path.name,
-        "sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(),
-        "task": run.task,
-        "model": run.config["model"],
-        "strategy": model.name,
-        "classes": list(run.classes),
-        "decision": rule.to_json(),
-        "leads": task.leads,
-        "samples": task.samples,
-        "fs": task.fs,
-        "best_round": model.result.best_round,
-        "synthetic": bool(run.synthetic),
-        **({"transfer": run.facts.transfer.to_json()} if run.facts.transfer else {}),
-        "simulated_rare": run.simulated_rare,
-        "heartfed": run.facts.heartfed,
-        "licence": "Apache-2.0; the recordings it was trained on have licences of their own",
-    }
+    transfer = run.facts.transfer
+    return weights_facts(
+        model.path,
+        task=run.task,
+        model=run.config["model"],
+        strategy=model.name,
+        decision=rule.to_json(),
+        best_round=model.result.best_round,
+        synthetic=bool(run.synthetic),
+        simulated_rare=run.simulated_rare,
+        heartfed=run.facts.heartfed,
+        transfer=transfer.to_json() if transfer else None,
+    )
 
 
 def _content(run: Run, model: ModelFile) -> dict[str, Any]:

@@ -1,18 +1,81 @@
 """A run's weights on disk and the file beside them that describes them, checked before use."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
+import fl
 from fl.ecg.tasks import TASKS
-from fl.models import MODELS
+from fl.models import MODELS, build_network
+from fl.models.mixture import MIXED, own_network
 from fl.util.errors import ConfigError
 from fl.util.file_digest import file_digest
 
 FORMAT = 3
 NEEDED = ("format", "sha256", "task", "model", "strategy", "classes", "decision", "synthetic")
+LICENCE = "Apache-2.0; the recordings it was trained on have licences of their own"
+NETWORK = "network"  # the usual kind of a saved model: one network of MODELS
+MIXTURE = "mixture"  # MIXED of them, with their shares
+# How each kind of saved model is made, from the facts beside its weights; its state dict is the
+# content of the file of weights.
+KINDS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    NETWORK: lambda facts: build_network(facts["model"], TASKS[facts["task"]]),
+    MIXTURE: lambda facts: own_network(facts["model"], TASKS[facts["task"]], MIXED),
+}
+
+
+def saved_network(facts: Mapping[str, Any]) -> nn.Module:
+    """The module that the facts beside a file of weights describe, with fresh weights."""
+    return KINDS[facts.get("kind", NETWORK)](facts)
+
+
+def own_model_name(strategy: str, site: str) -> str:
+    """The name of a site's own model of a strategy, and of its files without their endings."""
+    return f"{strategy}-{site}"
+
+
+def weights_facts(
+    path: Path,
+    *,
+    task: str,
+    model: str,
+    strategy: str,
+    decision: dict[str, Any],
+    best_round: int | None,
+    synthetic: bool,
+    simulated_rare: int = 0,
+    heartfed: str = fl.__version__,
+    transfer: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of the file beside weights: what prediction needs besides them.
+
+    `strategy` is the name under which they are reported, `decision` the rule as JSON, `transfer`
+    the saved model that training started from, if any.
+    """
+    asked = TASKS[task]
+    return {
+        "format": FORMAT,
+        "weights": path.name,
+        "sha256": file_digest(path),
+        "task": task,
+        "model": model,
+        "strategy": strategy,
+        "classes": list(asked.classes),
+        "decision": decision,
+        "leads": asked.leads,
+        "samples": asked.samples,
+        "fs": asked.fs,
+        "best_round": best_round,
+        "synthetic": synthetic,
+        **({"transfer": transfer} if transfer else {}),
+        "simulated_rare": simulated_rare,
+        "heartfed": heartfed,
+        "licence": LICENCE,
+    }
 
 
 def sidecar_of(path: Path) -> Path:
@@ -58,6 +121,11 @@ def saved_facts(path: Path, flag: str) -> dict[str, Any]:
                 f"{flag} {path}: the weights are of the {key} {header[key]!r}, but "
                 f"{sidecar.name} says {facts[key]!r}. Keep each model with its own file."
             )
+    if facts.get("kind", NETWORK) not in KINDS:
+        raise ConfigError(
+            f"{flag} {path}: {sidecar.name} has the kind {facts['kind']!r}. Known: "
+            f"{', '.join(KINDS)}. Use the version of HeartFed that wrote it."
+        )
     if tuple(facts["classes"]) != TASKS[facts["task"]].classes:
         raise ConfigError(
             f"{flag} {path}: its classes are not those of this version. Use the version of "

@@ -91,5 +91,6 @@ STRATEGIES: dict[str, AggregationRule] = {
     ),
     "finetune": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "personal": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
+    "map-head": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False),
 }

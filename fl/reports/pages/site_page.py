@@ -16,6 +16,7 @@ from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.provenance import left_out
 from fl.reports.pages.sentences import advice, table_of
 from fl.reports.pages.site_view import SPLITS, SiteView
+from fl.reports.pages.which_model import which_model
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
 
@@ -38,6 +39,7 @@ def site_page(
         task=TASKS[view.task],
         splits=("test",) if view.folds else SPLITS,
         advice=advice(view),
+        choice=which_model(view),
         first=gain_chart(view.differences, view.main, tuple(view.reports)),
         legend=legend(tuple(view.reports), view.classes),
         table_one=[{"site": view.name, "table_one": view.table_one}] if view.table_one else [],

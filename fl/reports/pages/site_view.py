@@ -15,6 +15,7 @@ from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.run_files import CENTRAL, UNSEEN, Run
 from fl.reports.units import unit_of, units
 from fl.runs.run_facts import SiteFailure
+from fl.training.saved_weights import own_model_name
 
 SPLITS = ("train", "val", "test")
 # Settings that say how the model was trained and nothing of who took part.
@@ -58,6 +59,8 @@ class SiteView:
     differences: list[ComparisonRow]
     failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
+    # Strategy, or `local` -> the file in the run directory of the model that answered here.
+    model_files: dict[str, str]
 
 
 def _settings(run: Run) -> dict[str, Any]:
@@ -109,7 +112,23 @@ def view_of_site(run: Run, site: str) -> SiteView:
         differences=[row for row in run.differences if row.site == site],
         failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),
+        model_files=_model_files(run, site),
     )
+
+
+def _model_files(run: Run, site: str) -> dict[str, str]:
+    """The hospital's own models, and the models of all where it has none of its own."""
+    found = {}
+    for name in run.strategies:
+        own = f"weights/{own_model_name(name, site)}"
+        files = (
+            f"{own}.safetensors",
+            f"{own}-best.safetensors",
+            f"weights/{name}-best.safetensors",
+        )
+        if file := next((file for file in files if (run.folder / file).is_file()), ""):
+            found[name] = file
+    return found
 
 
 def _alone(run: Run, site: str, sources: tuple[str, ...]) -> set[str]:

@@ -24,4 +24,4 @@ def test_a_strategy_without_a_field_adds_nothing():
 
 def test_only_these_strategies_add_something_at_the_sites():
     added = {name for name, half in LOCAL_OBJECTIVES.items() if half != LocalObjective()}
-    assert added == {"fedprox", "scaffold", "finetune", "personal"}
+    assert added == {"fedprox", "scaffold", "finetune", "personal", "map-head"}
