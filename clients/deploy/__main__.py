@@ -25,7 +25,7 @@ from fl.util.errors import exit_code
 def personalize(options: argparse.Namespace) -> int:
     """A model of the hospital's own, from a model file and its own recordings."""
     # Imported here: a mistake in a flag, or the making of a key, should not wait for torch.
-    from clients.personalization.late_joiner import personalize as make_own_model
+    from clients.deploy.personalize import personalize as make_own_model
 
     return make_own_model(options)
 

@@ -15,6 +15,7 @@ import fl
 from clients.app import app
 from clients.deploy import deployed_site
 from clients.deploy.site_settings import SiteSettings, is_deployed
+from clients.personalization import map_head
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.own_folder import parse_source
@@ -29,6 +30,7 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.job import Job
 from fl.models import NetworkParts, parts_of
+from fl.predict.saved_model import load_model
 from fl.privacy.egress_policy import REASONS
 from fl.training import frozen
 from fl.training.state_dict import load_weights
@@ -158,6 +160,26 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
     page = (folder / "report" / "sites" / "site-1.html").read_text()
     assert "amber speaks for" in page or "holds no wrong prediction" in page
     assert not (folder / "report" / "embedding.svg").exists()  # too few test records
+
+
+def test_a_model_of_the_hospitals_own_stays_in_its_folder(own, tmp_path, monkeypatch):
+    LocalGrid(app, 1)
+    monkeypatch.setattr(map_head, "SHIFTS", (1.0,))
+    asked = job({"strategy": "map-head"}, strategy="map-head")
+    start = initial_weights(asked)
+    ask = evaluation_request(asked, to_array_record(start), 7, 1, TEST, even_rule(RHYTHM.classes))
+    reply = unpacked(answer(own, ask))
+    assert not reply.content.array_records
+    folder = tmp_path / "runs" / "r-1"
+    (path,) = folder.rglob("*map-head-site-1.safetensors")
+    assert path == folder / "weights" / "map-head-site-1.safetensors"
+    model = load_model(path, "rhythm")
+    assert (model.strategy, model.synthetic) == ("map-head-site-1", False)
+    assert "own" in model.rule.thresholds
+    assert "site-1's own model" in path.with_suffix(".md").read_text()
+    # What the hospital was asked to test is the federation's, and not the model of its own.
+    tested = load_weights(folder / "checkpoint/sites/site-1/tested-map-head.safetensors")
+    assert all(np.array_equal(start[k], v) for k, v in tested.items())
 
 
 def test_nothing_is_reported_of_a_split_that_is_too_small(own):
