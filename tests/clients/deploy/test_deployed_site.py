@@ -15,11 +15,13 @@ import fl
 from clients.app import app
 from clients.deploy import deployed_site
 from clients.deploy.site_settings import SiteSettings, is_deployed
-from clients.personalization import map_head
+from clients.personalization import map_head, personal
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.own_folder import parse_source
 from fl.ecg.tasks import RHYTHM
+from fl.evaluation.decisions.decision_rule import answer as decide
+from fl.evaluation.predictions import read_predictions
 from fl.messages.flower_arrays import packed, to_array_record, unpacked
 from fl.messages.flower_codec import (
     evaluation_request,
@@ -30,9 +32,11 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.job import Job
 from fl.models import NetworkParts, parts_of
+from fl.models.mixture import MixtureOfNetworks
 from fl.predict.saved_model import load_model
 from fl.privacy.egress_policy import REASONS
 from fl.training import frozen
+from fl.training.loop import predict
 from fl.training.state_dict import load_weights
 from fl.util.errors import ConfigError, DataError
 from partitions.dealing import deal
@@ -180,6 +184,29 @@ def test_a_model_of_the_hospitals_own_stays_in_its_folder(own, tmp_path, monkeyp
     # What the hospital was asked to test is the federation's, and not the model of its own.
     tested = load_weights(folder / "checkpoint/sites/site-1/tested-map-head.safetensors")
     assert all(np.array_equal(start[k], v) for k, v in tested.items())
+
+
+def test_a_hospitals_pages_state_what_really_answered_and_decided_there(own, tmp_path, monkeypatch):
+    """The mixture is a file that predicts what the page counts, by the thresholds it states."""
+    LocalGrid(app, 1)
+    real = personal.mix
+    monkeypatch.setattr(personal, "mix", lambda *given: replace(real(*given), loss=0.0))
+    asked = job({"strategy": "personal", "personal_epochs": 1}, strategy="personal")
+    start, sent = initial_weights(asked), even_rule(RHYTHM.classes, threshold=0.01)
+    ask = evaluation_request(asked, to_array_record(start), 7, 1, TEST, sent)
+    reply = unpacked(answer(own, ask))
+    assert not reply.content.array_records
+    folder = tmp_path / "runs" / "r-1"
+    model = load_model(folder / "weights" / "personal-site-1.safetensors", "rhythm")
+    assert isinstance(model.network, MixtureOfNetworks)
+    result = json.loads((folder / "summary.json").read_text())["strategies"]["personal"]
+    assert result["thresholds"] == model.rule.thresholds
+    assert result["thresholds"].keys() > sent.thresholds.keys()
+    test = deployed_site.open_site(asked, own).splits[TEST]
+    p, decided = decide(model.rule, predict(model.network, test), test.sources, RHYTHM.classes)
+    written = read_predictions(folder / "predictions.csv", RHYTHM.classes)
+    np.testing.assert_allclose(written.probabilities, p, atol=1e-6)
+    np.testing.assert_array_equal(written.decided, decided)
 
 
 def test_nothing_is_reported_of_a_split_that_is_too_small(own):
