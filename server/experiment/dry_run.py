@@ -128,8 +128,8 @@ def time_text(config: RunConfig, work: Workload, speed: Speed) -> str:
         f"training steps a round at {1000 * speed.step:.1f} ms each and {sum(work.crops):,.0f} "
         f"crops of recordings to validate at {1000 * speed.crop:.1f} ms each, measured now with "
         f"{config.model} on one core of this machine and shared by {workers} "
-        f"{'worker' if workers == 1 else 'workers'}. Start, preprocessing, test and pages are not "
-        "in it."
+        f"{'worker' if workers == 1 else 'workers'}. Start, preprocessing, test, what a site "
+        "trains for itself before it, and pages are not in it."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fl.config.run_config import RunConfig
+from fl.config.strategy_traits import trains_as
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
 from fl.datasets.base import Source
@@ -134,7 +135,8 @@ def training_seconds(config: RunConfig, work: Workload, speed: Speed) -> float:
     sites = [s * speed.step + c * speed.crop for s, c in zip(work.steps, work.crops, strict=True)]
     workers = workers_of(config, len(sites))
     one_round = max(max(sites), config.fraction * sum(sites) / workers)
-    seconds = len(config.strategies) * one_round
+    # A strategy that trains as another does takes its rounds.
+    seconds = len({trains_as(name) for name in config.strategies}) * one_round
     if config.compare:
         # Each site alone, and all records as one: they wait for nobody, and the pooled training
         # cannot be divided among workers.
