@@ -67,9 +67,9 @@ def personal(network: nn.Module, site: Site, job: Job) -> OwnModel:
 def _note(found: Mixing, config: RunConfig) -> str:
     shares = ", ".join(f"{share:.2f}" for share in found.shares)
     return (
-        f"the weighted mean of the logits of three models (weights {shares}): the federation's, "
-        f"the same after {config.personal_epochs} more epochs over the site's own records, and one "
-        "trained on these alone. The weights were found on the validation patients, and "
+        f"the weighted mean of the logits of three models (weights {shares}): the one that was "
+        f"sent, the same after {config.personal_epochs} more epochs over the site's own records, "
+        "and one trained on these alone. The weights were found on the validation patients, and "
         "calibration and thresholds on answers to each from weights found on the others"
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl.config.run_config import NOT_FEDERATED
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.run_files import Run
@@ -59,6 +60,7 @@ def write_own_card(model: OwnModelFile, groups: Sequence[tuple[str, GroupMeasure
     text = render(
         "own_card.md",
         model=model,
+        origin="pooled training's" if model.strategy in NOT_FEDERATED else "the federation's",
         facts=facts,
         task=TASKS[facts["task"]],
         groups=groups,
