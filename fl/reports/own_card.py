@@ -57,10 +57,11 @@ def write_own_cards(run: Run) -> None:
 def write_own_card(model: OwnModelFile, groups: Sequence[tuple[str, GroupMeasures]]) -> Path:
     """Write the card beside the weights; `groups` are the test records it was measured on."""
     facts = model.facts
+    origin = "pooled training" if model.strategy in NOT_FEDERATED else "the federation"
     text = render(
         "own_card.md",
         model=model,
-        origin="pooled training's" if model.strategy in NOT_FEDERATED else "the federation's",
+        origin=f"{origin}'s model",
         facts=facts,
         task=TASKS[facts["task"]],
         groups=groups,
