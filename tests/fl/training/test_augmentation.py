@@ -191,7 +191,7 @@ def test_mixup_knows_a_label_only_where_both_examples_do(seed, n):
     both = (labels >= 0) & (labels[other] >= 0)
     assert (after.labels[~both] == -1).all()
     mixed = own * labels + (1 - own) * labels[other]
-    assert torch.equal(after.labels[both], mixed[both])
+    torch.testing.assert_close(after.labels[both], mixed[both])
     assert ((mixed[both] >= 0) & (mixed[both] < 1.000001)).all()  # of two ones, up to rounding
     # At least half of each example is its own.
     assert ((mixed - labels)[both].abs() < 0.500001).all()
