@@ -20,6 +20,7 @@ from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
 from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
 from server.rounds.final_evaluation import (
+    chosen_of,
     evaluate_server_groups,
     final_measures,
     site_predictions,
@@ -142,7 +143,7 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
             measures,
             sites,
             **decided_by(progress.rule),
-            best_round=progress.best_round,
+            **chosen_of(progress),
             rounds=progress.round,
             gradient_steps=progress.steps,
             lr=job.config.lr,

@@ -192,6 +192,65 @@ def test_a_comparison_that_was_interrupted_ends_as_if_it_had_not_been(
     assert results(job) == results(compared)
 
 
+@pytest.mark.parametrize("times", [3, 12])
+def test_the_mean_of_the_last_rounds_is_the_same_after_a_stop(compare, monkeypatch, times):
+    whole, stopped = (compare(name, average_rounds=2) for name in ("whole", "stopped"))
+    run(whole)
+    real, calls = server.baselines.baselines.save_progress, []
+
+    def until(*args):
+        calls.append(args)
+        if len(calls) == times:
+            raise Stop
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.baselines.baselines, "save_progress", until)
+        patch.setattr(server.app, "train", stop)
+        with pytest.raises(Stop):
+            run(stopped)
+    run(stopped)
+    assert results(stopped) == results(whole)
+    means = [row for row in rows(whole, "rounds.csv") if row["averaged"] != "0"]
+    assert [(row["strategy"], row["round"], row["averaged"]) for row in means] == [
+        (name, "2", "2") for name in NAMES
+    ]
+
+
+def stop(*_):
+    raise Stop
+
+
+def test_a_mean_that_is_chosen_is_that_of_plain_training(compare):
+    job = compare("mean", average_rounds=2)
+    run(job)
+    sites = sites_of(job)
+    everyone = Cohort.joined([sites[name].splits["train"] for name in sorted(sites)])
+    folder, found = Path(job.workspace) / "weights", 0
+    summaries = {name: result(job, name).summary for name in NAMES}
+    chosen = {f"local-{s}": n for s, n in summaries["local"].averaged_by_site.items()}
+    chosen["pooled"] = summaries["pooled"].averaged or 0
+    for name, averaged in chosen.items():
+        cohort = everyone if name == "pooled" else sites[name[6:]].splits["train"]
+        first, second = plainly(job, cohort, name.removeprefix("local-"))
+        mean = {
+            k: np.mean([first[k], second[k]], axis=0, dtype=float).astype(np.float32) for k in first
+        }
+        if averaged:
+            found += 1
+            assert_same(load_weights(folder / f"{name}-best.safetensors"), mean)
+    assert found, "no mean was chosen: nothing was compared"
+
+
+def test_local_and_pooled_training_can_have_rates_of_their_own(compare, compared):
+    job = compare("rates", lr_local=0.001, lr_pooled=0.003)
+    run(job)
+    used = {name: result(job, name).summary.lr for name in NAMES}
+    assert used == {"local": 0.001, "pooled": 0.003, "fedavg": 0.002, "finetune": 0.002}
+    assert result(job, "fedavg").summary == result(compared, "fedavg").summary
+    assert result(job, "pooled").summary != result(compared, "pooled").summary
+
+
 def test_what_is_over_is_not_done_again(compare, compared):
     def client(message, context):
         assert message.metadata.message_type == "query", "a finished training was run again"
