@@ -227,7 +227,7 @@ def test_mixup_is_refused_where_an_example_has_exactly_one_class():
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"--augment is 'blur'. Known: blank, crops, detector, feature_noise"
+        ConfigError, match=r"--augment is 'blur'. Known: beat_stretch, blank, crops, detector"
     ):
         check_augmentations(("gain", "blur"), RHYTHM)
 
