@@ -11,6 +11,7 @@ from support.rounds import Watching, run
 import server.app
 import server.baselines.baseline_summary
 import server.baselines.baselines
+import server.rounds.model_selection
 import server.rounds.round_loop
 from clients.app import app as client_app
 from clients.simulated_sites import open_trainee, sites_of
@@ -221,25 +222,23 @@ def stop(*_):
     raise Stop
 
 
-def test_a_mean_that_is_chosen_is_that_of_plain_training(compare):
+def test_a_mean_that_is_chosen_is_that_of_plain_training(compare, monkeypatch):
+    monkeypatch.setattr(server.rounds.model_selection, "_is_best", lambda *_: True)
     job = compare("mean", average_rounds=2)
     run(job)
+    summaries = {name: result(job, name).summary for name in NAMES}
+    assert summaries["local"].averaged_by_site == {"site-1": 2, "site-2": 2}
+    assert [summaries[name].averaged for name in NAMES] == [None, 2, 2, 2]
+    assert summaries["pooled"].chosen == "the mean of rounds 1 to 2"
     sites = sites_of(job)
     everyone = Cohort.joined([sites[name].splits["train"] for name in sorted(sites)])
-    folder, found = Path(job.workspace) / "weights", 0
-    summaries = {name: result(job, name).summary for name in NAMES}
-    chosen = {f"local-{s}": n for s, n in summaries["local"].averaged_by_site.items()}
-    chosen["pooled"] = summaries["pooled"].averaged or 0
-    for name, averaged in chosen.items():
-        cohort = everyone if name == "pooled" else sites[name[6:]].splits["train"]
+    own = {f"local-{name}": site.splits["train"] for name, site in sites.items()}
+    for name, cohort in {"pooled": everyone, **own}.items():
         first, second = plainly(job, cohort, name.removeprefix("local-"))
-        mean = {
-            k: np.mean([first[k], second[k]], axis=0, dtype=float).astype(np.float32) for k in first
-        }
-        if averaged:
-            found += 1
-            assert_same(load_weights(folder / f"{name}-best.safetensors"), mean)
-    assert found, "no mean was chosen: nothing was compared"
+        both = {k: np.stack([first[k], second[k]]).astype(np.float64) for k in first}
+        mean = {k: value.mean(axis=0).astype(np.float32) for k, value in both.items()}
+        path = Path(job.workspace) / "weights" / f"{name}-best.safetensors"
+        assert_same(load_weights(path), mean)
 
 
 def test_local_and_pooled_training_can_have_rates_of_their_own(compare, compared):
