@@ -1,8 +1,11 @@
 """A network that a site trains alone from the first weights, as `local` does in a comparison."""
 
+from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
@@ -59,6 +62,7 @@ def train_alone(site: Site, job: Job, sent: Weights) -> OwnTraining:
     set_weights(network, start)
     state: OptimizerState = {}
     best, best_round, weights, steps = None, 0, start, 0
+    recent: deque[Weights] = deque(maxlen=config.average_rounds)
     for number in range(1, config.rounds + 1):
         plan = training_plan(config, site.name, number)
         fitted = fit(network, site.splits[TRAIN], plan, state)
@@ -67,11 +71,27 @@ def train_alone(site: Site, job: Job, sent: Weights) -> OwnTraining:
         found = _selection(task, _validated(site, network, config.device))
         if best_round == 0 or is_better(found, best):
             best, best_round, weights = found, number, get_weights(network)
+        recent.append(get_weights(network))
         if 0 < config.patience <= number - best_round:
             break
+    if len(recent) > 1:
+        mean = _mean(recent, frozen_entries(config.freeze, config.model, config.task))
+        set_weights(network, mean)
+        if is_better(_selection(task, _validated(site, network, config.device)), best):
+            weights = mean
     if in_run:
         keep_training(site, weights, steps)
     return OwnTraining(weights=weights, steps=steps)
+
+
+def _mean(recent: Sequence[Weights], frozen: Collection[str]) -> Weights:
+    """The mean of the last rounds' weights, as `--average-rounds` has it; frozen ones are equal."""
+    return {
+        name: last
+        if name in frozen
+        else np.mean([one[name] for one in recent], axis=0, dtype=np.float64).astype(last.dtype)
+        for name, last in recent[-1].items()
+    }
 
 
 def keep_training(site: Site, weights: Weights, steps: int) -> None:

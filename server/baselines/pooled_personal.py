@@ -10,11 +10,13 @@ import numpy as np
 
 from fl.config.run_config import POOLED
 from fl.config.strategy_traits import POOLED_PERSONAL, strategy_traits
+from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.predictions import Predictions
+from fl.training.state_dict import load_weights
 from fl.util.errors import FederationError
 from partitions.partition import CENTRAL, UNSEEN
 from partitions.splits import VAL
-from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
+from server.rounds.checkpoints import TrainingProgress, save_trained
 from server.rounds.final_evaluation import across_sites, final_measures, site_predictions
 from server.rounds.site_requests import Federation
 from server.rounds.training_results import TrainingResult, load_result, save_result
@@ -33,7 +35,7 @@ def personalised_after_pooled(federation: Federation, pooled: TrainingResult) ->
     job = federation.job.model_copy(
         update={"config": config.for_strategy(strategy), "strategy": POOLED_PERSONAL}
     )
-    progress = _end_of_pooled(federation)
+    progress = _end_of_pooled(federation, pooled)
     federation.listener.training(POOLED_PERSONAL, 0, list(federation.sites.values()))
     sites = final_measures(replace(federation, job=job), progress)
     save_trained(folder, job, POOLED_PERSONAL, progress, ("best",))
@@ -53,15 +55,24 @@ def personalised_after_pooled(federation: Federation, pooled: TrainingResult) ->
     return save_result(folder, result)
 
 
-def _end_of_pooled(federation: Federation) -> TrainingProgress:
-    """Pooled training's last checkpoint, with the history of nothing but its steps."""
-    progress = load_progress(federation.folder / "checkpoint" / POOLED)
-    if progress is None:
-        raise FederationError(
-            f"{federation.folder}: pooled training has no checkpoint, which {POOLED_PERSONAL} "
-            "begins with. Start a new run."
-        )
-    return replace(progress, round_rows=[], site_rows=[], failures=[])
+def _end_of_pooled(federation: Federation, pooled: TrainingResult) -> TrainingProgress:
+    """The weights and the rule that pooled training ended with, and no history but its steps."""
+    task, chosen = federation.task, pooled.summary
+    if chosen.thresholds is None or chosen.calibration is None or chosen.best_round is None:
+        raise FederationError(f"{federation.folder}: pooled training has no decision rule.")
+    weights = load_weights(federation.folder / "weights" / f"{POOLED}-best.safetensors")
+    return TrainingProgress(
+        weights=weights,
+        best_weights=weights,
+        best_round=chosen.best_round,
+        rule=DecisionRule(
+            thresholds=chosen.thresholds,
+            calibration=chosen.calibration,
+            alone=task.alone,
+            otherwise=task.otherwise,
+        ),
+        steps=chosen.gradient_steps or 0,
+    )
 
 
 def _at_server(pooled: Predictions) -> Predictions:

@@ -46,6 +46,24 @@ def test_personal_by_itself_is_personal_of_a_comparison(compared, make_job):
             np.testing.assert_array_equal(alone[entry], values)
 
 
+def test_the_mean_of_the_last_rounds_is_a_site_alones_as_it_is_locals(make_job):
+    both = {"average_rounds": 2, **BRIEF}
+    jobs = [
+        make_job(2, name="with", compare="personal", **both),
+        make_job(2, name="itself", strategy="personal", **both),
+    ]
+    for job in jobs:
+        run(job)
+    one, other = (result(job, "personal") for job in jobs)
+    assert one.summary == other.summary
+    assert one.predictions.to_csv() == other.predictions.to_csv()
+    for name, site in sites_of(jobs[0]).items():
+        kept, own = (sites_of(job)[name].folder / "trained-alone.safetensors" for job in jobs)
+        assert kept.read_bytes() == own.read_bytes(), site.name
+    pooled, rival = (result(jobs[0], name).summary for name in ("pooled", "pooled-personal"))
+    assert (rival.best_round, rival.averaged) == (pooled.best_round, pooled.averaged)
+
+
 def test_the_budget_counts_what_each_site_trained_for_itself(compared):
     steps = {name: result(compared, name).summary.gradient_steps for name in NAMES}
     sites = sites_of(compared)
