@@ -114,8 +114,8 @@ def copied(finished, folder, **changed):
 
 
 def test_a_model_of_a_kind_that_is_not_known_is_refused(finished, tmp_path):
-    with pytest.raises(ConfigError, match=r"has the kind 'mixture'. Known: network"):
-        load_model(copied(finished, tmp_path, kind="mixture"))
+    with pytest.raises(ConfigError, match=r"has the kind 'forest'. Known: network, mixture"):
+        load_model(copied(finished, tmp_path, kind="forest"))
 
 
 def test_a_kind_says_how_its_module_is_made(finished, tmp_path, monkeypatch):
