@@ -2,7 +2,7 @@
 
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import no_step
-from fl.config.run_config import LOCAL, POOLED
+from fl.config.run_config import NOT_FEDERATED
 from fl.config.strategy_traits import STRATEGY_TRAITS
 from fl.evaluation.strategy_names import (
     STRATEGY_NAMES,
@@ -14,7 +14,7 @@ from server.aggregation.strategies import STRATEGIES
 
 
 def test_every_strategy_has_a_name():
-    assert STRATEGY_NAMES.keys() == {*STRATEGIES, LOCAL, POOLED}
+    assert STRATEGY_NAMES.keys() == {*STRATEGIES, *NOT_FEDERATED}
     assert len(set(STRATEGY_NAMES.values())) == len(STRATEGY_NAMES)
 
 
