@@ -3,7 +3,7 @@
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import no_step
 from fl.config.run_config import NOT_FEDERATED
-from fl.config.strategy_traits import STRATEGY_TRAITS
+from fl.config.strategy_traits import POOLED_PERSONAL, STRATEGY_TRAITS
 from fl.evaluation.strategy_names import (
     STRATEGY_NAMES,
     STRATEGY_NOTES,
@@ -27,6 +27,6 @@ def test_a_strategy_whose_saved_model_is_not_the_hospitals_has_a_note():
     own_models = {
         name for name, half in LOCAL_OBJECTIVES.items() if half.before_test is not no_step
     }
-    assert STRATEGY_NOTES.keys() == own_layers | own_models
+    assert STRATEGY_NOTES.keys() == own_layers | own_models | {POOLED_PERSONAL}
     assert strategy_note("fedbn").startswith("FedBN: The scale and shift")
     assert strategy_note("fedavg") == ""
