@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fl.data.cohort import Batch
+from fl.ecg.records import LEADS
+from fl.ecg.rhythm.features import lead_of_feature
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.gpu_memory import to_device
@@ -45,7 +47,18 @@ def lead_dropout(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     # Recorded leads first in a random order; the first `keep` of them stay.
     order = _on_device_of(batch, rng.random((n, leads))) - mask
     kept = mask * (order.argsort(dim=1).argsort(dim=1) < _on_device_of(batch, keep[:, None]))
-    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None])
+    features = _features_of_leads(batch, task, kept)
+    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None], features=features)
+
+
+def _features_of_leads(batch: Batch, task: Task, kept: Tensor) -> Tensor:
+    """The features, 0 (not known) where they are measured in a lead that is not in `kept`."""
+    if not task.feature_groups:
+        return batch.features
+    lead_of = [lead_of_feature(name) for name in task.features]
+    leads = [LEADS.index(lead) if lead else len(LEADS) for lead in lead_of]
+    recorded = torch.cat([kept, torch.ones_like(kept[:, :1])], dim=1)
+    return batch.features * recorded.index_select(1, to_device(np.array(leads), kept.device))
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
@@ -136,6 +149,7 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
         signal=a * batch.signal + (1 - a) * batch.signal[other],
         lead_mask=torch.maximum(batch.lead_mask, batch.lead_mask[other]),
         labels=torch.where(known, labels, batch.labels),
+        features=b * batch.features + (1 - b) * batch.features[other],
     )
 
 
