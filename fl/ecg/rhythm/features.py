@@ -40,6 +40,7 @@ _BEATS = {
 _WAVES = {
     "QRS width": (100.0, 25.0),
     **{f"ST {lead}": (0.0, 0.1) for lead in LEADS},
+    **{f"ST share {lead}": (0.0, 0.1) for lead in LEADS},
     **{f"terminal {lead}": (0.0, 0.25) for lead in TERMINAL_LEADS},
     **{f"area {lead}": (0.0, 0.25) for lead in TERMINAL_LEADS},
     "r' V1": (0.3, 0.3),
@@ -57,7 +58,7 @@ KNOWN = {
     "waves": {
         "QRS known": "QRS width",
         **{f"ST {lead} known": f"ST {lead}" for lead in LEADS},
-        **{f"terminal {lead} known": f"terminal {lead}" for lead in TERMINAL_LEADS},
+        **{f"ST share {lead} known": f"ST share {lead}" for lead in LEADS},
         "P known": "PR interval",
     },
     "amplitude": {f"amplitude {lead} known": f"amplitude {lead}" for lead in LEADS},
@@ -74,8 +75,8 @@ def feature_names(groups: Iterable[str]) -> tuple[str, ...]:
 
 def lead_of_feature(name: str) -> str:
     """The one lead that a feature is measured in; "" if it is measured in several."""
-    parts = name.removesuffix(" known").split()
-    return parts[-1] if len(parts) == 2 and parts[-1] in LEADS else ""
+    last = name.removesuffix(" known").split()[-1]
+    return last if last in LEADS else ""
 
 
 def feature_rows(

@@ -105,18 +105,20 @@ def wave_measures(beat: MedianBeat, leads: tuple[str, ...], millivolts: bool) ->
     """What is measured on the median beat; what cannot be known is left out.
 
     `QRS width` and `PR interval` are in ms, `ST <lead>` in mV, where the unit is known
-    (`millivolts`). `terminal <lead>`: mean of the last 40 ms of QRS; `r' V1`: the highest point of
-    its second half; `area <lead>`: the mean over QRS; `P height`: each as a share of the lead's QRS
-    from its lowest to its highest point. `P alike`: mean correlation of the beats' P waves with
-    the median P wave.
+    (`millivolts`). The others are shares of the lead's QRS from its lowest to its highest point:
+    `ST share <lead>`, the ST level; `terminal <lead>`, the mean of the last 40 ms of QRS; `r' V1`,
+    the highest point of its second half; `area <lead>`, the mean over QRS; `P height`. `P alike` is
+    the mean correlation of the beats' P waves with the median P wave.
     """
     qrs = beat.wave[:, beat.onset : beat.offset + 1]
     height = np.ptp(qrs, axis=1) + 1e-6
     found = {"QRS width": 1000 * (beat.offset - beat.onset) / beat.fs}
     width = (beat.offset - beat.onset) / beat.fs
-    if millivolts:
-        level = beat.wave[:, beat.of(width + ST[0], width + ST[1])].mean(axis=1)
-        found |= {f"ST {lead}": float(v) for lead, v in zip(leads, level, strict=True)}
+    level = beat.wave[:, beat.of(width + ST[0], width + ST[1])].mean(axis=1)
+    for lead, value, share in zip(leads, level, level / height, strict=True):
+        found[f"ST share {lead}"] = float(share)
+        if millivolts:
+            found[f"ST {lead}"] = float(value)
     last = qrs[:, -max(1, round(TERMINAL * beat.fs)) :].mean(axis=1) / height
     area = qrs.mean(axis=1) / height
     for name in TERMINAL_LEADS:
