@@ -118,7 +118,8 @@ def measures(
 ) -> dict[str, float]:
     """What can be measured in a recording (lead, sample), by name, in the units of `UNITS`."""
     filtered = bandpass(resample(signal, fs, FEATURE_FS), FEATURE_FS)
-    chosen, found = set(groups), {}
+    chosen = set(groups)
+    found: dict[str, float] = {}
     if "amplitude" in chosen and millivolts:
         spread = filtered.std(axis=1)
         found |= {

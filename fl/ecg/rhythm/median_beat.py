@@ -121,14 +121,13 @@ def wave_measures(beat: MedianBeat, leads: tuple[str, ...], millivolts: bool) ->
             found[f"ST {lead}"] = float(value)
     last = qrs[:, -max(1, round(TERMINAL * beat.fs)) :].mean(axis=1) / height
     area = qrs.mean(axis=1) / height
-    for name in TERMINAL_LEADS:
-        if name in leads:
-            lead = leads.index(name)
-            found[f"terminal {name}"] = float(last[lead])
-            found[f"area {name}"] = float(area[lead])
-    if "V1" in leads:
-        lead = leads.index("V1")
-        found["r' V1"] = float(qrs[lead, qrs.shape[1] // 2 :].max() / height[lead])
+    second_half = qrs[:, qrs.shape[1] // 2 :].max(axis=1) / height
+    for row, name in enumerate(leads):
+        if name in TERMINAL_LEADS:
+            found[f"terminal {name}"] = float(last[row])
+            found[f"area {name}"] = float(area[row])
+        if name == "V1":
+            found["r' V1"] = float(second_half[row])
     return found | _p_measures(beat, main_lead(leads), float(height[main_lead(leads)]))
 
 
