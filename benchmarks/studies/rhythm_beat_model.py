@@ -107,10 +107,10 @@ def all_beats(root: Path) -> Beats:
 
 
 def train(beats: Beats, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Weights of the network, trained on these beats; a class is drawn by the root of its count.
+    """Weights of the network, trained on these beats, drawn by the root of their number.
 
-    Within a class every patient is drawn as often as the root of its beats: few patients have most
-    of the S beats.
+    A class is drawn by the root of its count, and within it a patient by the root of its beats: few
+    patients have most of the S beats.
     """
     torch.manual_seed(seed)
     network = NETWORK.build(leads=1, samples=1, features=len(FEATURES), classes=len(CLASSES))
@@ -118,6 +118,8 @@ def train(beats: Beats, seed: int) -> dict[str, NDArray[np.float32]]:
     weights = np.zeros(len(beats.classes))
     for c in range(len(CLASSES)):
         of_class = beats.classes == c
+        if not of_class.any():
+            continue
         counts = np.bincount(beats.patients[of_class], minlength=beats.patients.max() + 1)
         weights[of_class] = 1 / np.sqrt(counts[beats.patients[of_class]])
         weights[of_class] *= np.sqrt(of_class.sum()) / weights[of_class].sum()

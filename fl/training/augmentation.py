@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fl.data.cohort import Batch
-from fl.ecg.records import LEADS
-from fl.ecg.rhythm.features import lead_of_feature
+from fl.ecg.rhythm.features import lead_columns
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.gpu_memory import to_device
@@ -55,10 +54,9 @@ def _features_of_leads(batch: Batch, task: Task, kept: Tensor) -> Tensor:
     """The features, 0 (not known) where they are measured in a lead that is not in `kept`."""
     if not task.feature_groups:
         return batch.features
-    lead_of = [lead_of_feature(name) for name in task.features]
-    leads = [LEADS.index(lead) if lead else len(LEADS) for lead in lead_of]
     recorded = torch.cat([kept, torch.ones_like(kept[:, :1])], dim=1)
-    return batch.features * recorded.index_select(1, to_device(np.array(leads), kept.device))
+    columns = to_device(lead_columns(task.features), kept.device)
+    return batch.features * recorded.index_select(1, columns)
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:

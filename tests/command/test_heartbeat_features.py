@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from support import made_runs
@@ -22,6 +23,7 @@ from fl.predict.saved_model import load_model
 from fl.training.augmentation import augment_batch
 from fl.util.errors import ConfigError
 from fl.util.random_streams import stream
+from partitions.device_skew import recorder_of
 
 FLAGS = ["--data", "synthetic", "--synthetic-records", "50", "--model", "cnn_simple", "--quiet"]
 FLAGS += ["--clients", "2", "--rounds", "2", "--local-epochs", "1", "--engine", "local"]
@@ -92,6 +94,17 @@ def test_a_dropped_lead_takes_what_was_measured_in_it_along(cohort):
         lost = dropped[:, LEADS.index(lead)] if lead else torch.zeros(6, dtype=torch.bool)
         assert (after[lost] == 0).all()
         assert torch.equal(after[~lost], before[~lost])
+
+
+def test_a_lead_that_a_site_does_not_deliver_takes_its_features_along(cohort):
+    lost = cohort.recorded_by(recorder_of(("leads",), TASK, 1, "site-1"))
+    gone = cohort.lead_mask & ~lost.lead_mask
+    assert gone.any()
+    for column, name in enumerate(TASK.features):
+        lead = lead_of_feature(name)
+        masked = gone[:, LEADS.index(lead)] if lead else np.zeros(len(gone), dtype=bool)
+        assert not lost.features[masked, column].any()
+        assert np.array_equal(lost.features[~masked, column], cohort.features[~masked, column])
 
 
 def test_mixed_examples_have_mixed_features(cohort):

@@ -6,6 +6,7 @@ is 0, and a number beside it, `... known`, is 0 instead of 1.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,18 @@ def lead_of_feature(name: str) -> str:
     """The one lead that a feature is measured in; "" if it is measured in several."""
     last = name.removesuffix(" known").split()[-1]
     return last if last in LEADS else ""
+
+
+@lru_cache(maxsize=16)
+def lead_columns(names: tuple[str, ...]) -> NDArray[np.int64]:
+    """The number of each feature's one lead, or 12 where it is measured in several: (feature,)."""
+    leads = [lead_of_feature(name) for name in names]
+    return np.array([LEADS.index(lead) if lead else len(LEADS) for lead in leads])
+
+
+def of_leads(names: tuple[str, ...], recorded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which features are known with these leads: (example, lead) -> (example, feature)."""
+    return np.pad(recorded, ((0, 0), (0, 1)), constant_values=True)[:, lead_columns(names)]
 
 
 def feature_rows(
