@@ -11,7 +11,7 @@ from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
-from clients.personalization import OwnModel
+from clients.personalization.own_model import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.data.cohort import Cohort
@@ -182,25 +182,24 @@ def evaluate_site(
     config = job.config
     network = network_for(config.model, config.task, config.freeze)
     set_weights(network, weights | site_entries_before(site, job, round_number + 1))
-    own = OwnModel()
-    if split == TEST:
-        own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, config)
-    p = predict(network, site.splits[split], device=config.device)
     if split != TEST:
+        p = predict(network, site.splits[split], device=config.device)
         return _validation_reply(site, job, site.splits[split], p)
     if rule is None:
         raise ValueError("a test needs the decision rule of the weights")
+    own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
     if own.changed:
-        rule = _rule_of_own_model(rule, site, network, config.device)
+        rule = rule_of_own_model(rule, site, own, config.device)
+    p = predict(own.network, site.splits[TEST], device=config.device)
     return _test_reply(site, job, p, rule, own.steps)
 
 
-def _rule_of_own_model(
-    sent: DecisionRule, site: Site, network: nn.Module, device: str
-) -> DecisionRule:
-    """How a model that the site has trained further decides, from the site's own validation."""
+def rule_of_own_model(sent: DecisionRule, site: Site, own: OwnModel, device: str) -> DecisionRule:
+    """How a site's own model decides, from the site's own validation."""
     val = site.splits[VAL]
-    p = predict(network, val, device=device)
+    p = own.validated
+    if p is None:
+        p = predict(own.network, val, device=device)
     by_source = {
         source: count_scores(val.labels[rows], p[rows], val.patients[rows])
         for source in sorted(set(val.sources.tolist()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fl.config.strategy_traits import trains_as
 from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
@@ -18,8 +19,14 @@ from fl.util.errors import ConfigError
 from server.aggregation.flower_internals import check_resumable, restore_memory
 from server.aggregation.strategies import STRATEGIES
 from server.baselines.baseline_summary import train_baselines
-from server.rounds.checkpoints import TrainingProgress, load_progress, save_trained
+from server.rounds.checkpoints import (
+    TrainingProgress,
+    load_progress,
+    save_progress,
+    save_trained,
+)
 from server.rounds.final_evaluation import (
+    chosen_of,
     evaluate_server_groups,
     final_measures,
     site_predictions,
@@ -118,12 +125,33 @@ def start_or_resume(federation: Federation) -> TrainingProgress:
     """The last checkpoint of a training, or its beginning; `ConfigError` if it cannot go on."""
     job = federation.job
     progress = load_progress(federation.folder / "checkpoint" / job.strategy)
+    if progress is None and (same := same_training(federation)):
+        return same
     if progress is None:
         start = initial_weights(job)
         return TrainingProgress(weights=start, best_weights=start, extra=initial_extra(job))
     if progress.round < job.config.rounds and rounds_left(job.config, progress):
         check_resumable(job.config.strategy, progress.memory_saved)
     return progress
+
+
+def same_training(federation: Federation) -> TrainingProgress | None:
+    """The end of an earlier training of this run that was the same, bit for bit, in every round.
+
+    It becomes the first checkpoint of this training. None if there is none.
+    """
+    job = federation.job
+    for earlier in federation.finished:
+        if trains_as(earlier.name) != trains_as(job.strategy):
+            continue
+        progress = load_progress(federation.folder / "checkpoint" / earlier.name)
+        if progress is None:
+            continue
+        progress.round_rows = [replace(row, strategy=job.strategy) for row in progress.round_rows]
+        progress.site_rows = [replace(row, strategy=job.strategy) for row in progress.site_rows]
+        save_progress(federation.folder / "checkpoint" / job.strategy, progress)
+        return progress
+    return None
 
 
 def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
@@ -142,7 +170,7 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
             measures,
             sites,
             **decided_by(progress.rule),
-            best_round=progress.best_round,
+            **chosen_of(progress),
             rounds=progress.round,
             gradient_steps=progress.steps,
             lr=job.config.lr,

@@ -6,7 +6,7 @@ A new strategy is one line here and one in `server/aggregation/strategies.py`.
 from clients.local_objectives.base import LocalObjective
 from clients.local_objectives.fedprox import fedprox_penalty, fedprox_pull
 from clients.local_objectives.scaffold import scaffold_extra, scaffold_penalty
-from clients.personalization import finetune
+from clients.personalization.finetune import finetune
 
 LOCAL_OBJECTIVES: dict[str, LocalObjective] = {
     "fedavg": LocalObjective(),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from clients.personalization import OwnModel
+from clients.personalization.own_model import OwnModel
 from clients.simulated_sites import Site
-from fl.config.run_config import RunConfig
+from fl.messages.job import Job
 from fl.training.loop import Penalty
 from fl.training.state_dict import Weights
 
@@ -50,9 +50,9 @@ def no_extra(begin: RoundStart, end: Weights, lr_sum: float) -> ExtraUpdate:
     return ExtraUpdate()
 
 
-def no_step(network: nn.Module, site: Site, config: RunConfig) -> OwnModel:
+def no_step(network: nn.Module, site: Site, job: Job) -> OwnModel:
     """The network is tested as it was sent."""
-    return OwnModel()
+    return OwnModel(network=network)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,8 @@ class LocalObjective:
     `penalty`: the term that is added to the loss of every batch. `pull`: how strongly each step
     pulls the weights back to those the round began with, beside the gradient. `extra`: extra
     arrays after a round, from its start, the trained weights and the sum of the learning rates of
-    its steps. `before_test`: what a site does with the network before it tests it.
+    its steps. `before_test`: what a site does with the network before it tests it, and what it
+    tests then.
 
     Traits that the server or the settings need too (gradient steps without momentum, entries
     that stay at the site) stand in `fl/config/strategy_traits.py`.
@@ -71,4 +72,4 @@ class LocalObjective:
     penalty: Callable[[RoundStart], Penalty | None] = no_penalty
     pull: Callable[[RoundStart], float] = no_pull
     extra: Callable[[RoundStart, Weights, float], ExtraUpdate] = no_extra
-    before_test: Callable[[nn.Module, Site, RunConfig], OwnModel] = no_step
+    before_test: Callable[[nn.Module, Site, Job], OwnModel] = no_step

@@ -25,6 +25,7 @@ LOCAL, POOLED = "local", "pooled"
 RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 
 
+PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 SGD_LR = 0.05  # default of every task
 
 
@@ -67,6 +68,7 @@ class RunConfig(
             filled["imbalance"] = task.imbalance
         if self.per_recording < 0:
             filled["per_recording"] = task.per_recording
+        self._check_baseline_rates()
         for name, value in filled.items():
             object.__setattr__(self, name, value)
         if self.site_fold > self.site_folds:
@@ -74,12 +76,26 @@ class RunConfig(
                 f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
                 "number from 1 to the number of folds, or 0 for all."
             )
+        if self.average_rounds > self.rounds:
+            raise ValueError(
+                f"--average-rounds is {self.average_rounds}, but --rounds is {self.rounds}: give "
+                "at most the number of rounds, or 0 for no mean."
+            )
         if self.imbalance in {"thinned", "balanced", "smote"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
                 f"class each. For {self.task}: none, oversampled, undersampled, weighted, focal."
             )
         return self
+
+    def _check_baseline_rates(self) -> None:
+        for name in (LOCAL, POOLED):
+            value = getattr(self, f"lr_{name}")
+            if value and not self.compare:
+                raise ValueError(
+                    f"--lr-{name} is {value}, but there is no {name} training without --compare: "
+                    "add it, or leave the rate out."
+                )
 
     def _fill_comparison(self) -> None:
         """Names in order and once each; a `--strategy` that was asked for is among them."""
@@ -102,7 +118,13 @@ class RunConfig(
 
     def for_strategy(self, name: str) -> Self:
         """The settings of one training of a comparison."""
-        return type(self)(**(self.model_dump() | {"strategy": name, "compare": "", "seeds": ""}))
+        alone = {"strategy": name, "compare": "", "seeds": "", "lr_local": 0.0, "lr_pooled": 0.0}
+        return type(self)(**(self.model_dump() | alone))
+
+    def for_baseline(self, name: str) -> Self:
+        """The settings of `local` or `pooled` training: plain, with a rate of its own if given."""
+        own = {LOCAL: self.lr_local, POOLED: self.lr_pooled}[name]
+        return self.for_strategy(PLAIN).model_copy(update={"lr": own} if own else {})
 
     def for_seed(self, seed: int) -> Self:
         """The settings of one repetition."""

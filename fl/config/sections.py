@@ -305,6 +305,12 @@ class RoundSettings(Section):
         description="weights of a class or a lead are averaged over the records that have it, or "
         "as all others are",
     )
+    average_rounds: int = Field(
+        0,
+        ge=0,
+        description="after the last round the sites also validate the mean of this many last "
+        "rounds' weights; it is used if no round is better; 0 or 1: no mean",
+    )
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
     )
@@ -323,6 +329,12 @@ class ComparisonSettings(Section):
         "",
         description="strategies to compare with local training and with all data pooled "
         f"(without a name: {BARE_COMPARE})",
+    )
+    lr_local: float = Field(
+        0.0, ge=0, description="peak learning rate of local training; 0: as --lr"
+    )
+    lr_pooled: float = Field(
+        0.0, ge=0, description="peak learning rate of pooled training; 0: as --lr"
     )
     seed: int = Field(0, ge=0, description="same seed, same results")
     seeds: str = Field("", description="repeat the whole run with each of these seeds, e.g. 0,1,2")

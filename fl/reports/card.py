@@ -94,6 +94,7 @@ def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
         "samples": task.samples,
         "fs": task.fs,
         "best_round": model.result.best_round,
+        **({"averaged": model.result.averaged} if model.result.averaged else {}),
         "synthetic": bool(run.synthetic),
         **({"transfer": run.facts.transfer.to_json()} if run.facts.transfer else {}),
         "simulated_rare": run.simulated_rare,

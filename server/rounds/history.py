@@ -17,6 +17,13 @@ class History(Protocol):
     def site_rows(self) -> list[SiteRow]: ...
 
 
+class FinishedTraining(History, Protocol):
+    """A training of this run that is over."""
+
+    @property
+    def name(self) -> str: ...
+
+
 def write_history(folder: Path, trainings: Sequence[History]) -> None:
     """Write rounds.csv and sites.csv of these trainings, one after the other."""
     rounds = [row for training in trainings for row in training.round_rows]

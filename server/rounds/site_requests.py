@@ -17,7 +17,7 @@ from fl.runs.listener import Listener
 from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.engines.grid_base import collect
-from server.rounds.history import History
+from server.rounds.history import FinishedTraining
 
 TRAINING = "train"
 REPLY_NAMES = {TRAINING: "update", VAL: "evaluation", TEST: "evaluation"}
@@ -32,7 +32,7 @@ class Federation:
     nodes: Mapping[str, int]  # site -> node
     sites: Mapping[str, SiteInfo]
     listener: Listener
-    finished: tuple[History, ...] = ()  # trainings of this run that are over
+    finished: tuple[FinishedTraining, ...] = ()  # trainings of this run that are over
 
     @property
     def task(self) -> Task:

@@ -19,7 +19,7 @@ from clients.local_training import (
     train_site,
     withhold_small_counts,
 )
-from clients.personalization import OwnModel
+from clients.personalization.own_model import OwnModel
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.decisions.score_histograms import PATIENT
@@ -235,12 +235,14 @@ def test_fedbn_is_evaluated_with_the_entries_of_the_round_asked_for(
 @pytest.fixture
 def seven_steps(monkeypatch):
     """A strategy whose sites take seven steps before they test."""
-    return own_model(monkeypatch, OwnModel(steps=7, changed=False))
+    return own_model(monkeypatch, changed=False)
 
 
-def own_model(monkeypatch, own):
+def own_model(monkeypatch, changed):
     """A strategy whose sites do this before they test."""
-    half = LocalObjective(before_test=lambda *given: own)
+    half = LocalObjective(
+        before_test=lambda network, *_: OwnModel(network=network, steps=7, changed=changed)
+    )
     monkeypatch.setitem(LOCAL_OBJECTIVES, "finetune", half)
     return "finetune"
 
@@ -266,7 +268,7 @@ def test_a_model_of_its_own_is_judged_at_the_sites_own_thresholds(
         "answer",
         lambda rule, *rest: given.append(rule) or answer(rule, *rest),
     )
-    job = job_of(tmp_path, own_model(monkeypatch, OwnModel(steps=7, changed=changed)))
+    job = job_of(tmp_path, own_model(monkeypatch, changed))
     sent = even_rule(RHYTHM.classes, 0.9)
     val = COHORT.take(np.arange(4))
     site = site_of(tmp_path, COHORT, val=val)

@@ -54,7 +54,7 @@ class SiteView:
     device: dict[str, Any] | None
     reports: dict[str, GroupMeasures]  # strategy -> the site's own measures
     thresholds: dict[str, Thresholds] | None  # of the main strategy, for its sources
-    best_round: int | None
+    chosen: str  # the main strategy's weights, in words
     differences: list[ComparisonRow]
     failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
@@ -105,7 +105,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
             if (measures := result.sites.get(site))
         },
         thresholds=_thresholds(main.thresholds, sources),
-        best_round=main.best_round,
+        chosen=main.chosen,
         differences=[row for row in run.differences if row.site == site],
         failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),

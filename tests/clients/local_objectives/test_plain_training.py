@@ -7,7 +7,7 @@ import torch
 
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import ExtraUpdate, LocalObjective, RoundStart
-from clients.personalization import OwnModel
+from clients.personalization.own_model import OwnModel
 
 
 def test_a_strategy_without_a_field_adds_nothing():
@@ -17,7 +17,9 @@ def test_a_strategy_without_a_field_adds_nothing():
     assert plain.penalty(begin) is None
     assert plain.pull(replace(begin, mu=1.0)) == 0
     assert plain.extra(begin, {"w": np.ones(1)}, 0.1) == ExtraUpdate(kept={}, sent={})
-    assert plain.before_test(network, None, None) == OwnModel(steps=0, changed=False)
+    assert plain.before_test(network, None, None) == OwnModel(
+        network=network, steps=0, changed=False
+    )
 
 
 def test_only_these_strategies_add_something_at_the_sites():

@@ -1,34 +1,29 @@
 """A site's own model: a few more epochs on its own records after the federation has ended."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
+from clients.personalization.own_model import OwnModel
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from fl.config.run_config import RunConfig
+from fl.messages.job import Job
 from fl.training.loop import fit, predict
 from fl.training.losses import mean_loss
 from fl.training.state_dict import get_weights, set_weights
 from partitions.splits import TRAIN, VAL
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnModel:
-    """What a site did before its test, and whether it now tests a model of its own."""
-
-    steps: int = 0  # gradient steps, whether their result is kept or not
-    changed: bool = False  # the network is no longer the one that was sent
-
-
-def finetune(network: nn.Module, site: Site, config: RunConfig) -> OwnModel:
+def finetune(network: nn.Module, site: Site, job: Job) -> OwnModel:
     """Train a few more epochs on the site's own records; keep the result if validation is better.
 
     The learning rate is a tenth of the run's and constant: the schedule of the federation has
     ended.
     """
+    config = job.config
     if not len(site.splits[TRAIN]):
-        return OwnModel()
+        return OwnModel(network=network)
     global_weights, global_loss = get_weights(network), _val_loss(network, site, config)
     plan = replace(
         training_plan(config, site.name, config.rounds + 1),
@@ -41,7 +36,7 @@ def finetune(network: nn.Module, site: Site, config: RunConfig) -> OwnModel:
     better = _val_loss(network, site, config) < global_loss
     if not better:
         set_weights(network, global_weights)
-    return OwnModel(steps=fitted.steps, changed=better)
+    return OwnModel(network=network, steps=fitted.steps, changed=better)
 
 
 def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:

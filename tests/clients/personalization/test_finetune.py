@@ -6,8 +6,8 @@ import torch
 from support.made_cohorts import made_cohort
 from support.untrained_sites import GivenTraining, job_of, nothing_of, site_of
 
-from clients import personalization
-from clients.personalization import finetune
+from clients.personalization import finetune as module
+from clients.personalization.finetune import finetune
 from fl.training.state_dict import get_weights
 
 COHORT = made_cohort(["a", "b"], [[0, 1, 2, 3, 4, 5, 6, 7, 8]] * 2)  # every class is shown
@@ -16,7 +16,7 @@ COHORT = made_cohort(["a", "b"], [[0, 1, 2, 3, 4, 5, 6, 7, 8]] * 2)  # every cla
 @pytest.fixture
 def training(monkeypatch):
     given = GivenTraining()
-    monkeypatch.setattr(personalization, "fit", given)
+    monkeypatch.setattr(module, "fit", given)
     return given
 
 
@@ -24,7 +24,7 @@ def validation_finds(monkeypatch, *probabilities):
     """Each prediction finds the next of these probabilities, for every example and class."""
     left = list(probabilities)
     monkeypatch.setattr(
-        personalization,
+        module,
         "predict",
         lambda network, cohort, device: np.full((len(cohort), 9), left.pop(0)),
     )
@@ -35,8 +35,9 @@ def finetuned(tmp_path, **splits):
     """The steps, whether the network is the site's own, and by how much the weights changed."""
     network = torch.nn.Linear(1, 1)
     before = get_weights(network)["weight"]
-    config = job_of(tmp_path, "finetune", finetune_epochs=4, lr=0.02, local_epochs=2).config
-    own = finetune(network, site_of(tmp_path, COHORT, **splits), config)
+    job = job_of(tmp_path, "finetune", finetune_epochs=4, lr=0.02, local_epochs=2)
+    own = finetune(network, site_of(tmp_path, COHORT, **splits), job)
+    assert own.network is network
     return own.steps, own.changed, (get_weights(network)["weight"] - before).item()
 
 
