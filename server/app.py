@@ -26,6 +26,7 @@ from server.rounds.checkpoints import (
     save_trained,
 )
 from server.rounds.final_evaluation import (
+    chosen_of,
     evaluate_server_groups,
     final_measures,
     site_predictions,
@@ -169,7 +170,7 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
             measures,
             sites,
             **decided_by(progress.rule),
-            best_round=progress.best_round,
+            **chosen_of(progress),
             rounds=progress.round,
             gradient_steps=progress.steps,
             lr=job.config.lr,

@@ -16,7 +16,7 @@ from fl.config.sections import (
     TrainingSettings,
 )
 from fl.config.strategy_traits import strategy_traits
-from fl.ecg.tasks import task_with_filter
+from fl.ecg.tasks import features_of_task, task_with_features, task_with_filter
 from fl.util.errors import ConfigError, did_you_mean
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
@@ -25,6 +25,7 @@ LOCAL, POOLED = "local", "pooled"
 RESERVED_NAMES = frozenset({LOCAL, POOLED, "central", "unseen"})
 
 
+PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 SGD_LR = 0.05  # default of every task
 
 
@@ -44,11 +45,12 @@ class RunConfig(
     @model_validator(mode="after")
     def _fill_defaults(self) -> Self:
         # A frozen model is filled once, here, so that run.json shows what was really used.
-        task = task_with_filter(self.task, self.filter)
+        task = task_with_features(task_with_filter(self.task, self.filter), self.rhythm_features)
         self._fill_comparison()
         filled: dict[str, Any] = {
             "task": task.name,
             "filter": task.filter,
+            "rhythm_features": features_of_task(task),
             "model": self.model or task.model,
             "partition": self.partition or task.partition,
             "batch_size": self.batch_size or task.batch_size,
@@ -66,6 +68,7 @@ class RunConfig(
             filled["imbalance"] = task.imbalance
         if self.per_recording < 0:
             filled["per_recording"] = task.per_recording
+        self._check_baseline_rates()
         for name, value in filled.items():
             object.__setattr__(self, name, value)
         if self.site_fold > self.site_folds:
@@ -73,12 +76,26 @@ class RunConfig(
                 f"--site-fold is {self.site_fold}, but --site-folds is {self.site_folds}: give a "
                 "number from 1 to the number of folds, or 0 for all."
             )
+        if self.average_rounds > self.rounds:
+            raise ValueError(
+                f"--average-rounds is {self.average_rounds}, but --rounds is {self.rounds}: give "
+                "at most the number of rounds, or 0 for no mean."
+            )
         if self.imbalance in {"thinned", "balanced", "smote"} and not task.exclusive:
             raise ValueError(
                 f"--imbalance is {self.imbalance!r}, which is for beats alone: they have one "
                 f"class each. For {self.task}: none, oversampled, undersampled, weighted, focal."
             )
         return self
+
+    def _check_baseline_rates(self) -> None:
+        for name in (LOCAL, POOLED):
+            value = getattr(self, f"lr_{name}")
+            if value and not self.compare:
+                raise ValueError(
+                    f"--lr-{name} is {value}, but there is no {name} training without --compare: "
+                    "add it, or leave the rate out."
+                )
 
     def _fill_comparison(self) -> None:
         """Names in order and once each; a `--strategy` that was asked for is among them."""
@@ -101,7 +118,13 @@ class RunConfig(
 
     def for_strategy(self, name: str) -> Self:
         """The settings of one training of a comparison."""
-        return type(self)(**(self.model_dump() | {"strategy": name, "compare": "", "seeds": ""}))
+        alone = {"strategy": name, "compare": "", "seeds": "", "lr_local": 0.0, "lr_pooled": 0.0}
+        return type(self)(**(self.model_dump() | alone))
+
+    def for_baseline(self, name: str) -> Self:
+        """The settings of `local` or `pooled` training: plain, with a rate of its own if given."""
+        own = {LOCAL: self.lr_local, POOLED: self.lr_pooled}[name]
+        return self.for_strategy(PLAIN).model_copy(update={"lr": own} if own else {})
 
     def for_seed(self, seed: int) -> Self:
         """The settings of one repetition."""

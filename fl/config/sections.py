@@ -36,6 +36,11 @@ class DataSettings(Section):
         "mi-12lead",
         "rhythm-wavelet",
         "beat-wavelet",
+        "rhythm-rr",
+        "rhythm-beats",
+        "rhythm-waves",
+        "rhythm-amplitude",
+        "rhythm-features",
     ] = Field(
         "rhythm",
         description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat7: what "
@@ -43,12 +48,18 @@ class DataSettings(Section):
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
         "found by a detector; beat-plain: from its wave alone; mi: myocardial infarction, from "
         "beats of lead II; mi-12lead: from all leads; rhythm-wavelet, beat-wavelet: what --filter "
-        "wavelet makes of them",
+        "wavelet makes of them; rhythm-rr, ...: what --rhythm-features makes of rhythm",
     )
     filter: Literal["bandpass", "wavelet"] = Field(
         "bandpass",
         description="what removes noise and baseline: bandpass: 0.5 to 40 Hz (beat: median "
         "filters); wavelet: wavelet denoising",
+    )
+    rhythm_features: Literal["none", "rr", "beats", "waves", "amplitude", "all"] = Field(
+        "none",
+        description="numbers that the rhythm networks read beside the signal: rr: rate and "
+        "irregularity; beats: what a network of heartbeats finds; waves: ST level, QRS width, P "
+        "wave; amplitude: of each lead, in mV",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",
@@ -294,6 +305,12 @@ class RoundSettings(Section):
         description="weights of a class or a lead are averaged over the records that have it, or "
         "as all others are",
     )
+    average_rounds: int = Field(
+        0,
+        ge=0,
+        description="after the last round the sites also validate the mean of this many last "
+        "rounds' weights; it is used if no round is better; 0 or 1: no mean",
+    )
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
     )
@@ -312,6 +329,12 @@ class ComparisonSettings(Section):
         "",
         description="strategies to compare with local training and with all data pooled "
         f"(without a name: {BARE_COMPARE})",
+    )
+    lr_local: float = Field(
+        0.0, ge=0, description="peak learning rate of local training; 0: as --lr"
+    )
+    lr_pooled: float = Field(
+        0.0, ge=0, description="peak learning rate of pooled training; 0: as --lr"
     )
     seed: int = Field(0, ge=0, description="same seed, same results")
     seeds: str = Field("", description="repeat the whole run with each of these seeds, e.g. 0,1,2")

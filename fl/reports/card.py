@@ -90,6 +90,7 @@ def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
         synthetic=bool(run.synthetic),
         simulated_rare=run.simulated_rare,
         heartfed=run.facts.heartfed,
+        averaged=model.result.averaged,
         transfer=transfer.to_json() if transfer else None,
     )
 

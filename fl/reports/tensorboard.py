@@ -45,7 +45,7 @@ class TensorBoard:
             self._writers[row.strategy] = self._make(str(self.folder / row.strategy))
         for column, name in CURVES.items():
             value = getattr(row, column)
-            if value is not None:
+            if value is not None and not row.averaged:
                 self._writers[row.strategy].add_scalar(name, value, row.round)
         self.listener.round(row)
 

@@ -29,6 +29,9 @@ class RoundRow:
     val_loss: float | None
     val_macro_f1: float | None
     val_macro_auroc: float | None
+    # A line for the mean of so many rounds up to this one; 0: of the round's own weights. A table
+    # without such a line does not have the column.
+    averaged: int = field(default=0, metadata={"column": "where used"})
     # Examples behind the losses of a site that trains alone; not in the table.
     n_train: int | None = field(default=None, metadata={"column": False})
     n_val: int | None = field(default=None, metadata={"column": False})
@@ -69,15 +72,18 @@ def read_sites(folder: Path) -> list[SiteRow]:
     return _read(folder / SITES, SiteRow)
 
 
-def _columns(kind: type[Line]) -> list[str]:
-    return [f.name for f in fields(kind) if f.metadata.get("column", True)]
+def _columns(kind: type[Line], where_used: bool) -> list[str]:
+    """The columns of a table, with those that only some tables have or without."""
+    wanted = (True, "where used") if where_used else (True,)
+    return [f.name for f in fields(kind) if f.metadata.get("column", True) in wanted]
 
 
 def _write(path: Path, kind: type[Line], rows: Iterable[Line]) -> None:
-    text, columns = io.StringIO(), _columns(kind)
+    lines, text = list(rows), io.StringIO()
+    columns = _columns(kind, any(isinstance(row, RoundRow) and row.averaged for row in lines))
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([[_cell(getattr(row, c)) for c in columns] for row in rows])
+    writer.writerows([[_cell(getattr(row, c)) for c in columns] for row in lines])
     write_atomically(path, text.getvalue().encode())
 
 
@@ -96,7 +102,7 @@ def _read(path: Path, kind: type[Line]) -> list[Line]:
         raise DataError(f"{path}: cannot be read ({reason}). The run is incomplete.") from None
     except ValueError:
         raise DataError(f"{path}: is empty. The run is incomplete.") from None
-    columns = _columns(kind)
+    columns = _columns(kind, where_used="averaged" in header)
     if header != columns:
         raise DataError(
             f"{path}: the columns are {','.join(header)}; accepted are {','.join(columns)}. Run "

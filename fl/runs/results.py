@@ -66,11 +66,15 @@ class TrainingSummary(JsonRecord):
     thresholds: dict[str, Thresholds] | None
     calibration: Calibration | None = None
     best_round: int | None
+    # Its weights are the mean of so many rounds up to the best one; None: that round's own.
+    averaged: int | None = None
     thresholds_by_site: dict[str, dict[str, Thresholds] | None] = Field(default_factory=dict)
     calibration_by_site: dict[str, Calibration | None] = Field(default_factory=dict)
     best_round_by_site: dict[str, int] = Field(default_factory=dict)
+    averaged_by_site: dict[str, int] = Field(default_factory=dict)  # 0: no mean
     # Of a run over folds, whose models each have thresholds and a best round of their own.
     best_round_by_fold: dict[str, int | None] = Field(default_factory=dict)
+    averaged_by_fold: dict[str, int | None] = Field(default_factory=dict)
     central_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)
     unseen_by_site: dict[str, GroupMeasures | None] = Field(default_factory=dict)
     rounds: int | None = None
@@ -79,6 +83,14 @@ class TrainingSummary(JsonRecord):
     worst_site: WorstSite | None
     site_mean: SiteMean | None
     spread: SiteSpread | None
+
+    @property
+    def chosen(self) -> str:
+        """The weights that were chosen, in words."""
+        if not self.averaged or self.best_round is None:
+            return f"round {'n/a' if self.best_round is None else self.best_round}"
+        first = self.best_round - self.averaged + 1
+        return f"the mean of rounds {first} to {self.best_round}"
 
     @field_validator("sites", mode="before")
     @classmethod

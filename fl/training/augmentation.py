@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from fl.data.cohort import Batch
+from fl.ecg.rhythm.features import lead_columns
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.gpu_memory import to_device
@@ -25,6 +27,8 @@ GAIN = 0.15  # standard deviation of the log of the gain
 NOISE = 0.1  # largest standard deviation of added noise, in standard deviations of the lead
 FEATURE_NOISE = 0.1  # standard deviation, in units of the feature
 STRETCH = 0.15  # largest change of the time scale, as a share
+QRS = 0.11  # s over which the slope is averaged, about the width of a QRS complex
+STEEP = 0.2  # of the steepest slope: above it a QRS begins, at twice as much it is one
 BLANK = 0.3  # longest stretch of time that is blanked, as a share of the crop
 MIXED = 0.3  # both parameters of mixup's Beta distribution
 CROP = 0.75  # of the width and of the height of a beat's picture
@@ -45,7 +49,17 @@ def lead_dropout(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     # Recorded leads first in a random order; the first `keep` of them stay.
     order = _on_device_of(batch, rng.random((n, leads))) - mask
     kept = mask * (order.argsort(dim=1).argsort(dim=1) < _on_device_of(batch, keep[:, None]))
-    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None])
+    features = _features_of_leads(batch, task, kept)
+    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None], features=features)
+
+
+def _features_of_leads(batch: Batch, task: Task, kept: Tensor) -> Tensor:
+    """The features, 0 (not known) where they are measured in a lead that is not in `kept`."""
+    if not task.feature_groups:
+        return batch.features
+    recorded = torch.cat([kept, torch.ones_like(kept[:, :1])], dim=1)
+    columns = to_device(lead_columns(task.features), kept.device)
+    return batch.features * recorded.index_select(1, columns)
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
@@ -94,17 +108,58 @@ def wander(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 
 
 def stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """Each example becomes a little faster or slower: another heart rate, the same waves."""
+    """Each example becomes a little faster or slower: another heart rate, and all waves with it."""
     n, _, samples = batch.signal.shape
     rate = np.exp(rng.uniform(-STRETCH, STRETCH, size=(n, 1)))
     middle = (samples - 1) / 2
-    position = np.abs(middle + (np.arange(samples) - middle) * rate)
-    position = (samples - 1) - np.abs((samples - 1) - position)  # mirrored where the crop ends
-    left = np.clip(position.astype(np.int64), 0, samples - 2)
-    share = _on_device_of(batch, (position - left).astype(np.float32))[:, None, :]
-    index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
-    before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
-    return replace(batch, signal=before + share * (after - before))
+    position = middle + (np.arange(samples) - middle) * rate
+    mirrored = _mirrored(_on_device_of(batch, position), samples)
+    return replace(batch, signal=_read_at(batch.signal, mirrored))
+
+
+def beat_stretch(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
+    """Each heart beats a little faster or slower, and every QRS complex keeps its width.
+
+    A wide QRS is a finding by itself (bundle branch block, ventricular beats), so `stretch` blurs
+    what tells these classes. Here time runs at its own pace where the leads change fast, and at
+    the changed one elsewhere. No beat is detected: in a crop whose steepest part is an artefact,
+    QRS complexes may be taken for something else and stretched too, by at most `STRETCH`.
+    """
+    n, _, samples = batch.signal.shape
+    margin, middle = samples // 8, samples // 8 + samples // 2
+    rate = _on_device_of(batch, np.exp(rng.uniform(-STRETCH, STRETCH, size=(n, 1))))
+    steep = F.pad(batch.signal.diff(dim=2).abs().sum(dim=1), (0, 1))
+    width = round(QRS * task.fs) | 1
+    mean = F.avg_pool1d(steep[:, None], width, stride=1, padding=width // 2)
+    level = mean[:, 0] / mean[:, 0].amax(dim=1, keepdim=True).clamp(min=1e-6)
+    in_qrs = ((level - STEEP) / STEEP).clamp(0, 1).double()
+    pace = F.pad((1 + (rate - 1) * (1 - in_qrs))[:, None], (margin,) * 2, "reflect")
+    # Whole numbers, whose sum is the same in any order: a GPU adds in no fixed one.
+    when = (2**20 / pace[:, 0]).round().long().cumsum(dim=1)
+    when = when - when[:, middle : middle + 1]
+    wanted = (torch.arange(samples, device=when.device) - samples // 2) * 2**20
+    after = torch.searchsorted(when, wanted.expand(n, samples).contiguous(), right=True)
+    after = after.clamp(1, when.shape[1] - 1)
+    start, end = when.gather(1, after - 1), when.gather(1, after)
+    position = (after - 1 - margin) + (wanted - start).double() / (end - start)
+    return replace(batch, signal=_read_at(batch.signal, _mirrored(position, samples)))
+
+
+def _mirrored(position: Tensor, samples: int) -> Tensor:
+    """Positions beyond an end of a crop, mirrored there: (batch, sample) -> the same."""
+    return (samples - 1) - ((samples - 1) - position.abs()).abs()
+
+
+def _read_at(signal: Tensor, position: Tensor) -> Tensor:
+    """Each lead at these positions, with straight lines between its samples.
+
+    signal (batch, lead, sample) float32, position (batch, sample) float64 -> like signal.
+    """
+    left = position.long().clamp(0, signal.shape[2] - 2)
+    share = (position - left).float()[:, None, :]
+    index = left[:, None, :].expand_as(signal)
+    before, after = signal.gather(2, index), signal.gather(2, index + 1)
+    return before + share * (after - before)
 
 
 def blank(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
@@ -118,11 +173,12 @@ def blank(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
 
 
 def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
-    """Each example is mixed with another one, and its labels in the same proportion.
+    """Each example is mixed with another one, and its features and labels in the same proportion.
 
-    Labels are mixed only where both examples annotate the class; a lead is recorded where either
-    recorded it. Labels become fractions, which only tasks with any number of classes per example
-    can be trained on: see `check_augmentations`. Source: Zhang et al. 2018, arXiv:1710.09412.
+    A class is annotated in the mixture only if it is in both: what the other half shows is not
+    known otherwise. A lead is recorded where either recorded it. Labels become fractions, which
+    only tasks with any number of classes per example can be trained on: see
+    `check_augmentations`. Source: Zhang et al. 2018, arXiv:1710.09412.
     """
     n = len(batch.signal)
     drawn = rng.beta(MIXED, MIXED, size=n).astype(np.float32)
@@ -135,7 +191,8 @@ def mixup(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
         batch,
         signal=a * batch.signal + (1 - a) * batch.signal[other],
         lead_mask=torch.maximum(batch.lead_mask, batch.lead_mask[other]),
-        labels=torch.where(known, labels, batch.labels),
+        features=b * batch.features + (1 - b) * batch.features[other],
+        labels=torch.where(known, labels, torch.full_like(labels, -1)),
     )
 
 
@@ -170,14 +227,10 @@ def crops(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     view = rng.integers(0, 10, size=n)  # 0: the whole beat
     column, row = (view - 1) % 3, (view - 1) // 3
     place = (column / 8)[:, None] + CROP * np.arange(samples) / (samples - 1)
-    position = place * (samples - 1)
-    left = np.clip(position.astype(np.int64), 0, samples - 2)
-    share = _on_device_of(batch, (position - left).astype(np.float32))[:, None, :]
-    index = _on_device_of(batch, left)[:, None, :].expand_as(batch.signal)
-    before, after = batch.signal.gather(2, index), batch.signal.gather(2, index + 1)
+    position = _on_device_of(batch, place * (samples - 1))
     shift = _on_device_of(batch, ((row - 1) * (1 / CROP - 1)).astype(np.float32))[:, None, None]
     recorded = batch.lead_mask[:, :, None]
-    cropped = ((before + share * (after - before)) / CROP + shift) * recorded
+    cropped = (_read_at(batch.signal, position) / CROP + shift) * recorded
     abnormal = batch.labels.argmax(dim=1) != task.classes.index(task.otherwise)
     chosen = abnormal & _on_device_of(batch, view > 0)
     return replace(batch, signal=torch.where(chosen[:, None, None], cropped, batch.signal))
@@ -203,6 +256,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "detector": detector,
     "feature_noise": feature_noise,
     "stretch": stretch,
+    "beat_stretch": beat_stretch,
     "blank": blank,
     "mixup": mixup,
     "crops": crops,
@@ -215,7 +269,9 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 MIXES_LABELS = frozenset({"mixup"})
 # Augmentations that move waves in time: of a cut that begins at an R peak and ends in zeros,
 # nothing would be left that is where it should be.
-MOVES_TIME = frozenset({"stretch"})
+MOVES_TIME = frozenset({"stretch", "beat_stretch"})
+# Augmentations of the time between heartbeats: an example that is one heartbeat has none.
+BETWEEN_BEATS = frozenset({"beat_stretch"})
 # Augmentations of a beat that is drawn as a picture.
 OF_PICTURES = frozenset({"crops"})
 # Augmentations of a beat around its R peak. A recording is cropped at random places as it is.
@@ -244,6 +300,11 @@ def _trouble(name: str, task: Task) -> str:
         return (
             f"which moves a heartbeat, but the {task.name} task does not read heartbeats around "
             "their R peak"
+        )
+    if name in BETWEEN_BEATS and (task.whole_beats or (task.exclusive and task.features)):
+        return (
+            "which changes the time between heartbeats, but every example of the "
+            f"{task.name} task is one heartbeat"
         )
     if name in MIXES_LABELS and task.exclusive:
         return (

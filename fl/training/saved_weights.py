@@ -47,11 +47,12 @@ def weights_facts(
     simulated_rare: int = 0,
     heartfed: str = fl.__version__,
     transfer: dict[str, Any] | None = None,
+    averaged: int | None = None,
 ) -> dict[str, Any]:
     """The content of the file beside weights: what prediction needs besides them.
 
     `strategy` is the name under which they are reported, `decision` the rule as JSON, `transfer`
-    the saved model that training started from, if any.
+    the saved model that training started from, if any, `averaged` the rounds whose mean they are.
     """
     asked = TASKS[task]
     return {
@@ -67,6 +68,7 @@ def weights_facts(
         "samples": asked.samples,
         "fs": asked.fs,
         "best_round": best_round,
+        **({"averaged": averaged} if averaged else {}),
         "synthetic": synthetic,
         **({"transfer": transfer} if transfer else {}),
         "simulated_rare": simulated_rare,

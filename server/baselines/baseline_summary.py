@@ -21,6 +21,7 @@ from server.engines.ray_workers import n_workers
 from server.rounds.checkpoints import TrainingProgress, load_progress
 from server.rounds.final_evaluation import (
     ServerMeasures,
+    chosen_of,
     mean_of_servers,
     site_predictions,
     training_summary,
@@ -31,7 +32,6 @@ from server.rounds.site_requests import Federation
 from server.rounds.training_results import TrainingResult, load_result, save_result
 
 SERVER_TESTS = 4  # models at once that the server tests at most: each takes memory
-PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def prepare_baselines(
 ) -> list[BaselineTraining]:
     """The trainings of one name: of every site that has training records, or of all as one."""
     job = federation.job.model_copy(
-        update={"config": federation.job.config.for_strategy(PLAIN), "strategy": name}
+        update={"config": federation.job.config.for_baseline(name), "strategy": name}
     )
     own = replace(federation, job=job)
     able = [info for info in federation.sites.values() if info.n_train > 0]
@@ -170,11 +170,12 @@ def _server_measures(name: str, done: Sequence[BaselineTraining]) -> ServerMeasu
 
 def _of_pooled(training: BaselineTraining) -> dict[str, Any]:
     rule = decided_by(training.progress.rule)
-    return {**rule, "best_round": training.progress.best_round}
+    return {**rule, **chosen_of(training.progress)}
 
 
 def _of_local(trainings: Sequence[BaselineTraining]) -> dict[str, Any]:
     """What each site's own model chose and reached, by site."""
+    averaged = {t.trains: t.progress.averaged for t in trainings}
     return {
         **decided_by(None),
         "best_round": None,
@@ -183,6 +184,7 @@ def _of_local(trainings: Sequence[BaselineTraining]) -> dict[str, Any]:
             for part in decided_by(None)
         },
         "best_round_by_site": {t.trains: t.progress.best_round for t in trainings},
+        **({"averaged_by_site": averaged} if any(averaged.values()) else {}),
         "central_by_site": {t.trains: t.at_server[0].central for t in trainings},
         "unseen_by_site": {t.trains: t.at_server[0].unseen for t in trainings},
     }
@@ -194,10 +196,12 @@ def merged_history(name: str, trainings: Sequence[BaselineTraining]) -> Training
     site_rows = [row for training in trainings for row in training.progress.site_rows]
     if name == POOLED:
         return TrainingHistory(rows, site_rows)
-    last = max((row.round for row in rows), default=0)
-    rounds = [[row for row in rows if row.round == number] for number in range(1, last + 1)]
+    trained = [row for row in rows if not row.averaged]
+    last = max((row.round for row in trained), default=0)
+    rounds = [[row for row in trained if row.round == number] for number in range(1, last + 1)]
+    means = [row for row in rows if row.averaged]  # with --patience, of several last rounds
     return TrainingHistory(
-        [mean_round(same_round) for same_round in rounds],
+        [mean_round(same_round) for same_round in [*rounds, *([means] if means else [])]],
         sorted(site_rows, key=lambda row: (row.split == TEST, row.site, row.round)),
     )
 
@@ -210,7 +214,7 @@ def mean_round(rows: Sequence[RoundRow]) -> RoundRow:
     """
     return RoundRow(
         strategy=rows[0].strategy,
-        round=rows[0].round,
+        round=max(row.round for row in rows),
         seconds=sum(row.seconds for row in rows),
         participants=sum(row.participants for row in rows),
         failures=sum(row.failures for row in rows),
@@ -218,6 +222,7 @@ def mean_round(rows: Sequence[RoundRow]) -> RoundRow:
         val_loss=_mean_loss([(row.val_loss, row.n_val) for row in rows]),
         val_macro_f1=mean_of([row.val_macro_f1 for row in rows]),
         val_macro_auroc=mean_of([row.val_macro_auroc for row in rows]),
+        averaged=max(row.averaged for row in rows),
     )
 
 

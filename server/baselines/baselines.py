@@ -44,6 +44,12 @@ from server.rounds.reply_validation import (
 )
 from server.rounds.round_loop import out_of_patience
 from server.rounds.site_requests import TRAINING, Federation
+from server.rounds.weight_averaging import (
+    finish_mean,
+    mean_weights,
+    remember_round,
+    rounds_to_average,
+)
 
 Reply = TypeVar("Reply")
 MakeRequest = Callable[[int], Message]  # for a node
@@ -91,6 +97,8 @@ class BaselineTraining:
         config, progress = self.job.config, self.progress
         while progress.round < config.rounds and not out_of_patience(config, progress):
             yield from self._round(progress.round + 1)
+        if rounds_to_average(progress):
+            yield from self._validate_mean()
         kinds = ("best", "last") if self.trains == POOLED else ("best",)
         save_trained(self.federation.folder, self.job, self.name, progress, kinds)
         evaluated, _ = yield from self._evaluate(progress.best_weights, progress.best_round, TEST)
@@ -112,6 +120,7 @@ class BaselineTraining:
         progress.weights = {**progress.weights, **trained.weights}  # frozen ones are not sent back
         evaluated, val_seconds = yield from self._evaluate(progress.weights, number, VAL)
         progress.round, progress.steps = number, progress.steps + trained.steps
+        remember_round(self.job.config, progress)
         self.load = trained.n_seen
         validation = validate_round(self.federation.task, self.job.strategy, progress, evaluated)
         row = RoundRow(
@@ -125,6 +134,26 @@ class BaselineTraining:
         )
         progress.round_rows.append(row)
         save_progress(self.federation.folder / "checkpoint" / self.name, progress)
+        self.write_history()
+        self._report_round(row)
+
+    def _validate_mean(self) -> Steps:
+        """As `validate_mean` of a federation's rounds."""
+        progress, config = self.progress, self.job.config
+        mean = mean_weights(progress, frozen_entries(config.freeze, config.model, config.task))
+        known = len(progress.failures)
+        evaluated, seconds = yield from self._evaluate(mean, progress.round, VAL)
+        row = finish_mean(
+            self.federation.task,
+            self.job.strategy,
+            progress,
+            mean,
+            evaluated,
+            seconds=round(seconds, 3),
+            participants=1,
+            failures=len(progress.failures) - known,
+            n_val=sum(reply.n_patients for reply in evaluated),
+        )
         self.write_history()
         self._report_round(row)
 

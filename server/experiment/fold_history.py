@@ -19,7 +19,10 @@ def merged_rounds(folders: Sequence[Path]) -> list[RoundRow]:
     """A line for each round of each training: sums over the folds, and means of what is no sum."""
     # The tables do not say how many records are behind a loss, so every fold counts the same.
     rows = [replace(row, n_train=1, n_val=1) for f in folders for row in read_rounds(f)]
-    return [mean_round(same) for same in _alike(rows, lambda row: (row.strategy, row.round))]
+    return [
+        mean_round(same)
+        for same in _alike(rows, lambda row: (row.strategy, row.round, row.averaged))
+    ]
 
 
 def merged_site_rows(folders: Sequence[Path], summary: RunSummary) -> list[SiteRow]:

@@ -122,6 +122,7 @@ def _merged_training(
     averaged = TASKS[config.task].trainable
     sites = sorted({site for fold in folds for site in fold.sites})
     predicted = {site: at_sites.get(site) for site in sites}
+    averaged_by_fold = {str(k): fold.averaged for k, fold in enumerate(folds, 1)}
     steps = [fold.gradient_steps for fold in folds if fold.gradient_steps is not None]
     return training_summary(
         server,
@@ -132,6 +133,7 @@ def _merged_training(
         thresholds=None,
         best_round=None,
         best_round_by_fold={str(k): fold.best_round for k, fold in enumerate(folds, 1)},
+        **({"averaged_by_fold": averaged_by_fold} if any(averaged_by_fold.values()) else {}),
         central_by_site=_mean_by_site([fold.central_by_site for fold in folds]),
         unseen_by_site=_mean_by_site([fold.unseen_by_site for fold in folds]),
         rounds=max((fold.rounds for fold in folds if fold.rounds is not None), default=None),

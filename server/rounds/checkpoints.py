@@ -20,6 +20,7 @@ _ARRAYS = {  # fields of TrainingProgress that hold arrays, and the file of each
     "best_weights": "best.safetensors",
     "memory": "memory.safetensors",
     "extra": "extra.safetensors",
+    "recent": "recent.safetensors",
 }
 
 
@@ -32,10 +33,12 @@ class TrainingProgress:
     memory: Weights = field(default_factory=dict)  # what Flower's strategy object remembers
     memory_saved: bool = True  # `memory` holds all of it: see flower_internals
     extra: Weights = field(default_factory=dict)  # what the strategy sends beside the weights
+    recent: Weights = field(default_factory=dict)  # of the last rounds: see weight_averaging
     round: int = 0  # merged rounds
     # Of the last merged round, until its weights are validated: that part of its row.
     unvalidated: dict[str, Any] = field(default_factory=dict)
     best_round: int = 0
+    averaged: int = 0  # the best weights are the mean of so many rounds up to that one; 0: no mean
     best_by: str = ""  # the measure it was chosen by: a name of `model_selection.CRITERIA`
     best_score: float = 0.0  # by that measure; see `model_selection.selection_score`
     rule: DecisionRule | None = None  # how the best round's weights decide

@@ -110,6 +110,12 @@ def training_summary(
     return TrainingSummary(**vars(server), sites=dict(sites), **training, **across_sites(sites))
 
 
+def chosen_of(progress: TrainingProgress) -> dict[str, int]:
+    """The fields of a summary that say which weights a training ends with."""
+    averaged = {"averaged": progress.averaged} if progress.averaged else {}
+    return {"best_round": progress.best_round, **averaged}
+
+
 def across_sites(sites: SiteMeasures) -> dict[str, Any]:
     """Worst site, mean and spread of the sites whose macro-F1 can be measured."""
     measured = {site: measures for site, measures in sites.items() if measures}

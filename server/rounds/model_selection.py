@@ -20,6 +20,7 @@ from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply, SourceValidation
 from fl.runs.history_tables import SiteRow
+from fl.training.state_dict import Weights
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
 
@@ -38,35 +39,64 @@ class Selection:
     score: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What the sites' validation of some weights says."""
+
+    figures: dict[str, Any]  # their part of a line of rounds.csv
+    site_rows: list[SiteRow]
+    found: Selection | None  # None: nothing can be measured
+    rule: DecisionRule  # how the weights decide
+
+
 def validate_round(
     task: Task, strategy: str, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
 ) -> dict[str, Any]:
-    """Validation of a round: sites.csv's lines, its part of rounds.csv's, the best round so far.
+    """Validation of a round: sites.csv's lines, its part of rounds.csv's, the best round so far."""
+    validation = measure_validation(task, strategy, progress.round, evaluated)
+    progress.site_rows += validation.site_rows
+    choose_if_best(progress, validation, progress.weights)
+    return validation.figures
 
-    Everything comes from sums that sites sent, in which each patient counts once. The macro-F1 of
-    validation uses thresholds chosen on the same records, so it flatters; test never does.
+
+def choose_if_best(
+    progress: TrainingProgress, validation: Validation, weights: Weights, averaged: int = 0
+) -> None:
+    """Choose weights of the last round, or the mean of `averaged` rounds, if none are better."""
+    found = validation.found
+    if _is_best(found, progress):
+        progress.best_by, progress.best_score = (found.by, found.score) if found else ("", 0.0)
+        progress.best_round, progress.averaged = progress.round, averaged
+        progress.best_weights, progress.rule = dict(weights), validation.rule
+
+
+def measure_validation(
+    task: Task, strategy: str, number: int, evaluated: Sequence[EvaluationReply]
+) -> Validation:
+    """Figures of weights of a round, from the sums that sites sent; each patient counts once.
+
+    The macro-F1 of validation uses thresholds chosen on the same records, so it flatters; test
+    never does.
     """
     classes = len(task.classes)
     by_source = sum_sources(evaluated, classes)
     rule = choose_rule({source: total.scores for source, total in by_source.items()}, task)
     confusion = np.zeros((classes, 4), dtype=np.int64)
+    site_rows = []
     for reply in evaluated:
         at_site = _confusion(reply.by_source, rule, task)
         confusion += at_site
-        progress.site_rows.append(_site_row(task, strategy, progress.round, reply, at_site))
+        site_rows.append(_site_row(task, strategy, number, reply, at_site))
     loss = mean_loss([(reply.loss_sum, reply.n_patients) for reply in evaluated])
-    found = selection_score(task, by_source, confusion, loss)
-    if _is_best(found, progress):
-        progress.best_by, progress.best_score = (found.by, found.score) if found else ("", 0.0)
-        progress.best_round = progress.round
-        progress.best_weights, progress.rule = dict(progress.weights), rule
-    return {
+    figures = {
         "strategy": strategy,
-        "round": progress.round,
+        "round": number,
         "val_loss": loss,
         "val_macro_f1": mean_of(confusion_f1s(confusion)),
         "val_macro_auroc": _macro_auroc(by_source, task),
     }
+    found = selection_score(task, by_source, confusion, loss)
+    return Validation(figures=figures, site_rows=site_rows, found=found, rule=rule)
 
 
 def _is_best(found: Selection | None, progress: TrainingProgress) -> bool:

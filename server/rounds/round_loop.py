@@ -22,8 +22,6 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.payloads import EvaluationReply
 from fl.runs.history_tables import RoundRow
-from fl.training.frozen import frozen_entries
-from fl.training.state_dict import local_entries
 from fl.util.errors import FederationError
 from partitions.splits import VAL
 from server.aggregation.flower_internals import (
@@ -45,6 +43,13 @@ from server.rounds.reply_validation import (
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
 from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
 from server.rounds.site_sampling import sample_sites
+from server.rounds.weight_averaging import (
+    finish_mean,
+    mean_weights,
+    remember_round,
+    rounds_to_average,
+    unmerged_entries,
+)
 
 
 def run_rounds(
@@ -62,7 +67,33 @@ def run_rounds(
         else:
             next_round(federation, strategy, progress, clock)
         write_checkpoint(federation, progress)
+    validate_mean(federation, progress)
     return progress
+
+
+def validate_mean(federation: Federation, progress: TrainingProgress) -> None:
+    """Let the sites validate the mean of the last rounds, where the run asks for one.
+
+    No checkpoint follows: a resumed run asks again and gets the same answers.
+    """
+    if not rounds_to_average(progress):
+        return
+    clock, known = Clock(), len(progress.failures)
+    job = federation.job
+    mean = mean_weights(progress, unmerged_entries(job.config))
+    evaluated = evaluate_sites(federation, progress, mean, progress.round, VAL)
+    row = finish_mean(
+        federation.task,
+        job.strategy,
+        progress,
+        mean,
+        evaluated,
+        seconds=round(clock.seconds(), 3),
+        participants=len(evaluated),
+        failures=len(progress.failures) - known,
+    )
+    write_history(federation.folder, [*federation.finished, progress])
+    federation.listener.round(row)
 
 
 def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
@@ -115,6 +146,7 @@ def next_round(
         if finishes:  # otherwise a resumed run would validate that round again
             write_checkpoint(federation, progress)
         raise
+    remember_round(federation.job.config, progress)
     name = federation.job.config.strategy
     progress.memory, progress.memory_saved = strategy_memory(name, strategy), memory_is_saved(name)
     progress.unvalidated["seconds"] = clock.seconds()
@@ -155,8 +187,7 @@ def _prepare_round(
     """The next round before anything is sent: its sites, and their requests by the strategy."""
     job, config, number = federation.job, federation.job.config, progress.round + 1
     sites = sample_sites(federation, number, progress.n_seen)
-    local = local_entries(config.strategy, config.model, config.task, config.freeze)
-    unmerged = local | frozen_entries(config.freeze, config.model, config.task)
+    unmerged = unmerged_entries(config)
     shared = {k: v for k, v in progress.weights.items() if k not in unmerged}
     # The strategy knows what it merges, and no more: some compare what they sent with the answers.
     arrays = to_array_record(with_extra(shared, progress.extra))

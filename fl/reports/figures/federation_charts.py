@@ -31,6 +31,7 @@ ROW = 0.3  # inches of a figure's height for each of its rows
 def learning(run: Run) -> list[Drawing]:
     """Loss and validation macro-F1 by round, one line per strategy."""
     drawings, task = [], TASKS[run.task]
+    means = any(row.averaged for row in run.rounds)
     averaged = f" of {' and '.join(task.decided)}" if task.exclusive else ""
     for name, columns, label, title in (
         (
@@ -45,7 +46,8 @@ def learning(run: Run) -> list[Drawing]:
             (("val_macro_f1", "-"),),
             "macro-F1 on validation",
             f"Macro-F1{averaged} on the hospitals' validation records by round, one colour per "
-            "training. The large mark is the best round, whose weights were kept. The thresholds "
+            "training. The large mark is the best round, whose weights were kept"
+            f"{' (or the mean of the last rounds)' if means else ''}. The thresholds "
             "are chosen on the same records, so these values are too high. The tables hold the "
             "test results.",
         ),
@@ -53,12 +55,15 @@ def learning(run: Run) -> list[Drawing]:
         figure, axes = canvas(2.5)
         order = tuple(run.strategies)
         for strategy in order:
-            rows = [row for row in run.rounds if row.strategy == strategy]
+            rows = [row for row in run.rounds if row.strategy == strategy and not row.averaged]
             for column, style in columns:
                 _line(axes, rows, column, strategy, order, style)
             if name == "validation":
                 axes.set_ylim(0, 1)
-                _mark_best(axes, rows, strategy, run.strategies[strategy].best_round, order)
+                of_mean = run.strategies[strategy].averaged or 0
+                shown = [row for row in run.rounds if row.strategy == strategy]
+                marked = [row for row in shown if row.averaged == of_mean]
+                _mark_best(axes, marked, strategy, run.strategies[strategy].best_round, order)
         axes.set(xlabel="round", ylabel=label)
         last = max((row.round for row in run.rounds), default=1)
         axes.set_xlim(0.5, last + 0.5)

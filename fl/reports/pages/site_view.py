@@ -22,7 +22,7 @@ SPLITS = ("train", "val", "test")
 SHOWN_SETTINGS = (
     *("task", "model", "strategy", "mu", "proximal", "rounds", "local_epochs", "batch_size", "lr"),
     *("weight_decay", "imbalance", "loss_weights", "augment", "per_recording", "schedule"),
-    *("filter", "simulated_rare", "dropout"),
+    *("filter", "rhythm_features", "simulated_rare", "dropout"),
     *("optimizer_state", "weighting", "averaging", "seed"),
 )
 
@@ -55,7 +55,7 @@ class SiteView:
     device: dict[str, Any] | None
     reports: dict[str, GroupMeasures]  # strategy -> the site's own measures
     thresholds: dict[str, Thresholds] | None  # of the main strategy, for its sources
-    best_round: int | None
+    chosen: str  # the main strategy's weights, in words
     differences: list[ComparisonRow]
     failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
@@ -108,7 +108,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
             if (measures := result.sites.get(site))
         },
         thresholds=_thresholds(main.thresholds, sources),
-        best_round=main.best_round,
+        chosen=main.chosen,
         differences=[row for row in run.differences if row.site == site],
         failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),

@@ -39,11 +39,17 @@ class PlainView:
     def round(self, row: RoundRow) -> None:
         if not self.quiet:
             name = "pooled, " if row.strategy == POOLED else ""
-            self.console.print(f"{name}round {row.round:>3}/{self.rounds}  {round_text(row)}")
+            what = f"round {row.round:>3}/{self.rounds}"
+            if row.averaged:
+                what = f"mean of the last {row.averaged} rounds"
+            self.console.print(f"{name}{what}  {round_text(row)}")
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         if last and not self.quiet:
-            self.console.print(f"local, {site}, round {row.round:>3}  {round_text(row)}")
+            what = f"round {row.round:>3}"
+            if row.averaged:
+                what = f"mean of the last {row.averaged} rounds"
+            self.console.print(f"local, {site}, {what}  {round_text(row)}")
 
     def close(self) -> None:
         """Plain lines have nothing to close."""
@@ -101,7 +107,8 @@ class LiveView(PlainView):
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         super().baseline_round(site, row, last)
         self.sites[site] = f"round {row.round}: trained and validated (local training)"
-        self.bar.advance(self.tasks[LOCAL])
+        if not row.averaged:
+            self.bar.advance(self.tasks[LOCAL])
         self._draw()
 
     def close(self) -> None:

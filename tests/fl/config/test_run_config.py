@@ -234,3 +234,21 @@ def test_sgd_has_a_rate_of_its_own_and_momentum_is_its_alone():
     assert RunConfig(optimizer="sgd", momentum=0.9).lr == 0.05
     with pytest.raises(ConfigError, match=r"--momentum is 0\.9, which is for --optimizer sgd"):
         load_config({"momentum": 0.9})
+
+
+def test_local_and_pooled_training_have_their_own_rate_where_it_is_given():
+    config = load_config({"compare": "fedavg", "lr": 0.002, "lr_pooled": 0.004})
+    rates = [config.for_baseline(name).lr for name in ("local", "pooled")]
+    assert rates == [0.002, 0.004]
+    assert config.for_strategy("fedavg") == config.for_baseline("local")
+
+
+@pytest.mark.parametrize("name", ["lr_local", "lr_pooled"])
+def test_a_rate_of_a_training_that_is_not_run_is_refused(name):
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is 0.1, but there is no"):
+        load_config({name: 0.1})
+
+
+def test_no_more_rounds_are_averaged_than_there_are():
+    with pytest.raises(ConfigError, match="--average-rounds is 5, but --rounds is 3: give at most"):
+        load_config({"rounds": 3, "average_rounds": 5})

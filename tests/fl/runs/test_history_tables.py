@@ -25,6 +25,7 @@ rounds = st.builds(
     participants=counts,
     failures=counts,
     **dict.fromkeys(("train_loss", "val_loss", "val_macro_f1", "val_macro_auroc"), figures),
+    averaged=st.sampled_from([0, 0, 3]),
     n_train=st.none() | counts,
     n_val=st.none() | counts,
 )

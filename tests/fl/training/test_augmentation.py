@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import run_sim
 from fl.data.cohort import Batch
@@ -13,6 +15,7 @@ from fl.training.augmentation import (
     AUGMENTATIONS,
     BLANK,
     DROPPED,
+    MIXED,
     NOISE,
     SHIFT,
     STRETCH,
@@ -22,6 +25,7 @@ from fl.training.augmentation import (
     augment_batch,
     check_augmentations,
 )
+from fl.training.losses import task_loss
 from fl.util.errors import ConfigError
 from fl.util.random_streams import stream
 
@@ -103,6 +107,53 @@ def test_stretching_changes_the_frequency_of_a_wave():
     assert (crossings <= 16 * np.exp(STRETCH) + 2).all()
 
 
+def heartbeats(n=40, rr=80):
+    """A narrow QRS complex every 0.8 s and a slow T wave after each, in two leads."""
+    since = (torch.arange(1000) + 40) % rr - 40.0
+    wave = torch.exp(-((since / 4) ** 2)) + 0.2 * torch.exp(-(((since - 25) / 9) ** 2))
+    before = batch(n)
+    mask = torch.zeros_like(before.lead_mask)
+    mask[:, :2] = 1
+    return replace(before, signal=wave * mask[:, :, None], lead_mask=mask)
+
+
+def rr_and_qrs(signal):
+    """Mean time between QRS complexes, and their mean width at half their height, in samples."""
+    height = signal.double().numpy() - 0.5
+    before = np.flatnonzero((height[:-1] < 0) != (height[1:] < 0))
+    exact = before + height[before] / (height[before] - height[before + 1])
+    exact = exact[int(height[before[0]] > 0) :]  # the first QRS that begins in the crop is whole
+    up, down = exact[::2], exact[1::2]
+    return np.diff(up)[2:-2].mean(), (down - up[: len(down)])[2:-2].mean()
+
+
+def test_stretched_beats_come_faster_or_slower_with_qrs_as_wide_as_before():
+    before = heartbeats()
+    plain = rr_and_qrs(before.signal[0, 0])
+    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM, stream(3, "beats"))
+    found = np.array([rr_and_qrs(signal[0]) for signal in after.signal])
+    rr, qrs = found[:, 0] / plain[0], found[:, 1] / plain[1]
+    assert rr.min() < np.exp(-STRETCH / 2)
+    assert rr.max() > np.exp(STRETCH / 2)
+    assert (np.abs(np.log(rr)) < STRETCH).all()
+    assert np.abs(qrs - 1).max() < 0.05
+    wider = AUGMENTATIONS["stretch"](before, RHYTHM, stream(3, "beats"))
+    assert np.std([rr_and_qrs(signal[0])[1] for signal in wider.signal]) > 0.05 * plain[1]
+    torch.testing.assert_close(after.signal[:, 0], after.signal[:, 1])  # all leads alike
+
+
+def test_a_flat_crop_stays_flat_when_its_beats_are_stretched():
+    before = replace(batch(3), signal=torch.zeros(3, 12, 1000))
+    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM, stream(0, "flat"))
+    assert torch.equal(after.signal, before.signal)
+
+
+@pytest.mark.parametrize("task", ["beat", "beat7", "mi"])
+def test_one_heartbeat_has_no_time_between_heartbeats_to_stretch(task):
+    with pytest.raises(ConfigError, match="--augment names 'beat_stretch', which"):
+        check_augmentations(["beat_stretch"], TASKS[task])
+
+
 def test_a_blank_is_one_stretch_of_time_of_all_leads():
     before, after = batch(), changed("blank")
     blanked = ((before.signal != after.signal).any(dim=1)).float()
@@ -127,13 +178,35 @@ def test_a_recording_is_not_shifted_because_crops_move_it_already():
         check_augmentations(["shift"], RHYTHM)
 
 
-def test_mixup_mixes_a_label_where_both_annotate_it_and_keeps_it_otherwise():
-    before, after = batch(), changed("mixup")
-    assert torch.equal(after.labels >= 0, before.labels >= 0)
-    mixed = (after.labels > 0) & (after.labels < 1)
-    assert mixed.any()
+@given(st.integers(0, 10**6), st.integers(1, 12))
+def test_mixup_knows_a_label_only_where_both_examples_do(seed, n):
+    rng = stream(seed, "labels")
+    labels = torch.from_numpy(rng.integers(-1, 2, size=(n, 9)).astype(np.float32))
+    features = torch.from_numpy(rng.normal(size=(n, 3)).astype(np.float32))
+    before = replace(batch(n, samples=20), labels=labels, features=features)
+    after = AUGMENTATIONS["mixup"](before, RHYTHM, stream(seed, "mixup"))
+    again = stream(seed, "mixup")
+    drawn, other = again.beta(MIXED, MIXED, size=n), again.permutation(n)
+    own = torch.from_numpy(np.maximum(drawn, 1 - drawn).astype(np.float32))[:, None]
+    both = (labels >= 0) & (labels[other] >= 0)
+    assert (after.labels[~both] == -1).all()
+    mixed = own * labels + (1 - own) * labels[other]
+    torch.testing.assert_close(after.labels[both], mixed[both])
+    assert ((mixed[both] >= 0) & (mixed[both] < 1.000001)).all()  # of two ones, up to rounding
     # At least half of each example is its own.
-    assert torch.equal(after.labels.clamp(min=0).round(), before.labels.clamp(min=0))
+    assert ((mixed - labels)[both].abs() < 0.500001).all()
+    torch.testing.assert_close(after.features, own * features + (1 - own) * features[other])
+    assert torch.equal(after.lead_mask > 0, (before.lead_mask + before.lead_mask[other]) > 0)
+
+
+def test_a_mixture_with_no_class_in_common_adds_no_loss():
+    labels = torch.full((2, 9), -1.0)
+    labels[0, :4], labels[1, 4:] = 1.0, 0.0
+    before = replace(batch(2), labels=labels)
+    drawn = [AUGMENTATIONS["mixup"](before, RHYTHM, stream(n, "mixup")).labels for n in range(20)]
+    unknown = [mixed for mixed in drawn if (mixed == -1).all()]
+    assert 0 < len(unknown) < 20, "an example may also be mixed with itself"
+    assert task_loss(RHYTHM, torch.ones(2, 9), unknown[0]) == 0
 
 
 def test_no_names_means_no_change():
@@ -154,7 +227,7 @@ def test_mixup_is_refused_where_an_example_has_exactly_one_class():
 
 def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"--augment is 'blur'. Known: blank, crops, detector, feature_noise"
+        ConfigError, match=r"--augment is 'blur'. Known: beat_stretch, blank, crops, detector"
     ):
         check_augmentations(("gain", "blur"), RHYTHM)
 
@@ -189,7 +262,22 @@ def wander_on_the_host(before, rng):
     return before.signal + added * before.lead_mask[:, :, None]
 
 
-@pytest.mark.parametrize("known", [lead_dropout_on_the_host, wander_on_the_host])
+def stretch_on_the_host(before, rng):
+    n, _, samples = before.signal.shape
+    rate = np.exp(rng.uniform(-STRETCH, STRETCH, size=(n, 1)))
+    middle = (samples - 1) / 2
+    position = np.abs(middle + (np.arange(samples) - middle) * rate)
+    position = (samples - 1) - np.abs((samples - 1) - position)
+    left = np.clip(position.astype(np.int64), 0, samples - 2)
+    share = torch.from_numpy((position - left).astype(np.float32))[:, None, :]
+    index = torch.from_numpy(left)[:, None, :].expand_as(before.signal)
+    first, second = before.signal.gather(2, index), before.signal.gather(2, index + 1)
+    return first + share * (second - first)
+
+
+@pytest.mark.parametrize(
+    "known", [lead_dropout_on_the_host, stretch_on_the_host, wander_on_the_host]
+)
 @pytest.mark.parametrize("n", [1, 8, 200])
 def test_results_on_the_host_do_not_change(known, n):
     change = AUGMENTATIONS[known.__name__.removesuffix("_on_the_host")]

@@ -12,6 +12,7 @@ from support.rounds import Watching, run
 import server.app
 import server.baselines.baseline_summary
 import server.baselines.baselines
+import server.rounds.model_selection
 import server.rounds.round_loop
 from clients.app import app as client_app
 from clients.simulated_sites import open_trainee, sites_of
@@ -192,6 +193,63 @@ def test_a_comparison_that_was_interrupted_ends_as_if_it_had_not_been(
             run(job)
     run(job)
     assert results(job) == results(compared)
+
+
+@pytest.mark.parametrize("times", [3, 12])
+def test_the_mean_of_the_last_rounds_is_the_same_after_a_stop(compare, monkeypatch, times):
+    whole, stopped = (compare(name, average_rounds=2) for name in ("whole", "stopped"))
+    run(whole)
+    real, calls = server.baselines.baselines.save_progress, []
+
+    def until(*args):
+        calls.append(args)
+        if len(calls) == times:
+            raise Stop
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.baselines.baselines, "save_progress", until)
+        patch.setattr(server.app, "train", stop)
+        with pytest.raises(Stop):
+            run(stopped)
+    run(stopped)
+    assert results(stopped) == results(whole)
+    means = [row for row in rows(whole, "rounds.csv") if row["averaged"] != "0"]
+    assert [(row["strategy"], row["round"], row["averaged"]) for row in means] == [
+        (name, "2", "2") for name in NAMES
+    ]
+
+
+def stop(*_):
+    raise Stop
+
+
+def test_a_mean_that_is_chosen_is_that_of_plain_training(compare, monkeypatch):
+    monkeypatch.setattr(server.rounds.model_selection, "_is_best", lambda *_: True)
+    job = compare("mean", average_rounds=2)
+    run(job)
+    summaries = {name: result(job, name).summary for name in NAMES}
+    assert summaries["local"].averaged_by_site == {"site-1": 2, "site-2": 2}
+    assert [summaries[name].averaged for name in NAMES] == [None, 2, 2, 2]
+    assert summaries["pooled"].chosen == "the mean of rounds 1 to 2"
+    sites = sites_of(job)
+    everyone = Cohort.joined([sites[name].splits["train"] for name in sorted(sites)])
+    own = {f"local-{name}": site.splits["train"] for name, site in sites.items()}
+    for name, cohort in {"pooled": everyone, **own}.items():
+        first, second = plainly(job, cohort, name.removeprefix("local-"))
+        both = {k: np.stack([first[k], second[k]]).astype(np.float64) for k in first}
+        mean = {k: value.mean(axis=0).astype(np.float32) for k, value in both.items()}
+        path = Path(job.workspace) / "weights" / f"{name}-best.safetensors"
+        assert_same(load_weights(path), mean)
+
+
+def test_local_and_pooled_training_can_have_rates_of_their_own(compare, compared):
+    job = compare("rates", lr_local=0.001, lr_pooled=0.003)
+    run(job)
+    used = {name: result(job, name).summary.lr for name in NAMES}
+    assert used == {"local": 0.001, "pooled": 0.003, "fedavg": 0.002, "finetune": 0.002}
+    assert result(job, "fedavg").summary == result(compared, "fedavg").summary
+    assert result(job, "pooled").summary != result(compared, "pooled").summary
 
 
 def test_what_is_over_is_not_done_again(compare, compared):

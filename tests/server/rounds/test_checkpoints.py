@@ -60,6 +60,8 @@ def progress(number):
         n_seen={"site-1": 30},
         memory={"m_t/a": np.full(2, 0.5)},
         extra={"a": np.full((2, 2), -0.5, np.float32)},
+        recent={"10/a": np.ones(2, np.float32), "9/a": np.zeros(2, np.float32)},
+        averaged=3,
         round_rows=[ROUND],
         site_rows=[SITE],
         failures=[{"round": 1, "site": "site-2", "reason": "train: lost"}],
@@ -67,7 +69,7 @@ def progress(number):
     )
 
 
-ARRAYS = ("weights", "best_weights", "memory", "extra")
+ARRAYS = ("weights", "best_weights", "memory", "extra", "recent")
 
 
 def arrays(of):

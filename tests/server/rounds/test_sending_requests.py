@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from flwr.app import Error, Message, RecordDict
 from support.prepared_sites import PreparedSites, federation_of, prepared_job
-from support.rounds import Watching
+from support.rounds import Watching, run
 
 from fl.messages.flower_codec import site_info_request
 from fl.util.errors import FederationError
@@ -205,3 +205,35 @@ def test_a_silent_site_is_named_when_its_time_is_over(tmp_path):
     heard, failed = asked(tmp_path, PreparedSites(), grid=Silent)
     assert failed == {"site-2": "train: no answer within 0.5 s"}
     assert heard[-1] == (7, "site-2", "failed", failed["site-2"])
+
+
+def test_a_site_that_cannot_start_stops_the_run(make_job):
+    def client(message, context):
+        raise OSError("no such folder")
+
+    with pytest.raises(FederationError, match="no such folder"):
+        run(make_job(2), client)
+
+
+class LateGrid(LocalGrid):
+    """Sites join one by one, after the server has begun to ask."""
+
+    joined = 0
+
+    def get_node_ids(self):
+        self.joined += 1
+        return super().get_node_ids()[: self.joined - 1]
+
+
+def test_a_run_waits_for_sites_that_join_late(make_job):
+    watching, _ = run(make_job(3), grid=LateGrid)
+    assert [row.participants for row in watching.rows] == [3, 3]
+
+
+def test_sites_that_never_join_are_waited_for_no_longer_than_the_timeout(make_job):
+    class Empty(LocalGrid):
+        def get_node_ids(self):
+            return []
+
+    with pytest.raises(FederationError, match="0 of 2 sites joined within"):
+        run(make_job(2, timeout=0.2), grid=Empty)

@@ -1,0 +1,237 @@
+"""Ideas for a better global model: one changed at a time, compared on validation over seeds.
+
+    python -m benchmarks.studies.recipe --data-dir DATA --work RUNS --seeds 20,21,22 [FLAGS]
+
+Each row is `run_sim.py --clients 8 --compare fedavg --site-folds 0` with one change; FLAGS are
+further flags of run_sim.py, for all rows. The figures are those of `rounds.csv` for the weights
+that each training chose: the sites' histograms of scores added up over all sources, in which each
+patient counts once, and measured as one. The weights were chosen and the thresholds of macro-F1 set
+on the same patients, so they are too high, in every row alike. Test figures are not used. Runs stay
+in --work; a second call makes those that are missing and goes on with one that was interrupted.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.common.results_store import command, machine_description, put_between_marks
+from fl.config.cli import flag_of
+from fl.config.config_file import load_config
+from fl.config.run_config import POOLED
+from fl.ecg.tasks import RHYTHM, TASKS
+from fl.runs.history_tables import read_rounds
+from fl.runs.results import read_summary
+from fl.util.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN_JOB = {"clients": "8", "compare": "fedavg", "site_folds": "0"}
+BASELINE = "as it is"
+MEASURES = {"val_macro_auroc": "macro-AUROC", "val_macro_f1": "macro-F1"}
+Settings = Mapping[str, str]
+
+
+def ideas(base: Settings) -> dict[str, dict[str, str]]:
+    """The rows: what each changes in the main job's settings."""
+    task = TASKS[base.get("task", RHYTHM.name)]
+    rounds = int(base.get("rounds", task.rounds))
+    rate = float(base.get("lr", task.lr))
+    added = {
+        name: {"augment": ",".join((*task.augment, name))}
+        for name in ("mixup", "stretch", "beat_stretch")
+    }
+    features = {
+        f"rhythm features: {kind}": {"rhythm_features": kind}
+        for kind in ("rr", "beats", "waves", "amplitude", "all")
+    }
+    # Pooled training would be the same as in the first row.
+    momentum = {"compare": "", "strategy": "fedavgm"}
+    return {
+        BASELINE: {},
+        "mean of the last 3 rounds": {"average_rounds": "3"},
+        "mean of the last 5 rounds": {"average_rounds": "5"},
+        **added,
+        "twice the rounds": {"rounds": str(2 * rounds)},
+        "server momentum .5": {**momentum, "server_momentum": "0.5"},
+        "server momentum .9": {**momentum, "server_momentum": "0.9"},
+        "pooled at half the rate": {"lr_pooled": f"{rate / 2:g}"},
+        "pooled at twice the rate": {"lr_pooled": f"{rate * 2:g}"},
+        **features,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """Validation of the weights that a training chose, and what the training took."""
+
+    measures: Mapping[str, float | None]  # by the names of MEASURES
+    seconds: float  # of its requests, in rounds.csv
+
+
+Outcome = Mapping[str, Validated]  # of one run: `federated` and `pooled`
+
+
+def validated(folder: Path) -> Outcome:
+    """What rounds.csv says of the weights that the run's trainings chose.
+
+    Of summary.json only these are read: which round, and whether it is a mean.
+    """
+    summary, rounds = read_summary(folder), read_rounds(folder)
+    found = {}
+    for name, training in summary.strategies.items():
+        lines = [row for row in rounds if row.strategy == name]
+        if training.best_round is None:  # local training: each site chose its own
+            continue
+        (best,) = (
+            row
+            for row in lines
+            if (row.round, row.averaged) == (training.best_round, training.averaged or 0)
+        )
+        found["pooled" if name == POOLED else "federated"] = Validated(
+            measures={measure: getattr(best, measure) for measure in MEASURES},
+            seconds=sum(row.seconds for row in lines),
+        )
+    return found
+
+
+def made(folder: Path, settings: Settings) -> Outcome:
+    """The run in this folder, made or brought to its end first; `ConfigError` if it cannot be."""
+    path = folder / "run.json"
+    known = json.loads(path.read_text()) if path.exists() else None
+    if known is not None:
+        _check_settings(path, known["config"], settings)
+    if known is None or known["status"] != "completed":
+        begun = ["--resume", str(folder)]
+        new = [*_flags(settings), "--out", str(folder.parent), "--name", folder.name]
+        words = [sys.executable, str(ROOT / "run_sim.py"), "--quiet", "--no-pages"]
+        done = subprocess.run(
+            [*words, *(new if known is None else begun)], cwd=ROOT, capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            raise ConfigError(last[-1] if last else f"exit code {done.returncode}")
+    return validated(folder)
+
+
+def _check_settings(path: Path, config: Mapping[str, Any], settings: Settings) -> None:
+    wanted = load_config(settings).model_dump(mode="json")
+    for name in settings:
+        if config.get(name) != wanted[name]:
+            raise ConfigError(
+                f"{path}: {name} is {config.get(name)!r}, not {wanted[name]!r}. Name another "
+                "--work, or delete the run."
+            )
+
+
+def _flags(settings: Settings) -> list[str]:
+    return [word for name, value in settings.items() for word in (flag_of(name), value)]
+
+
+def paired(values: Sequence[float]) -> str:
+    """Mean difference and its 95% t interval over seeds; one seed has no interval."""
+    if not values:
+        return "n/a"
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return f"{mean:+.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    low, high = mean - half, mean + half
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def table(kind: str, results: Mapping[str, Mapping[int, Outcome]]) -> list[str]:
+    """A row for each idea: means over its seeds, and differences from the baseline's same seeds."""
+    heads = [f"{name} | difference" for name in MEASURES.values()]
+    lines = [
+        f"| {kind} training | seeds | {' | '.join(heads)} | time |",
+        f"| --- | --- | {'--- | ' * 2 * len(MEASURES)}--- |",
+    ]
+    baseline = results.get(BASELINE, {})
+    for idea, by_seed in results.items():
+        runs = {seed: outcome[kind] for seed, outcome in by_seed.items() if kind in outcome}
+        pairs = [(baseline[seed][kind], run) for seed, run in runs.items() if seed in baseline]
+        cells = []
+        for measure in MEASURES:
+            known = [v for run in runs.values() if (v := run.measures[measure]) is not None]
+            differences = [
+                after - before
+                for one, other in pairs
+                if (before := one.measures[measure]) is not None
+                and (after := other.measures[measure]) is not None
+            ]
+            cells.append(f"{np.mean(known):.3f}" if known else "n/a")
+            cells.append("" if idea == BASELINE else paired(differences))
+        ratio = [run.seconds / one.seconds for one, run in pairs]
+        cells.append(f"{np.mean(ratio):.2f}" if ratio else "n/a")
+        lines.append(f"| {idea} | {len(runs)} | {' | '.join(cells)} |")
+    return lines
+
+
+NOTE = (
+    "Validation patients of all sites at the round (or mean of rounds) that each training chose by "
+    "the same patients: their histograms of scores added over all sources, each patient counted "
+    "once. Differences are to the first row at the same seed, with a 95% t interval over the seeds "
+    "(at least two), not corrected for the number of rows; time is the ratio of the seconds of a "
+    "training's requests. Test records were not used."
+)
+
+
+def report(results: Mapping[str, Mapping[int, Outcome]], skipped: Mapping[str, str]) -> str:
+    """Both tables, and what is missing in them and why."""
+    lines = [*table("federated", results), "", *table("pooled", results), "", NOTE]
+    if skipped:
+        lines += ["", "Not made:", *(f"- {run}: {why}" for run, why in skipped.items())]
+    return "\n".join(lines)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Make the runs that are missing, seed by seed, and write the tables after each seed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--data-dir", default="data")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", required=True, help="fresh ones, e.g. 20,21,22")
+    parser.add_argument("--only", default="", help="names of rows, separated by semicolons")
+    parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    options, rest = parser.parse_known_args(given)
+    if len(rest) % 2 or not all(word.startswith("--") for word in rest[::2]):
+        parser.error(f"flags of run_sim.py need a value each: {' '.join(rest)}")
+    names = (word.removeprefix("--").replace("-", "_") for word in rest[::2])
+    base = (
+        MAIN_JOB
+        | {"data_dir": str(Path(options.data_dir).resolve())}
+        | dict(zip(names, rest[1::2], strict=True))
+    )
+    rows = ideas(base)
+    chosen = [name.strip() for name in options.only.split(";") if name.strip()]
+    if unknown := sorted(set(chosen) - rows.keys()):
+        parser.error(f"--only names {unknown[0]!r}. Known: {'; '.join(rows)}")
+    wanted = {name: rows[name] for name in rows if not chosen or name in {BASELINE, *chosen}}
+    results: dict[str, dict[int, Outcome]] = {}
+    skipped: dict[str, str] = {}
+    for seed in map(int, options.seeds.split(",")):
+        for name, changed in wanted.items():
+            settings = base | changed | {"seed": str(seed)}
+            folder = options.work / f"{name.replace(' ', '-').replace(':', '')}-{seed}"
+            try:
+                load_config(settings)
+                results.setdefault(name, {})[seed] = made(folder, settings)
+            except ConfigError as error:
+                skipped[f"{name}, seed {seed}"] = str(error)
+                print(f"{name}, seed {seed} is skipped: {error}", flush=True)
+            else:
+                print(f"{name}, seed {seed}: {results[name][seed]}", flush=True)
+        text = report({name: found for name, found in results.items() if found}, skipped)
+        made_by = f"Made by `{command('studies.recipe')}` on {machine_description('cpu')}."
+        put_between_marks(options.results, "recipe", f"{text}\n\n{made_by}")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
