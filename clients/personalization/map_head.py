@@ -27,8 +27,9 @@ from partitions.folds import deal_folds
 from partitions.splits import TRAIN, VAL
 
 # How far the site's head may move a logit, as the standard deviation of a normal prior; 0 is the
-# global head. Cross-validation inside the site chooses one of them.
-SHIFTS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
+# global head. Cross-validation inside the site chooses one of them. At the sites of one deal (seed
+# 98) the best of their training and validation patients were 1 to 8.
+SHIFTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 FOLDS = 5  # of the site's training and validation patients
 MOST_EXAMPLES = 500  # of a patient that a head is fitted on, evenly taken: a Holter has thousands
 NO_HEAD = "the network has no linear head that could be fitted alone: the global model is tested"

@@ -16,7 +16,7 @@ from fl.config.sections import (
     TrainingSettings,
 )
 from fl.config.strategy_traits import POOLED_PERSONAL, strategy_traits
-from fl.ecg.tasks import task_with_filter
+from fl.ecg.tasks import features_of_task, task_with_features, task_with_filter
 from fl.util.errors import ConfigError, did_you_mean
 
 # Trainings beside the strategies in a comparison: each site alone, and all records as one.
@@ -47,11 +47,12 @@ class RunConfig(
     @model_validator(mode="after")
     def _fill_defaults(self) -> Self:
         # A frozen model is filled once, here, so that run.json shows what was really used.
-        task = task_with_filter(self.task, self.filter)
+        task = task_with_features(task_with_filter(self.task, self.filter), self.rhythm_features)
         self._fill_comparison()
         filled: dict[str, Any] = {
             "task": task.name,
             "filter": task.filter,
+            "rhythm_features": features_of_task(task),
             "model": self.model or task.model,
             "partition": self.partition or task.partition,
             "batch_size": self.batch_size or task.batch_size,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fl.data.shards import Shard, open_shard
 from fl.datasets.duplicates import SeenSignals
+from fl.ecg.rhythm.features import of_leads
 from fl.ecg.tasks import Task
 
 Indices = NDArray[np.int64]
@@ -206,8 +207,14 @@ class Cohort:
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
-        """(example, feature) standardised; (example, 0) where the task has none."""
-        return self.column("features").astype(np.float32)
+        """(example, feature) standardised; (example, 0) where the task has none.
+
+        Of rhythm features, those of a lead that is not delivered are 0, which is not known.
+        """
+        features = self.column("features").astype(np.float32)
+        if self.task.feature_groups and self.has_recorders:
+            features *= of_leads(self.task.features, self.lead_mask)
+        return features
 
     @cached_property
     def detector_features(self) -> NDArray[np.float32]:

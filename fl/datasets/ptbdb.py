@@ -52,6 +52,7 @@ class PtbDiagnostic:
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
             infarction=PTB_REASONS.get(fields.get("reason for admission", "").lower(), UNKNOWN),
+            unit=self.card.unit,
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:

@@ -63,6 +63,7 @@ class PtbXl:
             age=_age(row["age"]),
             sex={"0": "M", "1": "F"}.get(_without_point(row["sex"]), ""),
             infarction=infarction_of_scp(codes),
+            unit=self.card.unit,
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:

@@ -10,11 +10,15 @@ from fl.datasets.base import Card, Source
 from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
-from fl.ecg.tasks import TASKS
+from fl.ecg.labels import RHYTHM_CLASSES
+from fl.ecg.tasks import RHYTHM_FEATURES, TASKS
 from fl.util.errors import ConfigError, did_you_mean
 
 DEFAULT_SOURCES = {
-    **dict.fromkeys(("rhythm", "rhythm-wavelet"), ("cpsc2018", "cpsc2018-lead1", "mitdb")),
+    **dict.fromkeys(
+        ("rhythm-wavelet", *(task.name for task in RHYTHM_FEATURES.values())),
+        ("cpsc2018", "cpsc2018-lead1", "mitdb"),
+    ),
     **dict.fromkeys(
         ("beat", "beat-causal", "beat-xqrs", "beat-gqrs", "beat-wavelet", "beat-plain"),
         ("mitdb", "svdb", "incart"),
@@ -139,7 +143,7 @@ def has_labels(card: Card, task: str) -> bool:
         return card.name not in NOT_BEAT7
     if task and TASKS[task].infarction:
         return bool(card.infarction)
-    return task != "rhythm" or bool(card.annotates)
+    return not task or TASKS[task].classes != RHYTHM_CLASSES or bool(card.annotates)
 
 
 def for_task(source: Source, task: str) -> Source:

@@ -26,7 +26,7 @@ from fl.ecg.filters import bandpass, resample, zscore
 from fl.ecg.labels import AAMI, BEAT_CLASSES, DOUBTFUL, INFARCTION_CLASSES, UNKNOWN
 from fl.ecg.qrs_detection import at_largest_deflection
 from fl.ecg.records import Examples, Record
-from fl.ecg.rhythm_windows import filter_recording, lead_indices
+from fl.ecg.rhythm.windows import filter_recording, lead_indices
 from fl.util.errors import UnusableRecord
 
 CUT_FS = 125.0  # Hz

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fl.ecg.labels import UNKNOWN
 
+MILLIVOLTS, NO_UNIT = "mV", "NU"  # `Record.unit`
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Holter recorders name a lead by its electrode; "modified lead II" is closest to II.
@@ -52,6 +53,7 @@ class Record:
     sex: str = ""  # "F", "M" or "" where unknown
     # Myocardial infarction: 1 yes, 0 no, UNKNOWN, or DOUBTFUL (of `fl.ecg.labels`)
     infarction: int = UNKNOWN
+    unit: str = MILLIVOLTS  # of `signal`; NO_UNIT where the source lost mV
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,9 @@ from fl.ecg.beat_pictures import BEAT7_CLASSES, SAMPLES, USUAL_SECONDS, WholeBea
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, NETWORK_FS
 from fl.ecg.labels import BEAT_CLASSES, INFARCTION_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import LEADS, Examples, Record
-from fl.ecg.rhythm_windows import RHYTHM_FS, rhythm_examples
+from fl.ecg.rhythm.examples import examples_with_features
+from fl.ecg.rhythm.features import GROUPS, feature_names
+from fl.ecg.rhythm.windows import RHYTHM_FS, rhythm_examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Task:
     per_recording: int  # default: at most so many examples of a recording in an epoch; 0 for all
     preprocessing: str  # version of the preprocessing, part of the name of its cache folder
     make_examples: Callable[[Record], Examples]  # raises UnusableRecord if there are none
+    feature_groups: tuple[str, ...] = ()  # of rhythm: names of fl.ecg.rhythm.features.GROUPS
     filter: str = "bandpass"  # what removes noise and baseline: see `task_with_filter`
     causal: bool = False  # True: nothing later than about a second after a beat is known
     # True: an example is one whole heartbeat from -1 to 1, which can be drawn as a picture
@@ -241,6 +244,27 @@ BEAT_WAVELET = replace(
     make_examples=BeatExampleMaker(wavelet=True),
     filter="wavelet",
 )
+
+
+def _with_features(name: str, groups: tuple[str, ...]) -> Task:
+    """The rhythm task whose examples are accompanied by features of these groups."""
+    return replace(
+        RHYTHM,
+        name=name,
+        features=feature_names(groups),
+        feature_groups=groups,
+        preprocessing=f"{RHYTHM.preprocessing}-{'-'.join(groups)}-1",
+        make_examples=partial(examples_with_features, groups=groups),
+    )
+
+
+# What is measured on the heartbeats and waves of a recording goes into the network with its
+# signal: `--rhythm-features`.
+RHYTHM_FEATURES = {
+    "none": RHYTHM,
+    **{group: _with_features(f"rhythm-{group}", (group,)) for group in GROUPS},
+    "all": _with_features("rhythm-features", GROUPS),
+}
 TASKS = {
     task.name: task
     for task in (
@@ -255,6 +279,7 @@ TASKS = {
         MI_12LEAD,
         RHYTHM_WAVELET,
         BEAT_WAVELET,
+        *RHYTHM_FEATURES.values(),
     )
 }
 
@@ -279,3 +304,23 @@ def task_with_filter(name: str, chosen: str) -> Task:
             f"one of the tasks {having}."
         )
     return TASKS[variant]
+
+
+def task_with_features(task: Task, chosen: str) -> Task:
+    """The form of the rhythm task with the chosen features; ValueError if the task has no such.
+
+    Each form is a task of its own, as those of `task_with_filter` are.
+    """
+    if chosen == "none" or task is RHYTHM_FEATURES.get(chosen):
+        return task
+    if task is not RHYTHM or chosen not in RHYTHM_FEATURES:
+        raise ValueError(
+            f"--rhythm-features is {chosen!r}, which the {task.name} task does not have. Accepted: "
+            f"none, or with --task rhythm one of {', '.join(RHYTHM_FEATURES)}."
+        )
+    return RHYTHM_FEATURES[chosen]
+
+
+def features_of_task(task: Task) -> str:
+    """The value of `--rhythm-features` that chooses this task; "none" for a task without them."""
+    return next((name for name, form in RHYTHM_FEATURES.items() if form is task), "none")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fl.ecg.records import Record
-from fl.ecg.rhythm_windows import WINDOW_SECONDS
+from fl.ecg.rhythm.windows import WINDOW_SECONDS
 from fl.explain.embedding import MOST_POINTS, PERPLEXITY, POINTS, SEED
 from fl.explain.saliency import METHODS, check_question, usual_method
 from fl.predict.explanation import ExplainedAnswer, choose, explain_findings, write_answer

@@ -14,7 +14,7 @@ from fl.data.shards import shard_in_memory
 from fl.ecg.beat_pictures import beat_bounds
 from fl.ecg.beat_segments import annotated_beats
 from fl.ecg.records import Record
-from fl.ecg.rhythm_windows import WINDOW_SECONDS
+from fl.ecg.rhythm.windows import WINDOW_SECONDS
 from fl.ecg.tasks import TASKS, Task
 from fl.explain.placing import placed
 from fl.explain.saliency import Explanation, explain, usual_method

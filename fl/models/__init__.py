@@ -69,6 +69,8 @@ def _trouble(name: str, task: Task) -> str:
     """Why the network cannot be used for the task; "" if it can."""
     if not task.features and getattr(MODELS[name], "needs_features", False):
         return f"which reads features of heartbeats, and the {task.name} task has none"
+    if task.feature_groups and getattr(MODELS[name], "early_features", ()):
+        return f"which reads features of heartbeats, and those of {task.name} are of recordings"
     if getattr(MODELS[name], "needs_pictures", False) and not task.whole_beats:
         return f"which reads whole heartbeats as pictures, and the {task.name} task has none"
     if getattr(MODELS[name], "centralised_only", False):

@@ -14,7 +14,7 @@ from fl.ecg.acceptability import (
 )
 from fl.ecg.labels import AAMI
 from fl.ecg.records import Record
-from fl.ecg.rhythm_windows import WINDOW_SECONDS
+from fl.ecg.rhythm.windows import WINDOW_SECONDS
 from fl.predict.holter_summary import HolterSummary, summarise
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
 from fl.util.errors import UnusableRecord

@@ -24,7 +24,8 @@ from fl.ecg.filters import zscore
 from fl.ecg.labels import UNKNOWN
 from fl.ecg.qrs_detection import detect_beats
 from fl.ecg.records import Examples, Record
-from fl.ecg.rhythm_windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
+from fl.ecg.rhythm.features import feature_rows
+from fl.ecg.rhythm.windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
 from fl.evaluation.decisions.decision_rule import answer
 from fl.predict.answerable import as_far_as_answerable
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
@@ -138,7 +139,7 @@ def recording_examples(
         signals=signals,
         leads=lead_indices(record),
         labels=np.full((len(names), classes), UNKNOWN, dtype=np.int8),
-        features=np.zeros((len(names), 0), dtype=np.float32),
+        features=feature_rows(record, parts, model.task.feature_groups),
     )
     return examples, ranges
 

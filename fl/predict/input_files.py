@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from fl.datasets.readers.beat_annotations import beat_annotations
 from fl.datasets.readers.wfdb_signals import read_waveform
 from fl.ecg.quality import fill_gaps, lack_of_signal
-from fl.ecg.records import LEADS, Record, lead_name
+from fl.ecg.records import LEADS, MILLIVOLTS, NO_UNIT, Record, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
-UNITS = {"mV": 1.0, "uV": 1e-3, "NU": 1.0}
+UNITS = {MILLIVOLTS: 1.0, "uV": 1e-3, NO_UNIT: 1.0}
 USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
 WFDB_PARTS = (".dat", ".mat", ".atr")  # files of a WFDB record beside its header
 
@@ -40,7 +40,9 @@ def read_record(text: str, fs: float | None, unit: str) -> Record:
 
 def read_wfdb(stem: Path, unit: str) -> Record:
     """A WFDB record, with the annotations of its .atr file if there is one."""
-    wave = read_waveform(stem, name=stem.name, rates=(), unit="NU" if unit == "NU" else "mV")
+    wave = read_waveform(
+        stem, name=stem.name, rates=(), unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS
+    )
     notes = stem.parent / f"{stem.name}.atr"
     return Record(
         source="",
@@ -51,6 +53,7 @@ def read_wfdb(stem: Path, unit: str) -> Record:
         fs=wave.fs,
         labels=None,
         annotations=beat_annotations(stem, stem.name, wave) if notes.is_file() else None,
+        unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
     )
 
 
@@ -74,7 +77,7 @@ def read_csv(path: Path, fs: float | None, unit: str) -> Record:
     if not kept:
         raise UnusableRecord(path.name, "no-signal", ", ".join(lacks))
     signal = np.stack(list(kept.values()))
-    if unit != "NU":
+    if unit != NO_UNIT:
         _check_unit(path, signal, unit)
     return Record(
         source="",
@@ -84,6 +87,7 @@ def read_csv(path: Path, fs: float | None, unit: str) -> Record:
         leads=tuple(kept),
         fs=fs,
         labels=None,
+        unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fl.data.cohort import Batch
+from fl.ecg.rhythm.features import lead_columns
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, require_known
 from fl.util.gpu_memory import to_device
@@ -48,7 +49,17 @@ def lead_dropout(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:
     # Recorded leads first in a random order; the first `keep` of them stay.
     order = _on_device_of(batch, rng.random((n, leads))) - mask
     kept = mask * (order.argsort(dim=1).argsort(dim=1) < _on_device_of(batch, keep[:, None]))
-    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None])
+    features = _features_of_leads(batch, task, kept)
+    return replace(batch, lead_mask=kept, signal=batch.signal * kept[:, :, None], features=features)
+
+
+def _features_of_leads(batch: Batch, task: Task, kept: Tensor) -> Tensor:
+    """The features, 0 (not known) where they are measured in a lead that is not in `kept`."""
+    if not task.feature_groups:
+        return batch.features
+    recorded = torch.cat([kept, torch.ones_like(kept[:, :1])], dim=1)
+    columns = to_device(lead_columns(task.features), kept.device)
+    return batch.features * recorded.index_select(1, columns)
 
 
 def gain(batch: Batch, task: Task, rng: np.random.Generator) -> Batch:

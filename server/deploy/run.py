@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 import fl
-from fl.config.cli import add_settings
+from fl.config.cli import add_settings, flag_of
 from fl.config.config_file import load_config
 from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
@@ -147,8 +147,10 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
     flags |= {"task": folder.settings().task, "data": "real", "site_folds": 0}
     config = load_config({"clients": max(len(approved), 1)} | flags, options.config)
     if config.task != folder.settings().task:
+        other = config.filter != TASKS[folder.settings().task].filter
+        changed = "filter" if other else "rhythm_features"
         raise ConfigError(
-            f"--filter is {config.filter!r}, but the federation's task is "
+            f"{flag_of(changed)} is {getattr(config, changed)!r}, but the federation's task is "
             f"{folder.settings().task!r}. Leave it out, or make a federation with --task "
             f"{config.task}: the hospitals prepare their recordings for one task."
         )

@@ -76,6 +76,7 @@ class BeatRecords:
             group=person.group,
             age=person.age,
             sex=person.sex,
+            unit=self.card.unit,
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:

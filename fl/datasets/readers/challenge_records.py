@@ -73,6 +73,7 @@ class Challenge:
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
             infarction=self.infarction(codes) if self.infarction else UNKNOWN,
+            unit=self.card.unit,
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:

@@ -17,7 +17,7 @@ from fl.datasets.synthetic.heart import TWELVE, make_heart
 from fl.datasets.synthetic.infarction import with_infarction
 from fl.ecg.labels import DOUBTFUL, UNKNOWN
 from fl.ecg.records import LEADS
-from fl.ecg.rhythm_windows import rhythm_examples
+from fl.ecg.rhythm.windows import rhythm_examples
 from fl.ecg.tasks import MI, MI_12LEAD
 from fl.util.errors import ConfigError, UnusableRecord
 from fl.util.random_streams import stream

@@ -5,7 +5,7 @@ import pytest
 
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import Annotations, Record
-from fl.ecg.rhythm_windows import labelled_windows
+from fl.ecg.rhythm.windows import labelled_windows
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.util.errors import UnusableRecord
 
