@@ -4,9 +4,11 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from support.made_cohorts import made_cohort
 
 import run_sim
 from benchmarks.studies.models.confusion import confusion_figure, shares
+from benchmarks.studies.models.epoch_time import NEIGHBOURS, TIMED, timed_examples
 from benchmarks.studies.models.random_split import measure_random_split
 from benchmarks.studies.models.settings import SETTINGS, flags, networks_of
 from benchmarks.studies.models.tables import TRAININGS, table
@@ -98,3 +100,19 @@ def test_the_random_split_tests_a_fifth_of_the_beats(tmp_path, monkeypatch):
     assert found["n"] == round(0.2 * len(cohort)) == np.sum(found["confusion"])
     assert found["accuracy"] == pytest.approx(np.trace(found["confusion"]) / found["n"])
     assert found == measure_random_split(cohort, "beat_mlp", seed=1)
+
+
+def test_time_is_taken_over_neighbours_of_several_recordings():
+    recordings = np.repeat([f"R{i}" for i in range(9)], 100)
+    cohort = made_cohort(np.repeat("a", 900), recordings=recordings)
+    taken = timed_examples(cohort, 5)
+    assert len(taken) == TIMED
+    starts = taken.reshape(-1, NEIGHBOURS)
+    assert (np.diff(starts, axis=1) == 1).all()
+    assert len(np.unique(recordings[taken])) == TIMED // NEIGHBOURS
+    assert taken.tolist() == timed_examples(cohort, 5).tolist()
+
+
+def test_time_is_taken_over_all_examples_where_there_are_few():
+    cohort = made_cohort("abc")
+    assert timed_examples(cohort, 5).tolist() == [0, 1, 2]
