@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.config.strategy_traits import strategy_traits, trains_as
+from fl.config.strategy_traits import POOLED_PERSONAL, strategy_traits, trains_as
 from fl.evaluation.bootstrap import BootstrapEstimate, bootstrap_estimates, weighted_mean
 from fl.evaluation.difference_sentences import difference_sentence, sites_above_sentence
 from fl.evaluation.margins import non_inferior
@@ -218,7 +218,7 @@ def comparison(
         for strategy in summaries
         for against in _rivals(strategy)
         if strategy not in (LOCAL, against) and against in summaries
-        for row in differences(measured, strategy, against)
+        for row in differences(measured, strategy, against, _groups(strategy, summaries))
     )
     return Comparison(
         budget=Budget(rounds=rounds, local_epochs=local_epochs, steps=steps),
@@ -236,13 +236,31 @@ def _rivals(strategy: str) -> list[str]:
     return [LOCAL, POOLED, *(name for name in others if name and name != strategy)]
 
 
+def _groups(strategy: str, compared: Collection[str]) -> tuple[str, ...]:
+    """The server's groups in which a training is compared with others.
+
+    None where its model of all is another training's that is compared too: that one's rows have
+    the differences from others, and between the two there is none.
+    """
+    same = POOLED if strategy == POOLED_PERSONAL else trains_as(strategy)
+    if same == strategy or same not in compared:
+        return SERVER_GROUPS
+    return ()
+
+
 def differences(
-    measured: MeasuredTrainings, strategy: str, against: str
+    measured: MeasuredTrainings,
+    strategy: str,
+    against: str,
+    groups: Sequence[str] = SERVER_GROUPS,
 ) -> Iterator[ComparisonRow]:
-    """One training minus another, wherever both were measured on the same patients."""
+    """One training minus another, at the sites and in `groups` of the server's records.
+
+    Only where both were measured on the same patients.
+    """
     pairs = {
         where: (one, other)
-        for where in (*SERVER_GROUPS, *measured.sites)
+        for where in (*groups, *measured.sites)
         if measured.same_patients(strategy, against, where)
         and (one := measured.at(strategy, where))
         and (other := measured.at(against, where))

@@ -91,6 +91,8 @@ def test_differences_are_those_of_the_summary(summary):
     ]
     wheres = ["central", "unseen", "site:site-1", "site:site-2", "mean_site"]
     assert [r["where"] for r in found][:5] == wheres
+    # Its model of all is FedAvg's: the two differ at the sites alone.
+    assert {r["where"] for r in found if r["strategy"] == "finetune"} == set(wheres[2:])
     budget = summary["comparison"]["budget"]
     assert (budget["rounds"], budget["local_epochs"]) == (1, 1)
     assert list(budget["steps"]) == NAMES
