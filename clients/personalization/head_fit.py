@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from clients.personalization.head_inputs import AfterHead
@@ -110,6 +109,9 @@ def fit_head(
 
     first = prior if start is None else start
     change = np.column_stack([first.weight - prior.weight, first.bias - prior.bias])[rows]
+    # Here, so that a worker that fits no head does not load it.
+    from scipy.optimize import minimize
+
     options = {"maxiter": STEPS, "gtol": TOLERANCE, "ftol": 1e-10}
     found = minimize(cost, change.ravel(), jac=True, method="L-BFGS-B", options=options)
     best = found.x.reshape(shape)

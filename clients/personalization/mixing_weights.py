@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from torch import nn
 
 from fl.data.cohort import Cohort, Indices
@@ -130,8 +129,8 @@ def _of_patients(cohort: Cohort, p: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 def _probabilities(read: CropLogits, cohort: Cohort, shares: Floats) -> Floats:
     """As `predict` of a mixture: (example, class); shares (network,), or (crop, network)."""
     by_crop = np.broadcast_to(shares, (len(read.example), len(read.logits)))
-    logits = np.einsum("cn,nck->ck", by_crop, read.logits)
-    p = softmax(logits, axis=1) if cohort.task.exclusive else expit(logits)
+    logits = torch.from_numpy(np.einsum("cn,nck->ck", by_crop, read.logits))
+    p = (logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid()).numpy()
     total = np.zeros((len(cohort), p.shape[1]))
     np.add.at(total, read.example, p)
     counts = np.bincount(read.example, minlength=len(cohort))
