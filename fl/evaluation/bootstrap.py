@@ -212,11 +212,14 @@ def interval(found: BootstrapEstimate, n_patients: int) -> Interval:
 
 
 def difference_interval(found: BootstrapEstimate, n_patients: int) -> Interval:
-    """95% interval of a difference by Student's t; (None, None) as of `interval`."""
+    """95% interval of a difference by Student's t; (None, None) as of `interval`.
+
+    It ends at -1 and 1: two measures between 0 and 1 cannot be further apart.
+    """
     half = _half_width(found, n_patients)
     if half is None or found.value is None:
         return None, None
-    return found.value - half, found.value + half
+    return max(-1.0, found.value - half), min(1.0, found.value + half)
 
 
 def p_value(found: BootstrapEstimate, n_patients: int) -> float | None:

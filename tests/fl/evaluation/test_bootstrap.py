@@ -156,6 +156,13 @@ def test_an_interval_of_a_difference_is_students():
     assert difference_interval(found, 20) == pytest.approx((0.1 - half, 0.1 + half))
 
 
+@pytest.mark.parametrize("value", [0.9, -0.9])
+def test_an_interval_of_a_difference_ends_where_no_difference_can_be(value):
+    low, high = difference_interval(figure(value=value, error=0.2, patients=40.0, freedom=19.0), 20)
+    assert (1.0 if value > 0 else -1.0) in (low, high)
+    assert -1 <= low < value < high <= 1
+
+
 @pytest.mark.parametrize("value", [0.05, 0.1, 0.12, -0.2])
 def test_a_p_below_five_percent_is_an_interval_without_zero(value):
     found = figure(value=value)
