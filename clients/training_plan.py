@@ -23,6 +23,7 @@ def training_plan(config: RunConfig, site: str, round_number: int) -> TrainingPl
         # Pooled training has as many of them as all sites together.
         simulated=config.simulated_rare * (config.clients if site == POOLED else 1),
         dropout=config.dropout,
+        signal_dropout=config.signal_dropout,
         by_patient=config.loss_weights == "patients",
         sgd=config.optimizer == "sgd" or plain_sgd,
         momentum=0.0 if plain_sgd else config.momentum,

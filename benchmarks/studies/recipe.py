@@ -51,6 +51,13 @@ def ideas(base: Settings) -> dict[str, dict[str, str]]:
         f"rhythm features: {kind}": {"rhythm_features": kind}
         for kind in ("rr", "beats", "waves", "amplitude", "all")
     }
+    features |= {
+        f"rhythm features: all, signal dropout {share}": {
+            "rhythm_features": "all",
+            "signal_dropout": share,
+        }
+        for share in ("0.3", "0.5")
+    }
     # Pooled training would be the same as in the first row.
     momentum = {"compare": "", "strategy": "fedavgm"}
     return {

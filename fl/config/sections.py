@@ -253,14 +253,23 @@ class TrainingSettings(Section):
     dropout: float = Field(
         -1.0, lt=1, description="share that the network's dropout layers drop; -1: its own"
     )
+    signal_dropout: float = Field(
+        -1.0,
+        lt=1,
+        description="share of training examples that show only their features, without the "
+        "signal; -1: the network's own",
+    )
 
     @model_validator(mode="after")
     def _check_dropout(self) -> Self:
-        if self.dropout < 0 and self.dropout != -1:
-            raise ValueError(
-                f"--dropout is {self.dropout}: from 0 up to and without 1, or -1 for the network's "
-                "own."
-            )
+        for flag, share in (
+            ("--dropout", self.dropout),
+            ("--signal-dropout", self.signal_dropout),
+        ):
+            if share < 0 and share != -1:
+                raise ValueError(
+                    f"{flag} is {share}: from 0 up to and without 1, or -1 for the network's own."
+                )
         return self
 
     @model_validator(mode="after")

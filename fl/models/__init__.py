@@ -9,7 +9,7 @@ from fl.ecg.beat_features import EARLY, FEATURES
 from fl.ecg.tasks import Task
 from fl.models.beat_gru import BeatGRU
 from fl.models.beat_mlp import BeatMLP
-from fl.models.blocks import Network, NetworkOptions, parameters
+from fl.models.blocks import Network, NetworkOptions, SignalDropout, parameters
 from fl.models.cnn1d import CNN1D
 from fl.models.cnn2d import CNN2D
 from fl.models.cnn_lstm import CNNLSTM
@@ -84,6 +84,18 @@ def _trouble(name: str, task: Task) -> str:
     return ""
 
 
+def check_signal_dropout(name: str, task: Task) -> None:
+    """`ConfigError` unless the network reads a signal and features: one can be hidden."""
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(name, task)
+    if not task.features or not any(isinstance(m, SignalDropout) for m in network.modules()):
+        raise ConfigError(
+            f"--signal-dropout is for a network that reads a signal and features beside it; "
+            f"{name!r} of --task {task.name} does not. Leave it out, or give a task with features: "
+            "--rhythm-features all, --task beat."
+        )
+
+
 def row_length(name: str, task: Task) -> int:
     """How many neighbouring examples a network of `MODELS` reads together; 1: each by itself."""
     return _input_of(name, task).row
@@ -127,6 +139,7 @@ __all__ = [
     "NetworkParts",
     "build_network",
     "check_model",
+    "check_signal_dropout",
     "network_parts",
     "parameters",
     "parts_of",

@@ -52,6 +52,8 @@ class TrainingPlan:
     imbalance: str = "none"  # a name of IMBALANCE
     simulated: int = 0  # simulated recordings of rare classes, beside the site's own
     dropout: float = -1.0  # of the network's dropout layers; -1: their own
+    # Share of examples that show only their features; -1: the network's own.
+    signal_dropout: float = -1.0
     by_patient: bool = False  # in an epoch's loss every patient counts alike, not every example
     sgd: bool = False  # gradient steps, unclipped, instead of AdamW
     momentum: float = 0.0  # of sgd
@@ -104,7 +106,7 @@ def fit(
     Raises DataError if the site has no example of a class that is trained on.
     """
     one_thread()
-    with dropout_set_to(network, plan.dropout):
+    with dropout_set_to(network, plan.dropout, plan.signal_dropout):
         return _fit(network, cohort, plan, state, penalty, pull, anchor)
 
 

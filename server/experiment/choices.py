@@ -6,7 +6,7 @@ from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.source_selection import SourceSelection, select_sources
 from fl.ecg.tasks import TASKS
-from fl.models import MODELS, check_model
+from fl.models import MODELS, check_model, check_signal_dropout
 from fl.training.added_examples import check_remedies
 from fl.training.augmentation import AUGMENTATIONS, check_augmentations
 from fl.training.frozen import frozen_entries
@@ -36,6 +36,8 @@ def check_choices(config: RunConfig) -> SourceSelection:
     Reads no recording.
     """
     check_model(config.model, TASKS[config.task])
+    if config.signal_dropout >= 0:
+        check_signal_dropout(config.model, TASKS[config.task])
     frozen_entries(config.freeze, config.model, config.task)
     check_augmentations(config.augmentations, TASKS[config.task])
     check_remedies(config)

@@ -22,7 +22,7 @@ SPLITS = ("train", "val", "test")
 SHOWN_SETTINGS = (
     *("task", "model", "strategy", "mu", "proximal", "rounds", "local_epochs", "batch_size", "lr"),
     *("weight_decay", "imbalance", "loss_weights", "augment", "per_recording", "schedule"),
-    *("filter", "rhythm_features", "simulated_rare", "dropout"),
+    *("filter", "rhythm_features", "simulated_rare", "dropout", "signal_dropout"),
     *("optimizer_state", "weighting", "averaging", "seed"),
 )
 

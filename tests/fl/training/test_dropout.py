@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from fl.config.config_file import load_config
-from fl.ecg.tasks import RHYTHM
-from fl.models import build_network
+from fl.ecg.tasks import RHYTHM, TASKS
+from fl.models import build_network, check_signal_dropout
+from fl.models.blocks import SignalDropout
 from fl.training.dropout import dropout_set_to
 from fl.training.loop import TrainingPlan, fit
 from fl.util.errors import ConfigError
@@ -47,6 +48,31 @@ def test_training_uses_it_and_the_network_is_as_it_was(few):
 
 
 @pytest.mark.parametrize("value", [-0.5, 1.0, -2])
-def test_a_share_that_is_none_is_refused(value):
-    with pytest.raises(ConfigError, match=r"^--dropout is "):
-        load_config({"dropout": value})
+@pytest.mark.parametrize("name", ["dropout", "signal_dropout"])
+def test_a_share_that_is_none_is_refused(value, name):
+    with pytest.raises(ConfigError, match=rf"^--{name.replace('_', '-')} is "):
+        load_config({name: value})
+
+
+def test_signals_are_hidden_from_the_given_share_of_examples():
+    network = build_network("reslstm_temporalse", TASKS["rhythm-features"])
+    (layer,) = (m for m in network.modules() if isinstance(m, SignalDropout))
+    own = shares(network)
+    with dropout_set_to(network, -1.0, 0.3):
+        assert (layer.p, shares(network)) == (0.3, own)
+    assert layer.p == 0
+    network = build_network("beat_cnn", TASKS["beat"])
+    (layer,) = (m for m in network.modules() if isinstance(m, SignalDropout))
+    with dropout_set_to(network, 0.1, -1.0):
+        assert layer.p == 0.5
+        assert set(shares(network)) == {0.1}
+
+
+@pytest.mark.parametrize(
+    ("model", "task"), [("reslstm_temporalse", "rhythm"), ("beat_mlp", "beat")]
+)
+def test_a_network_that_has_only_one_of_the_two_is_refused(model, task):
+    with pytest.raises(ConfigError, match=rf"^--signal-dropout .*{model}.*--task {task} does not"):
+        check_signal_dropout(model, TASKS[task])
+    check_signal_dropout("reslstm_temporalse", TASKS["rhythm-features"])
+    check_signal_dropout("beat_cnn", TASKS["beat"])
