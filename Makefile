@@ -20,7 +20,8 @@ sim: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
-# Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster.
+# Whole deployments, one in network namespaces (needs the right to make these); a Ray cluster; the
+# tutorial's commands.
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 

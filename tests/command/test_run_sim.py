@@ -219,6 +219,7 @@ def test_synthetic_data_is_called_so_everywhere(runs, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow  # tests/server/engines/test_grid_internals.py has the same without the command
 def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
     arguments = [*QUICK, "--engine", "flower", "--out", str(tmp_path), "--name", "run"]
     done = command(*arguments)
