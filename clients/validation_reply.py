@@ -7,7 +7,7 @@ from clients.simulated_sites import Site
 from fl.data.cohort import Cohort
 from fl.evaluation.decisions.score_histograms import count_scores
 from fl.messages.payloads import EvaluationReply, SourceValidation
-from fl.training.losses import example_losses
+from fl.training.losses import patient_losses
 from partitions.splits import TRAIN, VAL
 
 Probabilities = NDArray[np.float64]  # (example, class)
@@ -50,6 +50,4 @@ def validation_reply(
 
 def loss_sum_of(cohort: Cohort, p: Probabilities) -> float:
     """Sum over patients of the mean loss of each one's examples."""
-    patients = np.unique(cohort.patients, return_inverse=True)[1]
-    losses = example_losses(cohort.task, cohort.labels, p)
-    return float((losses / np.bincount(patients)[patients]).sum())
+    return float(patient_losses(cohort.task, cohort.labels, p, cohort.patients).sum())

@@ -10,7 +10,7 @@ from clients.training_plan import training_plan
 from fl.config.run_config import RunConfig
 from fl.messages.job import Job
 from fl.training.loop import fit, predict
-from fl.training.losses import mean_loss
+from fl.training.losses import patient_losses
 from fl.training.state_dict import get_weights, set_weights
 from partitions.splits import TRAIN, VAL
 
@@ -44,4 +44,5 @@ def _val_loss(network: nn.Module, site: Site, config: RunConfig) -> float:
     val = site.splits[VAL]
     if not len(val):
         return float("nan")
-    return mean_loss(val.task, val.labels, predict(network, val, device=config.device))
+    p = predict(network, val, device=config.device)
+    return float(patient_losses(val.task, val.labels, p, val.patients).mean())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clients.personalization.head_inputs import AfterHead
 from fl.data.cohort import Indices
+from fl.training.loop import mean_over_crops
 
 Floats = NDArray[np.float64]
 STEPS = 200  # of L-BFGS, at most
@@ -147,10 +148,7 @@ def probabilities(
         with torch.no_grad():
             logits = after(logits, torch.from_numpy(data.features))
     p = (logits.softmax(dim=1) if data.exclusive else logits.sigmoid()).numpy()
-    total = np.zeros((n_examples, p.shape[1]))
-    np.add.at(total, data.example, p)
-    counts = np.bincount(data.example, minlength=n_examples)
-    return np.asarray(total / np.maximum(counts, 1)[:, None])
+    return mean_over_crops(p, data.example, n_examples)
 
 
 def cross_fitted(

@@ -21,7 +21,7 @@ from clients.simulated_sites import Site
 from fl.data.cohort import Cohort, Indices
 from fl.messages.job import Job
 from fl.training.class_imbalance import trainable_examples
-from fl.training.losses import example_losses
+from fl.training.losses import patient_losses
 from fl.util.random_streams import stream
 from partitions.folds import deal_folds
 from partitions.splits import TRAIN, VAL
@@ -108,10 +108,8 @@ def choose_head(
 def patient_loss(cohort: Cohort, p: Floats) -> float:
     """Mean over patients of the mean loss of their examples of classes that training uses."""
     rows = trainable_examples(cohort)
-    used = cohort.take(rows)
-    losses = example_losses(cohort.task, used.labels, p[rows])
-    _, patient = np.unique(used.patients, return_inverse=True)
-    return float((np.bincount(patient, losses) / np.bincount(patient)).mean())
+    losses = patient_losses(cohort.task, cohort.labels[rows], p[rows], cohort.patients[rows])
+    return float(losses.mean())
 
 
 def _precision(shift: float, width: int) -> float:

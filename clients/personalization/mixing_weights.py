@@ -15,8 +15,8 @@ from torch import nn
 from fl.data.cohort import Cohort, Indices
 from fl.training.class_imbalance import trainable_examples
 from fl.training.device import mixed_precision, one_thread
-from fl.training.loop import crop_batches, logits_of
-from fl.training.losses import example_losses
+from fl.training.loop import crop_batches, logits_of, mean_over_crops
+from fl.training.losses import patient_losses
 
 Floats = NDArray[np.float64]
 
@@ -118,12 +118,12 @@ def _of_patients(cohort: Cohort, p: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
     An example of a class that training does not use has none.
     """
-    names, patient = np.unique(cohort.patients, return_inverse=True)
     rows = trainable_examples(cohort)
-    losses = example_losses(cohort.task, cohort.labels[rows], p[rows])
-    counts = np.bincount(patient[rows], minlength=len(names))
-    sums = np.bincount(patient[rows], losses, minlength=len(names))
-    return sums / np.maximum(counts, 1), counts > 0
+    patients = cohort.patients[rows]
+    counted = np.isin(np.unique(cohort.patients), patients)
+    losses = np.zeros(len(counted))
+    losses[counted] = patient_losses(cohort.task, cohort.labels[rows], p[rows], patients)
+    return losses, counted
 
 
 def _probabilities(read: CropLogits, cohort: Cohort, shares: Floats) -> Floats:
@@ -131,10 +131,7 @@ def _probabilities(read: CropLogits, cohort: Cohort, shares: Floats) -> Floats:
     by_crop = np.broadcast_to(shares, (len(read.example), len(read.logits)))
     logits = torch.from_numpy(np.einsum("cn,nck->ck", by_crop, read.logits))
     p = (logits.softmax(dim=1) if cohort.task.exclusive else logits.sigmoid()).numpy()
-    total = np.zeros((len(cohort), p.shape[1]))
-    np.add.at(total, read.example, p)
-    counts = np.bincount(read.example, minlength=len(cohort))
-    return np.asarray(np.round(total / counts[:, None], 7))
+    return np.asarray(np.round(mean_over_crops(p, read.example, len(cohort)), 7))
 
 
 def _mean(losses: Floats, n: int) -> float:

@@ -1,11 +1,9 @@
 """A network that a site trains alone from the first weights, as `local` does in a comparison."""
 
 from collections import deque
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 
@@ -31,6 +29,7 @@ from fl.training.state_dict import (
     fresh_weights,
     get_weights,
     load_weights,
+    mean_of_weights,
     save_weights,
     set_weights,
 )
@@ -75,23 +74,13 @@ def train_alone(site: Site, job: Job, sent: Weights) -> OwnTraining:
         if 0 < config.patience <= number - best_round:
             break
     if len(recent) > 1:
-        mean = _mean(recent, frozen_entries(config.freeze, config.model, config.task))
+        mean = mean_of_weights(recent, frozen_entries(config.freeze, config.model, config.task))
         set_weights(network, mean)
         if is_better(_selection(task, _validated(site, network, config.device)), best):
             weights = mean
     if in_run:
         keep_training(site, weights, steps)
     return OwnTraining(weights=weights, steps=steps)
-
-
-def _mean(recent: Sequence[Weights], frozen: Collection[str]) -> Weights:
-    """The mean of the last rounds' weights, as `--average-rounds` has it; frozen ones are equal."""
-    return {
-        name: last
-        if name in frozen
-        else np.mean([one[name] for one in recent], axis=0, dtype=np.float64).astype(last.dtype)
-        for name, last in recent[-1].items()
-    }
 
 
 def keep_training(site: Site, weights: Weights, steps: int) -> None:

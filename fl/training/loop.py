@@ -195,19 +195,29 @@ def predict(
     one_thread()
     network.to(device).eval()
     rows, probabilities = [], []
-    total = np.zeros((len(cohort), len(cohort.task.classes)))
-    counts = np.zeros(len(cohort), dtype=np.int64)
     with torch.inference_mode(), mixed_precision(device, bf16):
         for batch, example, used in crop_batches(network, cohort, crops, batch_size, device):
             logits = logits_of(network, batch).double()
             exclusive = cohort.task.exclusive
             probabilities.append(logits.softmax(dim=1) if exclusive else logits.sigmoid())
             rows.append((example, used))
-    if probabilities:
-        example, used = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-        np.add.at(total, example[used], torch.cat(probabilities).cpu().numpy()[used])
-        counts = np.bincount(example[used], minlength=len(cohort))
-    return np.asarray(np.round(total / counts[:, None], 7))
+    if not rows:
+        return np.zeros((len(cohort), len(cohort.task.classes)))
+    example, used = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    p = torch.cat(probabilities).cpu().numpy()[used]
+    return np.asarray(np.round(mean_over_crops(p, example[used], len(cohort)), 7))
+
+
+def mean_over_crops(
+    p: NDArray[np.float64], example: Indices, n_examples: int
+) -> NDArray[np.float64]:
+    """The mean of each example's crops: (crop, class), (crop,) its example -> (example, class).
+
+    Zeros for an example without crops.
+    """
+    total = np.zeros((n_examples, p.shape[1]))
+    np.add.at(total, example, p)
+    return total / np.maximum(np.bincount(example, minlength=n_examples), 1)[:, None]
 
 
 def crop_batches(

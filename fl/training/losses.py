@@ -59,6 +59,17 @@ def example_losses(
     return np.asarray(losses.sum(axis=1) / labels.shape[1])
 
 
+def patient_losses(
+    task: Task,
+    labels: NDArray[np.int8],
+    p: NDArray[np.float64],
+    patients: NDArray[np.str_],
+) -> NDArray[np.float64]:
+    """Mean loss of each patient's examples, in order of name: (patient,)."""
+    _, patient = np.unique(patients, return_inverse=True)
+    return np.asarray(np.bincount(patient, example_losses(task, labels, p)) / np.bincount(patient))
+
+
 def mean_loss(task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]) -> float:
     """Mean loss per example of probabilities: labels (example, class), p (example, class)."""
     return float(example_losses(task, labels, p).mean())

@@ -1,7 +1,7 @@
 """Model weights as named arrays, and files of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,16 @@ def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.gener
             values.copy_(state[name])
     else:
         network.load_state_dict(state, strict=True)  # raises and names what differs
+
+
+def mean_of_weights(rounds: Sequence[Weights], kept: Collection[str] = ()) -> Weights:
+    """The mean over several rounds, each entry in its own type; `kept` ones are as in the last."""
+    return {
+        name: last
+        if name in kept
+        else np.mean([one[name] for one in rounds], axis=0, dtype=np.float64).astype(last.dtype)
+        for name, last in rounds[-1].items()
+    }
 
 
 def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:

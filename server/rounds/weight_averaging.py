@@ -10,14 +10,12 @@ whose statistics would have to be computed again.
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
-
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import Task
 from fl.messages.payloads import EvaluationReply
 from fl.runs.history_tables import RoundRow
 from fl.training.frozen import frozen_entries
-from fl.training.state_dict import Weights, local_entries
+from fl.training.state_dict import Weights, local_entries, mean_of_weights
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import choose_if_best, measure_validation
 
@@ -50,14 +48,8 @@ def mean_weights(progress: TrainingProgress, unmerged: Collection[str] = ()) -> 
     `unmerged` entries are as in the last round: the server has no others.
     """
     numbers = sorted({_round_of(key) for key in progress.recent})
-    return {
-        name: last
-        if name in unmerged
-        else np.mean(
-            [progress.recent[f"{number}/{name}"] for number in numbers], axis=0, dtype=np.float64
-        ).astype(last.dtype)
-        for name, last in progress.weights.items()
-    }
+    rounds = [{n: progress.recent[f"{k}/{n}"] for n in progress.weights} for k in numbers]
+    return mean_of_weights(rounds, unmerged)
 
 
 def finish_mean(
