@@ -6,6 +6,7 @@ from typing import Any
 from fl.config.run_config import NOT_FEDERATED
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
+from fl.evaluation.paired_bootstrap import METRICS
 from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
@@ -20,7 +21,7 @@ from fl.reports.pages.first_answer import first_answer
 from fl.reports.pages.glossary import GLOSSARY
 from fl.reports.pages.participants import flow, table_one
 from fl.reports.pages.provenance import provenance
-from fl.reports.pages.sentences import details, table_of
+from fl.reports.pages.sentences import details, sites_above, table_of
 from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.run_files import CENTRAL, Run
@@ -45,6 +46,8 @@ def federation_page(run: Run) -> str:
         first=first_figure(run),
         legend=legend(tuple(run.strategies), run.classes),
         details=details(run),
+        above=sites_above(run),
+        metrics=METRICS,
         sources=provenance(run),
         origin=transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         flow=flow_diagram(flow(run)),

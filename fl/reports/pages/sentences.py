@@ -98,8 +98,21 @@ def details(run: Run) -> list[str]:
         return [_level(run, run.main)]
     names = sorted(run.federated, key=lambda name: name != run.main)
     found = [sentence for name in names for sentence in against(run, name)]
-    above = [row.sentence for row in run.comparison.sites_above]
-    return [*found, *above, *(_level(run, name) for name in names), INTERVALS]
+    return [*found, *(_level(run, name) for name in names), INTERVALS]
+
+
+def sites_above(run: Run) -> list[tuple[str, str, dict[str, str]]]:
+    """Of each two trainings: their names, and by metric at how many hospitals the first is higher.
+
+    `6 of 8`; from ten hospitals on with the 95% interval of the share.
+    """
+    counts: dict[tuple[str, str], dict[str, str]] = {}
+    for row in run.comparison.sites_above if run.comparison else ():
+        share = f"{row.n_above} of {row.n_sites}"
+        if row.low is not None and row.high is not None:
+            share += f" [{number(row.low)}, {number(row.high)}]"
+        counts.setdefault((row.strategy, row.against), {})[row.metric] = share
+    return [(*pair, found) for pair, found in counts.items()]
 
 
 INTERVALS = (

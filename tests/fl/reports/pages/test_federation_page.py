@@ -12,7 +12,7 @@ from support.made_runs import facts
 from fl.reports.__main__ import main
 from fl.reports.build import write_report
 from fl.reports.number_format import decimal, number
-from fl.reports.pages.sentences import details, signed
+from fl.reports.pages.sentences import details, signed, sites_above
 from fl.reports.run_files import read_run
 from fl.util.errors import DataError
 
@@ -205,6 +205,25 @@ def test_without_significant_differences_the_answer_says_inconclusive(copy):
     sentences = " ".join(details(read_run(folder)))
     assert "The evidence is inconclusive at every hospital." in sentences
     assert "favours" not in sentences
+
+
+def test_at_how_many_hospitals_a_training_is_higher_is_a_table(copy):
+    folder = copy("rhythm")
+    made_runs.compare(folder)
+    one = {"strategy": "fedavg", "against": "local", "n_above": 6, "n_sites": 12, "sentence": "x"}
+
+    def count(summary):
+        summary["comparison"]["sites_above"] = [
+            one | {"metric": "macro_f1", "low": 0.211, "high": 0.789},
+            one | {"metric": "macro_auroc", "n_sites": 8, "low": None, "high": None},
+        ]
+
+    made_runs.change(folder / "summary.json", count)
+    counts = {"macro_f1": "6 of 12 [.211, .789]", "macro_auroc": "6 of 8"}
+    assert sites_above(read_run(folder)) == [("fedavg", "local", counts)]
+    write_report(folder)
+    text = text_of(folder / "report" / "index.html")
+    assert "FedAvg local training 6 of 12 [.211, .789] 6 of 8" in " ".join(text.split())
 
 
 def test_failures_and_exclusions_are_named_with_their_reasons(copy):
