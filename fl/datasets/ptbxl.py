@@ -1,7 +1,6 @@
 """PTB-XL in its own layout: 12-lead recordings of identified patients."""
 
 import ast
-import csv
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +18,7 @@ from fl.ecg.labels import (
     open_classes,
 )
 from fl.ecg.records import LEADS, Record
+from fl.util.csv_table import read_ragged_csv
 from fl.util.errors import DataError, UnusableRecord
 
 TABLE = "ptbxl_database.csv"
@@ -79,6 +79,8 @@ def _row(folder: Path, name: str) -> dict[str, str]:
     row = _rows(folder).get(name)
     if row is None:
         raise UnusableRecord(name, "missing-file", f"not in {TABLE}")
+    if row.get("cells"):
+        raise UnusableRecord(name, "no-label", f"its line of {TABLE} has {row['cells']}")
     if row.get("repeated"):
         raise UnusableRecord(name, "label-conflict", f"{TABLE} lists it twice")
     if not _without_point(row["patient_id"]):
@@ -146,20 +148,19 @@ def _rows(folder: Path) -> dict[str, dict[str, str]]:
 @lru_cache(maxsize=4)
 def _table(path: Path, _changed: int, _size: int) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"{path}: column {missing[0]} is missing. Is this PTB-XL's own {TABLE}?"
-                )
-            for row in reader:
-                name = _without_point(row["ecg_id"]).zfill(5)
-                cells = {column: row[column] or "" for column in _COLUMNS}
-                rows[name] = cells | {"repeated": "yes" if name in rows else ""}
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}). Fetch it again.") from None
+    table = read_ragged_csv(path)
+    missing = [c for c in _COLUMNS if c not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column {missing[0]} is missing. Is this PTB-XL's own {TABLE}?")
+    for _, row in table.rows:
+        fits = len(row) == len(table.columns)
+        cells = dict(zip(table.columns, row, strict=False))
+        name = _without_point(cells.get("ecg_id", "")).zfill(5)
+        # A line that is too long or too short has its cells in wrong columns: nothing is known.
+        rows[name] = {column: cells.get(column, "") for column in _COLUMNS} | {
+            "repeated": "yes" if name in rows else "",
+            "cells": "" if fits else f"{len(row)} cells instead of {len(table.columns)}",
+        }
     return rows
 
 

@@ -54,6 +54,7 @@ class Record:
     # Myocardial infarction: 1 yes, 0 no, UNKNOWN, or DOUBTFUL (of `fl.ecg.labels`)
     infarction: int = UNKNOWN
     unit: str = MILLIVOLTS  # of `signal`; NO_UNIT where the source lost mV
+    other_codes: tuple[str, ...] = ()  # diagnosis codes of none of the classes, as written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,7 @@ REASONS = {
     "wrong-rate": "the sampling rate is not one of this source",
     "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
+    "no-row": "the table of labels does not list it",
     "no-label": "no label among the classes of the task",
     "no-infarction-label": "it is labelled neither as an infarction nor as normal",
     "doubtful-infarction": "an infarction is named as something that cannot be excluded",

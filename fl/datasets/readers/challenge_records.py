@@ -5,7 +5,6 @@ A record is a `.hea` file with a `.mat` (or `.dat`) file. Its diagnoses are in t
 et al. 2020, 10.1088/1361-6579/abc960).
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +25,7 @@ from fl.ecg.labels import (
     open_classes,
 )
 from fl.ecg.records import Record
+from fl.util.csv_table import read_ragged_csv
 from fl.util.errors import DataError, UnusableRecord
 
 
@@ -61,6 +61,8 @@ class Challenge:
         codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
         classes = self._classes(name, codes)
         unknown = open_classes(codes, SNOMED_OPEN)
+        if not all(map(self._is_valid, codes)):
+            unknown.update(RHYTHM_CLASSES)  # a damaged code may have been that of any class
         return Record(
             source=self.card.name,
             name=name,
@@ -74,6 +76,7 @@ class Challenge:
             sex=sex_letter(fields.get("sex", "")),
             infarction=self.infarction(codes) if self.infarction else UNKNOWN,
             unit=self.card.unit,
+            other_codes=tuple(c for c in codes if c not in SNOMED and c not in CPSC_TEXT),
         )
 
     def waveform(self, root: Path, name: str) -> Waveform:
@@ -90,11 +93,16 @@ class Challenge:
         if not codes:
             raise UnusableRecord(name, "no-label", "no #Dx line, or an empty one")
         invalid = [c for c in codes if not self._is_valid(c)]
-        if invalid:
+        if invalid and not self._is_kept(codes, invalid):
             shown = repr(invalid[0][:20]) if invalid[0].isprintable() else "an unreadable code"
             kind = "class of the source" if self.closed else "SNOMED CT code"
             raise UnusableRecord(name, "no-label", f"{shown} is not a {kind}")
         return [c for c in map_codes(codes, SNOMED, CPSC_TEXT) if c in self.card.annotates]
+
+    def _is_kept(self, codes: list[str], invalid: list[str]) -> bool:
+        """Whether a record keeps its classes beside numbers that are no SNOMED CT codes."""
+        named = any(code in SNOMED or code in CPSC_TEXT for code in codes)
+        return named and not self.closed and all(c.isascii() and c.isdigit() for c in invalid)
 
     def _is_valid(self, code: str) -> bool:
         """Whether the source can have written this code: a damaged code must be noticed."""
@@ -151,19 +159,16 @@ def ranked_labels(path: Path) -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=8)
 def _ranked_labels(path: Path, _changed: int, _size: int) -> dict[str, tuple[str, ...]]:
-    table = {}
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if number > 1 and row:
-                    table[row[0]] = tuple(RHYTHM_CLASSES[_rank(cell)] for cell in row[1:] if cell)
-    except (OSError, ValueError, IndexError, csv.Error):
-        raise DataError(
-            f"{path}: line {number} cannot be read. Expected: a record and up to three class "
-            f"numbers from 1 to {len(RHYTHM_CLASSES)}. Fetch the file again or remove it."
-        ) from None
-    return table
+    ranks = {}
+    for number, (record, *cells) in read_ragged_csv(path).rows:
+        try:
+            ranks[record] = tuple(RHYTHM_CLASSES[_rank(cell)] for cell in cells if cell)
+        except (ValueError, IndexError):
+            raise DataError(
+                f"{path}: line {number} cannot be read. Expected: a record and up to three class "
+                f"numbers from 1 to {len(RHYTHM_CLASSES)}. Fetch the file again or remove it."
+            ) from None
+    return ranks
 
 
 def _rank(cell: str) -> int:

@@ -138,9 +138,10 @@ def test_a_table_gives_patient_age_sex_and_group_and_needs_no_labels(holters, tm
     record = holters.read(tmp_path, "h1")
     assert (record.patient, record.age, record.sex, record.group) == ("p1", 71.0, "F", "cart-2")
     report = check([holters], tmp_path, task=BEAT).sources[0]
-    assert (report.usable, report.patients, report.without_patient) == (2, 1, [])
-    # Beats that the table does not list are not passed over in silence.
-    assert report.unusable == {"no-label": ["h4"], "missing-file": ["ward/h2"]}
+    # Beats that the table does not list join, with the patient of their header.
+    assert (report.usable, report.patients, report.without_patient) == (3, 2, [])
+    assert holters.read(tmp_path, "ward/h2").patient == "7"
+    assert report.unusable == {"no-label": ["h4"]}
 
 
 def test_a_record_with_labels_and_beats_serves_both_tasks(holters, tmp_path):
@@ -148,8 +149,8 @@ def test_a_record_with_labels_and_beats_serves_both_tasks(holters, tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "ward" / "h2.atr").write_bytes(b"damaged")
     used = {task.name: check([holters], tmp_path, task=task).sources[0] for task in (RHYTHM, BEAT)}
-    assert used["rhythm"].unusable == {"no-label": ["h3"]}
-    assert used["beat"].unusable == {"no-annotation": ["ward/h2"]}
+    assert used["rhythm"].unusable == {"no-label": ["h3"], "no-row": ["h4"]}
+    assert used["beat"].unusable == {"no-annotation": ["ward/h2"], "no-row": ["h4"]}
     assert classes(holters.read(tmp_path, "h1")) == {"PVC"}
 
 

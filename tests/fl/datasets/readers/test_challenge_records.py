@@ -144,13 +144,21 @@ def test_both_codes_of_left_bundle_branch_block_count(tmp_path):
     assert classes(DATASETS["ningbo"].read(tmp_path, "JS20001")) == {"LBBB"}
 
 
-@pytest.mark.parametrize("dx", ["426783006,16488x003", "426783006,164889004", "426783006,\0"])
+@pytest.mark.parametrize("dx", ["426783006,16488x003", "164889004,10370003", "426783006,\0"])
 def test_a_damaged_code_is_never_read_as_a_negative_label(tmp_path, dx):
     challenge(tmp_path / "georgia", "E00001")
     edit(tmp_path / "georgia" / "E00001.hea", "59118001", dx)
     with pytest.raises(UnusableRecord) as refused:
         DATASETS["georgia"].read(tmp_path, "E00001")
     assert refused.value.reason == "no-label"
+
+
+def test_a_number_that_is_no_code_beside_a_class_leaves_the_other_classes_open(tmp_path):
+    challenge(tmp_path / "georgia", "E00001", "426783006,164889004")
+    record = DATASETS["georgia"].read(tmp_path, "E00001")
+    assert classes(record) == {"NSR"}
+    assert not (record.labels == 0).any()
+    assert record.other_codes == ("164889004",)
 
 
 def test_a_record_of_other_diagnoses_is_a_known_negative(tmp_path):
