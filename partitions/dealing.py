@@ -83,6 +83,12 @@ def deal(
         patients = patients_of_source(cohort, source, seed)
         site[patients.rows[patients.central[patients.number]]] = CENTRAL
         dealt = np.flatnonzero(~patients.central)
+        if n_sites > len(dealt):
+            raise ConfigError(
+                f"--clients: {source} gets {n_sites} sites, but has {len(dealt)} patients to deal "
+                f"to them ({patients.central.sum()} more are the central test set), and each site "
+                f"needs one. Use fewer --clients, or name its sites: --sources {source}={len(dealt)}"
+            )
         partitioner = PARTITIONERS[scheme](sites=n_sites, alpha=alpha)
         rng = stream(seed, "partition", source)
         site_of = assign_with_minimum(partitioner, patients.table.take(dealt), rng)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fl.data.cohort import Cohort
 from fl.ecg.tasks import Task
 from fl.privacy.egress_policy import SITE as SITE_NAME
 from fl.util.atomic_io import write_atomically
+from fl.util.csv_table import read_ragged_csv
 from fl.util.errors import ConfigError, DataError
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -69,8 +71,7 @@ def open_partition(path: Path, task: Task, shards: Sequence[str]) -> tuple[Cohor
 
 def read_partition(path: Path, cohort: Cohort) -> Partition:
     """The partition of exactly these examples; `DataError` names how the file differs."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    rows = _rows(path)
     if not rows or rows[0] != HEADER or set(map(len, rows)) != {len(HEADER)}:
         raise DataError(f"{path}: is not a partition. The columns of one are {','.join(HEADER)}.")
     sources, records, patients, sites, splits, labels = map(list, zip(*rows, strict=True))
@@ -105,6 +106,16 @@ def read_partition(path: Path, cohort: Cohort) -> Partition:
         )
     sites_and_splits = np.array([saved[key][1:3] for key in present], dtype=np.str_).reshape(-1, 2)
     return Partition(sites_and_splits[:, 0], sites_and_splits[:, 1])
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The lines of a partition.csv as we write it, or as a spreadsheet saved it again."""
+    with suppress(UnicodeDecodeError), path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+        if rows and rows[0] == HEADER:
+            return rows
+    table = read_ragged_csv(path)
+    return [list(table.columns), *(list(cells) for _, cells in table.rows)]
 
 
 def load_partition(path: Path, cohort: Cohort, clients: int) -> Partition:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def _finish(build: CacheBuild, task: Task, progress: Progress | None) -> None:
     try:
         excluded: dict[str, list[str]] = {}
         prints: dict[str, list[str]] = {}
+        without_class: Counter[str] = Counter()
         seen = SeenSignals()
         parts: list[Columns] = []
         chunks: list[NDArray[np.float16]] = []
@@ -161,6 +163,7 @@ def _finish(build: CacheBuild, task: Task, progress: Progress | None) -> None:
                 excluded.setdefault("duplicate", []).append(name)
             else:
                 prints[name] = list(result.fingerprints)
+                without_class.update(result.beats_without_class)
                 parts.append(result.columns)
                 chunks.append(result.samples)
             if progress is not None:
@@ -179,6 +182,7 @@ def _finish(build: CacheBuild, task: Task, progress: Progress | None) -> None:
             "digest": build.digest,
             "excluded": excluded,
             "prints": prints,
+            "beats_without_class": dict(without_class),
             "sha256": {name: file_digest(temporary / name) for name in FILES},
         }
         (temporary / FACTS).write_text(json.dumps(facts, indent=1))

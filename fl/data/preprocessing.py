@@ -1,5 +1,6 @@
 """Recordings become examples, in worker processes if there are many."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from fl.data.shards import Columns, columns_of_record
 from fl.datasets.base import Source
 from fl.datasets.duplicates import fingerprints
-from fl.ecg.tasks import TASKS
+from fl.ecg.beat_pictures import left_out
+from fl.ecg.labels import BEAT_CLASSES, BEATS_WITHOUT_CLASS
+from fl.ecg.records import Record
+from fl.ecg.tasks import TASKS, Task
 from fl.util.errors import UnusableRecord
 
 MIN_PARALLEL_RECORDS = 16  # fewer records are done before worker processes have started
@@ -28,6 +32,8 @@ class RecordExamples:
     fingerprints: tuple[str, ...]  # of the recording's leads
     columns: Columns
     samples: NDArray[np.float16]  # of all examples, in one row
+    # Annotated beats that gave no example because the task has no class for them: code -> beats
+    beats_without_class: dict[str, int]
 
 
 def preprocess(source: Source, root: Path, task_name: str, name: str) -> RecordExamples | str:
@@ -40,8 +46,21 @@ def preprocess(source: Source, root: Path, task_name: str, name: str) -> RecordE
         return verdict.reason
     columns, samples = columns_of_record(task, name, record, examples)
     return RecordExamples(
-        fingerprints=fingerprints(record.leads, record.signal), columns=columns, samples=samples
+        fingerprints=fingerprints(record.leads, record.signal),
+        columns=columns,
+        samples=samples,
+        beats_without_class=_beats_without_class(task, record),
     )
+
+
+def _beats_without_class(task: Task, record: Record) -> dict[str, int]:
+    """The annotated beats of a record that a beat task has no class for, by code."""
+    if record.annotations is None or not (task.whole_beats or task.classes == BEAT_CLASSES):
+        return {}
+    if task.whole_beats:
+        return dict(left_out(record.annotations))
+    found = Counter(record.annotations.symbols)
+    return {code: found[code] for code in BEATS_WITHOUT_CLASS if found[code]}
 
 
 class PreprocessingPool:

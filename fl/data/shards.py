@@ -46,6 +46,9 @@ class Shard:
     signals: NDArray[np.float16]  # memory map, one row
     excluded: dict[str, list[str]]  # verdict -> records left out
     fingerprints: dict[str, list[str]]  # record -> fingerprints of its leads
+    # Annotated beats for which the task has no class: code -> beats; None where they were not
+    # counted, in a folder that an earlier version made
+    beats_without_class: dict[str, int] | None = None
 
 
 def open_shard(path: Path) -> Shard:
@@ -68,6 +71,7 @@ def open_shard(path: Path) -> Shard:
         digest=facts["digest"],
         excluded=facts["excluded"],
         fingerprints=facts["prints"],
+        beats_without_class=facts.get("beats_without_class"),
         signals=signals,
         **columns,
     )

@@ -28,7 +28,10 @@ from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datasets") -> int:
-    """Exit code: 0 done, 2 a user's mistake, 1 a failed download, 130 interrupted."""
+    """Exit code: 0 done, 2 a user's mistake, 1 a failed download, 130 interrupted.
+
+    `check` ends with 2 if one of its sources cannot be read; the others are checked all the same.
+    """
     options = _parser(prog).parse_args(arguments)
     try:
         run = {"check": _check, "download": _download, "plot": _plot}[options.command]
@@ -92,10 +95,16 @@ def _check(options: argparse.Namespace) -> int:
 
     root: Path = options.data_dir
     stderr = Console(stderr=True)
-    sources = [_source(name) for name in dict.fromkeys(options.source)]
-    for source in sources:
-        require_classes(source.card.name, source, options.task or "")
-    if not sources:
+    sources: list[Source] = []
+    mistakes: list[str] = []  # one in a name or a folder does not stop the check of the others
+    for name in dict.fromkeys(options.source):
+        try:
+            source = _source(name)
+            require_classes(source.card.name, source, options.task or "")
+            sources.append(source)
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if not options.source:
         existing = [s for s in DATASETS.values() if not s.card.synthetic and s.exists(root)]
         sources = [s for s in existing if has_labels(s.card, options.task or "")]
         others = ", ".join(s.card.name for s in existing if s not in sources)
@@ -103,7 +112,7 @@ def _check(options: argparse.Namespace) -> int:
             stderr.print(f"Without a class of --task {options.task}, and not read: {others}")
     if options.task:
         sources = [for_task(source, options.task) for source in sources]
-    if not sources:
+    if not sources and not mistakes:
         names = ", ".join(name for name, s in DATASETS.items() if not s.card.synthetic)
         raise DataError(
             f"{root}: no data set found. Expected: a folder named {names}. "
@@ -119,11 +128,14 @@ def _check(options: argparse.Namespace) -> int:
         )
     if options.json:
         print(report.to_json())
-        return 0
-    console = Console()
-    for table in report.tables():
-        console.print(table)
-    return 0
+    elif report.sources:
+        console = Console()
+        for table in report.tables():
+            console.print(table)
+    mistakes += report.problems.values()
+    for mistake in mistakes:
+        print(f"error: {mistake}", file=sys.stderr)
+    return 2 if mistakes else 0
 
 
 def _download(options: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ _CODES_OF_TABLE = (
     "looked for is absent. Beats as in .atr files."
 )
 _PATIENTS_OF_TABLE = (
-    f"Identified by the column `patient` of {TABLE}; of a record with beats that has no row, by its "
+    f"Identified by the column `patient` of {TABLE}; of a record with beats and no row, by its "
     "header's comment `patient 7`, else it counts as a patient of its own."
 )
 _PATIENTS_OF_HEADERS = (

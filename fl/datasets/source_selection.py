@@ -1,5 +1,6 @@
 """Which data sets a run uses, by its settings and by what is on disk."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +59,7 @@ class SourceSelection:
 def select_sources(config: RunConfig) -> SourceSelection:
     """The run's sources; `ConfigError` says what is missing and where it was expected."""
     root = Path(config.data_dir)
-    requested = dict(_parse(item) for item in config.sources.split(",") if item.strip())
+    requested = dict(_parse(item) for item in _items(config.sources))
     if not requested:
         requested = {source.card.name: (source, None) for source in _default_sources(config, root)}
     sources = {name: source for name, (source, _) in requested.items()}
@@ -166,6 +167,29 @@ def _sized(source: Source, config: RunConfig) -> Source:
         n_patients=config.synthetic_patients // divisor,
         seed=config.seed,
     )
+
+
+def _items(text: str) -> list[str]:
+    """The items of --sources, which commas separate except inside quotation marks.
+
+    `ConfigError` for a mark that is not closed and for a folder whose comma is not quoted.
+    """
+    if text.count('"') % 2:
+        raise ConfigError(
+            f"--sources is {text!r}: a quotation mark is not closed. A path with a comma is "
+            """written as mysite="PATH"."""
+        )
+    items = re.findall(r'(?:[^,"]|"[^"]*")+', text)
+    for i, item in enumerate(items):
+        name, _, path = item.partition("=")
+        for end in range(i + 2, len(items) + 1) if path and '"' not in path else ():
+            whole = ",".join([path, *items[i + 1 : end]])
+            if Path(whole).expanduser().is_dir():
+                raise ConfigError(
+                    f"--sources: the path {whole} has a comma, which separates sources. Quote it, "
+                    f"""with other quotation marks around all: '{name.strip()}="{whole}"'"""
+                )
+    return [item.replace('"', "").strip() for item in items if item.strip()]
 
 
 def _parse(item: str) -> tuple[str, tuple[Source, int | None]]:

@@ -139,6 +139,8 @@ AAMI = {
     "F": "F",
     **dict.fromkeys("/fQ", "Q"),
 }
+# PhysioNet's codes of heartbeats that have no AAMI class; any other code marks no beat.
+BEATS_WITHOUT_CLASS = ("?", "!")
 
 
 def label_vector(

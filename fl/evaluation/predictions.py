@@ -135,7 +135,7 @@ def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:
         if columns is not None:
             return _from_columns(columns, classes)
         # One by one: only so can the line that is wrong be named.
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return _parsed(csv.reader(file), classes)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

@@ -249,7 +249,7 @@ def read_arrangement(folder: Path) -> Arrangement | None:
     try:
         content: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         facts = ArrangementFacts(**content | {"classes": tuple(content["classes"])})
-        with (folder / CSV).open(newline="", encoding="utf-8") as file:
+        with (folder / CSV).open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         position = np.array([[float(row["x"]), float(row["y"])] for row in rows])
         words = {name: tuple(row[name] for row in rows) for name in COLUMNS[2:]}

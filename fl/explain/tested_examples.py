@@ -43,7 +43,7 @@ def tested_examples(folder: Path, facts: RunFacts) -> tuple[Cohort, NDArray[np.s
 def _tested(path: Path) -> dict[tuple[str, str], str]:
     """The site of each test example, by source and name."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

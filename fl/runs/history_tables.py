@@ -95,7 +95,7 @@ def _cell(value: object) -> object:
 
 def _read(path: Path, kind: type[Line]) -> list[Line]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             header, *lines = csv.reader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error

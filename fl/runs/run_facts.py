@@ -23,6 +23,8 @@ class SourceFacts(JsonRecord):
     patients: int
     none_of_the_classes: int = 0  # examples; known negatives
     excluded: dict[str, list[str]]  # verdict -> records
+    # Annotated beats of the records used for which the task has no class: code -> beats
+    beats_without_class: dict[str, int] = Field(default_factory=dict)
 
 
 class SiteFailure(JsonRecord):

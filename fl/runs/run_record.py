@@ -26,22 +26,30 @@ CHANGEABLE_ON_RESUME = frozenset({"data_dir", "engine", "ray_address", "workers"
 
 
 def make_run_folder(out: Path, name: str) -> Path:
-    """A new run directory; `ConfigError` if it cannot be made or is already there."""
-    folder = out / (name or datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        if folder.is_dir():
+    """A new run directory; `ConfigError` if it cannot be made or is already there.
+
+    Without a name it is the date and time, with a number if a run began in the same second.
+    """
+    began = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    numbered = (f"{began}-{n}" for n in range(2, 1000))
+    for candidate in (name,) if name else (began, *numbered):
+        folder = out / candidate
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise ConfigError(f"--out: {out} is a file. Name a folder.") from None
+        except OSError as error:
             raise ConfigError(
-                f"--name: {folder} is already there. Choose another name, or go on with it: "
-                f"--resume {folder}"
+                f"--out: {folder} cannot be made ({error.strerror}). Name a folder you may write "
+                "to."
             ) from None
-        raise ConfigError(f"--out: {out} is a file. Name a folder.") from None
-    except OSError as error:
-        raise ConfigError(
-            f"--out: {folder} cannot be made ({error.strerror}). Name a folder you may write to."
-        ) from None
-    return folder
+        else:
+            return folder
+    raise ConfigError(
+        f"--name: {folder} is already there. Choose another name, or go on with it: "
+        f"--resume {folder}"
+    )
 
 
 class RunRecord:
@@ -147,4 +155,5 @@ def shard_facts(shard: Shard, copies: Mapping[str, list[str]]) -> dict[str, Any]
         "patients": len(set(shard.patients[used].tolist())),
         "none_of_the_classes": int(shows_none(shard.labels[used]).sum()),
         "excluded": excluded,
+        "beats_without_class": shard.beats_without_class or {},
     }

@@ -6,7 +6,7 @@ import os
 import tomllib
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.reports.transfer_text import transfer_line
 from fl.runs.results import read_summary
+from fl.runs.run_lock import run_lock
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
 from fl.training.added_examples import check_remedies
 from fl.training.state_dict import check_local_entries
@@ -65,8 +66,14 @@ def run(options: argparse.Namespace) -> int:
     if options.print:
         show_flower_command(folder, *start_command(folder, "RUN"), "--format", "json")
         return 0
+    with ExitStack() as held:
+        return _run(options, folder, config, open_record(options, folder, config, held))
+
+
+def _run(
+    options: argparse.Namespace, folder: FederationFolder, config: RunConfig, record: RunRecord
+) -> int:
     console = Console(highlight=False, markup=False, width=None if os.isatty(1) else 100)
-    record = open_record(options, folder, config)
     try:
         shards = prepare_central_test(options, config, record)
         if transfer := keep_initial_weights(record, config):
@@ -188,10 +195,15 @@ def keys_of(path: Path) -> set[str]:
 
 
 def open_record(
-    options: argparse.Namespace, folder: FederationFolder, config: RunConfig
+    options: argparse.Namespace, folder: FederationFolder, config: RunConfig, held: ExitStack
 ) -> RunRecord:
-    """The run directory: a new one, or an old one after whatever still ran in it was ended."""
+    """The run directory: a new one, or an old one after whatever still ran in it was ended.
+
+    `held` keeps its lock.
+    """
     if options.resume:
+        RunRecord.read(options.resume)  # a run directory, before a file is written into it
+        held.enter_context(run_lock(options.resume))
         record = RunRecord.read(options.resume)
         if "run" not in record.content:
             raise ConfigError(f"--resume: {options.resume} is a simulation's. Use run_sim.py.")
@@ -199,7 +211,9 @@ def open_record(
             stop_run(folder, record.content["flower_run"])
         record.record_resumption()
         return record
-    record = RunRecord.new(make_run_folder(Path(options.out), options.name), config, ())
+    new = make_run_folder(Path(options.out), options.name)
+    held.enter_context(run_lock(new))
+    record = RunRecord.new(new, config, ())
     # Sites keep their own files under this name; another run must not find them.
     name = f"{record.folder.name[:40]}-{uuid.uuid4().hex[:8]}"
     record.update(run="".join(c if c.isalnum() or c in "-_" else "-" for c in name))

@@ -13,6 +13,7 @@ from server.engines.ray_workers import (
     OBJECT_STORE,
     n_gpus,
     n_workers,
+    ray_folder,
     set_worker_environment,
 )
 
@@ -43,6 +44,7 @@ def run_flower_simulation(
                 "object_store_memory": OBJECT_STORE,
                 "logging_level": logging.ERROR,
                 "log_to_driver": False,
+                "_temp_dir": ray_folder(),
             },
         },
     )

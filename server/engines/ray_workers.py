@@ -5,6 +5,7 @@ some more to load torch, and this process's core is free in that time.
 """
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -16,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fl.config.run_config import RunConfig
+from fl.util.errors import ConfigError
 from fl.util.fast_import import without_garbage_collection
 from server.engines.ray_internals import minimal_ray_processes, ray_settings
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before
     from flwr.app import ArrayRecord, Context, Message
     from flwr.clientapp import ClientApp
 
+# The longest path of a socket in Ray's folder: date and time, process, number of the socket.
+RAY_SOCKET = "session_2026-01-01_12-00-00_123456_4194304/sockets/plasma_store_1"
 OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes through it
 
 # glibc gives large blocks of memory back to the kernel at once, which clears them again for the
@@ -128,6 +132,30 @@ def load_ray() -> None:
     importlib.import_module("ray")
 
 
+@functools.cache
+def ray_folder() -> str:
+    """The folder for Ray's files: its usual one, or a short one where that is too long.
+
+    The address of a Unix socket has 107 bytes (unix(7); 103 on macOS), and Ray's sockets are deep
+    below its folder. Raises ConfigError if no folder for temporary files is short enough.
+    """
+    most = 103 if sys.platform == "darwin" else 107
+    # As Ray chooses it.
+    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    for folder in (usual, "/tmp", "/var/tmp", "/dev/shm"):
+        place = os.path.join(folder, "ray")
+        fits = len(os.fsencode(os.path.join(place, RAY_SOCKET))) <= most
+        if fits and (folder == usual or os.access(folder, os.W_OK | os.X_OK)):
+            if folder != usual:
+                print(f"{usual} is too long for Ray's sockets; Ray uses {place}.", file=sys.stderr)
+            return place
+    raise ConfigError(
+        f"TMPDIR is {usual}, of {len(os.fsencode(usual))} bytes. Ray needs a folder of at most "
+        f"{most - len(RAY_SOCKET) - len('/ray/')}. Set TMPDIR to a shorter one, or use --engine "
+        "local."
+    )
+
+
 @contextlib.contextmanager
 def ray_running(config: RunConfig) -> Iterator[None]:
     """Ray on this machine."""
@@ -142,6 +170,7 @@ def ray_running(config: RunConfig) -> Iterator[None]:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE,
             configure_logging=True,
+            _temp_dir=ray_folder(),
         )
     try:
         yield

@@ -177,7 +177,7 @@ def untested(
 
 def _tested_partition(path: Path) -> list[list[str]]:
     """The lines of a fold's partition.csv with every record in the test set."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         header, *lines = csv.reader(file)
     split = header.index("split")
     return [header, *([*line[:split], TEST, *line[split + 1 :]] for line in lines)]

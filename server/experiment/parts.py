@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl.config.run_config import RunConfig
+from fl.runs.run_lock import run_lock
 from fl.runs.run_record import RunRecord
 from server.experiment.run import Session
 
@@ -33,18 +34,19 @@ def run_parts(
         if not session.options.quiet:
             session.console.rule(part.name.replace("-", " "))
         ends = last and part is parts[-1]
-        part_record = _open_part(session, part, folder)
-        if part_record is None:
-            session.console.print(f"{folder} is complete and kept.")
-        else:
-            run(session, part.config, part_record, ends)
+        folder.mkdir(exist_ok=True)
+        with run_lock(folder):  # someone may resume a part by itself
+            part_record = _open_part(session, part, folder)
+            if part_record is None:
+                session.console.print(f"{folder} is complete and kept.")
+            else:
+                run(session, part.config, part_record, ends)
     return folders
 
 
 def _open_part(session: Session, part: Part, folder: Path) -> RunRecord | None:
     """The part's new or continued directory; None if the part is complete."""
     if not (folder / "run.json").exists():
-        folder.mkdir(exist_ok=True)
         return RunRecord.new(folder, part.config, session.selection.synthetic)
     record = RunRecord.read(folder)
     if record.content["status"] == "completed":

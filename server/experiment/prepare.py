@@ -1,6 +1,6 @@
 """Recordings, their partition and the table of sites, made in one pass from a run's settings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.runs.run_record import RunRecord, shard_facts
+from fl.util.errors import DataError
 from partitions.build import make_partition
 from partitions.device_skew import Faults, recorder_facts
 from partitions.partition import Partition, read_partition, write_partition
@@ -70,6 +71,7 @@ def prepare(
     shards = tuple(found.values())
     cohort, copies = Cohort.open(task, list(shards)).without_duplicates()
     data = [shard_facts(shard, copies) for shard in cohort.shards]
+    _require_own_recordings(data)
     if record is not None:
         record.require_same_data(data)
     if record is not None and (saved := record.folder / PARTITION).exists():
@@ -87,3 +89,15 @@ def prepare(
         non_iid=non_iid(cohort, partition),
         devices=recorder_facts(config.skews, task, config.seed, partition.sites),
     )
+
+
+def _require_own_recordings(data: Sequence[Mapping[str, Any]]) -> None:
+    """`DataError` for a source of which every recording is in an earlier source too."""
+    for number, source in enumerate(data):
+        if not source["recordings"]:
+            name, earlier = source["source"], ", ".join(d["source"] for d in data[:number])
+            raise DataError(
+                f"{name}: each of its recordings that could be used has the signal of one in "
+                f"{earlier}, and a recording is used once. Leave {name} out of --sources and "
+                "--holdout, or leave out the other."
+            )

@@ -34,7 +34,7 @@ def _patients(path: Path, tested: bool) -> Patients:
     None where the file is not there or is no partition.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return {
                 (row["source"], row["patient"])
                 for row in csv.DictReader(file)

@@ -147,6 +147,6 @@ def test_another_number_of_sites_is_the_users_mistake(tmp_path, clients):
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read \(No such file or directory\)"):
         load_partition(tmp_path / "none.csv", COHORT, clients=2)
-    (tmp_path / "p.csv").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match=r"cannot be read \('utf-8' codec can't decode"):
+    (tmp_path / "p.csv").write_bytes(b"PK\3\4\xff")
+    with pytest.raises(DataError, match="it is an Excel or zip file. Save it as UTF-8 CSV"):
         load_partition(tmp_path / "p.csv", COHORT, clients=2)

@@ -21,7 +21,7 @@ from fl.ecg.beat_pictures import left_out
 from fl.ecg.labels import RHYTHM_CLASSES, shows_none
 from fl.ecg.records import Examples, Record
 from fl.ecg.tasks import Task
-from fl.util.errors import UnusableRecord
+from fl.util.errors import DataError, UnusableRecord
 
 # Verdicts on a record of which a copy may have a label.
 WITHOUT_LABEL = (
@@ -45,12 +45,20 @@ class NamesPatients(Protocol):
     def lacks_patient(self, record: Record) -> bool: ...
 
 
+@runtime_checkable
+class HasNotes(Protocol):
+    """A source whose own tables are read, and which says how."""
+
+    def notes(self, root: Path) -> list[str]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """What all data sets in one folder contain."""
 
     folder: str
     sources: tuple[SourceReport, ...]
+    problems: dict[str, str] = field(default_factory=dict)  # source that cannot be read -> why
 
     def to_json(self) -> str:
         """The whole report as JSON."""
@@ -75,13 +83,24 @@ def check(
     progress: Progress | None = None,
     task: Task | None = None,
 ) -> CheckReport:
-    """Read all records of the sources; `DataError` if one of the folders has none.
+    """Read all records of the sources; one that cannot be read or has no records is a problem.
 
     With a task, a record from which it makes no example is unusable too, as in training.
     """
     known = KnownSignals()
-    reports = [_check_source(source, root, known, progress, task) for source in sources]
-    return CheckReport(folder=str(root), sources=tuple(reports))
+    reports: list[SourceReport] = []
+    problems: dict[str, str] = {}
+    for source in sources:
+        try:
+            reports.append(_check_source(source, root, known, progress, task))
+        except DataError as error:
+            problems[source.card.name] = str(error)
+        except OSError as error:
+            place = error.filename or root
+            problems[source.card.name] = (
+                f"{place}: cannot be read ({error.strerror}). Give yourself the right to read it."
+            )
+    return CheckReport(folder=str(root), sources=tuple(reports), problems=problems)
 
 
 def _check_source(
@@ -118,6 +137,8 @@ def _check_source(
                 report.without_patient.append(name)
         if progress is not None:
             progress(card.name, done, len(names))
+    if isinstance(source, HasNotes):
+        report.notes = source.notes(root)
     report.patients = len(patients)
     report.beats, report.codes_without_class = beats.sets, dict(beats.codes_without_class)
     return report
@@ -186,6 +207,8 @@ def _count(report: SourceReport, record: Record, card: Card) -> None:
         for c, value in zip(RHYTHM_CLASSES, record.labels, strict=True):
             counts = report.classes.setdefault(c, {"yes": 0, "no": 0, "unknown": 0})
             counts[_ANSWERS.get(int(value), "unknown")] += 1
+    for code in dict.fromkeys(record.other_codes):
+        report.other_codes.setdefault(code, []).append(record.name)
     if card.infarction:
         answer = _ANSWERS.get(record.infarction, "unknown")
         report.infarctions[answer] = report.infarctions.get(answer, 0) + 1

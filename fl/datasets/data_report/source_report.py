@@ -21,6 +21,8 @@ class SourceReport:
     cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
+    notes: list[str] = field(default_factory=list)  # how its tables were read, in words
+    other_codes: dict[str, list[str]] = field(default_factory=dict)  # code -> usable records
     altered: list[str] = field(default_factory=list)  # files that differ from published sums
     classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown
     # Usable records with an infarction, without one, and others; empty if the source does not say

@@ -5,18 +5,22 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from fl.datasets.data_report import detail_tables
+from fl.datasets.data_report.detail_tables import first_names
 from fl.datasets.data_report.source_report import SourceReport
 from fl.datasets.readers.wfdb_access import symbol_meanings
 from fl.ecg.acceptability import SENTENCES
 from fl.ecg.labels import BEAT_CLASSES
 from fl.ecg.records import LEADS
-from fl.util.errors import REASONS
 
 
 def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     """An overview, and those of the other tables that have rows."""
-    found = [_overview(folder, sources), _unusable(sources), _cannot_say(sources)]
+    found = [_overview(folder, sources), detail_tables.notes(sources)]
+    found += [detail_tables.unusable(sources), _cannot_say(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
+    found += [detail_tables.missing_leads(sources), detail_tables.classes(sources)]
+    found += [detail_tables.other_codes(sources)]
     found += [_infarctions(sources), _beats(sources), _whole_beats(sources)]
     found += [_codes_without_class(sources)]
     return [table for table in found if table.row_count]
@@ -38,31 +42,16 @@ def _overview(folder: str, sources: Sequence[SourceReport]) -> Table:
     return table
 
 
-def _unusable(sources: Sequence[SourceReport]) -> Table:
-    by_source = {s.name: s.unusable for s in sources}
-    return _by_reason("Unusable records", "Verdict", by_source, REASONS)
-
-
 def _cannot_say(sources: Sequence[SourceReport]) -> Table:
     title = "Usable records that `predict` answers with `cannot say`; training keeps them"
-    return _by_reason(title, "Reason", {s.name: s.cannot_say for s in sources}, SENTENCES)
-
-
-def _by_reason(
-    title: str,
-    column: str,
-    by_source: Mapping[str, Mapping[str, list[str]]],
-    sentences: Mapping[str, str],
-) -> Table:
-    """The records of each source and reason, with the reason in words."""
     table = Table(title=title, title_justify="left")
     table.add_column("Source", no_wrap=True)
-    for name in (column, "Records", "Which"):
+    for name in ("Reason", "Records", "Which"):
         table.add_column(name)
-    for source, found in by_source.items():
-        for reason, names in sorted(found.items()):
-            words = f"{reason}: {sentences[reason]}"
-            table.add_row(source, words, str(len(names)), _first_names(names))
+    for s in sources:
+        for reason, names in sorted(s.cannot_say.items()):
+            words = f"{reason}: {SENTENCES[reason]}"
+            table.add_row(s.name, words, str(len(names)), first_names(names))
     return table
 
 
@@ -88,7 +77,7 @@ def _without_patient(sources: Sequence[SourceReport]) -> Table:
     table = Table("Source", "Records", "Which", title=title, title_justify="left")
     for s in sources:
         if s.without_patient:
-            table.add_row(s.name, str(len(s.without_patient)), _first_names(s.without_patient))
+            table.add_row(s.name, str(len(s.without_patient)), first_names(s.without_patient))
     return table
 
 
@@ -140,8 +129,3 @@ def _codes_without_class(sources: Sequence[SourceReport]) -> Table:
         for code, n in sorted(s.codes_without_class.items(), key=lambda item: (-item[1], item[0])):
             table.add_row(s.name, escape(code), meanings[code], f"{n:,}")
     return table
-
-
-def _first_names(names: list[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return " ".join(names[:most]) + more

@@ -67,7 +67,10 @@ def device_line(site: str, faults: Mapping[str, Any]) -> str:
 
 
 def left_out(data: Sequence[Mapping[str, Any]]) -> str:
-    """How many records were used, and how many were left out, by source and reason."""
+    """How many records were used, and what was left out, by source and reason.
+
+    Beside records, these are the annotated beats for which the task has no class, by code.
+    """
     used = sum(source["recordings"] for source in data)
     parts = []
     for source in data:
@@ -75,7 +78,13 @@ def left_out(data: Sequence[Mapping[str, Any]]) -> str:
         if reasons:
             parts.append(f"{source['source']} {', '.join(reasons)}")
     rest = f"; left out: {'; '.join(parts)} (run.json names each)" if parts else ", none left out"
-    return f"Records: {used} used{rest}."
+    beats = [
+        f"{source['source']} {', '.join(f'{n} {code}' for code, n in sorted(counts.items()))}"
+        for source in data
+        if (counts := source.get("beats_without_class"))
+    ]
+    others = f" Beats without a class of the task, left out: {'; '.join(beats)}." if beats else ""
+    return f"Records: {used} used{rest}.{others}"
 
 
 def fold_lines(facts: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ def test_usable_records_that_show_no_heartbeats_are_counted_with_the_reason(root
     report = check([DATASETS["cpsc2018"]], root)
     assert report.sources[0].usable == 3
     assert report.sources[0].cannot_say == {"noise": ["A0005"]}
-    assert "`cannot say`; training keeps them" in str(report.tables()[2].title)
+    assert any("`cannot say`; training keeps them" in str(t.title) for t in report.tables())
 
 
 def test_files_that_differ_from_their_published_sums_are_named(root):
@@ -116,14 +116,16 @@ def test_the_command_prints_tables(root, capsys):
 
 def test_the_tables_have_the_words_of_the_field(root):
     reports = check([DATASETS["cpsc2018"], DATASETS["cpsc2018-lead1"]], root)
-    overview, unusable, copies = reports.tables()
+    overview, *others = reports.tables()
     assert [str(column.header) for column in overview.columns] == [
         *("Source", "Records", "Usable", "No class", "Patients", "Unusable", "Copies"),
         "Records without a lead",
     ]
-    assert [table.title for table in (unusable, copies)] == [
+    assert [table.title for table in others] == [
         "Unusable records",
         "Records with the same signal",
+        "Usable records without a lead",
+        "Usable records by rhythm class",
     ]
 
 
