@@ -87,7 +87,7 @@ def deal(
             raise ConfigError(
                 f"--clients: {source} gets {n_sites} sites, but has {len(dealt)} patients to deal "
                 f"to them ({patients.central.sum()} more are the central test set), and each site "
-                f"needs one. Use fewer --clients, or name its sites: --sources {source}={len(dealt)}"
+                f"needs one. Use fewer --clients, or fewer sites for {source} alone."
             )
         partitioner = PARTITIONERS[scheme](sites=n_sites, alpha=alpha)
         rng = stream(seed, "partition", source)

@@ -9,7 +9,7 @@ from rich.console import Console
 from clients.deploy.site_folder import SiteFolder
 from clients.deploy.site_settings import SiteSettings
 from fl.messages.invitation import Invitation
-from fl.util.errors import ConfigError
+from fl.util.errors import ConfigError, DataError
 
 SECONDS = 10.0  # within which the coordinator answers
 
@@ -30,6 +30,8 @@ def check_data(settings: SiteSettings, console: Console, workers: int) -> None:
     report = check(sources, folder, task=TASKS[settings.task])
     for table in report.tables():
         console.print(table)
+    for problem in report.problems.values():
+        raise DataError(problem)
     console.print("Preprocessing the usable recordings, unless that was done before")
     site_cohort(settings, workers)
     site_partition(settings, 0)

@@ -41,11 +41,12 @@ class CsvTable:
             yield number, {c: cell for c, cell in zip(self.columns, cells, strict=False) if c}
 
 
-def read_csv_table(path: Path) -> CsvTable:
+def read_csv_table(path: Path, step: str = "") -> CsvTable:
     """A table whose rows all have the heading's number of cells.
 
     Empty rows, and empty cells beyond the heading, which spreadsheets write, are allowed. Raises
-    DataError for a file that is no such table; it names the line.
+    DataError for a file that is no such table; it names the line, and
+    ends with `step`: what else the owner of the table may have to do.
     """
     table = read_ragged_csv(path)
     repeated = [c for c, n in Counter(table.columns).items() if c and n > 1]
@@ -68,7 +69,7 @@ def read_csv_table(path: Path) -> CsvTable:
         raise DataError(
             f"{path}: line {first} has {wrong[first]} cells, but the heading has {wide} columns"
             f"{_also(others)}. A cell with a {SEPARATORS[table.separator]} needs quotation marks "
-            '("..."), and an empty cell its separator.'
+            f'("..."), and an empty cell its separator.{step and f" {step}"}'
         )
     return table
 
@@ -92,7 +93,9 @@ def read_ragged_csv(path: Path) -> CsvTable:
     text, encoding = _decoded(path, content)
     separator, text, skipped = _separator(text)
     numbers, rows = skipped + 1, []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True
+    )
     try:
         for cells in reader:
             row = tuple(cell.strip() for cell in cells)

@@ -11,7 +11,7 @@ from fl.ecg.records import LEADS
 from fl.util.errors import REASONS
 
 MOST_ROWS = 20  # of one source in one table; --json has all
-_RECORD = "…"  # stands for the record's own name in what was found
+_RECORD = "<record>"  # stands for the record's own name in what was found
 
 
 def unusable(sources: Sequence[SourceReport]) -> Table:
@@ -41,9 +41,12 @@ def missing_leads(sources: Sequence[SourceReport]) -> Table:
     """Which records lack a lead."""
     table = _table("Usable records without a lead", "Source", "Lead", "Records", "Which")
     for s in sources:
+        together: dict[tuple[str, ...], list[str]] = {}  # records -> the leads that they all lack
         for lead in LEADS:
             if names := s.missing_leads.get(lead):
-                table.add_row(s.name, lead, str(len(names)), escape(first_names(names)))
+                together.setdefault(tuple(names), []).append(lead)
+        for records, leads in together.items():
+            table.add_row(s.name, " ".join(leads), str(len(records)), escape(first_names(records)))
     return table
 
 

@@ -19,6 +19,7 @@ KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 _LABELS = frozenset((*KNOWN, *SNOMED_INFARCTION, MI, NORM))
 _RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
 _NO_LABEL = ("age", "sex", "group")  # columns in which a label can only be a misplaced one
+_STEP = "Several labels of one record are one cell, separated by | or ;."
 Row = dict[str, str]  # column -> cell
 
 
@@ -46,7 +47,7 @@ def labels_table(folder: Path) -> LabelsTable | None:
 
 @lru_cache(maxsize=16)
 def _read(path: Path, required: tuple[str, ...], _changed: int, _size: int) -> LabelsTable:
-    table = _with_known_columns(read_csv_table(path), required)
+    table = _with_known_columns(read_csv_table(path, _STEP), required)
     rows: dict[str, Row] = {}
     lines: dict[str, int] = {}
     repeated = 0

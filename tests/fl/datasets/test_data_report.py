@@ -8,7 +8,8 @@ from support.small_records import challenge, holter, ptbxl, waves, write
 
 from fl.datasets import DATASETS
 from fl.datasets.__main__ import main
-from fl.datasets.data_report import check
+from fl.datasets.data_report import SourceReport, check
+from fl.datasets.data_report.detail_tables import MOST_ROWS, unusable
 
 
 @pytest.fixture
@@ -142,6 +143,51 @@ def test_a_users_own_folder_is_checked(root, tmp_path_factory, capsys):
     (own / "labels.csv").write_text("record,patient,labels\none,p1,AF\n")
     assert main(["check", "--json", f"mysite={own}"]) == 0
     assert json.loads(capsys.readouterr().out)["sources"][0]["usable"] == 1
+
+
+def test_one_folder_that_cannot_be_read_does_not_stop_the_check_of_the_others(
+    root, tmp_path_factory, capsys
+):
+    empty, broken = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("broken")
+    (broken / "labels.csv").write_text("record,patient,labels\na1,p1,RBBB,PVC\n")
+    names = [f"none={empty}", f"wrong={broken}", f"gone={empty}/x", "mitbd", "mitdb"]
+    assert main(["check", *names, "--data-dir", str(root)]) == 2
+    printed = capsys.readouterr()
+    assert "all non-paced" in printed.out
+    errors = printed.err.splitlines()
+    assert len(errors) == 4
+    for error, text in zip(
+        errors,
+        ("for gone, which does not exist", "'mitbd'", "no such file", "line 2 has 4 cells"),
+        strict=True,
+    ):
+        assert error.startswith("error: ")
+        assert text in error
+    assert main(["check", "--json", *names, "--data-dir", str(root)]) == 2
+    assert set(json.loads(capsys.readouterr().out)["problems"]) == {"none", "wrong"}
+
+
+def test_the_tables_show_what_was_found_in_each_record(root, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("A0004", "A0006"):
+        challenge(root / "cpsc2018", name, seed=4).with_suffix(".mat").unlink()
+    assert main(["check", "cpsc2018", "--data-dir", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (found,) = [line for line in lines if "<record>.mat does not exist" in line]
+    assert "A0003 A0004 A0006" in found
+    (lead,) = [line for line in lines if "aVR" in line and "A0002" in line]
+    (present,) = [line for line in lines if "RBBB" in line]
+    assert present.split()[3:8:2] == ["RBBB", "2", "0"]
+
+
+def test_many_findings_are_counted_where_they_are_not_shown(root):
+    names = [f"S{i}" for i in range(30)]
+    report = SourceReport(name="mysite", title="", licence="", records=30)
+    report.unusable = {"no-label": names}
+    report.details = {name: f"{i} is not a class" for i, name in enumerate(names)}
+    columns = [list(column.cells) for column in unusable([report]).columns]
+    assert len(columns[0]) == MOST_ROWS + 1
+    assert columns[1][-1] == "10 more kinds of findings: see --json"
 
 
 @pytest.mark.parametrize(
