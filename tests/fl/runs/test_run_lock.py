@@ -29,9 +29,9 @@ def test_a_folder_that_a_live_process_holds_is_refused_and_that_of_a_dead_one_ta
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True
     ) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(ConfigError, match=rf"\(process {process.pid} on .*--resume"):
-            with run_lock(tmp_path):
-                pytest.fail("two processes hold one folder")
+        refused = pytest.raises(ConfigError, match=rf"\(process {process.pid} on .*--resume")
+        with refused, run_lock(tmp_path):
+            pytest.fail("two processes hold one folder")
         process.send_signal(signal.SIGKILL)
     assert (tmp_path / LOCK).exists()
     with run_lock(tmp_path):

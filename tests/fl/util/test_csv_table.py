@@ -40,7 +40,7 @@ def test_encodings_line_ends_and_separators_are_read(tmp_path, content):
     [
         (
             "a,b\n1,2\n1,2,3\n1\n",
-            r"line 3 has 3 cells, but the heading has 2 columns; also wrong: ",
+            "line 3 has 3 cells, but the heading has 2 columns; also wrong",
         ),
         ("a,b\n1\n", "line 2 has 1 cells"),
         ('a,b\n"1\n2",3\n4\n', "line 4 has 1 cells"),
