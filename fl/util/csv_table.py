@@ -37,14 +37,13 @@ class CsvTable:
     def records(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Line and cells by column of each row; columns without a name are left out."""
         for number, cells in self.rows:
-            # zip stops at the heading's end: what may follow is empty.
-            yield number, {c: cell for c, cell in zip(self.columns, cells, strict=False) if c}
+            yield number, {c: cell for c, cell in zip(self.columns, cells, strict=True) if c}
 
 
 def read_csv_table(path: Path, step: str = "") -> CsvTable:
     """A table whose rows all have the heading's number of cells.
 
-    Empty rows, and empty cells beyond the heading, which spreadsheets write, are allowed. Raises
+    Empty rows and empty columns without a name, which spreadsheets write, are allowed. Raises
     DataError for a file that is no such table; it names the line, and
     ends with `step`: what else the owner of the table may have to do.
     """
@@ -57,9 +56,9 @@ def read_csv_table(path: Path, step: str = "") -> CsvTable:
     wide = len(table.columns)
     wrong: dict[int, int] = {}  # line -> its number of cells
     for number, cells in table.rows:
-        if len(cells) < wide or any(cells[wide:]):
+        if len(cells) != wide:
             wrong[number] = len(cells)
-        elif any(cell for c, cell in zip(table.columns, cells, strict=False) if not c):
+        elif any(cell for c, cell in zip(table.columns, cells, strict=True) if not c):
             raise DataError(
                 f"{path}: line {number} has a cell under a heading without a name. Name the "
                 "column in line 1, or empty it."

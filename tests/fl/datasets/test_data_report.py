@@ -167,6 +167,18 @@ def test_one_folder_that_cannot_be_read_does_not_stop_the_check_of_the_others(
     assert set(json.loads(capsys.readouterr().out)["problems"]) == {"none", "wrong"}
 
 
+def test_a_folder_without_the_right_to_read_it_is_named(root, monkeypatch):
+    mitdb, cpsc = DATASETS["mitdb"], DATASETS["cpsc2018"]
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(root / "mitdb"))
+
+    monkeypatch.setattr(type(mitdb), "record_names", refuse)
+    report = check([mitdb, cpsc], root)
+    assert [s.name for s in report.sources] == ["cpsc2018"]
+    assert f"{root / 'mitdb'}: cannot be read (Permission denied)" in report.problems["mitdb"]
+
+
 def test_the_tables_show_what_was_found_in_each_record(root, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     for name in ("A0004", "A0006"):

@@ -1,6 +1,10 @@
 """labels.csv and source.toml: read as their owner wrote them, or refused by file and line."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.small_records import annotate, write
 
 from fl.datasets.data_report import check
@@ -184,3 +188,45 @@ def test_a_label_that_is_no_class_costs_one_record(folder, tmp_path):
     with pytest.raises(UnusableRecord, match="'afib' is not a class"):
         source.read(tmp_path, "a1")
     assert check([source], tmp_path).sources[0].usable == 1
+
+
+NAMES = st.lists(st.sampled_from(["AF", "PVC", "RBBB", "MI", "NORM"]), max_size=3, unique=True)
+COLUMNS = st.permutations(["patient", "labels", "age", "sex", "note"])
+
+
+@given(
+    rows=st.lists(NAMES, min_size=1, max_size=4),
+    columns=COLUMNS,
+    separator=st.sampled_from(",;\t"),
+    between=st.sampled_from("|;,"),
+    quoted=st.booleans(),
+    encoding=st.sampled_from(["utf-8-sig", "latin-1"]),
+)
+def test_labels_are_read_as_they_were_written_or_a_line_is_named(
+    tmp_path_factory, rows, columns, separator, between, quoted, encoding
+):
+    mark = '"' if quoted else ""
+    cells = {"patient": "Zoë", "age": "71", "sex": "", "note": ""}
+    lines = [separator.join(["record", *columns])]
+    for number, names in enumerate(rows):
+        row = cells | {"labels": f"{mark}{between.join(names)}{mark}"}
+        lines.append(separator.join([f"r{number}", *(row[c] for c in columns)]))
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "labels.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    read, problem = table_or_problem(folder)
+    if problem:
+        assert re.search(r"labels\.csv: line \d+", problem)
+        assert "Zoë" not in problem
+        # Only a separator that is inside a cell and not quoted makes a table unreadable.
+        assert (between, quoted) == (separator, False)
+        assert any(len(names) > 1 for names in rows)
+    else:
+        for number, names in enumerate(rows):
+            assert re.split(r"[|;,]", read[f"r{number}"]["labels"]) == (names or [""])
+
+
+def table_or_problem(folder):
+    try:
+        return labels_table(folder).rows, ""
+    except DataError as error:
+        return {}, str(error)
