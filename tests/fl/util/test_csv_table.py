@@ -77,7 +77,10 @@ def test_a_table_is_read_as_it_was_or_the_line_is_named(
     tmp_path_factory, rows, separator, end, encoding
 ):
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator, lineterminator=end).writerows([["x", "y", "z"], *rows])
+    # With \r the writer would not quote a cell with \n in it.
+    quoting = csv.QUOTE_ALL if end == "\r" else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, delimiter=separator, lineterminator=end, quoting=quoting)
+    writer.writerows([["x", "y", "z"], *rows])
     path = tmp_path_factory.mktemp("table") / "t.csv"
     path.write_bytes(text.getvalue().encode(encoding))
     filled = [row for row in rows if any(row)]
