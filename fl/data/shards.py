@@ -86,6 +86,7 @@ def shard_in_memory(task: Task, record: Record, examples: Examples) -> Shard:
         digest="",
         excluded={},
         fingerprints={},
+        beats_without_class=None,
         signals=samples,
         **join_columns([columns]),
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
-from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
+from fl.datasets.own_folder import OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
+from fl.datasets.readers.labels_table import TABLE
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
 from fl.ecg.labels import RHYTHM_CLASSES
 from fl.ecg.tasks import RHYTHM_FEATURES, TASKS

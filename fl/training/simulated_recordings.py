@@ -112,6 +112,7 @@ def _simulated(
         digest="",
         excluded={},
         fingerprints={},
+        beats_without_class=None,
         signals=np.concatenate(samples),
         **joined,
     )
