@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common.process_watch import ProcessWatch
-from benchmarks.common.results_store import command, machine_description
+from benchmarks.common.results_store import command, machine_description, put_between_marks
 from fl.datasets.readers import wfdb_access
 from fl.datasets.synthetic import SYNTHETIC
 from fl.predict.inference import predict_recording
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--many", type=int, default=20000)
+    parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
     options = parser.parse_args(arguments)
     one_thread()
     model = load_model(options.weights)
@@ -129,14 +130,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     pass
             peaks[len(some)] = watch.peak
     n = len(few)
-    print(f"recordings of {SECONDS} s, lead I, {model.name}, {workers} processes; synthetic")
-    print(f"one after the other, with reading: {alone:,.0f} per second")
-    print(f"reading alone: {n / read:,.0f} per second")
-    print(f"read and answered: {n / answered:,.0f} per second")
-    print(f"answered, beyond reading: {n / max(answered - read, 1e-9):,.0f} per second")
-    for count, peak in peaks.items():
-        print(f"peak memory with {count:,} recordings: {peak / 2**20:,.0f} MiB")
-    print(f"Made by `{command('speed.predict')}` on {machine_description('cpu')}.")
+    lines = [
+        "| recordings per second | |",
+        "| --- | --- |",
+        f"| one after the other, with reading (a loop over `predict_recording`) | {alone:,.0f} |",
+        f"| read, in {workers} processes | {n / read:,.0f} |",
+        f"| read and answered, in {workers} processes | {n / answered:,.0f} |",
+        f"| answered, beyond reading | {n / max(answered - read, 1e-9):,.0f} |",
+        "",
+        "Memory of all processes at most: "
+        + "; ".join(f"{peak / 2**20:,.0f} MiB with {k:,} recordings" for k, peak in peaks.items())
+        + ".",
+        "",
+        f"Made by `{command('speed.predict')}` on {machine_description('cpu')}; {model.name}; "
+        "synthetic recordings.",
+    ]
+    print("\n".join(lines))
+    put_between_marks(options.results, "predict", "\n".join(lines))
 
 
 if __name__ == "__main__":
