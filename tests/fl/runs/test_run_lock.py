@@ -39,10 +39,16 @@ def test_a_folder_that_a_live_process_holds_is_refused_and_that_of_a_dead_one_ta
 
 
 def test_a_program_that_a_run_starts_does_not_inherit_its_lock(tmp_path):
+    code = "print('started', flush=True); input()"
     with run_lock(tmp_path):
         process = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
         )
+        # A program's start closes what it does not inherit a moment after `Popen` returns.
+        assert process.stdout.readline() == b"started\n"
     with run_lock(tmp_path):
         process.communicate(b"\n")
 
