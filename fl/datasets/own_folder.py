@@ -132,6 +132,7 @@ class OwnFolder:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=labels,
             annotations=_annotations(
                 stem, name, wave, needed=infarction == UNKNOWN and not (labels >= 0).any()

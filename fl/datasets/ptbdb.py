@@ -48,6 +48,7 @@ class PtbDiagnostic:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector((), self.card.annotates),
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),

@@ -58,6 +58,7 @@ class PtbXl:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector(classes, set(self.card.annotates) - open_classes(codes, SCP_OPEN)),
             group=_without_point(row["site"]),
             age=_age(row["age"]),

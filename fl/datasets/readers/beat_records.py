@@ -71,6 +71,7 @@ class BeatRecords:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=None,
             annotations=beat_annotations(find_stem(self.folder(root), name), name, wave),
             group=person.group,

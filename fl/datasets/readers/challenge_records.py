@@ -68,6 +68,7 @@ class Challenge:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector(classes, set(self.card.annotates) - unknown),
             first_label=self._first_label(root, name, classes),
             age=age_years(fields.get("age", "")),
