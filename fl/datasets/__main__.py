@@ -20,7 +20,7 @@ from rich.progress import (
 
 from fl.config.run_config import choices_of
 from fl.datasets import DATASETS
-from fl.datasets.base import Source
+from fl.datasets.base import Source, ignoring_checksums
 from fl.datasets.physionet.downloader import Downloader, DownloadError
 from fl.datasets.physionet.remotes import BASE_URL, known_remote
 from fl.util.command_line import CommandParser
@@ -61,6 +61,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--task",
         choices=choices_of("task"),
         help="also list records that this task cannot use",
+    )
+    check.add_argument(
+        "--ignore-checksums",
+        action="store_true",
+        help="also use recordings that do not match the checksums in their headers",
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
@@ -109,6 +114,8 @@ def _check(options: argparse.Namespace) -> int:
             f"{root}: no data set found. Expected: a folder named {names}. "
             "`python -m fl.datasets download cpsc2018 mitdb` fetches two of them."
         )
+    if options.ignore_checksums:
+        sources = [ignoring_checksums(source) for source in sources]
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
         tasks = {s.card.name: bars.add_task(s.card.name, total=None) for s in sources}
         report = check(
