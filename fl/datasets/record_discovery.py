@@ -64,7 +64,7 @@ def unfollowed_links(folder: Path) -> list[str]:
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str], list[str]]]:
     """As `walk`, with the links that are not followed. Real folders come before any link."""
-    seen: set[tuple[int, int]] = set()
+    seen = {_identity(above) for above in folder.resolve().parents}  # a link to one has no end
     folders, links = deque([folder]), deque[Path]()
     while folders or links:
         current = folders.popleft() if folders else links.popleft()
@@ -165,8 +165,5 @@ def require_records(card: Card, folder: Path, names: list[str], expected: str) -
 def data_files(folder: Path) -> list[Path]:
     """Every file of the folder whose content can change what is read from it, sorted."""
     return sorted(
-        parent / file
-        for parent, _, files in walk(folder)
-        for file in files
-        if _is_data(file)
+        parent / file for parent, _, files in walk(folder) for file in files if _is_data(file)
     )

@@ -31,7 +31,10 @@ def lead_channels(stated: Sequence[str], lead_two: str, name: str) -> LeadChanne
     names = ["II" if raw and raw == lead_two else raw for raw in stated]
     leads = [lead_name(raw) for raw in names]
     if not _chest_by_c(names, leads):
-        leads = [None if _BARE_C.fullmatch(raw.strip()) else lead for raw, lead in zip(names, leads, strict=True)]
+        leads = [
+            None if _BARE_C.fullmatch(raw.strip()) else lead
+            for raw, lead in zip(names, leads, strict=True)
+        ]
     notes = []
     unnamed = [i for i, raw in enumerate(names) if is_unnamed_ecg(raw)]
     if not any(leads) and len(unnamed) == 1:

@@ -10,7 +10,9 @@ def own_file(stem: Path, suffix: str) -> Path:
 
     `suffix` may have capitals itself, as a header may write it.
     """
-    for spelled in dict.fromkeys((suffix, suffix.lower(), suffix.upper(), f".{suffix[1:].capitalize()}")):
+    for spelled in dict.fromkeys(
+        (suffix, suffix.lower(), suffix.upper(), f".{suffix[1:].capitalize()}")
+    ):
         path = stem.parent / f"{stem.name}{spelled}"
         if path.exists() or path.is_symlink():
             return path

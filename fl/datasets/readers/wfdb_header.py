@@ -121,9 +121,7 @@ def _record_line(place: _Place, fields: list[str]) -> Header:
         raise place.refuse(f"the number of samples is {shown(rest[0])}", "a whole number")
     if rest and not _is_time_and_date(rest):
         notes.append(DATE_NOTE)
-    return Header(
-        fs=fs, length=length, signals=(), segments=(), comments=(), notes=tuple(notes)
-    )
+    return Header(fs=fs, length=length, signals=(), segments=(), comments=(), notes=tuple(notes))
 
 
 def _is_time_and_date(fields: list[str]) -> bool:

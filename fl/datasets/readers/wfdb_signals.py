@@ -17,7 +17,13 @@ from fl.datasets.readers.header_text import MILLIVOLTS_PER, header_lines
 from fl.datasets.readers.lead_channels import lead_channels
 from fl.datasets.readers.matlab_samples import array_samples, check_version_4, matlab_version
 from fl.datasets.readers.own_files import own_file, read_own_file, require_file, shown
-from fl.datasets.readers.wfdb_header import LENGTH_NOTE, Header, SignalLine, parse_header, split_lines
+from fl.datasets.readers.wfdb_header import (
+    LENGTH_NOTE,
+    Header,
+    SignalLine,
+    parse_header,
+    split_lines,
+)
 from fl.datasets.readers.wfdb_samples import MISSING, stored_samples
 from fl.datasets.readers.wfdb_segments import Recorded, joined, segment_stems
 from fl.ecg.quality import QRS_HEIGHT, fill_gaps, lack_of_signal, qrs_height

@@ -62,7 +62,12 @@ def test_the_height_of_qrs_complexes_is_measured_without_the_baseline(height):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("1000.0(0)/V", "mV; 0.05 to 20 mV"), ("1(0)/mV", "mV"), ("1000(0)/uV", "mV"), ("1(0)/nV", "mV")],
+    [
+        ("1000.0(0)/V", "mV; 0.05 to 20 mV"),
+        ("1(0)/mV", "mV"),
+        ("1000(0)/uV", "mV"),
+        ("1(0)/nV", "mV"),
+    ],
 )
 def test_heartbeats_that_no_heart_gives_are_a_verdict_with_their_height(tmp_path, field, value):
     stem = write(tmp_path, "A1", leads=("I", "II"), signal=waves(2, 4000))

@@ -196,9 +196,7 @@ def without_sums(stem, sums):
     first, *lines = header.read_text().splitlines()
     kept = [line.split()[:5] for line in lines]
     leads = [line.split()[-1] for line in lines]
-    changed = [
-        " ".join([*fields, *sums, lead]) for fields, lead in zip(kept, leads, strict=True)
-    ]
+    changed = [" ".join([*fields, *sums, lead]) for fields, lead in zip(kept, leads, strict=True)]
     header.write_text("\n".join([first, *changed]) + "\n")
 
 

@@ -36,7 +36,9 @@ def refusal(stem):
     return error.value
 
 
-@pytest.mark.parametrize("array", [STORED.T, STORED, STORED.T.astype(float)], ids=["rows", "columns", "double"])
+@pytest.mark.parametrize(
+    "array", [STORED.T, STORED, STORED.T.astype(float)], ids=["rows", "columns", "double"]
+)
 def test_a_version_5_file_gives_the_same_millivolts(tmp_path, array):
     stem = record(tmp_path)
     expected = read(stem).signal
@@ -66,7 +68,9 @@ def test_nan_in_an_array_is_a_missing_sample(tmp_path):
     savemat(stem.with_suffix(".mat"), {"val": with_gap})
     edit(stem.with_suffix(".hea"), "A1 2 500 4000", "A1 2 500")
     header = stem.with_suffix(".hea")
-    header.write_text("A1 2 500\nA1.mat 16+24 1000/mV 16 0 0 0 0 I\nA1.mat 16+24 1000/mV 16 0 0 0 0 II\n")
+    header.write_text(
+        "A1 2 500\nA1.mat 16+24 1000/mV 16 0 0 0 0 I\nA1.mat 16+24 1000/mV 16 0 0 0 0 II\n"
+    )
     gap = read(stem).signal[0, 99:111]
     np.testing.assert_allclose(np.diff(gap), np.diff(gap).mean(), atol=1e-5)
 
@@ -81,7 +85,9 @@ def test_fractions_are_read_only_where_no_gain_changes_them(tmp_path):
     assert CHECKSUM_NOTE in wave.notes
 
 
-@pytest.mark.parametrize("arrays", [{"x": np.ones((3, 9))}, {"text": "none"}, {"a": STORED, "b": STORED}])
+@pytest.mark.parametrize(
+    "arrays", [{"x": np.ones((3, 9))}, {"text": "none"}, {"a": STORED, "b": STORED}]
+)
 def test_a_file_without_an_array_for_the_leads_is_named(tmp_path, arrays):
     stem = record(tmp_path)
     savemat(stem.with_suffix(".mat"), arrays)
@@ -105,7 +111,9 @@ def test_a_broken_version_5_file_has_a_verdict(tmp_path):
 
 def test_a_version_7_3_file_without_h5py_is_named_with_the_install_line(tmp_path, monkeypatch):
     stem = record(tmp_path)
-    stem.with_suffix(".mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform".ljust(512) + b"\x89HDF\r\n\x1a\n")
+    stem.with_suffix(".mat").write_bytes(
+        b"MATLAB 7.3 MAT-file, Platform".ljust(512) + b"\x89HDF\r\n\x1a\n"
+    )
     monkeypatch.setitem(sys.modules, "h5py", None)
     verdict = refusal(stem)
     assert verdict.reason == "bad-signal"

@@ -24,7 +24,9 @@ def refusal(stem):
 
 def master(folder, lines, name="p1", length=8000, fs=500):
     header = folder / f"{name}.hea"
-    header.write_text("\n".join([f"{name}/{len(lines)} 2 {fs} {length}", *lines, "# Age: 70"]) + "\n")
+    header.write_text(
+        "\n".join([f"{name}/{len(lines)} 2 {fs} {length}", *lines, "# Age: 70"]) + "\n"
+    )
     return header.with_suffix("")
 
 
@@ -41,7 +43,9 @@ def test_segments_of_variable_layout_may_have_other_leads_gains_and_gaps(tmp_pat
     write(tmp_path, "77_0001", leads=LEADS, signal=SIGNAL[:4000])
     write(tmp_path, "77_0002", leads=("V1", "II"), signal=SIGNAL[4200:, ::-1])
     edit(tmp_path / "77_0002.hea", "1000.0(0)/mV", "1(0)/uV")
-    (tmp_path / "77_layout.hea").write_text("77_layout 2 500 0\n~ 0 1/mV 0 0 0 0 0 II\n~ 0 1/mV 0 0 0 0 0 V1\n")
+    (tmp_path / "77_layout.hea").write_text(
+        "77_layout 2 500 0\n~ 0 1/mV 0 0 0 0 0 II\n~ 0 1/mV 0 0 0 0 0 V1\n"
+    )
     wave = read(master(tmp_path, ["77_layout 0", "77_0001 4000", "~ 200", "77_0002 3800"]))
     np.testing.assert_allclose(wave.signal[:, :4000], SIGNAL.T[:, :4000], atol=6e-4)
     np.testing.assert_allclose(wave.signal[:, 4200:], SIGNAL.T[:, 4200:], atol=6e-4)
