@@ -21,8 +21,8 @@ DATA_SUFFIXES = (".hea", ".mat", ".dat", ".atr", ".csv")
 def record_stems(folder: Path) -> dict[str, Path]:
     """Path without suffix of each record, by name: those that exist and those that RECORDS lists.
 
-    Segments of a record are read with it and are no records. A record's name is the name of its file. If two subfolders have the same name, the later one
-    keeps its subfolder (`g2/A0001`).
+    Segments of a record are read with it and are no records. A record's name is the name of its
+    file. If two subfolders have the same name, the later one keeps its subfolder (`g2/A0001`).
     """
     stems: dict[str, Path] = {}
     existing, listed = _stems(folder)

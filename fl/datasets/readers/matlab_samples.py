@@ -83,7 +83,7 @@ def array_samples(path: Path, version: str, header: Header, name: str) -> NDArra
 def _as_stored(samples: NDArray[Any], header: Header, path: Path, name: str) -> NDArray[Any]:
     if np.issubdtype(samples.dtype, np.integer):
         return samples.astype(np.int64)
-    whole = np.nan_to_num(samples, nan=MISSING, posinf=MISSING, neginf=MISSING)
+    whole: NDArray[Any] = np.nan_to_num(samples, nan=MISSING, posinf=MISSING, neginf=MISSING)
     if (whole == np.rint(whole)).all() and np.abs(whole).max(initial=0) < 2**31:
         return whole.astype(np.int64)
     if all(s.gain == 1 and s.baseline == 0 for s in header.signals):

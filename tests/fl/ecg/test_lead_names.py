@@ -28,8 +28,11 @@ def test_each_of_the_twelve_leads_is_read_with_and_without_a_prefix(lead, form):
 
 @pytest.mark.parametrize(
     "raw",
-    ["I-II", "I II", "I_II", "-aVR", "Lead -aVR", "Lead-aVR", "ECG-aVR", "V7", "C7", "CM5", "MCL1"]
-    + ["V", "Lead 1", "ECG1", "ECG", "lead", "", " ", "IIII", "dAVR", "MDC_ECG_LEAD_dAVR", "V1-V2"],
+    [
+        *("I-II", "I II", "I_II", "V1-V2", "-aVR", "Lead -aVR", "Lead-aVR", "ECG-aVR", "dAVR"),
+        *("V7", "C7", "CM5", "MCL1", "V", "Lead 1", "ECG1", "ECG", "lead", "", " ", "IIII"),
+        "MDC_ECG_LEAD_dAVR",
+    ],
 )
 def test_what_only_looks_like_a_lead_is_none(raw):
     assert lead_name(raw) is None
