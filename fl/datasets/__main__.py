@@ -62,11 +62,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         choices=choices_of("task"),
         help="also list records that this task cannot use",
     )
-    check.add_argument(
-        "--ignore-checksums",
-        action="store_true",
-        help="also use recordings that do not match the checksums in their headers",
-    )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
     plot = commands.add_parser("plot", help="draw one record on ECG paper")
@@ -79,6 +74,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     download.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
     download.add_argument("--jobs", type=int, choices=range(1, 17), default=4, metavar="1-16")
 
+    for command in (check, plot):
+        command.add_argument(
+            "--ignore-checksums",
+            action="store_true",
+            help="also use recordings that do not match the checksums in their headers",
+        )
     for command in (check, download, plot):
         command.add_argument("--data-dir", type=Path, default=default_data_dir())
     return parser
@@ -166,6 +167,8 @@ def _show_progress(bars: Progress, task: TaskID, done: int, total: int) -> None:
 def _plot(options: argparse.Namespace) -> int:
     paper = importlib.import_module("fl.reports.figures.ecg_paper")  # matplotlib is slow to import
     source, name = _source(options.source), options.record.replace("/", "-")
+    if options.ignore_checksums:
+        source = ignoring_checksums(source)
     path: Path = options.out or Path(f"{options.source.partition('=')[0]}-{name}.png")
     try:
         record = source.read(options.data_dir, options.record)
