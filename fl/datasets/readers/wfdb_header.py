@@ -24,6 +24,7 @@ _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(rf"({_NUMBER})?(?:\(([-+]?\d+)(?:\.0*)?\))?(?:/(.*))?")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _LIKE_A_DATE = re.compile(r"\d{1,2}:\d.*|\d{1,4}[/-]\d{1,2}[/-].*|(\d{1,2}\.){2}\d{2,4}|\[.*")
+_CHALLENGE_DATE = re.compile(r"\d{1,2}-[A-Z][a-z]{2}-\d{4} (\d{2}:){2}\d{2}")
 _SEGMENT = re.compile(r"(\S+)\s+(\d{1,18})")
 
 
@@ -125,7 +126,12 @@ def _record_line(place: _Place, fields: list[str]) -> Header:
 
 
 def _is_time_and_date(fields: list[str]) -> bool:
-    """Whether a header's base time, and base date if there is one, are as the format says."""
+    """Whether a header's base time, and base date if there is one, are as the format says.
+
+    Or as the Challenges have them: `12-May-2020 12:33:59`.
+    """
+    if _CHALLENGE_DATE.fullmatch(" ".join(fields)):
+        return True
     if not re.fullmatch(r"(\d{1,2}:){0,2}\d{1,2}(\.\d+)?", fields[0]) or len(fields) > 2:
         return False
     try:

@@ -159,6 +159,7 @@ def test_each_way_to_write_a_rate_is_read(tmp_path, rate):
         ("4000 12:30:00 25/04/1989", None),
         ("4000 12:30:00 25/04/1989  \t ", None),
         ("4000 12:30", None),
+        ("4000 12-May-2020 12:33:59", None),
         ("4000 2006", DATE_NOTE),
         ("4000 12:30:00 2006", DATE_NOTE),
         ("4000 12:30:00 04/25/1989", DATE_NOTE),
