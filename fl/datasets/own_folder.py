@@ -66,6 +66,8 @@ class OwnFolder:
     # Version of the rules below, part of the name of its cache folder: examples that were made by
     # other rules are not used.
     rules: int = field(default=2, init=False)
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     @property
     def card(self) -> Card:
@@ -124,6 +126,7 @@ class OwnFolder:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=stated.labels,
             annotations=_annotations(stem, name, wave, needed=unlabelled),
             first_label=stated.first,
@@ -145,7 +148,7 @@ class OwnFolder:
             raise UnusableRecord(name, "no-row", f"not in {TABLE}, and no .atr file{listed}")
         return dict.fromkeys(REQUIRED + OPTIONAL, "")
 
-    def notes(self, root: Path) -> list[str]:
+    def table_notes(self, root: Path) -> list[str]:
         """What was assumed to read the folder, and what of its tables is not used."""
         folder = Path(self.path)
         table = labels_table(folder)
@@ -153,7 +156,13 @@ class OwnFolder:
 
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
-        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+        return read_waveform(
+            Path(self.path) / name,
+            name=name,
+            rates=(),
+            unit="mV",
+            ignore_checksums=self.ignore_checksums,
+        )
 
     def lacks_patient(self, record: Record) -> bool:
         """Whether neither the table nor the header names the patient, so that it counts as one."""

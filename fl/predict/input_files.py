@@ -38,10 +38,14 @@ def read_record(text: str, fs: float | None, unit: str) -> Record:
     return read_wfdb(path.with_suffix("") if path.suffix == ".hea" else path, unit)
 
 
-def read_wfdb(stem: Path, unit: str) -> Record:
+def read_wfdb(stem: Path, unit: str, ignore_checksums: bool = False) -> Record:
     """A WFDB record, with the annotations of its .atr file if there is one."""
     wave = read_waveform(
-        stem, name=stem.name, rates=(), unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS
+        stem,
+        name=stem.name,
+        rates=(),
+        unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
+        ignore_checksums=ignore_checksums,
     )
     notes = stem.parent / f"{stem.name}.atr"
     return Record(

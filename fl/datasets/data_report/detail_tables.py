@@ -76,12 +76,32 @@ def other_codes(sources: Sequence[SourceReport]) -> Table:
     return table
 
 
-def notes(sources: Sequence[SourceReport]) -> Table:
+def table_notes(sources: Sequence[SourceReport]) -> Table:
     """What was assumed to read a source, and what of its tables is not used."""
     table = _table("How tables were read", "Source", "Note")
     for s in sources:
-        for note in s.notes:
+        for note in s.table_notes:
             table.add_row(s.name, escape(note))
+    return table
+
+
+def record_notes(sources: Sequence[SourceReport]) -> Table:
+    """Usable records whose files leave something open, and how they were read."""
+    title = "Usable records of which something was left open or wrong, and how it was read"
+    table = _table(title, "Source", "Note", "Records", "Which")
+    for s in sources:
+        for note, names in sorted(s.record_notes.items()):
+            table.add_row(s.name, escape(note), str(len(names)), escape(first_names(names)))
+    return table
+
+
+def unfollowed_links(sources: Sequence[SourceReport]) -> Table:
+    """Links to folders that were not entered."""
+    title = "Links that are not followed: their folder is read anyway, or is not there"
+    table = _table(title, "Source", "Links", "Which")
+    for s in sources:
+        if names := s.unfollowed_links:
+            table.add_row(s.name, str(len(names)), escape(first_names(names)))
     return table
 
 

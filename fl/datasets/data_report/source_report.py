@@ -18,10 +18,14 @@ class SourceReport:
     none_of_the_classes: int = 0  # usable records known to show none of the classes annotated
     unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
+    # What a file left open or had wrong, and how it was read -> usable records
+    record_notes: dict[str, list[str]] = field(default_factory=dict)
+    # Links to folders that are read anyway, or that lead nowhere
+    unfollowed_links: list[str] = field(default_factory=list)
     cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal
-    notes: list[str] = field(default_factory=list)  # how its tables were read, in words
+    table_notes: list[str] = field(default_factory=list)  # how its tables were read, in words
     other_codes: dict[str, list[str]] = field(default_factory=dict)  # code -> usable records
     altered: list[str] = field(default_factory=list)  # files that differ from published sums
     classes: dict[str, dict[str, int]] = field(default_factory=dict)  # class -> yes, no, unknown

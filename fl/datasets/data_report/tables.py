@@ -16,8 +16,9 @@ from fl.ecg.records import LEADS
 
 def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     """An overview, and those of the other tables that have rows."""
-    found = [_overview(folder, sources), detail_tables.notes(sources)]
+    found = [_overview(folder, sources), detail_tables.table_notes(sources)]
     found += [detail_tables.unusable(sources), _cannot_say(sources)]
+    found += [detail_tables.record_notes(sources), detail_tables.unfollowed_links(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
     found += [detail_tables.missing_leads(sources), detail_tables.classes(sources)]
     found += [detail_tables.other_codes(sources)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fl.datasets.record_discovery import data_files
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_INFARCTION
 from fl.util.csv_table import LATIN_1, SEPARATORS, CsvTable, read_csv_table
 from fl.util.errors import DataError, did_you_mean
@@ -41,7 +42,7 @@ def labels_table(folder: Path) -> LabelsTable | None:
         return None
     state = path.stat()
     # No labels are needed where beats are annotated.
-    beats = next(folder.rglob("*.atr"), None) is not None
+    beats = any(file.suffix.lower() == ".atr" for file in data_files(folder))
     return _read(path, REQUIRED[:-1] if beats else REQUIRED, state.st_mtime_ns, state.st_size)
 
 

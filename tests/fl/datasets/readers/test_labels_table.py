@@ -73,7 +73,7 @@ def test_a_spreadsheets_table_is_read_with_notes(folder, tmp_path):
     (tmp_path / "labels.csv").write_bytes((text + "a2;p2;NSR;A\r\n").encode("latin-1"))
     record = source.read(tmp_path, "a1")
     assert (record.patient, of(record, 1)) == ("Müller", {"AF", "PVC"})
-    assert source.notes(tmp_path) == [
+    assert source.table_notes(tmp_path) == [
         "labels.csv is not UTF-8 and was read as Latin-1",
         "labels.csv is separated by a semicolon",
         "labels.csv: columns that are not read: ward",
@@ -134,7 +134,7 @@ def test_an_owner_declares_which_labels_are_complete(
     record = source.read(tmp_path, "a1")
     assert (of(record, 1), of(record, 0), record.infarction) == (present, absent, infarction)
     assert tmp_path / "source.toml" in source.files(tmp_path)
-    assert "source.toml" in source.notes(tmp_path)[0]
+    assert "source.toml" in source.table_notes(tmp_path)[0]
 
 
 def test_known_negatives_by_declaration_are_counted_by_check(folder, tmp_path):
