@@ -98,7 +98,7 @@ RHYTHM = Task(
     local_epochs=3,
     site_folds=0,
     per_recording=10,
-    preprocessing="rhythm-2",
+    preprocessing="rhythm-3",
     make_examples=rhythm_examples,
 )
 BEAT = Task(
@@ -233,7 +233,7 @@ MI_12LEAD = replace(
 RHYTHM_WAVELET = replace(
     RHYTHM,
     name="rhythm-wavelet",
-    preprocessing="rhythm-2-wavelet-1",
+    preprocessing="rhythm-3-wavelet-1",
     make_examples=partial(rhythm_examples, wavelet=True),
     filter="wavelet",
 )
