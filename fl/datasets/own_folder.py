@@ -1,4 +1,8 @@
-"""A hospital's own folder: WFDB records with a table of labels, annotated beats, or both.
+"""A hospital's own folder: recordings with a table of labels, annotated beats, or both.
+
+A recording is a WFDB record, or a file in a format of `fl.datasets.readers.formats`, which is
+recognised by its content. The patient's fields of such a file are not read: the table names the
+patient.
 
 For the beat tasks, records have their annotated beats in `.atr` files. Without a table, the patient
 of a record is the one that its header names (`# patient 7`), else the record counts as a patient of
@@ -32,6 +36,9 @@ from fl.datasets.base import Card, Source
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.beat_records import stated_patient
 from fl.datasets.readers.challenge_records import age_years, sex_letter
+from fl.datasets.readers.formats.content import without_suffix
+from fl.datasets.readers.formats.discovery import hospital_file, hospital_files
+from fl.datasets.readers.formats.recording import read_hospital_file
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import data_files, record_stems, require_records
 from fl.ecg.labels import (
@@ -103,6 +110,7 @@ class OwnFolder:
         folder = Path(self.path)
         stems = record_stems(folder).values()
         annotated = {s.relative_to(folder).as_posix(): has_annotations(s) for s in stems}
+        annotated |= {n: has_annotations(folder / n) for n in hospital_files(folder)}
         rows = _rows(folder)
         if rows is None and not any(annotated.values()):
             columns = ", ".join(_REQUIRED)
@@ -118,7 +126,9 @@ class OwnFolder:
         )
 
     def files(self, root: Path) -> list[Path]:
-        return data_files(Path(self.path))
+        folder = Path(self.path)
+        others = (path for paths in hospital_files(folder).values() for path in paths)
+        return sorted({*data_files(folder), *others})
 
     def read(self, root: Path, name: str) -> Record:
         row, stem = self._row(name), Path(self.path) / name
@@ -154,7 +164,12 @@ class OwnFolder:
 
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
-        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+        stem = Path(self.path) / name
+        if not (stem.parent / f"{stem.name}.hea").exists():
+            file = hospital_file(Path(self.path), name)
+            if file is not None:
+                return read_hospital_file(file, name)
+        return read_waveform(stem, name=name, rates=(), unit="mV")
 
     def lacks_patient(self, record: Record) -> bool:
         """Whether neither the table nor the header names the patient, so that it counts as one."""
@@ -275,7 +290,7 @@ def _table(path: Path, _changed: int, _size: int) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     try:
         for number, row in _lines(path):
-            record = row["record"].removesuffix(".hea")
+            record = without_suffix(row["record"].removesuffix(".hea"))
             problem = _problem(record, row, rows)
             if problem:
                 raise DataError(f"{path}: line {number}: {problem}. Correct the line.")
