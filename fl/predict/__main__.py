@@ -1,8 +1,9 @@
 """`python -m fl.predict --weights W RECORD...`: predicted classes with their probabilities.
 
-RECORD is a WFDB record (its path without extension, or its .hea file), or a CSV file: a header
-of lead names, one line per sample, values in mV, and its sampling rate given by --fs. Research
-software, not a medical device.
+RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's
+format (DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), or a CSV file: a
+header of lead names, one line per sample, values in mV unless the headings or --unit say otherwise,
+and its sampling rate by a column of times or by --fs. Research software, not a medical device.
 
 Of beats, a summary by the hour follows: heart rate, S and V beats, pauses, and the share of the
 time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
@@ -58,7 +59,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("record", nargs="+", help="WFDB record or CSV file")
+    parser.add_argument(
+        "record", nargs="+", help="WFDB record, file of a hospital's format, or CSV file"
+    )
     add_recording_flags(parser)
     parser.add_argument(
         "--task", choices=sorted(TASKS), default="", help="accept only a model for this task"
@@ -88,7 +91,7 @@ def _predict_all(
     predictions, failures = [], 0
     for text in options.record:
         try:
-            record = read_record(text, options.fs, options.unit)
+            record = read_record(text, options.fs, options.unit, options.leads)
             prepared = prepare(model, record, options.windows, options.detector)
             predictions.append(predict_prepared(model, record, text, prepared, options.source))
             _warn(predictions[-1])

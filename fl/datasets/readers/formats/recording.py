@@ -1,6 +1,6 @@
 """The leads of a file in a hospital's format, after everything that it states was checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,21 +151,25 @@ def _step(lead: Any) -> float:
 
 def _check_span(signals: Mapping[str, NDArray[np.float64]], name: str) -> None:
     """`UnusableRecord` for amplitudes that no heart gives: then the stated gain is wrong."""
-    spans = []
-    for samples in signals.values():
-        present = samples[np.isfinite(samples)]
-        if len(present) and present.min() < present.max():
-            low, high = np.percentile(present, [1, 99])
-            spans.append(high - low)
-    smallest, largest = USUAL_SPAN
-    span = float(np.median(spans)) if spans else smallest  # flat leads have a verdict of their own
-    if not smallest <= span <= largest:
+    span, (smallest, largest) = span_of(signals.values()), USUAL_SPAN
+    if span is not None and not smallest <= span <= largest:
         raise UnusableRecord(
             name,
             "bad-header",
             f"its leads span {span:.3g} mV by its own units; {smallest:g} to {largest:g} mV is "
             "usual. Is its gain right?",
         )
+
+
+def span_of(signals: Iterable[NDArray[np.float64]]) -> float | None:
+    """mV from the 1st to the 99th percentile of a lead, median of those that are not flat."""
+    spans = []
+    for samples in signals:
+        present = samples[np.isfinite(samples)]
+        if len(present) and present.min() < present.max():
+            low, high = np.percentile(present, [1, 99])
+            spans.append(high - low)
+    return float(np.median(spans)) if spans else None
 
 
 def _derive(signals: dict[str, NDArray[np.float64]], steps: dict[str, float]) -> tuple[str, ...]:
