@@ -119,8 +119,17 @@ def _edf_signal(lead: str, fs: float) -> dict:
     }
 
 
-def scp_ecg(path: Path, values: np.ndarray, leads: Sequence[str] = EIGHT, fs: float = 500) -> None:
-    """Sections 0, 1, 3 and 6 of EN 1064, the rhythm without compression."""
+def scp_ecg(
+    path: Path,
+    values: np.ndarray,
+    leads: Sequence[str] = EIGHT,
+    fs: float = 500,
+    late: int = 0,
+) -> None:
+    """Sections 0, 1, 3 and 6 of EN 1064, the rhythm without compression.
+
+    The first lead begins `late` samples after the others.
+    """
     count = values.shape[1]
     tags = (
         _tag(0, LAST.encode() + b"\0")
@@ -132,7 +141,8 @@ def scp_ecg(path: Path, values: np.ndarray, leads: Sequence[str] = EIGHT, fs: fl
         + _tag(255, b"")
     )
     definition = struct.pack("<BB", len(leads), 0x04 | len(leads) << 3) + b"".join(
-        struct.pack("<IIB", 1, count, CODES[lead]) for lead in leads
+        struct.pack("<IIB", 1 + begin, count + begin, CODES[lead])
+        for lead, begin in zip(leads, (late, *(0,) * (len(leads) - 1)), strict=True)
     )
     rhythm = struct.pack("<HHBB", round(STEP * 1e6), round(1e6 / fs), 0, 0)
     rhythm += struct.pack(f"<{len(leads)}H", *[2 * count] * len(leads))
