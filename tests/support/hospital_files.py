@@ -18,7 +18,7 @@ RECORDED = datetime(2021, 6, 5, 14, 30)
 # Everything that must not be found in what is written; dates in the forms that the files use.
 SECRETS = (
     *(LAST, LAST.upper(), LAST.lower(), FIRST, FIRST.upper(), FIRST.lower(), ID, ID.lower()),
-    *("7731942", "1951", "19510317", "17.03.51", "03-17-1951", "17-MAR-1951"),
+    *("7731942", "19510317", "1951-03-17", "17.03.51", "03-17-1951", "17-MAR-1951"),
 )
 STEP = 0.005  # mV of one step of the stored numbers
 EIGHT = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -28,6 +28,23 @@ CODES = {lead: number for number, lead in enumerate(EIGHT, start=1)} | {
     "aVL": 63,
     "aVF": 64,
 }  # of SCP-ECG, DICOM and MFER
+
+
+def secrets_in(*texts: str) -> list[str]:
+    """What texts say of the patient, who must not be in any."""
+    return [secret for secret in SECRETS for text in texts if secret in text]
+
+
+def files_with_secrets(folder: Path) -> list[str]:
+    """Files below a folder whose name or content says something of the patient."""
+    found = []
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        for secret in SECRETS:
+            forms = (secret.encode(), secret.encode("utf-16-le"))
+            if secret in path.name or any(form in content for form in forms):
+                found.append(f"{path.relative_to(folder)}: {secret}")
+    return found
 
 
 def stored(leads: int, seconds: float = 8, fs: float = 500, seed: int = 0) -> np.ndarray:
