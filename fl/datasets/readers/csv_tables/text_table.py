@@ -70,11 +70,8 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Name a CSV file.") from None
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings = ("utf-16",)
-    else:
-        encodings = ("utf-8-sig", "latin-1")
-    for encoding in encodings:
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ["utf-16"] if wide else ["utf-8-sig", "latin-1"]:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
