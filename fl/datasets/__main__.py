@@ -23,8 +23,8 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Source
 from fl.datasets.physionet.downloader import Downloader, DownloadError
 from fl.datasets.physionet.remotes import BASE_URL, known_remote
-from fl.datasets.readers.conversion.command import add_conversion_flags
-from fl.datasets.readers.conversion.command import run as convert_files
+from fl.datasets.readers.exports.conversion.command import add_conversion_flags
+from fl.datasets.readers.exports.conversion.command import run as convert_files
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 

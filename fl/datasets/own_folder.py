@@ -1,6 +1,6 @@
 """A hospital's own folder: recordings with a table of labels, annotated beats, or both.
 
-A recording is a WFDB record, or a file in a format of `fl.datasets.readers.formats`, which is
+A recording is a WFDB record, or a file in a format of `fl.datasets.readers.exports.formats`, which is
 recognised by its content. The patient's fields of such a file are not read: the table names the
 patient.
 
@@ -36,9 +36,9 @@ from fl.datasets.base import Card, Source
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.beat_records import stated_patient
 from fl.datasets.readers.challenge_records import age_years, sex_letter
-from fl.datasets.readers.formats.content import without_suffix
-from fl.datasets.readers.formats.discovery import hospital_file, hospital_files
-from fl.datasets.readers.formats.recording import read_hospital_file
+from fl.datasets.readers.exports.formats.content import without_suffix
+from fl.datasets.readers.exports.formats.discovery import hospital_file, hospital_files
+from fl.datasets.readers.exports.formats.recording import read_hospital_file
 from fl.datasets.readers.wfdb_signals import Waveform, read_waveform
 from fl.datasets.record_discovery import data_files, record_stems, require_records
 from fl.ecg.labels import (

@@ -2,17 +2,17 @@
 
 A file is known by its content. A table has one column per lead, named in a header (I, II, III, aVR,
 aVL, aVF, V1 to V6, or an alias such as MLII), and one line per sample; see
-`fl.datasets.readers.csv_tables`. Of a file in a hospital's format nothing of the patient is read.
+`fl.datasets.readers.exports.csv_tables`. Of a file in a hospital's format nothing of the patient is read.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from fl.datasets.readers.beat_annotations import beat_annotations
-from fl.datasets.readers.csv_tables.csv_recording import read_csv
-from fl.datasets.readers.formats.content import NAMES, Other, kind_of
-from fl.datasets.readers.formats.format import Format
-from fl.datasets.readers.formats.recording import Recording, read_recording
+from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
+from fl.datasets.readers.exports.formats.content import NAMES, Other, kind_of
+from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.readers.exports.formats.recording import Recording, read_recording
 from fl.datasets.readers.wfdb_signals import read_waveform
 from fl.ecg.records import MILLIVOLTS, NO_UNIT, Record
 from fl.util.errors import DataError

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fl.datasets.readers.csv_tables.flags import add_table_flags
+from fl.datasets.readers.exports.csv_tables.flags import add_table_flags
 from fl.ecg.qrs_detection import DETECTORS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 

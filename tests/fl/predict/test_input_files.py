@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.hospital_files import WRITERS, dicom, edf, secrets_in, stored
 from support.small_records import write
 
-from fl.datasets.readers.formats.content import kind_of_bytes, without_suffix
+from fl.datasets.readers.exports.formats.content import kind_of_bytes, without_suffix
 from fl.predict.input_files import read_record
 from fl.util.errors import ConfigError, DataError
 

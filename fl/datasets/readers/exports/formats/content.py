@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl.datasets.readers.formats import (
+from fl.datasets.readers.exports.formats import (
     dicom,
     edf,
     ge_muse,
@@ -13,8 +13,8 @@ from fl.datasets.readers.formats import (
     philips,
     scp_ecg,
 )
-from fl.datasets.readers.formats.format import Format
-from fl.datasets.readers.formats.xml_root import root_of
+from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.readers.exports.formats.xml_root import root_of
 
 HEAD = 4096  # bytes that are looked at
 FORMATS = (

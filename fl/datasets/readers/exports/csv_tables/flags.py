@@ -2,7 +2,7 @@
 
 import argparse
 
-from fl.datasets.readers.csv_tables.csv_recording import UNITS
+from fl.datasets.readers.exports.csv_tables.csv_recording import UNITS
 
 
 def add_table_flags(parser: argparse.ArgumentParser) -> None:

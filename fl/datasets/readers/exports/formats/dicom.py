@@ -5,7 +5,7 @@ The library takes the first group that is no median beat.
 
 from typing import Any
 
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.format import Format
 
 
 def _matches(head: bytes) -> bool:

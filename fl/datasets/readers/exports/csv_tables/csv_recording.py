@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.datasets.readers.csv_tables.headings import (
+from fl.datasets.readers.exports.csv_tables.headings import (
     UNIT_WORDS,
     VOLTAGES,
     Heading,
     parse_heading,
 )
-from fl.datasets.readers.csv_tables.text_table import TextTable, read_table
-from fl.datasets.readers.csv_tables.time_axis import rate_of
-from fl.datasets.readers.formats.recording import USUAL_SPAN, Recording, span_of
+from fl.datasets.readers.exports.csv_tables.text_table import TextTable, read_table
+from fl.datasets.readers.exports.csv_tables.time_axis import rate_of
+from fl.datasets.readers.exports.formats.recording import USUAL_SPAN, Recording, span_of
 from fl.datasets.readers.wfdb_signals import MIN_SECONDS
 from fl.ecg.records import LEADS, MILLIVOLTS, NO_UNIT, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord

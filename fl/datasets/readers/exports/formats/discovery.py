@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fl.datasets.readers.formats.content import SUFFIXES, kind_of, without_suffix
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.content import SUFFIXES, kind_of, without_suffix
+from fl.datasets.readers.exports.formats.format import Format
 from fl.util.errors import UnusableRecord
 
 # Files of WFDB records, tables and texts: these are not opened to see what they are.

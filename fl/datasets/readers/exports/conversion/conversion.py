@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.conversion.identity import (
+from fl.datasets.readers.exports.conversion.identity import (
     KEY_FILE,
     identity_of,
     names_the_patient,
     pseudonym,
     pseudonym_key,
 )
-from fl.datasets.readers.conversion.labels_table import (
+from fl.datasets.readers.exports.conversion.labels_table import (
     COLUMNS,
     TABLE,
     existing_rows,
     write_row,
 )
-from fl.datasets.readers.formats.content import without_suffix
-from fl.datasets.readers.formats.recording import Recording, read_recording
+from fl.datasets.readers.exports.formats.content import without_suffix
+from fl.datasets.readers.exports.formats.recording import Recording, read_recording
 from fl.util.errors import ConfigError, DataError
 
 USUAL_STEP = 0.001  # mV: of recordings whose own step is not known

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fl.datasets.readers.conversion.conversion import convert
-from fl.datasets.readers.csv_tables.csv_recording import read_csv
-from fl.datasets.readers.csv_tables.flags import add_table_flags
-from fl.datasets.readers.formats.content import kind_of
-from fl.datasets.readers.formats.discovery import hospital_files
-from fl.datasets.readers.formats.recording import Recording
+from fl.datasets.readers.exports.conversion.conversion import convert
+from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
+from fl.datasets.readers.exports.csv_tables.flags import add_table_flags
+from fl.datasets.readers.exports.formats.content import kind_of
+from fl.datasets.readers.exports.formats.discovery import hospital_files
+from fl.datasets.readers.exports.formats.recording import Recording
 from fl.ecg.records import NO_UNIT
 from fl.util.errors import ConfigError, DataError
 

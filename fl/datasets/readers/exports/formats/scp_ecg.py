@@ -3,7 +3,7 @@
 import struct
 from typing import Any
 
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.format import Format
 
 _HEADER = 32  # bytes: sums, section 0's own header, and its pointer to itself
 

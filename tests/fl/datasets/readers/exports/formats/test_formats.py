@@ -22,8 +22,8 @@ from support.hospital_files import (
 
 from fl.datasets.data_report import check
 from fl.datasets.own_folder import parse_source
-from fl.datasets.readers.formats.content import FORMATS, kind_of
-from fl.datasets.readers.formats.recording import read_hospital_file, read_recording
+from fl.datasets.readers.exports.formats.content import FORMATS, kind_of
+from fl.datasets.readers.exports.formats.recording import read_hospital_file, read_recording
 from fl.util.errors import UnusableRecord
 
 NAMES = list(WRITERS)

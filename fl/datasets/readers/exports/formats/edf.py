@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.format import Format
 
 
 def _matches(head: bytes) -> bool:

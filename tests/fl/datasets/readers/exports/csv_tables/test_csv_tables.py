@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fl.datasets.readers.csv_tables.csv_recording import read_csv
-from fl.datasets.readers.csv_tables.headings import parse_heading
+from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
+from fl.datasets.readers.exports.csv_tables.headings import parse_heading
 from fl.util.errors import ConfigError, DataError
 
 FS, SECONDS = 100.0, 13  # at 250 Hz more than the 5 s that are needed

@@ -1,6 +1,6 @@
 """ISHNE Holter files (Badilini 1998, 10.1111/j.1542-474X.1998.tb00353.x)."""
 
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.format import Format
 
 FORMAT = Format(
     name="ISHNE",

@@ -1,7 +1,7 @@
 """XML exports of Philips recorders (`restingecgdata`), compressed (XLI) or not."""
 
-from fl.datasets.readers.formats.format import Format
-from fl.datasets.readers.formats.xml_root import root_of
+from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.readers.exports.formats.xml_root import root_of
 
 FORMAT = Format(
     name="Philips XML",

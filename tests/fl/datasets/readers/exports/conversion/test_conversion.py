@@ -21,7 +21,7 @@ from support.hospital_files import (
 from fl.datasets.__main__ import main
 from fl.datasets.own_folder import parse_source
 from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.conversion.identity import KEY_FILE
+from fl.datasets.readers.exports.conversion.identity import KEY_FILE
 
 COMMAND = "convert"
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.datasets.readers.formats.content import kind_of
-from fl.datasets.readers.formats.format import Format
-from fl.datasets.readers.formats.library import parse
+from fl.datasets.readers.exports.formats.content import kind_of
+from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.readers.exports.formats.library import parse
 from fl.datasets.readers.wfdb_signals import MIN_SECONDS, Waveform, require_file
 from fl.ecg.quality import fill_gaps, lack_of_signal
 from fl.ecg.records import LEADS, lead_name

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fl.datasets.readers.formats.format import Format
-from fl.datasets.readers.formats.xml_root import root_of
+from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.readers.exports.formats.xml_root import root_of
 
 
 def _rate(parsed: Any, lead: int) -> float:

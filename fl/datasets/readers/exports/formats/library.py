@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fl.datasets.readers.formats.format import Format
+from fl.datasets.readers.exports.formats.format import Format
 from fl.util.errors import UnusableRecord
 from fl.util.fast_import import import_quietly
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.datasets.readers.csv_tables.headings import DURATIONS, Heading
-from fl.datasets.readers.csv_tables.text_table import TextTable
+from fl.datasets.readers.exports.csv_tables.headings import DURATIONS, Heading
+from fl.datasets.readers.exports.csv_tables.text_table import TextTable
 from fl.util.errors import ConfigError, DataError
 
 # Where a heading names no unit: the unit that gives a rate at which ECGs are recorded.
