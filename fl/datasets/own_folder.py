@@ -1,7 +1,7 @@
 """A hospital's own folder: recordings with a table of labels, annotated beats, or both.
 
-A recording is a WFDB record, or a file in a format of `fl.datasets.readers.exports.formats`, which is
-recognised by its content. The patient's fields of such a file are not read: the table names the
+A recording is a WFDB record, or a file in a format of `fl.datasets.readers.exports.formats`, which
+is recognised by its content. The patient's fields of such a file are not read: the table names the
 patient.
 
 For the beat tasks, records have their annotated beats in `.atr` files. Without a table, the patient

@@ -2,7 +2,8 @@
 
 A file is known by its content. A table has one column per lead, named in a header (I, II, III, aVR,
 aVL, aVF, V1 to V6, or an alias such as MLII), and one line per sample; see
-`fl.datasets.readers.exports.csv_tables`. Of a file in a hospital's format nothing of the patient is read.
+`fl.datasets.readers.exports.csv_tables`. Of a file in a hospital's format nothing of the patient is
+read.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ from fl.datasets.readers.exports.conversion.identity import (
     pseudonym,
     pseudonym_key,
 )
-from fl.datasets.readers.exports.conversion.labels_table import (
+from fl.datasets.readers.exports.conversion.table_skeleton import (
     COLUMNS,
     TABLE,
     existing_rows,
