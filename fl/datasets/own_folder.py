@@ -164,12 +164,10 @@ class OwnFolder:
 
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
-        stem = Path(self.path) / name
-        if not (stem.parent / f"{stem.name}.hea").exists():
-            file = hospital_file(Path(self.path), name)
-            if file is not None:
-                return read_hospital_file(file, name)
-        return read_waveform(stem, name=name, rates=(), unit="mV")
+        file = hospital_file(Path(self.path), name)
+        if file is not None:
+            return read_hospital_file(file, name)
+        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
 
     def lacks_patient(self, record: Record) -> bool:
         """Whether neither the table nor the header names the patient, so that it counts as one."""

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from fl.ecg.beat_likeness import BeatLikeness, beat_likeness
+from fl.ecg.beat_likeness import BeatLikeness, beat_likeness, beat_likeness_of_several
 from fl.ecg.filters import Signal
 from fl.ecg.quality import has_signal
 
@@ -72,8 +72,21 @@ class Acceptability:
 
 def assess(signal: Signal, leads: Sequence[str], fs: float) -> Acceptability:
     """Whether a signal (lead, sample), in mV or any other unit, can be read as an ECG."""
-    verdict = assess_as_sampled(signal, leads, fs)
-    return with_evident_rate(verdict, evident_rate(signal, fs)) if verdict.reason else verdict
+    (verdict,) = assess_several(signal[None], leads, fs)
+    return verdict
+
+
+def assess_several(signals: Signal, leads: Sequence[str], fs: float) -> list[Acceptability]:
+    """`assess` of several recordings (recording, lead, sample) with the same leads."""
+    found = beat_likeness_of_several(signals, fs)
+    spectra = _Spectrum.of_several(signals, fs)
+    verdicts = []
+    for signal, likeness, spectrum in zip(signals, found, spectra, strict=True):
+        verdict = _as_sampled(signal, leads, likeness, spectrum)
+        verdicts.append(
+            with_evident_rate(verdict, evident_rate(signal, fs)) if verdict.reason else verdict
+        )
+    return verdicts
 
 
 def with_evident_rate(verdict: Acceptability, true_fs: float | None) -> Acceptability:
@@ -125,7 +138,12 @@ def _sure_heart_rate(signal: Signal, fs: float) -> float:
 
 def assess_as_sampled(signal: Signal, leads: Sequence[str], fs: float) -> Acceptability:
     """The verdict if the sampling rate is believed."""
-    found, spectrum = beat_likeness(signal, fs), _Spectrum.of(signal, fs)
+    return _as_sampled(signal, leads, beat_likeness(signal, fs), _Spectrum.of(signal, fs))
+
+
+def _as_sampled(
+    signal: Signal, leads: Sequence[str], found: BeatLikeness, spectrum: "_Spectrum"
+) -> Acceptability:
     qualities = tuple(
         LeadQuality(
             lead=lead,
@@ -180,10 +198,20 @@ class _Spectrum:
 
     @classmethod
     def of(cls, signal: Signal, fs: float) -> "_Spectrum":
-        """The shares from Welch's spectrum in pieces of 4 s."""
-        pieces = min(signal.shape[1], int(4 * fs))
-        f, power = scipy.signal.welch(signal, fs, nperseg=pieces, detrend="linear")
-        power = power.astype(np.float64) * (f >= 0.5) + 1e-30
+        """The shares of a recording (lead, sample)."""
+        (spectrum,) = cls.of_several(signal[None], fs)
+        return spectrum
+
+    @classmethod
+    def of_several(cls, signals: Signal, fs: float) -> list["_Spectrum"]:
+        """The shares of each recording (recording, lead, sample), in pieces of 4 s (Welch)."""
+        pieces = min(signals.shape[-1], int(4 * fs))
+        f, powers = scipy.signal.welch(signals, fs, nperseg=pieces, detrend="linear")
+        return [cls._of_power(f, power) for power in powers]
+
+    @classmethod
+    def _of_power(cls, f: NDArray[np.float64], density: Signal) -> "_Spectrum":
+        power = density.astype(np.float64) * (f >= 0.5) + 1e-30
         strongest = f[power.argmax(axis=1)]
         near = np.abs(f - strongest[:, None]) <= 0.5 + 1e-6
 

@@ -48,12 +48,26 @@ class BeatLikeness:
 
 def beat_likeness(signal: Signal, fs: float) -> BeatLikeness:
     """Heartbeats of a signal (lead, sample), found in all leads together."""
-    filtered = bandpass(resample(signal, fs, WORK_FS), WORK_FS)
+    (found,) = beat_likeness_of_several(signal[None], fs)
+    return found
+
+
+def beat_likeness_of_several(signals: Signal, fs: float) -> list[BeatLikeness]:
+    """Heartbeats of each of several recordings (recording, lead, sample).
+
+    Many recordings are filtered in one call: of a short one, most of the time would go to the call.
+    """
+    filtered = bandpass(resample(signals, fs, WORK_FS), WORK_FS)
     qrs = bandpass(filtered, WORK_FS, *QRS_BAND)
-    spread = qrs.std(axis=1, keepdims=True)
+    spread = qrs.std(axis=-1, keepdims=True)
     # Each lead counts the same.
     qrs = (qrs / np.where(spread > 0, spread, 1.0)).astype(np.float32)
-    energy = scipy.ndimage.uniform_filter1d(qrs**2, round(ENERGY_SECONDS * WORK_FS), axis=1)
+    energy = scipy.ndimage.uniform_filter1d(qrs**2, round(ENERGY_SECONDS * WORK_FS), axis=-1)
+    return [_found(*parts) for parts in zip(filtered, qrs, energy, strict=True)]
+
+
+def _found(filtered: Signal, qrs: Signal, energy: Signal) -> BeatLikeness:
+    """The heartbeats of one recording, from its filtered leads and their energy."""
     beats = _energy_peaks(energy.mean(axis=0))
     return BeatLikeness(
         beats=beats,
@@ -62,7 +76,7 @@ def beat_likeness(signal: Signal, fs: float) -> BeatLikeness:
         ),
         prominence=np.median(energy[:, beats], axis=1) / (np.median(energy, axis=1) + 1e-9)
         if len(beats)
-        else np.zeros(len(signal)),
+        else np.zeros(len(filtered)),
     )
 
 

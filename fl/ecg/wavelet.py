@@ -22,7 +22,7 @@ def check_wavelets() -> None:
 
 
 def wavelet_denoised(signal: Signal, fs: float) -> Signal:
-    """The signal without baseline wander and noise: (lead, sample) -> the same.
+    """The signal without baseline wander and noise: (..., lead, sample) -> the same.
 
     It is divided into octaves. The lowest, which ends between 0.25 and 0.5 Hz, is the baseline and
     is left out. In the others every coefficient is drawn towards zero by sqrt(2 ln n) times the
@@ -37,7 +37,7 @@ def wavelet_denoised(signal: Signal, fs: float) -> Signal:
     n = signal.shape[-1]
     longest = (pywt.Wavelet(WAVELET).dec_len - 1) * 2**levels
     edge = longest // 2
-    padded = np.pad(signal, ((0, 0), (edge, edge)), mode="symmetric")
+    padded = np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(edge, edge)], mode="symmetric")
     baseline, *octaves = pywt.wavedec(padded, WAVELET, level=levels, axis=-1)
     deviation = np.median(np.abs(octaves[-1]), axis=-1, keepdims=True) / 0.6745
     threshold = deviation * math.sqrt(2 * math.log(padded.shape[-1]))

@@ -1,18 +1,34 @@
 """`python -m fl.predict --weights W RECORD...`: predicted classes with their probabilities.
 
-RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's
-format (DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), or a CSV file: a
-header of lead names, one line per sample, values in mV unless the headings or --unit say otherwise,
-and its sampling rate by a column of times or by --fs. Research software, not a medical device.
+RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's format
+(DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), a CSV file (a header of lead
+names, one line per sample, values in mV unless the headings or --unit say otherwise, and its
+sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern such as
+'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a medical
+device.
+
+Answers are written as they come, in the order of the recordings. A recording that cannot be read
+is named in a line, and the others are answered; Ctrl-C or a full disk keeps what is written.
 
 Of beats, a summary by the hour follows: heart rate, S and V beats, pauses, and the share of the
 time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from fl.ecg.records import Record
 from fl.ecg.tasks import TASKS
@@ -21,24 +37,40 @@ from fl.predict.answerable import without_signal
 from fl.predict.explanation import choose, explain_findings, write_answer
 from fl.predict.inference import Prepared, predict_prepared, prepare
 from fl.predict.input_files import read_record
-from fl.predict.output import as_csv, as_json, as_text
+from fl.predict.output import CsvWriter, JsonLinesWriter, JsonWriter, PredictionWriter, TextWriter
+from fl.predict.output_file import Output
 from fl.predict.prediction import RecordingPrediction
 from fl.predict.recording_flags import DISCLAIMER, add_recording_flags
+from fl.predict.recording_list import recordings_named
+from fl.predict.recording_pool import PredictionJob, all_answers
 from fl.predict.saved_model import SavedModel, load_model
+from fl.predict.several import Answer, Reading
 from fl.reports.terminal.notices import NOTICE, simulated_note
 from fl.util.command_line import CommandParser
-from fl.util.errors import ConfigError, DataError
+from fl.util.errors import DISK_FULL, ConfigError, DataError
+
+WRITERS: dict[str, type[PredictionWriter]] = {
+    "text": TextWriter,
+    "csv": CsvWriter,
+    "json": JsonWriter,
+    "jsonl": JsonLinesWriter,
+}
+FEW = 20  # recordings, for which neither progress nor a count at the end is shown
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predict") -> int:
-    """Exit code: 0 done, 2 a user's mistake or a recording that cannot be used.
+    """Exit code: 0 done, 2 a user's mistake or a recording that cannot be used, 1 stopped.
 
-    The predictions of all other recordings are printed even then.
+    The predictions of all other recordings are written even then.
     """
     options = _parser(prog).parse_args(arguments)
     try:
         model = load_model(options.weights, options.task)
         model.require_source(options.source)
+        listed = recordings_named(options.record, options.list)
+        if not options.record and not options.list:
+            raise ConfigError("name a recording, a folder, a pattern, `-` or --list FILE")
+        output = Output(options.out)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,10 +79,79 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.predi
         print(f"The model was trained on synthetic recordings. {NOTICE}", file=sys.stderr)
     if model.simulated_rare:
         print(simulated_note(model.simulated_rare), file=sys.stderr)
-    predictions, failures = _predict_all(model, options)
-    if predictions:
-        print(_formatted(model, predictions, options))
-    return 2 if failures else 0
+    for line in [*listed.errors, *filter(None, [listed.left_out()])]:
+        print(f"{'error' if line in listed.errors else 'note'}: {line}", file=sys.stderr)
+    with output:
+        return _answer_all(model, listed.names, output, options, prog) or 2 * bool(listed.errors)
+
+
+def _answer_all(
+    model: SavedModel,
+    names: Sequence[str],
+    output: Output,
+    options: argparse.Namespace,
+    prog: str,
+) -> int:
+    """Write the answer to every recording that can be used; the exit code."""
+    writer = WRITERS[options.format](model, options.source)
+    counts = {"answered": 0, "cannot say": 0, "not read": 0}
+    console = Console(stderr=True)
+    stopped = ""
+    try:
+        with _progress(console, len(names)) as progress:
+            bar = progress.add_task("recordings", total=len(names))
+            for answers in _answers(model, names, options):
+                output.write(writer.some([a.prediction for a in answers if a.prediction]))
+                for answer in answers:
+                    _report(answer, counts)
+                progress.advance(bar, len(answers))
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    except BrokenPipeError:
+        return output.closed_by_reader()
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        stopped = f"{os.strerror(error.errno)}; make room, and run again for the others"
+    if stopped:
+        done = sum(counts.values())
+        print(
+            f"{prog}: stopped after {done:,} of {len(names):,} recordings, whose answers are "
+            f"written: {stopped}.",
+            file=sys.stderr,
+        )
+    elif len(names) > FEW:
+        found = ", ".join(f"{n:,} {kind}" for kind, n in counts.items())
+        print(f"{len(names):,} recordings: {found}", file=sys.stderr)
+    try:
+        output.write(writer.end())
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+    return 1 if stopped else 2 * bool(counts["not read"])
+
+
+def _progress(console: Console, n: int) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=n <= FEW or not console.is_terminal,
+    )
+
+
+def _report(answer: Answer, counts: dict[str, int]) -> None:
+    """Count an answer, and say on stderr what its line does not."""
+    if answer.prediction is None:
+        counts["not read"] += 1
+        print(f"error: {answer.error}", file=sys.stderr)
+        return
+    counts["cannot say" if answer.prediction.cannot_say else "answered"] += 1
+    _warn(answer.prediction)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -60,9 +161,20 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "record", nargs="+", help="WFDB record, file of a hospital's format, or CSV file"
+        "record",
+        nargs="*",
+        help="WFDB record, file of a hospital's format, CSV file, folder, pattern, or - (names on "
+        "stdin)",
     )
     add_recording_flags(parser)
+    parser.add_argument(
+        "--list",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a text file that names one recording, folder or pattern a line",
+    )
     parser.add_argument(
         "--task", choices=sorted(TASKS), default="", help="accept only a model for this task"
     )
@@ -78,33 +190,61 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="also write figures of where the model looked into this folder, as "
         "python -m fl.explain does without --class",
     )
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print JSON")
-    output.add_argument("--csv", action="store_true", help="print CSV")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write into this new file instead of printing"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=0,
+        help="processes that read and answer [one for each core, for many recordings]",
+    )
+    form = parser.add_mutually_exclusive_group()
+    for name, title in (("json", "JSON"), ("jsonl", "JSON lines"), ("csv", "CSV")):
+        form.add_argument(
+            f"--{name}", dest="format", action="store_const", const=name, help=f"print {title}"
+        )
+    parser.set_defaults(format="text")
     return parser
 
 
-def _predict_all(
-    model: SavedModel, options: argparse.Namespace
-) -> tuple[list[RecordingPrediction], int]:
-    """The predictions of every recording that can be used, and how many cannot."""
-    predictions, failures = [], 0
-    for text in options.record:
-        try:
-            record = read_record(text, options.fs, options.unit, options.leads)
-            prepared = prepare(model, record, options.windows, options.detector)
-            predictions.append(predict_prepared(model, record, text, prepared, options.source))
-            _warn(predictions[-1])
-            if options.explain is not None:
-                _write_figures(model, record, prepared, predictions[-1], options)
-        except (ConfigError, DataError) as error:
-            answer = without_signal(text, error)
-            if answer is not None:
-                predictions.append(answer)
-                continue
-            print(f"error: {error}", file=sys.stderr)
-            failures += 1
-    return predictions, failures
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of processes")
+    return value
+
+
+def _answers(
+    model: SavedModel, names: Sequence[str], options: argparse.Namespace
+) -> Iterator[list[Answer]]:
+    """The answers to all recordings, in their order, some at a time."""
+    if options.explain is not None:
+        yield from ([_explained(model, name, options)] for name in names)
+        return
+    reading = Reading(source=options.source, windows=options.windows, detector=options.detector)
+    job = PredictionJob(
+        weights=options.weights,
+        task=options.task,
+        fs=options.fs,
+        unit=options.unit,
+        leads=options.leads,
+        reading=reading,
+    )
+    yield from all_answers(job, model, names, options.workers)
+
+
+def _explained(model: SavedModel, name: str, options: argparse.Namespace) -> Answer:
+    """The answer to one recording, whose figures are written."""
+    try:
+        record = read_record(name, options.fs, options.unit, options.leads)
+        prepared = prepare(model, record, options.windows, options.detector)
+        prediction = predict_prepared(model, record, name, prepared, options.source)
+        _write_figures(model, record, prepared, prediction, options)
+    except (ConfigError, DataError) as error:
+        found = without_signal(name, error)
+        return Answer(name=name, prediction=found, error="" if found else str(error))
+    return Answer(name=name, prediction=prediction)
 
 
 def _write_figures(
@@ -133,16 +273,6 @@ def _warn(prediction: RecordingPrediction) -> None:
             f"warning: {prediction.record}: {classes} are not answered from lead {leads} alone",
             file=sys.stderr,
         )
-
-
-def _formatted(
-    model: SavedModel, predictions: Sequence[RecordingPrediction], options: argparse.Namespace
-) -> str:
-    if options.json:
-        return as_json(model, predictions, options.source)
-    if options.csv:
-        return as_csv(model, predictions)
-    return as_text(model, predictions, options.source)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,22 @@ ST_CLASSES = ("STD", "STE")  # deviations of the ST segment, which other leads t
 
 
 def as_far_as_answerable(
-    prediction: RecordingPrediction, record: Record, beats: bool
+    prediction: RecordingPrediction,
+    record: Record,
+    beats: bool,
+    whole: Acceptability | None = None,
 ) -> RecordingPrediction:
     """The prediction without answers for parts and classes that the signal does not allow.
 
-    Of beats, with the summary of what is left.
+    Of beats, with the summary of what is left. `whole` is the verdict on a recording whose only
+    finding is about all of it, if it is known already.
     """
     ranges = [(f.start, f.end) for f in prediction.findings]
     parts = acceptability_by_part(record) if beats else {}
-    verdicts = of_beats(parts, ranges) if beats else acceptability_of(record, ranges)
+    if whole is not None:
+        verdicts: tuple[Acceptability, ...] = (whole,)
+    else:
+        verdicts = of_beats(parts, ranges) if beats else acceptability_of(record, ranges)
     asked = prediction.findings[0].p if prediction.findings else ()
     classes = tuple(c for c in unanswerable_classes(record.leads) if c in asked)
     findings = tuple(

@@ -20,7 +20,7 @@ from fl.ecg.beat_segments import (
     reject_paced,
     require_lead_two,
 )
-from fl.ecg.filters import zscore
+from fl.ecg.filters import Signal, zscore
 from fl.ecg.labels import UNKNOWN
 from fl.ecg.qrs_detection import detect_beats
 from fl.ecg.records import Examples, Record
@@ -69,10 +69,12 @@ def prepare(
     windows: bool,
     detector: str,
     starts: Sequence[float] | None = None,
+    filtered: Signal | None = None,
 ) -> Prepared:
     """The examples of a recording: see `predict_recording`.
 
-    `starts` (s), for rhythm, are those of the 10 s windows to read instead.
+    `starts` (s), for rhythm, are those of the 10 s windows to read instead, and `filtered` the
+    signal as `filter_recording` gives it, if it is known already.
     """
     without_example: tuple[int, ...] = ()
     if model.task.exclusive:
@@ -82,7 +84,7 @@ def prepare(
             without_example, peaks = (int(peaks[0]), int(peaks[-1])), peaks[1:-1]
     else:
         beats, peaks = "", None
-        examples, ranges = recording_examples(model, record, windows, starts)
+        examples, ranges = recording_examples(model, record, windows, starts, filtered)
     return Prepared(
         beats=beats,
         peaks=peaks,
@@ -97,27 +99,44 @@ def predict_prepared(
 ) -> RecordingPrediction:
     """The model's predictions for the examples of a recording that is called `name`."""
     p = predict(model.network, prepared.cohort)
-    findings = _segment_predictions(model, p, source, prepared.ranges, prepared.peaks)
+    p, predicted = answer(model.rule, p, [source] * len(p), model.task.classes)
+    prediction = as_prediction(model, record, name, prepared, p, predicted)
+    return as_far_as_answerable(prediction, record, model.task.exclusive)
+
+
+def as_prediction(
+    model: SavedModel,
+    record: Record,
+    name: str,
+    prepared: Prepared,
+    p: NDArray[np.float64],
+    predicted: NDArray[np.bool_],
+) -> RecordingPrediction:
+    """The answers to a recording's examples, (example, class) each, whatever its signal allows."""
+    findings = _segment_predictions(model, p, predicted, prepared.ranges, prepared.peaks)
     if prepared.without_example:
         first, last = (_without_neighbour(model, peak) for peak in prepared.without_example)
         findings = [first, *findings, last]
-    prediction = RecordingPrediction(
+    return RecordingPrediction(
         record=name,
         fs=record.fs,
         leads=record.leads,
         beats=prepared.beats,
         findings=tuple(findings),
     )
-    return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
 def recording_examples(
-    model: SavedModel, record: Record, windows: bool, chosen: Sequence[float] | None = None
+    model: SavedModel,
+    record: Record,
+    windows: bool,
+    chosen: Sequence[float] | None = None,
+    filtered: Signal | None = None,
 ) -> tuple[Examples, list[tuple[int, int]]]:
     """The examples of a recording, itself or its 10 s windows, and the sample range of each.
 
     `chosen` (s) are the starts of the windows, instead of one every 10 s. Where beats are cut out
-    of lead II, a window without any is left out.
+    of lead II, a window without any is left out. For `filtered` see `prepare`.
     """
     length, classes = record.signal.shape[1], len(model.task.classes)
     seconds = length / record.fs
@@ -131,7 +150,9 @@ def recording_examples(
         found = infarction_parts(record, parts)
         ranges = [samples for samples, one in zip(ranges, found, strict=True) if one is not None]
         return joined_examples([one for one in found if one is not None]), ranges
-    signal = filter_recording(record, model.task.filter == "wavelet")
+    signal = (
+        filter_recording(record, model.task.filter == "wavelet") if filtered is None else filtered
+    )
     signals = [normalised_window(signal, start) for start in starts] if cut else [zscore(signal)]
     names = [f"{record.name}/{start:04g}s" for start in starts] if cut else [record.name]
     examples = Examples(
@@ -202,12 +223,11 @@ def _beat_range(peak: int, record: Record) -> tuple[int, int]:
 def _segment_predictions(
     model: SavedModel,
     p: NDArray[np.float64],
-    source: str,
+    predicted: NDArray[np.bool_],
     ranges: list[tuple[int, int]],
     peaks: NDArray[Any] | None,
 ) -> list[SegmentPrediction]:
     classes = model.task.classes
-    p, predicted = answer(model.rule, p, [source] * len(p), classes)
     return [
         SegmentPrediction(
             start=start,

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fl.config.run_config import RunConfig
+from fl.util.cores import available_cores
 from fl.util.fast_import import without_garbage_collection
 from server.engines.ray_internals import minimal_ray_processes, ray_settings
 
@@ -98,11 +99,6 @@ class LocalWorkers:
 
     def clean_up(self, actors: Sequence[Any]) -> None:
         """Nothing: what they write belongs to the run directory."""
-
-
-def available_cores() -> int:
-    """Cores this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def n_workers(config: RunConfig, n_sites: int) -> int:

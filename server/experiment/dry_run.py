@@ -17,8 +17,8 @@ from fl.reports.terminal.partition_tables import fold_lines
 from fl.reports.terminal.progress import PreprocessingProgress
 from fl.training.device import check_device
 from fl.training.loop import TrainingPlan
+from fl.util.cores import available_cores
 from partitions.folds import smaller_than_folds
-from server.engines.ray_workers import available_cores
 from server.experiment.estimate import (
     SourceSample,
     Speed,

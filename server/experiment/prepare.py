@@ -12,11 +12,11 @@ from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.runs.run_record import RunRecord, shard_facts
+from fl.util.cores import available_cores
 from partitions.build import make_partition
 from partitions.device_skew import Faults, recorder_facts
 from partitions.partition import Partition, read_partition, write_partition
 from partitions.summary import non_iid, site_rows, unmeasurable
-from server.engines.ray_workers import available_cores
 
 PARTITION = "partition.csv"
 Progress = Callable[[str, int, int], None]  # source, records done, records in all

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import Weights, load_weights, save_weights
+from fl.util.errors import FederationError
 from fl.util.json_record import JsonRecord
 
 KEPT = 2  # checkpoints of a training
@@ -86,19 +89,28 @@ def _plain(record: Any) -> dict[str, Any]:
 
 
 def load_progress(folder: Path) -> TrainingProgress | None:
-    """The last checkpoint, or None if there is none."""
+    """The last checkpoint, or None if there is none; `FederationError` if it cannot be read."""
     checkpoints = sorted(folder.glob("[0-9]*"))
     if not checkpoints:
         return None
-    last = checkpoints[-1]
-    saved = json.loads((last / "state.json").read_text())
+    try:
+        return _read(checkpoints[-1])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise FederationError(
+            f"{checkpoints[-1]} is not a checkpoint that this version of HeartFed reads ({error}). "
+            "Continue with the version that began the run, or start the run again."
+        ) from error
+
+
+def _read(folder: Path) -> TrainingProgress:
+    saved = json.loads((folder / "state.json").read_text())
     state = saved["state"]
     state["round_rows"] = [RoundRow(**row) for row in state["round_rows"]]
     state["site_rows"] = [SiteRow(**row) for row in state["site_rows"]]
     state["rule"] = DecisionRule(**state["rule"]) if state["rule"] else None
     arrays: dict[str, Any] = {}
     for name, file in _ARRAYS.items():
-        unordered = load_weights(last / file)
+        unordered = load_weights(folder / file)
         # A file has its own order, but FedAvgM matches what was sent and merged by position.
         arrays[name] = {entry: unordered[entry] for entry in saved["order"][name]}
     return TrainingProgress(**arrays, **state)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.ecg.beat_segments import PACED_BEATS
-from fl.ecg.filters import bandpass, resample, zscore
+from fl.ecg.filters import Signal, bandpass, resample, zscore
 from fl.ecg.labels import AAMI, label_vector
 from fl.ecg.records import LEADS, Annotations, Examples, Record
 from fl.ecg.wavelet import wavelet_denoised
@@ -58,12 +58,22 @@ def filter_recording(record: Record, wavelet: bool = False) -> NDArray[np.float3
 
     Raises UnusableRecord if it is shorter than 5 s.
     """
+    require_length(record)
+    return filter_signals(record.signal, record.fs, wavelet)
+
+
+def require_length(record: Record) -> None:
+    """`UnusableRecord` if a recording is shorter than MIN_SECONDS."""
     seconds = record.signal.shape[1] / record.fs
     if seconds < MIN_SECONDS:
         raise UnusableRecord(
             record.name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:.0f} s"
         )
-    resampled = resample(record.signal, record.fs, RHYTHM_FS)
+
+
+def filter_signals(signals: Signal, fs: float, wavelet: bool = False) -> Signal:
+    """`filter_recording` of one signal or of several: (..., lead, sample) -> the same at 100 Hz."""
+    resampled = resample(signals, fs, RHYTHM_FS)
     return wavelet_denoised(resampled, RHYTHM_FS) if wavelet else bandpass(resampled, RHYTHM_FS)
 
 

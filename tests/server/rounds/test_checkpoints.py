@@ -1,5 +1,7 @@
 """How far a training is comes back from disk as it was, and never half."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from fl.evaluation.decisions.platt_scaling import PlattMap
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow, SiteRow
 from fl.training.state_dict import load_weights
+from fl.util.errors import FederationError
 from server.rounds import checkpoints
 from server.rounds.checkpoints import (
     TrainingProgress,
@@ -117,6 +120,22 @@ def test_a_round_is_saved_once_it_is_merged_and_again_once_it_is_validated(tmp_p
 
 def test_there_is_nothing_to_load_before_the_first_round(tmp_path):
     assert load_progress(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", ["missing file", "cut file", "unknown field"])
+def test_a_checkpoint_of_another_version_or_a_damaged_one_is_named(tmp_path, damage):
+    save_progress(tmp_path, progress(3))
+    folder = tmp_path / "000003"
+    if damage == "missing file":
+        (folder / "recent.safetensors").unlink()
+    elif damage == "cut file":
+        (folder / "last.safetensors").write_bytes(b"1234")
+    else:
+        saved = json.loads((folder / "state.json").read_text())
+        saved["state"]["mood"] = 1
+        (folder / "state.json").write_text(json.dumps(saved))
+    with pytest.raises(FederationError, match=r"000003 is not a checkpoint that this version"):
+        load_progress(tmp_path)
 
 
 def test_a_save_that_fails_leaves_the_last_round_as_it_was(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Finds the files in hospitals' formats in a folder, by their content."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from fl.datasets.readers.exports.formats.content import SUFFIXES, kind_of, without_suffix
@@ -22,14 +21,19 @@ def hospital_files(folder: Path) -> dict[str, list[Path]]:
     `ward/e1.dcm`).
     """
     found: dict[str, list[Path]] = {}
-    for path in _candidates(folder):
-        name = without_suffix(path.relative_to(folder).as_posix())
-        found.setdefault(name, []).append(path)
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(parent) / file for file in sorted(files)):
+            if is_hospital_file(path):
+                name = without_suffix(path.relative_to(folder).as_posix())
+                found.setdefault(name, []).append(path)
     return found
 
 
 def hospital_file(folder: Path, name: str) -> Path | None:
     """The file of one record; None if there is none. `UnusableRecord` if there are two."""
+    if any((folder / f"{name}{suffix}").exists() for suffix in (".hea", ".HEA")):
+        return None  # a WFDB record
     paths = [path for suffix in ("", *SUFFIXES) if _readable(path := folder / f"{name}{suffix}")]
     if len(paths) > 1:
         files = " and ".join(path.name for path in paths[:2])
@@ -37,15 +41,11 @@ def hospital_file(folder: Path, name: str) -> Path | None:
     return paths[0] if paths else None
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
-            path = Path(parent) / file
-            if file.startswith(".") or file == "RECORDS" or file.lower().endswith(_OTHERS):
-                continue
-            if _readable(path):
-                yield path
+def is_hospital_file(path: Path) -> bool:
+    """Whether a file found in a folder has one of the formats; some suffixes need no look."""
+    if path.name.startswith(".") or path.name == "RECORDS":
+        return False
+    return not path.name.lower().endswith(_OTHERS) and _readable(path)
 
 
 def _readable(path: Path) -> bool:
