@@ -1,10 +1,10 @@
 """`python -m fl.predict --weights W RECORD...`: predicted classes with their probabilities.
 
-RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's format
-(DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), a CSV file (a header of lead
-names, one line per sample, values in mV unless the headings or --unit say otherwise, and its
-sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern such as
-'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a medical
+RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's
+format (DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), a CSV file (a header
+of lead names, one line per sample, values in mV unless the headings or --unit say otherwise, and its
+sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern such
+as 'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a medical
 device.
 
 Answers are written as they come, in the order of the recordings. A recording that cannot be read

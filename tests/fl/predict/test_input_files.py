@@ -15,6 +15,7 @@ from support.small_records import write
 
 from fl.datasets.readers.exports.formats.content import kind_of_bytes, without_suffix
 from fl.predict.input_files import read_record
+from fl.predict.recording_list import recordings_named
 from fl.util.errors import ConfigError, DataError
 
 
@@ -127,3 +128,15 @@ def test_a_table_without_a_header_needs_its_leads(tmp_path):
     with pytest.raises(ConfigError, match="--leads I,II,V1"):
         read_record(str(tmp_path / "x.csv"), 100, "")
     assert read_record(str(tmp_path / "x.csv"), 100, "", ("V1", "I")).leads == ("I", "V1")
+
+
+def test_a_folder_names_its_files_of_every_format(tmp_path):
+    for place, writer in enumerate(WRITERS.values()):
+        writer(tmp_path / f"e{place}", stored(8))
+    write(tmp_path, "wfdb-1", leads=("I", "II"))
+    (tmp_path / "labels.csv").write_text("record,patient,labels\n")
+    (tmp_path / "notes.txt").write_text("of the ward\n")
+    listed = recordings_named([str(tmp_path)])
+    names = [*(f"e{place}" for place in range(8)), "wfdb-1.hea"]
+    assert listed.names == [str(tmp_path / name) for name in names]
+    assert listed.left_out() == "not recordings, and left out: 1 .csv, 1 .txt"
