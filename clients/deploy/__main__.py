@@ -75,6 +75,11 @@ def _add_data_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sources", default="", help="data sets there, or NAME=FOLDER [all]")
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     command.add_argument("--workers", type=int, default=1, help="processes that preprocess [1]")
+    command.add_argument(
+        "--ignore-checksums",
+        action="store_true",
+        help="also use recordings that do not match the checksums in their headers",
+    )
 
 
 def _add_join_flags(command: argparse.ArgumentParser) -> None:

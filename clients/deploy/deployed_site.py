@@ -189,7 +189,8 @@ def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
         "run": job.run,
         # The recordings are where this hospital has them, whatever the coordinator's folders are.
         "config": job.config.model_dump()
-        | {"data": "real", "data_dir": settings.data_dir, "sources": settings.sources},
+        | {"data": "real", "data_dir": settings.data_dir, "sources": settings.sources}
+        | {"ignore_checksums": settings.ignore_checksums},
         "seed": job.config.seed,
         "synthetic": [],
         "data": [shard_facts(shard, {}) for shard in cohort.shards],

@@ -60,6 +60,7 @@ def joined_site(options: argparse.Namespace) -> JoinedSite:
         cache_dir=options.cache_dir or str(folder.path / "cache"),
         min_count=options.min_count,
         device=options.device,
+        ignore_checksums=options.ignore_checksums,
     )
     console = Console(highlight=False, markup=False, soft_wrap=True)
     return JoinedSite(invitation=invitation, folder=folder, settings=settings, console=console)

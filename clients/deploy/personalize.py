@@ -86,6 +86,7 @@ def _config(options: argparse.Namespace, model: SavedModel) -> RunConfig:
     """The settings with which the hospital's own model is made: the usual ones of the task."""
     chosen = {"data": "real", "data_dir": options.data_dir, "sources": options.sources}
     chosen |= {"task": model.task.name, "model": model.name, "device": options.device}
+    chosen |= {"ignore_checksums": options.ignore_checksums}
     return load_config(chosen | {"strategy": options.method, "seed": SEED})
 
 
@@ -106,6 +107,7 @@ def _site(options: argparse.Namespace, model: SavedModel) -> Site:
         cache_dir=options.cache_dir,
         min_count=1,
         device=options.device,
+        ignore_checksums=options.ignore_checksums,
     )
     cohort = site_cohort(settings, options.workers)
     _check_labels(cohort, options.data_dir)

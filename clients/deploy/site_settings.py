@@ -26,6 +26,7 @@ class SiteSettings:
     cache_dir: str = ""
     min_count: int = MIN_COUNT
     device: str = "cpu"
+    ignore_checksums: bool = False  # also use recordings that do not match their checksums
 
     def __post_init__(self) -> None:
         if not SITE.fullmatch(self.site):
@@ -51,7 +52,8 @@ class SiteSettings:
         # Imported here: it loads the signal filters, which the making of a key does not need.
         from fl.config.config_file import load_config
 
-        chosen = {name: getattr(self, name) for name in ("task", "data_dir", "sources")}
+        names = ("task", "data_dir", "sources", "ignore_checksums")
+        chosen = {name: getattr(self, name) for name in names}
         return load_config(chosen | {"data": "real"})
 
 

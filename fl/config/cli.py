@@ -8,6 +8,7 @@ import fl
 from fl.config.run_config import RunConfig, choices_of
 from fl.config.sections import BARE_COMPARE, SECTIONS
 
+_WITHOUT_VALUE = {"compare": BARE_COMPARE, "ignore_checksums": "true"}
 Choices = Mapping[str, Collection[str]]  # setting -> the names it accepts
 
 
@@ -28,9 +29,10 @@ def add_settings(
             group.add_argument(
                 flag_of(name),
                 metavar=_metavar(name),
-                # `--compare` alone means the usual strategies; every other flag needs its value.
-                nargs="?" if name == "compare" else None,
-                const=BARE_COMPARE if name == "compare" else None,
+                # `--compare` alone means the usual strategies, a flag of yes or no alone means yes;
+                # every other flag needs its value.
+                nargs="?" if name in _WITHOUT_VALUE else None,
+                const=_WITHOUT_VALUE.get(name),
                 default=argparse.SUPPRESS,
                 help=_help(name, (choices or {}).get(name, ())),
             )
@@ -71,6 +73,8 @@ def flag_of(name: str) -> str:
 
 def _metavar(name: str) -> str:
     """What the help shows for the value. It is checked with all other settings, not here."""
+    if RunConfig.model_fields[name].annotation is bool:
+        return "true|false"
     known = choices_of(name)
     return f"{{{','.join(known)}}}" if known else name.upper()
 

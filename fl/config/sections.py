@@ -74,6 +74,10 @@ class DataSettings(Section):
         description="data sets to use, e.g. cpsc2018,mitdb; cpsc2018=5,mitdb=3 also sets how many "
         "sites each has; mysite=PATH adds a folder",
     )
+    ignore_checksums: bool = Field(
+        False,
+        description="also use recordings that do not match the checksums in their headers",
+    )
     synthetic_records: int = Field(
         800, ge=50, description="recordings in the synthetic 12-lead cohort (half as many 2-lead)"
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fl.data.content_digest import content_digest
 from fl.data.preprocessing import PreprocessingPool, RecordExamples, preprocess
 from fl.data.shards import FACTS, INDEX, SIGNALS, Columns, join_columns
-from fl.datasets.base import Source
+from fl.datasets.base import Source, ignores_checksums
 from fl.datasets.duplicates import SeenSignals
 from fl.ecg.tasks import Task
 from fl.util.errors import ConfigError, DataError
@@ -126,9 +126,13 @@ def find_prepared(source: Source, root: Path, task: Task, cache_dir: Path) -> Pa
 
 
 def _cache_folder(source: Source, digest: str, task: Task, cache_dir: Path) -> Path:
-    """Where the examples are kept; `digest` is that of the files they are made from."""
+    """Where the examples are kept; `digest` is that of the files they are made from.
+
+    Records that are read in spite of their checksums have a folder of their own.
+    """
+    ignored = "/ignore-checksums" if ignores_checksums(source) else ""
     key = hashlib.blake2b(
-        f"{FORMAT}/{task.preprocessing}/{source!r}/{digest}".encode(), digest_size=10
+        f"{FORMAT}/{task.preprocessing}/{source!r}/{digest}{ignored}".encode(), digest_size=10
     ).hexdigest()
     return cache_dir / f"{source.card.name}-{task.name}-{key}"
 

@@ -1,8 +1,8 @@
 """What every data set states about itself, and how its records are read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fl.ecg.records import Record
 
@@ -51,3 +51,20 @@ class Source(Protocol):
 
     def read(self, root: Path, name: str) -> Record:
         """One record, in mV; `UnusableRecord` with the verdict if it cannot be used."""
+
+
+_OPTION = "ignore_checksums"  # the field of a source whose headers have checksums
+
+
+def ignoring_checksums(source: Source) -> Source:
+    """The source, reading signals that differ from the checksums in their headers.
+
+    A source without such checksums, such as a synthetic one, is returned as it is.
+    """
+    options: Any = source
+    return replace(options, ignore_checksums=True) if hasattr(source, _OPTION) else source
+
+
+def ignores_checksums(source: Source) -> bool:
+    """Whether the source reads signals that differ from the checksums in their headers."""
+    return bool(getattr(source, _OPTION, False))

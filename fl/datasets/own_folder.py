@@ -23,7 +23,7 @@ has none. `MI` and `NORM` say nothing about the nine classes of the rhythm task.
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -84,6 +84,8 @@ class OwnFolder:
 
     name: str
     path: str
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     @property
     def card(self) -> Card:
@@ -142,6 +144,7 @@ class OwnFolder:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=labels,
             annotations=_annotations(
                 stem, name, wave, needed=infarction == UNKNOWN and not (labels >= 0).any()
@@ -166,8 +169,14 @@ class OwnFolder:
         """The signal, whatever its labels are."""
         file = hospital_file(Path(self.path), name)
         if file is not None:
-            return read_hospital_file(file, name)
-        return read_waveform(Path(self.path) / name, name=name, rates=(), unit="mV")
+            return read_hospital_file(file, name, self.ignore_checksums)
+        return read_waveform(
+            Path(self.path) / name,
+            name=name,
+            rates=(),
+            unit="mV",
+            ignore_checksums=self.ignore_checksums,
+        )
 
     def lacks_patient(self, record: Record) -> bool:
         """Whether neither the table nor the header names the patient, so that it counts as one."""
@@ -315,7 +324,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _required(folder: Path) -> tuple[str, ...]:
     """Columns that the table needs: no labels where beats are annotated."""
-    return _REQUIRED[:-1] if next(folder.rglob("*.atr"), None) else _REQUIRED
+    beats = any(path.suffix.lower() == ".atr" for path in data_files(folder))
+    return _REQUIRED[:-1] if beats else _REQUIRED
 
 
 def _problem(record: str, row: dict[str, str], rows: dict[str, dict[str, str]]) -> str:

@@ -1,7 +1,7 @@
 """PTB Diagnostic ECG Database in its own layout: patients with a diagnosis, healthy controls."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl.datasets.base import Card
@@ -21,6 +21,8 @@ class PtbDiagnostic:
 
     card: Card
     folder: str
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
@@ -48,6 +50,7 @@ class PtbDiagnostic:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector((), self.card.annotates),
             age=age_years(fields.get("age", "")),
             sex=sex_letter(fields.get("sex", "")),
@@ -58,7 +61,13 @@ class PtbDiagnostic:
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
         stem = find_stem(root / self.folder, name)
-        return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
+        return read_waveform(
+            stem,
+            name=name,
+            rates=self.card.rates,
+            unit=self.card.unit,
+            ignore_checksums=self.ignore_checksums,
+        )
 
 
 PTBDB = PtbDiagnostic(

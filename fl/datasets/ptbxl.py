@@ -3,7 +3,7 @@
 import ast
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class PtbXl:
 
     card: Card
     folder: str
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
@@ -58,6 +60,7 @@ class PtbXl:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector(classes, set(self.card.annotates) - open_classes(codes, SCP_OPEN)),
             group=_without_point(row["site"]),
             age=_age(row["age"]),
@@ -71,7 +74,13 @@ class PtbXl:
         folder = root / self.folder
         rate = 100.0 if (folder / "records100").is_dir() else 500.0
         stem = _stem(folder, name, _row(folder, name)[_RATES[rate]])
-        return read_waveform(stem, name=name, rates=(rate,), unit=self.card.unit)
+        return read_waveform(
+            stem,
+            name=name,
+            rates=(rate,),
+            unit=self.card.unit,
+            ignore_checksums=self.ignore_checksums,
+        )
 
 
 def _row(folder: Path, name: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fl.config.run_config import RunConfig
 from fl.datasets import DATASETS
-from fl.datasets.base import Card, Source
+from fl.datasets.base import Card, Source, ignoring_checksums
 from fl.datasets.own_folder import TABLE, OwnFolder, parse_source
 from fl.datasets.physionet.remotes import REMOTES
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER, Synthetic, with_seven_beats
@@ -87,6 +87,8 @@ def select_sources(config: RunConfig) -> SourceSelection:
     sources = {
         name: for_task(_sized(source, config), config.task) for name, source in sources.items()
     }
+    if config.ignore_checksums:
+        sources = {name: ignoring_checksums(source) for name, source in sources.items()}
     return SourceSelection(sources=sources, sites=sites, holdout=holdout)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BAD_SHARE = 0.05  # a lead with more missing or clipped samples than this is dropped
+FLAT_SECONDS = 1.0  # a heart gives no equal samples for so long; a loose electrode does
+QRS_HEIGHT = 0.05, 20.0  # mV; 0.3 to 3 in recordings, as the median of their leads
 PLATEAU = 3  # samples in a row at an extreme; a tone reaches its own extreme for one or two
 
 
@@ -14,11 +16,14 @@ def has_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> bool:
     return not lack_of_signal(stored, samples)
 
 
-def lack_of_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> str:
+def lack_of_signal(
+    stored: NDArray[Any], samples: NDArray[np.float32], fs: float | None = None
+) -> str:
     """Why a lead has no usable signal: "missing", "flat" or "clipped"; "" if it has one.
 
     `stored` (sample,) are the stored numbers, whose extremes show clipping; `samples` (sample,)
-    the values in mV, nan where a sample is missing.
+    the values in mV, nan where a sample is missing. With `fs` (Hz), a lead is flat too if it stays
+    at one value for more than 5% of the time, in stretches of FLAT_SECONDS or more.
     """
     present = np.isfinite(samples)
     if 1 - present.mean() > BAD_SHARE:
@@ -28,8 +33,31 @@ def lack_of_signal(stored: NDArray[Any], samples: NDArray[np.float32]) -> str:
     low, high = stored.min(), stored.max()
     if low == high:
         return "flat"
+    if fs is not None and flat_share(stored, fs) > BAD_SHARE:
+        return "flat"
     at_rail = max(_share_in_plateaus(stored == extreme) for extreme in (low, high))
     return "clipped" if at_rail > BAD_SHARE else ""
+
+
+def flat_share(stored: NDArray[Any], fs: float) -> float:
+    """The share of the samples in stretches of equal ones of FLAT_SECONDS or more, at `fs` Hz."""
+    changes = np.flatnonzero(stored[1:] != stored[:-1])
+    lengths = np.diff(changes, prepend=-1, append=len(stored) - 1)
+    return float(lengths[lengths >= FLAT_SECONDS * fs].sum() / len(stored))
+
+
+def qrs_height(samples: NDArray[np.float32], fs: float) -> float:
+    """The height of a lead's QRS complexes (sample,) in its own unit: their median.
+
+    Of every 2 s, the largest change within 40 ms: a QRS complex is that fast, and baseline wander
+    is not. 0 for a lead of less than 2 s.
+    """
+    step, window = max(1, round(0.04 * fs)), round(2 * fs)
+    changes = np.abs(samples[step:] - samples[:-step])
+    whole = len(changes) // window * window
+    if not whole:
+        return 0.0
+    return float(np.median(changes[:whole].reshape(-1, window).max(axis=1)))
 
 
 def _share_in_plateaus(at_extreme: NDArray[np.bool_]) -> float:

@@ -1,5 +1,6 @@
 """A recording, its leads, its annotations and the examples made of it: shapes and units."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,35 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 LEAD_ALIASES = {"MLII": "II", "ML2": "II", "MLI": "I", "MLIII": "III"}
 
 _STANDARD = {lead.upper(): lead for lead in LEADS}
+# Before a lead's name: `Lead II`, `ECG_V1`, `MDC_ECG_LEAD_aVR` (ISO/IEEE 11073-10101). A hyphen may
+# stand there too, but not before aVR, as -aVR is a lead of its own (turned over).
+_SPELLED = re.compile(
+    r"(?:(?:MDC[ _])?(?:ECG|EKG)?[ _]?(?:LEAD|ELEC[ _]POTL)?(?:(?<=[A-Z])(?:[ _:]*|-(?!A)))?)"
+    r"(?P<name>I{1,3}|D ?_?(?:I{1,3}|[123])|A[ _]?V[ _]?[RLF]|[VC][ _]?[1-6]|ML[ _]?(?:I{1,3}|2))"
+)
 
 
 def lead_name(raw: str) -> str | None:
-    """Standard name of a lead as a header spells it (`MLII`, `avr`); None if it is not a lead."""
-    key = raw.strip().upper()
+    """Standard name of a lead as a header spells it (`MLII`, `avr`); None if it is not a lead.
+
+    Read are any case, `Lead`, `ECG` or `MDC_ECG_LEAD_` before the name, blanks and underscores,
+    DI to DIII and D1 to D3 for I to III, C1 to C6 for V1 to V6. None is a name with anything else
+    in it: `I-II` and `-aVR` are other signals.
+    """
+    match = _SPELLED.fullmatch(raw.strip().upper())
+    if match is None:
+        return None
+    key = re.sub("[ _]", "", match["name"])
+    if key.startswith("D"):
+        key = {"1": "I", "2": "II", "3": "III"}.get(key[1:], key[1:])
+    elif key.startswith("C"):
+        key = f"V{key[1:]}"
     return _STANDARD.get(LEAD_ALIASES.get(key, key).upper())
+
+
+def is_unnamed_ecg(raw: str) -> bool:
+    """Whether a signal is named as an ECG without saying of which lead."""
+    return raw.strip().upper() in ("ECG", "EKG")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +78,7 @@ class Record:
     # Myocardial infarction: 1 yes, 0 no, UNKNOWN, or DOUBTFUL (of `fl.ecg.labels`)
     infarction: int = UNKNOWN
     unit: str = MILLIVOLTS  # of `signal`; NO_UNIT where the source lost mV
+    notes: tuple[str, ...] = ()  # what its files left open or had wrong, and how it was read
 
 
 @dataclass(frozen=True, kw_only=True)

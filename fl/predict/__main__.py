@@ -2,10 +2,10 @@
 
 RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's
 format (DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), a CSV file (a header
-of lead names, one line per sample, values in mV unless the headings or --unit say otherwise, and its
-sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern such
-as 'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a medical
-device.
+of lead names, one line per sample, values in mV unless the headings or --unit say otherwise, and
+its sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern
+such as 'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a
+medical device.
 
 Answers are written as they come, in the order of the recordings. A recording that cannot be read
 is named in a line, and the others are answered; Ctrl-C or a full disk keeps what is written.

@@ -63,7 +63,7 @@ def _read_file(path: Path, fs: float | None, unit: str, leads: Sequence[str]) ->
 
 
 def _record(recording: Recording, unit: str) -> Record:
-    wave = recording.waveform()
+    wave = recording.waveform(NO_UNIT if unit == NO_UNIT else MILLIVOLTS)
     name = Path(recording.name).stem
     return Record(
         source="",
@@ -73,14 +73,19 @@ def _record(recording: Recording, unit: str) -> Record:
         leads=wave.leads,
         fs=wave.fs,
         labels=None,
+        notes=wave.notes,
         unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
     )
 
 
-def read_wfdb(stem: Path, unit: str) -> Record:
+def read_wfdb(stem: Path, unit: str, ignore_checksums: bool = False) -> Record:
     """A WFDB record, with the annotations of its .atr file if there is one."""
     wave = read_waveform(
-        stem, name=stem.name, rates=(), unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS
+        stem,
+        name=stem.name,
+        rates=(),
+        unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
+        ignore_checksums=ignore_checksums,
     )
     notes = stem.parent / f"{stem.name}.atr"
     return Record(

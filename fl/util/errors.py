@@ -73,6 +73,7 @@ REASONS = {
     "bad-signal": "the signal cannot be read",
     "lead-names": "no lead has a known name, or two have the same",
     "wrong-rate": "the sampling rate is not one of this source",
+    "amplitude": "the heartbeats are far smaller or larger than a heart's: wrong unit or gain",
     "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
     "no-label": "no label among the classes of the task",

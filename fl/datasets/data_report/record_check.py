@@ -13,9 +13,11 @@ from fl.datasets.data_report.beat_counts import BeatTally
 from fl.datasets.data_report.source_report import SourceReport
 from fl.datasets.data_report.tables import tables
 from fl.datasets.duplicates import SeenSignals, fingerprints
+from fl.datasets.own_folder import OwnFolder
 from fl.datasets.physionet.checksums import altered_files
 from fl.datasets.readers.beat_records import BeatRecords
 from fl.datasets.readers.wfdb_signals import Waveform
+from fl.datasets.record_discovery import unfollowed_links
 from fl.ecg.acceptability import assess_recording
 from fl.ecg.beat_pictures import left_out
 from fl.ecg.labels import RHYTHM_CLASSES, shows_none
@@ -95,6 +97,7 @@ def _check_source(
         records=len(names),
         lead_two=card.lead_two,
         altered=altered_files(_folder(source, root)),
+        unfollowed_links=unfollowed_links(_folder(source, root)),
     )
     patients, beats = set(), BeatTally()
     for done, name in enumerate(names, start=1):
@@ -135,7 +138,9 @@ def _count_whole_beats(
 
 
 def _folder(source: Source, root: Path) -> Path:
-    """The folder in which the published sums of a data set are."""
+    """The folder in which the records of a data set, and their published sums, are."""
+    if isinstance(source, OwnFolder):
+        return Path(source.path)
     return source.folder(root) if isinstance(source, BeatRecords) else root / source.card.name
 
 
@@ -175,6 +180,8 @@ _ANSWERS = {1: "yes", 0: "no"}
 def _count(report: SourceReport, record: Record, card: Card) -> None:
     """Add a usable record to the report."""
     report.usable += 1
+    for note in record.notes:
+        report.notes.setdefault(note, []).append(record.name)
     verdict = assess_recording(record.signal, record.leads, record.fs)
     if verdict.reason:
         report.cannot_say.setdefault(verdict.reason, []).append(record.name)

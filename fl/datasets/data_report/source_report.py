@@ -18,6 +18,11 @@ class SourceReport:
     none_of_the_classes: int = 0  # usable records known to show none of the classes annotated
     unusable: dict[str, list[str]] = field(default_factory=dict)  # verdict -> records
     details: dict[str, str] = field(default_factory=dict)  # record -> what was found
+    notes: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # what was left open -> usable records
+    # Links to folders that are read anyway, or that lead nowhere
+    unfollowed_links: list[str] = field(default_factory=list)
     cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal

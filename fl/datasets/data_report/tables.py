@@ -16,6 +16,7 @@ from fl.util.errors import REASONS
 def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     """An overview, and those of the other tables that have rows."""
     found = [_overview(folder, sources), _unusable(sources), _cannot_say(sources)]
+    found += [_notes(sources), _unfollowed_links(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
     found += [_infarctions(sources), _beats(sources), _whole_beats(sources)]
     found += [_codes_without_class(sources)]
@@ -46,6 +47,25 @@ def _unusable(sources: Sequence[SourceReport]) -> Table:
 def _cannot_say(sources: Sequence[SourceReport]) -> Table:
     title = "Usable records that `predict` answers with `cannot say`; training keeps them"
     return _by_reason(title, "Reason", {s.name: s.cannot_say for s in sources}, SENTENCES)
+
+
+def _notes(sources: Sequence[SourceReport]) -> Table:
+    title = "Usable records of which something was left open or wrong, and how it was read"
+    table = Table("Source", "Note", "Records", "Which", title=title, title_justify="left")
+    for s in sources:
+        for note, names in sorted(s.notes.items()):
+            table.add_row(s.name, escape(note), str(len(names)), _first_names(names))
+    return table
+
+
+def _unfollowed_links(sources: Sequence[SourceReport]) -> Table:
+    title = "Links that are not followed: their folder is read anyway, or is not there"
+    table = Table("Source", "Links", "Which", title=title, title_justify="left")
+    for s in sources:
+        if s.unfollowed_links:
+            cells = str(len(s.unfollowed_links)), escape(_first_names(s.unfollowed_links))
+            table.add_row(s.name, *cells)
+    return table
 
 
 def _by_reason(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.wfdb_signals import Waveform, read_own_file
+from fl.datasets.readers.own_files import own_file, read_own_file
+from fl.datasets.readers.wfdb_signals import Waveform
 from fl.ecg.labels import AAMI
 from fl.ecg.records import Annotations
 from fl.util.errors import UnusableRecord
@@ -35,12 +36,12 @@ def beat_annotations(stem: Path, name: str, wave: Waveform) -> Annotations:
 
 
 def _path(stem: Path) -> Path:
-    return stem.parent / f"{stem.name}.atr"
+    return own_file(stem, ".atr")
 
 
 def _read_annotations(stem: Path, name: str) -> Any:
     try:
-        return wfdb_access.beats(stem)
+        return wfdb_access.beats(stem, _path(stem).suffix[1:])
     except Exception as error:  # wfdb raises many kinds of errors on a broken file
         raise UnusableRecord(name, "no-annotation", f"wfdb: {type(error).__name__}") from None
 

@@ -37,6 +37,8 @@ class BeatRecords:
     # name: a function's repr differs in every process, and the folder would be made every time.
     person: Callable[[str, Sequence[str]], Person] = field(repr=False)
     names_patients: bool  # whether `person` can know that two records are of one patient
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     def folder(self, root: Path) -> Path:
         """The folder with the records; the first of the accepted names if there is none."""
@@ -71,6 +73,7 @@ class BeatRecords:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=None,
             annotations=beat_annotations(find_stem(self.folder(root), name), name, wave),
             group=person.group,
@@ -84,7 +87,12 @@ class BeatRecords:
         stem = find_stem(self.folder(root), name)
         card = self.card
         return read_waveform(
-            stem, name=name, rates=card.rates, unit=card.unit, lead_two=card.lead_two
+            stem,
+            name=name,
+            rates=card.rates,
+            unit=card.unit,
+            lead_two=card.lead_two,
+            ignore_checksums=self.ignore_checksums,
         )
 
     def lacks_patient(self, record: Record) -> bool:

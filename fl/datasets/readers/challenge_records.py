@@ -40,6 +40,8 @@ class Challenge:
     # Of a record's codes, where the source says which patients have an infarction. Not in the
     # repr: see `Card.infarction`.
     infarction: Callable[[list[str]], int] | None = field(default=None, repr=False)
+    # Read signals that differ from their checksums. Not in the repr: see `Card.infarction`.
+    ignore_checksums: bool = field(default=False, repr=False)
 
     def exists(self, root: Path) -> bool:
         return (root / self.folder).is_dir()
@@ -68,6 +70,7 @@ class Challenge:
             signal=wave.signal,
             leads=wave.leads,
             fs=wave.fs,
+            notes=wave.notes,
             labels=label_vector(classes, set(self.card.annotates) - unknown),
             first_label=self._first_label(root, name, classes),
             age=age_years(fields.get("age", "")),
@@ -79,7 +82,13 @@ class Challenge:
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
         stem = find_stem(root / self.folder, name)
-        return read_waveform(stem, name=name, rates=self.card.rates, unit=self.card.unit)
+        return read_waveform(
+            stem,
+            name=name,
+            rates=self.card.rates,
+            unit=self.card.unit,
+            ignore_checksums=self.ignore_checksums,
+        )
 
     def _classes(self, name: str, codes: list[str]) -> list[str]:
         """Classes that the diagnoses name, without those that the source does not annotate.

@@ -14,14 +14,9 @@ def call(function: str, *args: object, **options: object) -> Any:
         return getattr(import_quietly("wfdb"), function)(*args, **options)
 
 
-def header(stem: Path) -> Any:
-    """The header `stem`.hea as wfdb parses it."""
-    return call("rdheader", str(stem.absolute()))
-
-
-def beats(stem: Path) -> Any:
-    """The annotations of `stem`.atr as wfdb parses them."""
-    return call("rdann", str(stem.absolute()), "atr")
+def beats(stem: Path, extension: str = "atr") -> Any:
+    """The annotations of `stem`.atr, or of another extension, as wfdb parses them."""
+    return call("rdann", str(stem.absolute()), extension)
 
 
 def symbols() -> frozenset[str]:

@@ -1,21 +1,33 @@
 """Reads WFDB recordings and checks everything that a header states before using it.
 
-A header is text that anyone may have edited. It is read as text first, so that no file other
-than the record's own is ever opened; only then is it given to wfdb.
+A header is text that anyone may have edited. Its file names are checked first, so that no file
+other than the record's own is ever opened, and every field is parsed here: see `wfdb_header`.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.datasets.readers import wfdb_access
-from fl.datasets.readers.wfdb_samples import with_stored_samples
-from fl.ecg.quality import fill_gaps, lack_of_signal
-from fl.ecg.records import LEADS, lead_name
+from fl.datasets.readers.header_text import MILLIVOLTS_PER, header_lines
+from fl.datasets.readers.lead_channels import lead_channels
+from fl.datasets.readers.matlab_samples import array_samples, check_version_4, matlab_version
+from fl.datasets.readers.own_files import own_file, read_own_file, require_file, shown
+from fl.datasets.readers.wfdb_header import (
+    LENGTH_NOTE,
+    Header,
+    SignalLine,
+    parse_header,
+    split_lines,
+)
+from fl.datasets.readers.wfdb_samples import MISSING, stored_samples
+from fl.datasets.readers.wfdb_segments import Recorded, joined, segment_stems
+from fl.ecg.quality import QRS_HEIGHT, fill_gaps, lack_of_signal, qrs_height
+from fl.ecg.records import MILLIVOLTS
 from fl.util.errors import UnusableRecord
 
 MIN_SECONDS = 5.0  # the shortest recording of CPSC2018 has 6 s
@@ -23,20 +35,12 @@ MAX_HEADER = 100_000  # bytes; the longest published header has about 2,000
 
 SIGNAL_FILES = (".mat", ".dat")
 FRANK_FILE = ".xyz"  # beside the .dat of a PTB record, with its Frank leads; it is never opened
-# Bytes per sample of the uncompressed WFDB formats; compressed ones are refused.
-_FORMATS = {
-    "8": 1.0,
-    "16": 2.0,
-    "24": 3.0,
-    "32": 4.0,
-    "61": 2.0,
-    "80": 1.0,
-    "160": 2.0,
-    "212": 1.5,
-    "310": 4 / 3,
-    "311": 4 / 3,
-}
-_MILLIVOLTS = {"mV": 1.0, "mv": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
+
+FRANK_NOTE = "Frank leads in the .xyz file, not read"
+CHECKSUM_NOTE = "checksum 0 or none in the header: the signal was not checked against it"
+IGNORED_NOTE = "the signal does not match the header's checksum, which was ignored as asked"
+LONGER_NOTE = "the signal file is longer than the header says; the rest was not read"
+ARRAY_NOTE = "a MATLAB {} file: its array was read; the format in the header was not used"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,56 +52,75 @@ class Waveform:
     dropped: tuple[str, ...]  # leads that were recorded but have no usable signal
     fs: float  # Hz
     comments: tuple[str, ...]  # header comments without `#`; they may contain patient fields
+    notes: tuple[str, ...] = ()  # what the files left open or had wrong, and how it was read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """How a record is to be read."""
+
+    name: str
+    unit: str
+    rates: tuple[float, ...]
+    lead_two: str
+    ignore_checksums: bool
 
 
 def read_waveform(
-    stem: Path, *, name: str, rates: tuple[float, ...], unit: str, lead_two: str = ""
+    stem: Path,
+    *,
+    name: str,
+    rates: tuple[float, ...],
+    unit: str,
+    lead_two: str = "",
+    ignore_checksums: bool = False,
 ) -> Waveform:
     """The recording with the header `stem`.hea, in `unit` (`mV` or `NU`).
 
     `rates` (Hz) are the accepted sampling rates; empty accepts any. `lead_two` is the header's
     name of a lead that is taken as II, for headers that use no lead's name. A lead that is flat,
-    clipped or missing for more than 5% of the time is left out; shorter gaps are filled by a
-    straight line. Raises `UnusableRecord` with the verdict if the recording cannot be used.
+    clipped or missing for more than 5% of the time, or larger than any heart's, is left out;
+    shorter gaps are filled by a straight line. `ignore_checksums` reads signals that differ from
+    the header's checksums, and notes it. Raises `UnusableRecord` with the verdict if the recording
+    cannot be used.
     """
-    header = _checked_header(stem, name)
-    if rates and not any(abs(header.fs - rate) < 1e-6 for rate in rates):
-        accepted = " or ".join(f"{rate:g}" for rate in rates)
-        raise UnusableRecord(name, "wrong-rate", f"fs is {header.fs:g} Hz; accepted: {accepted} Hz")
-    channels = _channels(header, name, lead_two)
-    _check_length(stem, header, name)
-    recorded = _samples(stem, header, name)
-    _check_sums(recorded, name)
-    if len(recorded.d_signal) < MIN_SECONDS * header.fs:
-        seconds = len(recorded.d_signal) / header.fs
+    request = Request(
+        name=name, unit=unit, rates=rates, lead_two=lead_two, ignore_checksums=ignore_checksums
+    )
+    header = _checked_header(stem, request)
+    if header.segments:
+        recorded = _joined_segments(stem, header, request)
+    else:
+        recorded = _recorded(stem, header, request)
+    if recorded.length < MIN_SECONDS * recorded.fs:
+        seconds = recorded.length / recorded.fs
         raise UnusableRecord(name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:g} s")
-    return _waveform(recorded, channels, name, unit)
+    return _waveform(recorded, request)
 
 
-def _checked_header(stem: Path, name: str) -> Any:
-    """The header as wfdb parses it, after its file names have been checked."""
-    path = stem.parent / f"{stem.name}.hea"
+def _checked_header(stem: Path, request: Request) -> Header:
+    """The header, after its file names have been checked."""
+    name, path = request.name, own_file(stem, ".hea")
     content = read_own_file(path, name)
     if len(content) > MAX_HEADER:
         raise UnusableRecord(name, "bad-header", f"{path.name} is too large to be a header")
-    text = content.decode("ascii", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
+    lines = header_lines(content)
+    numbered, _ = split_lines(lines)
+    if not numbered:
         raise UnusableRecord(name, "bad-header", f"{path.name} is empty")
-    _check_signal_files({line.split()[0] for line in lines[1:]}, stem, name)
-    first = lines[0].split()[0]
-    if first != stem.name:
-        shown = first[:40] if first.isascii() and first.isprintable() else "something unreadable"
-        raise UnusableRecord(name, "bad-header", f"its first line names {shown}, not {stem.name}")
-    header = _parsed_header(stem, name)
-    described = len(lines) - 1
-    if header.n_sig != described:
-        raise UnusableRecord(
-            name, "bad-header", f"it announces {header.n_sig} signals and describes {described}"
-        )
-    if header.fs is None or not 0 < header.fs < 1e6:
-        raise UnusableRecord(name, "bad-header", "no sampling rate")
-    return _without_frank_leads(header, stem)
+    first = numbered[0][1].split()[0]
+    own_name = re.fullmatch(rf"{re.escape(stem.name)}(/\d{{1,6}})?", first)
+    if not (own_name and own_name[1]):  # files of segments are checked one by one
+        _check_signal_files({line.split()[0] for _, line in numbered[1:]}, stem, name)
+    if not own_name:
+        named = first[:40] if first.isascii() and first.isprintable() else "something unreadable"
+        raise UnusableRecord(name, "bad-header", f"its first line names {named}, not {stem.name}")
+    header = parse_header(lines, name)
+    rates = request.rates
+    if rates and not any(abs(header.fs - rate) < 1e-6 for rate in rates):
+        accepted = " or ".join(f"{rate:g}" for rate in rates)
+        raise UnusableRecord(name, "wrong-rate", f"fs is {header.fs:g} Hz; accepted: {accepted} Hz")
+    return header
 
 
 def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
@@ -105,11 +128,15 @@ def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
 
     A file of Frank leads beside it is allowed if it is the record's own too.
     """
-    files = files - {stem.name + FRANK_FILE}
-    own = {stem.name + suffix for suffix in SIGNAL_FILES}
-    for file in sorted(files - own):
-        if re.fullmatch(r"[\w./\\:~-]+", file):
-            raise UnusableRecord(name, "foreign-file", f"it names {file[:60]}")
+    files = {file for file in files if file != stem.name + FRANK_FILE}
+    for file in sorted(files):
+        if file.startswith(stem.name) and file[len(stem.name) :].lower() in SIGNAL_FILES:
+            continue
+        if re.fullmatch(r"[\w./\\:~-]+", file, re.ASCII):
+            accepted = " or ".join(stem.name + suffix for suffix in SIGNAL_FILES)
+            raise UnusableRecord(
+                name, "foreign-file", f"it names {file[:60]}; accepted: {accepted}"
+            )
         raise UnusableRecord(name, "bad-header", f"{stem.name}.hea is not text")
     if len(files) != 1:
         raise UnusableRecord(
@@ -117,133 +144,162 @@ def _check_signal_files(files: set[str], stem: Path, name: str) -> None:
         )
 
 
-# What a header says of each signal, as lists of wfdb's record.
-_OF_SIGNALS = (
-    *("file_name", "fmt", "samps_per_frame", "skew", "byte_offset", "adc_gain", "baseline"),
-    *("units", "adc_res", "adc_zero", "init_value", "checksum", "block_size", "sig_name"),
-)
-
-
-def _without_frank_leads(header: Any, stem: Path) -> Any:
-    """The header of the signals in the record's main file alone."""
-    kept = [i for i, file in enumerate(header.file_name) if file != stem.name + FRANK_FILE]
-    if len(kept) < header.n_sig:
-        for field in _OF_SIGNALS:
-            setattr(header, field, [getattr(header, field)[i] for i in kept])
-        header.n_sig = len(kept)
-    return header
-
-
-def _parsed_header(stem: Path, name: str) -> Any:
-    try:
-        return wfdb_access.header(stem)
-    except Exception as error:  # wfdb raises many kinds of errors on a broken header
-        kind = type(error).__name__  # not its message, which may quote a patient field
-        raise UnusableRecord(name, "bad-header", f"wfdb: {kind}") from None
-
-
-def _channels(header: Any, name: str, lead_two: str) -> dict[str, int]:
-    """Channel number of each known lead, by its name and never by its position."""
-    stated = [(raw or "").strip() for raw in header.sig_name]
-    names = ["II" if raw and raw == lead_two else raw for raw in stated]
-    known = [(lead_name(raw), i) for i, raw in enumerate(names)]
-    channels: dict[str, int] = {}
-    for lead, i in known:
-        if lead is None:
+def _joined_segments(stem: Path, header: Header, request: Request) -> Recorded:
+    """The segments of a record one after the other; gaps between them are missing samples."""
+    parts: list[tuple[Recorded | None, int]] = []
+    for segment, length in segment_stems(stem, header, request.name):
+        if segment is None:
+            parts.append((None, length))
             continue
-        if lead in channels:
-            raise UnusableRecord(name, "lead-names", f"lead {lead} is named twice")
-        channels[lead] = i
-    if not channels:
-        found = ", ".join(raw[:20] for raw in stated[:12] if raw.isascii() and raw.isprintable())
-        raise UnusableRecord(
-            name, "lead-names", f"{header.n_sig} signals, none with the name of a lead: {found}"
-        )
-    return {lead: channels[lead] for lead in LEADS if lead in channels}
+        own = _checked_header(segment, request)
+        if own.segments or own.fs != header.fs or own.length not in (0, length):
+            raise UnusableRecord(
+                request.name,
+                "bad-header",
+                f"segment {segment.name} has {own.length} samples at {own.fs:g} Hz; the record "
+                f"says {length} at {header.fs:g} Hz",
+            )
+        parts.append((_recorded(segment, replace(own, length=length), request), length))
+    return joined(parts, header, request.name)
 
 
-def _check_length(stem: Path, header: Any, name: str) -> None:
-    """`UnusableRecord` if the signal file is smaller than the header says, or cannot be read."""
-    path = stem.parent / header.file_name[0]
+def _recorded(stem: Path, header: Header, request: Request) -> Recorded:
+    """The leads of a record of one segment."""
+    name = request.name
+    kept = [s for s in header.signals if s.file != stem.name + FRANK_FILE]
+    notes = [*header.notes, *([FRANK_NOTE] if len(kept) < len(header.signals) else [])]
+    header = replace(header, signals=tuple(kept))
+    leads = lead_channels([s.name for s in kept], request.lead_two, name)
+    notes += leads.notes
+    samples, missing, read_notes = _stored(stem, header, name)
+    notes += read_notes
+    notes += _check_sums(samples, header.signals, request)
+    return Recorded(
+        stored={lead: samples[:, i] for lead, i in leads.channels.items()},
+        samples={
+            lead: _physical(samples[:, i], kept[i], missing, request)
+            for lead, i in leads.channels.items()
+        },
+        length=len(samples),
+        fs=header.fs,
+        comments=header.comments,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _stored(stem: Path, header: Header, name: str) -> tuple[NDArray[Any], int | None, list[str]]:
+    """The stored numbers (sample, lead), the one of a missing sample, and notes."""
+    file = header.signals[0].file
+    path = own_file(stem, file[len(stem.name) :])
     require_file(path, name)
-    if set(header.samps_per_frame) != {1} or any(skew for skew in header.skew if skew):
-        raise UnusableRecord(name, "bad-header", "leads of different rates or skews are not read")
-    if len(set(header.fmt)) != 1 or header.fmt[0] not in _FORMATS:
-        formats = ", ".join(sorted(set(map(str, header.fmt))))
-        raise UnusableRecord(name, "bad-header", f"signal format {formats[:40]} is not read")
-    offset = header.byte_offset[0] or 0
-    samples = (header.sig_len or 0) * header.n_sig
-    expected = offset + int(samples * _FORMATS[header.fmt[0]])
-    size = path.stat().st_size
-    if size < expected or size <= offset:
-        raise UnusableRecord(name, "truncated", f"{path.name} has {size} bytes of {expected}")
+    notes = [] if header.length else [LENGTH_NOTE]
+    version = matlab_version(path)
+    if version in ("5", "7.3"):
+        notes.append(ARRAY_NOTE.format(version))
+        return array_samples(path, version, header, name), MISSING["16"], notes
+    if version == "4":
+        check_version_4(path, header, name)
+    samples, held = stored_samples(path, header, name)
+    if held > len(samples):
+        notes.append(LONGER_NOTE)
+    return samples, MISSING.get(header.signals[0].format), notes
 
 
-def _samples(stem: Path, header: Any, name: str) -> Any:
-    """The header with the stored integers."""
-    try:
-        return with_stored_samples(stem, header)
-    except Exception as error:  # wfdb and numpy raise many kinds of errors on a broken file
-        raise UnusableRecord(name, "bad-signal", f"wfdb: {type(error).__name__}") from None
+def _check_sums(
+    samples: NDArray[Any], signals: Sequence[SignalLine], request: Request
+) -> list[str]:
+    """Notes; `UnusableRecord` if a 16-bit sum or first sample differs from the one in the header.
+
+    A sum of 0 was not computed by most programs that write it, nor a first sample beside it.
+    """
+    if samples.dtype.kind == "f":
+        return [CHECKSUM_NOTE]
+    sums = samples.sum(axis=0, dtype=np.int64)
+    notes = []
+    for i, signal in enumerate(signals):
+        problem = ""
+        if not signal.checksum:
+            if signal.checksum is None or int(sums[i]) % 65536:
+                notes.append(CHECKSUM_NOTE)
+            continue
+        if (int(sums[i]) - signal.checksum) % 65536:
+            problem = f"the 16-bit sum of lead {shown(signal.name)} differs"
+        elif signal.first is not None and samples[0, i] != signal.first:
+            problem = f"the first sample of lead {shown(signal.name)} differs"
+        if problem and not request.ignore_checksums:
+            step = "fetch the files again, or read it as it is with --ignore-checksums"
+            raise UnusableRecord(request.name, "checksum", f"{problem}; {step}")
+        notes += [IGNORED_NOTE] if problem else []
+    return notes
 
 
-def _check_sums(recorded: Any, name: str) -> None:
-    """`UnusableRecord` if a 16-bit sum or first sample differs from the one in the header."""
-    sums = recorded.d_signal.sum(axis=0, dtype=np.int64)
-    for i, lead in enumerate(recorded.sig_name):
-        stated, first = recorded.checksum[i], recorded.init_value[i]
-        if stated is not None and (int(sums[i]) - stated) % 65536:
-            raise UnusableRecord(name, "checksum", f"the 16-bit sum of lead {lead} differs")
-        # A header without sums has no first samples either; wfdb then fills in zeros.
-        if stated is not None and first is not None and recorded.d_signal[0, i] != first:
-            raise UnusableRecord(name, "checksum", f"the first sample of lead {lead} differs")
+def _physical(
+    stored: NDArray[Any], signal: SignalLine, missing: int | None, request: Request
+) -> NDArray[np.float32]:
+    """A lead's samples in the requested unit, nan where one is missing.
+
+    Each step is rounded to 32 bits as wfdb does it, so that both give the same bits.
+    """
+    scale = _scale(signal.unit, request)
+    offset = (stored.astype(np.float32) - np.float64(signal.baseline)).astype(np.float32)
+    values = (offset / np.float64(signal.gain)).astype(np.float32) * np.float32(scale)
+    if missing is not None:
+        values[stored == missing] = np.nan
+    return values
 
 
-def _waveform(recorded: Any, channels: dict[str, int], name: str, unit: str) -> Waveform:
+def _scale(stated: str, request: Request) -> float:
+    """What multiplies values in the stated unit to give values in the requested unit."""
+    if request.unit == MILLIVOLTS and stated in MILLIVOLTS_PER:
+        return MILLIVOLTS_PER[stated]
+    if stated == request.unit:
+        return 1.0
+    accepted = "mV, uV (or with a micro sign), nV, V" if request.unit == MILLIVOLTS else ""
+    raise UnusableRecord(
+        request.name,
+        "bad-header",
+        f"unit is {shown(stated)}; {request.unit} is expected"
+        + (f"; read are {accepted}. Correct the unit after the gain" if accepted else ""),
+    )
+
+
+def _waveform(recorded: Recorded, request: Request) -> Waveform:
     """The leads with a usable signal, in the requested unit."""
-    signal, kept, dropped, lacks = [], [], [], []
-    physical = recorded.dac(return_res=32)
-    for lead, i in channels.items():
-        scale = _scale(recorded.units[i], unit, name)
-        samples = physical[:, i].astype(np.float32) * np.float32(scale)
-        lack = lack_of_signal(recorded.d_signal[:, i], samples)
+    signal, kept, dropped, lacks, heights = [], [], [], [], []
+    largest = QRS_HEIGHT[1] if request.unit == MILLIVOLTS else np.inf
+    for lead, samples in recorded.samples.items():
+        lack = lack_of_signal(recorded.stored[lead], samples, recorded.fs)
         if not lack:
-            signal.append(fill_gaps(samples))
-            kept.append(lead)
-        else:
-            dropped.append(lead)
-            lacks.append(f"{lead} {lack}")
+            filled = fill_gaps(samples)
+            heights.append(qrs_height(filled, recorded.fs))
+            if heights[-1] <= largest:
+                signal.append(filled)
+                kept.append(lead)
+                continue
+            lack = f"QRS height {heights[-1]:.3g} mV"
+        dropped.append(lead)
+        lacks.append(f"{lead} {lack}")
+    if heights and request.unit == MILLIVOLTS:
+        _check_height(float(np.median(heights)), request.name)
     if not kept:
-        raise UnusableRecord(name, "no-signal", ", ".join(lacks))
+        raise UnusableRecord(request.name, "no-signal", ", ".join(lacks))
     return Waveform(
         signal=np.stack(signal),
         leads=tuple(kept),
         dropped=tuple(dropped),
-        fs=float(recorded.fs),
-        comments=tuple(recorded.comments),
+        fs=recorded.fs,
+        comments=recorded.comments,
+        notes=recorded.notes,
     )
 
 
-def _scale(stated: str, unit: str, name: str) -> float:
-    """What multiplies values in the stated unit to give values in `unit`."""
-    if unit == "mV" and stated in _MILLIVOLTS:
-        return _MILLIVOLTS[stated]
-    if stated == unit:
-        return 1.0
-    raise UnusableRecord(name, "bad-header", f"unit is {stated[:20]!r}; {unit} is expected")
-
-
-def read_own_file(path: Path, name: str) -> bytes:
-    """Content of a record's own file; `UnusableRecord` if there is none that can be read."""
-    require_file(path, name)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnusableRecord(name, "missing-file", f"{path.name}: {error.strerror}") from None
-
-
-def require_file(path: Path, name: str) -> None:
-    """`UnusableRecord` unless there is a regular file: no folder, and no pipe without an end."""
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise UnusableRecord(name, "missing-file", f"{path.name} {problem}")
+def _check_height(height: float, name: str) -> None:
+    """`UnusableRecord` if the median QRS height of the leads (mV) is none that a heart gives."""
+    smallest, largest = QRS_HEIGHT
+    if not smallest <= height <= largest:
+        raise UnusableRecord(
+            name,
+            "amplitude",
+            f"median QRS height {height:.3g} mV; {smallest:g} to {largest:g} mV is accepted. "
+            "Correct the gain and the unit in the header",
+        )

@@ -33,9 +33,10 @@ def test_channels_that_are_not_leads_are_left_out(tmp_path):
 
 
 def test_microvolts_become_millivolts(tmp_path):
-    signal = waves(1, 4000)
-    wave = read(write(tmp_path, "A1", leads=("II",), signal=signal, unit="uV"))
-    np.testing.assert_allclose(wave.signal, signal.T / 1000, atol=1e-6)
+    stem = write(tmp_path, "A1", leads=("II",), signal=waves(1, 4000))
+    before = read(stem).signal
+    edit(stem.with_suffix(".hea"), "1000.0(0)/mV", "1.0(0)/uV")
+    np.testing.assert_allclose(read(stem).signal, before, atol=1e-6)
 
 
 def spoil(signal, lead, kind):

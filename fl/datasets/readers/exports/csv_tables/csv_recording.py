@@ -1,6 +1,6 @@
 """A recording in a table with one column per lead and one line per sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,13 @@ from fl.datasets.readers.exports.csv_tables.headings import (
 )
 from fl.datasets.readers.exports.csv_tables.text_table import TextTable, read_table
 from fl.datasets.readers.exports.csv_tables.time_axis import rate_of
-from fl.datasets.readers.exports.formats.recording import USUAL_SPAN, Recording, span_of
+from fl.datasets.readers.exports.formats.recording import Recording
 from fl.datasets.readers.wfdb_signals import MIN_SECONDS
 from fl.ecg.records import LEADS, MILLIVOLTS, NO_UNIT, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
 UNITS = {MILLIVOLTS: 1.0, "uV": 1e-3, "V": 1e3, NO_UNIT: 1.0}  # of --unit
+USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
 ONE_BEAT = 2.0  # s: shorter ones are single beats, as data sets of cut beats have them
 Columns = dict[str, tuple[int, float]]  # place and mV of one unit, by lead
 
@@ -145,9 +146,20 @@ def _check_length(path: Path, seconds: float) -> None:
 
 def _check_span(path: Path, signals: list[NDArray[np.float64]], unit: str) -> None:
     """`DataError` if the values are too small or too large for an ECG in the stated unit."""
-    span, (smallest, largest) = span_of(signals), USUAL_SPAN
+    span, (smallest, largest) = _span(signals), USUAL_SPAN
     if span is not None and not smallest <= span <= largest:
         raise DataError(
             f"{path}: its leads span {span:.3g} mV if its values are in {unit}; {smallest:g} to "
             f"{largest:g} mV is usual. Give the unit: --unit {' or '.join(UNITS)}."
         )
+
+
+def _span(signals: Iterable[NDArray[np.float64]]) -> float | None:
+    """mV from the 1st to the 99th percentile of a lead, median of those that are not flat."""
+    spans = []
+    for samples in signals:
+        present = samples[np.isfinite(samples)]
+        if len(present) and present.min() < present.max():
+            low, high = np.percentile(present, [1, 99])
+            spans.append(high - low)
+    return float(np.median(spans)) if spans else None

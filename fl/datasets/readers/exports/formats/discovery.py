@@ -1,10 +1,10 @@
 """Finds the files in hospitals' formats in a folder, by their content."""
 
-import os
 from pathlib import Path
 
 from fl.datasets.readers.exports.formats.content import SUFFIXES, kind_of, without_suffix
 from fl.datasets.readers.exports.formats.format import Format
+from fl.datasets.record_discovery import walk
 from fl.util.errors import UnusableRecord
 
 # Files of WFDB records, tables and texts: these are not opened to see what they are.
@@ -21,9 +21,8 @@ def hospital_files(folder: Path) -> dict[str, list[Path]]:
     `ward/e1.dcm`).
     """
     found: dict[str, list[Path]] = {}
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for path in (Path(parent) / file for file in sorted(files)):
+    for parent, _, files in walk(folder):
+        for path in (parent / file for file in files):
             if is_hospital_file(path):
                 name = without_suffix(path.relative_to(folder).as_posix())
                 found.setdefault(name, []).append(path)

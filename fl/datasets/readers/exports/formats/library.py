@@ -6,6 +6,7 @@ the kind of error is kept; of what it warns of, only whether it concerns the sig
 
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ _SHORT = re.compile(
 )
 _GAP = re.compile(r"gaps between data records|starts at pointer")
 _MORE = re.compile(r"only the first is read|not loaded|[Aa]dditional \w+ waveform")
+IGNORED_SUM = "the signal does not match the file's checksum, which was ignored as asked"
 FURTHER_PARTS = "it has further parts, which are not read"
 
 
-def parse(path: Path, name: str, kind: Format) -> tuple[Any, tuple[str, ...]]:
+def parse(
+    path: Path, name: str, kind: Format, ignore_checksums: bool
+) -> tuple[Any, tuple[str, ...]]:
     """The library's record with its leads in mV, and what to note of the file.
 
     `UnusableRecord` if the library is not installed, if it cannot read the file, or if it found
-    the signals shorter than stated, with gaps, or different from their checksum.
+    the signals shorter than stated, with gaps, or different from their checksum, unless that is to
+    be ignored.
     """
     try:
         parser = import_quietly("ecgdatakit.parsing.parser").FileParser()
@@ -45,17 +50,26 @@ def parse(path: Path, name: str, kind: Format) -> tuple[Any, tuple[str, ...]]:
         raise UnusableRecord(name, reason, f"{kind.name}: {type(error).__name__}") from None
     if not parsed.source_format.startswith(kind.reader):
         raise UnusableRecord(name, "bad-signal", f"it is not a file of the format {kind.name}")
-    _check_warnings(caught, name, kind)
-    more = any(_MORE.search(str(warning.message)) for warning in caught)
-    return parsed, (FURTHER_PARTS,) if more else ()
+    return parsed, tuple(dict.fromkeys(_noted(caught, name, kind, ignore_checksums)))
 
 
-def _check_warnings(caught: list[warnings.WarningMessage], name: str, kind: Format) -> None:
-    """`UnusableRecord` for a warning that makes the signals doubtful."""
+def _noted(
+    caught: list[warnings.WarningMessage], name: str, kind: Format, ignore_checksums: bool
+) -> Iterator[str]:
+    """What to note; `UnusableRecord` for a warning that makes the signals doubtful."""
     for warning in caught:
         text = str(warning.message)
+        if _MORE.search(text):
+            yield FURTHER_PARTS
         if warning.category.__name__ == "ChecksumWarning":
-            raise UnusableRecord(name, "checksum", f"{kind.name}: its own check sum differs")
+            if not ignore_checksums:
+                raise UnusableRecord(
+                    name,
+                    "checksum",
+                    f"{kind.name}: its own sum differs; export it again, or read it as it is with "
+                    "--ignore-checksums",
+                )
+            yield IGNORED_SUM
         if _SHORT.search(text):
             raise UnusableRecord(name, "truncated", f"{kind.name}: the file ends too early")
         if _GAP.search(text):

@@ -1,6 +1,5 @@
 """The leads of a file in a hospital's format, after everything that it states was checked."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from fl.datasets.readers.exports.formats.content import kind_of
 from fl.datasets.readers.exports.formats.format import Format
 from fl.datasets.readers.exports.formats.library import parse
-from fl.datasets.readers.wfdb_signals import MIN_SECONDS, Waveform, require_file
-from fl.ecg.quality import fill_gaps, lack_of_signal
-from fl.ecg.records import LEADS, lead_name
+from fl.datasets.readers.own_files import require_file
+from fl.datasets.readers.wfdb_signals import MIN_SECONDS, Waveform
+from fl.ecg.quality import QRS_HEIGHT, fill_gaps, lack_of_signal, qrs_height
+from fl.ecg.records import LEADS, MILLIVOLTS, lead_name
 from fl.util.errors import UnusableRecord
 
-USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
 LIMB_LEADS = ("III", "aVR", "aVL", "aVF")
 EIGHT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -33,17 +32,27 @@ class Recording:
     unknown: tuple[str, ...]  # names of what is no lead of the twelve, and is not read
     notes: tuple[str, ...]  # what else to say of the file
 
-    def waveform(self) -> Waveform:
-        """The usable leads; `UnusableRecord` if there is none, or too little of them."""
-        kept, dropped, lacks = {}, [], []
+    def waveform(self, unit: str = MILLIVOLTS) -> Waveform:
+        """The usable leads; `UnusableRecord` if there is none, or if they are no heart's.
+
+        The height of the QRS complexes is not asked where `unit` is NU.
+        """
+        kept, dropped, lacks, heights = {}, [], [], []
+        largest = QRS_HEIGHT[1] if unit == MILLIVOLTS else np.inf
         for lead, stored in self.signals.items():
             samples = stored.astype(np.float32)
-            lack = lack_of_signal(stored, samples)
-            if lack:
-                dropped.append(lead)
-                lacks.append(f"{lead} {lack}")
-            else:
-                kept[lead] = fill_gaps(samples)
+            lack = lack_of_signal(stored, samples, self.fs)
+            if not lack:
+                filled = fill_gaps(samples)
+                heights.append(qrs_height(filled, self.fs))
+                if heights[-1] <= largest:
+                    kept[lead] = filled
+                    continue
+                lack = f"QRS height {heights[-1]:.3g} mV"
+            dropped.append(lead)
+            lacks.append(f"{lead} {lack}")
+        if heights and unit == MILLIVOLTS:
+            self._check_height(float(np.median(heights)))
         if not kept:
             raise UnusableRecord(self.name, "no-signal", ", ".join(lacks))
         return Waveform(
@@ -52,15 +61,36 @@ class Recording:
             dropped=tuple(dropped),
             fs=self.fs,
             comments=(),
+            notes=self._all_notes(),
         )
 
+    def _check_height(self, height: float) -> None:
+        """`UnusableRecord` for a median QRS height (mV) that no heart gives."""
+        smallest, largest = QRS_HEIGHT
+        if not smallest <= height <= largest:
+            raise UnusableRecord(
+                self.name,
+                "amplitude",
+                f"median QRS height {height:.3g} mV; {smallest:g} to {largest:g} mV is accepted. "
+                "Is the gain or the unit that it states right?",
+            )
 
-def read_hospital_file(path: Path, name: str) -> Waveform:
+    def _all_notes(self) -> tuple[str, ...]:
+        notes = list(self.notes)
+        if self.derived:
+            notes.append(f"{', '.join(self.derived)} were computed from I and II")
+        if self.unknown:
+            some = ", ".join(self.unknown[:12])
+            notes.append(f"signals that are no lead of the twelve, not read: {some}")
+        return tuple(notes)
+
+
+def read_hospital_file(path: Path, name: str, ignore_checksums: bool = False) -> Waveform:
     """The usable leads of a file, in mV, and nothing of the patient; see `read_recording`."""
-    return read_recording(path, name)[0].waveform()
+    return read_recording(path, name, ignore_checksums)[0].waveform()
 
 
-def read_recording(path: Path, name: str) -> tuple[Recording, Any]:
+def read_recording(path: Path, name: str, ignore_checksums: bool = False) -> tuple[Recording, Any]:
     """The recording in a file, and the library's record, which carries the patient's fields.
 
     Raises `UnusableRecord` with the verdict if it cannot be used.
@@ -73,7 +103,7 @@ def read_recording(path: Path, name: str) -> tuple[Recording, Any]:
     if not isinstance(kind, Format):
         found = "text" if kind is None else kind.name
         raise UnusableRecord(name, "bad-signal", f"{path.name} is {found}, not a recording")
-    parsed, notes = parse(path, name, kind)
+    parsed, notes = parse(path, name, kind, ignore_checksums)
     return _checked(parsed, name, kind, notes), parsed
 
 
@@ -98,7 +128,6 @@ def _checked(parsed: Any, name: str, kind: Format, notes: tuple[str, ...]) -> Re
         raise UnusableRecord(name, "too-short", f"{seconds:.1f} s; at least {MIN_SECONDS:g} s")
     signals = {lead: np.asarray(found.samples, dtype=np.float64) for lead, found in leads.items()}
     steps = {lead: _step(found) for lead, found in leads.items()}
-    _check_span(signals, name)
     derived = _derive(signals, steps)
     order = [lead for lead in LEADS if lead in signals]
     return Recording(
@@ -147,29 +176,6 @@ def _step(lead: Any) -> float:
     """mV of one step of the stored numbers; 0 where it is not known."""
     scale = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3}.get(lead.resolution_unit, 0.0)
     return abs(float(lead.resolution)) * scale
-
-
-def _check_span(signals: Mapping[str, NDArray[np.float64]], name: str) -> None:
-    """`UnusableRecord` for amplitudes that no heart gives: then the stated gain is wrong."""
-    span, (smallest, largest) = span_of(signals.values()), USUAL_SPAN
-    if span is not None and not smallest <= span <= largest:
-        raise UnusableRecord(
-            name,
-            "bad-header",
-            f"its leads span {span:.3g} mV by its own units; {smallest:g} to {largest:g} mV is "
-            "usual. Is its gain right?",
-        )
-
-
-def span_of(signals: Iterable[NDArray[np.float64]]) -> float | None:
-    """mV from the 1st to the 99th percentile of a lead, median of those that are not flat."""
-    spans = []
-    for samples in signals:
-        present = samples[np.isfinite(samples)]
-        if len(present) and present.min() < present.max():
-            low, high = np.percentile(present, [1, 99])
-            spans.append(high - low)
-    return float(np.median(spans)) if spans else None
 
 
 def _derive(signals: dict[str, NDArray[np.float64]], steps: dict[str, float]) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ def test_limb_leads_follow_from_leads_one_and_two(tmp_path, name):
     lead = dict(zip(wave.leads, wave.signal, strict=True))
     assert lead["III"] == pytest.approx(lead["II"] - lead["I"], abs=1e-6)
     assert lead["aVR"] + lead["aVL"] + lead["aVF"] == pytest.approx(0 * lead["I"], abs=1e-6)
+    assert wave.notes[0] == "III, aVR, aVL, aVF were computed from I and II"
     assert lead["aVF"] == pytest.approx((lead["II"] + lead["III"]) / 2, abs=1e-6)
 
 
@@ -86,10 +87,10 @@ def test_the_signals_that_pyedflib_ships_are_read_as_pyedflib_reads_them(tmp_pat
 
     path = Path(pyedflib.__file__).parent / "data" / "test_generator.edf"
     assert verdict(path).reason == "lead-names"
-    # The same file with a label that is a lead's: of the eleven signals the one of 1 Hz.
+    # The same file with a label that is a lead's: of the eleven signals the one of 8 Hz.
     content = bytearray(path.read_bytes())
     with pyedflib.EdfReader(str(path)) as reader:
-        place = reader.getSignalLabels().index("sine 1 Hz")
+        place = reader.getSignalLabels().index("sine 8 Hz")
         expected, unit = reader.readSignal(place), reader.getPhysicalDimension(place)
         rate = reader.getSampleFrequency(place)
     start = 256 + 16 * place
@@ -126,14 +127,16 @@ def test_a_damaged_sum_is_a_verdict(tmp_path):
     content[-100] ^= 1
     path.write_bytes(content)
     assert verdict(path).reason == "checksum"
+    notes = read_hospital_file(path, "x", ignore_checksums=True).notes
+    assert "which was ignored as asked" in notes[0]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"<LeadAmplitudeUnits>MICROVOLTS": "<LeadAmplitudeUnits>FURLONGS"}, "bad-header"),
-        ({"<LeadAmplitudeUnits>MICROVOLTS": "<LeadAmplitudeUnits>VOLTS"}, "bad-header"),
-        ({"UnitsPerBit>5<": "UnitsPerBit>5000<"}, "bad-header"),
+        ({"<LeadAmplitudeUnits>MICROVOLTS": "<LeadAmplitudeUnits>VOLTS"}, "amplitude"),
+        ({"UnitsPerBit>5<": "UnitsPerBit>5000<"}, "amplitude"),
         ({"<LeadID>V6": "<LeadID>II"}, "lead-names"),
         ({f"<LeadID>{lead}<": "<LeadID>W<" for lead in EIGHT}, "lead-names"),
         ({"<SampleBase>500": "<SampleBase>0"}, "bad-signal"),
@@ -149,6 +152,13 @@ def test_what_a_file_states_is_not_believed(tmp_path, change, reason):
         text = text.replace(old, new)
     path.write_text(text, encoding="latin-1")
     assert verdict(path).reason == reason
+
+
+def test_what_stays_at_one_value_is_no_signal(tmp_path):
+    values = stored(8, seconds=10)
+    values[:, 1000:] = 0  # 2 s of ECG
+    dicom(tmp_path / "x", values)
+    assert verdict(tmp_path / "x").detail.startswith("I flat, II flat")
 
 
 def test_a_gap_in_time_is_a_verdict(tmp_path):
