@@ -43,7 +43,7 @@ class Summary:
     patients: set[str] = field(default_factory=set)
     leads_left_out: dict[str, int] = field(default_factory=dict)  # records, by lead's name
     derived: int = 0  # records to which leads were added that follow from I and II
-    notes: dict[str, int] = field(default_factory=dict)  # records, by what is to be said of them
+    notes: dict[str, int] = field(default_factory=dict)  # records, by what is to note of them
 
     def sentences(self, folder: Path) -> Iterator[str]:
         """The summary in lines that name no patient."""

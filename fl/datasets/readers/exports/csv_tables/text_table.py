@@ -13,7 +13,7 @@ from fl.util.errors import DataError
 
 SEPARATORS = ("\t", ";", ",")
 MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in small letters
-_SAMPLE_LINES = 50  # from which the separator is told
+_SAMPLE_LINES = 50  # in which the separator is looked for
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _USUAL = re.compile(r'[0-9eE+\-.,;\t\r\n "]*')  # of a table without words
