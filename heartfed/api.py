@@ -40,15 +40,16 @@ def predict(
     model: SavedModel,
     recording: str | Path,
     fs: float | None = None,
-    unit: str = "mV",
+    unit: str = "",
     source: str = "pooled",
 ) -> RecordingPrediction:
     """The classes of one recording with their probabilities.
 
-    `recording` is a WFDB record, or a CSV file with a header of lead names; `fs` is the CSV
-    file's sampling rate in Hz, `unit` that of its values, and `source` the data set whose
-    thresholds decide. `cannot_say` of the result is the reason where there is no answer. Research
-    software, no medical device. `DataError` if the recording cannot be used.
+    `recording` is a WFDB record, a file of a hospital's format, or a CSV file with a header of lead
+    names; `fs` is the CSV file's sampling rate in Hz (None: by its column of times), `unit` that of
+    its values ("": by its headings, else mV), and `source` the data set whose thresholds decide.
+    `cannot_say` of the result is the reason where there is no answer. Research software, no medical
+    device. `DataError` if the recording cannot be used.
     """
     text = str(recording)
     try:

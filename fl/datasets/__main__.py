@@ -1,4 +1,4 @@
-"""`python -m fl.datasets check | download | plot`: check, fetch and draw recordings."""
+"""`python -m fl.datasets check | convert | download | plot`: recordings and data sets."""
 
 import argparse
 import importlib
@@ -23,6 +23,8 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Source, ignoring_checksums
 from fl.datasets.physionet.downloader import Downloader, DownloadError
 from fl.datasets.physionet.remotes import BASE_URL, known_remote
+from fl.datasets.readers.exports.conversion.command import add_conversion_flags
+from fl.datasets.readers.exports.conversion.command import run as convert_files
 from fl.util.command_line import CommandParser
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datas
     """
     options = _parser(prog).parse_args(arguments)
     try:
-        run = {"check": _check, "download": _download, "plot": _plot}[options.command]
+        commands = {"check": _check, "convert": _convert, "download": _download, "plot": _plot}
+        run = commands[options.command]
         return run(options)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,6 +70,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
+    convert = commands.add_parser("convert", help="write hospitals' files as WFDB records")
+    add_conversion_flags(convert)
+
     plot = commands.add_parser("plot", help="draw one record on ECG paper")
     plot.add_argument("source")
     plot.add_argument("record")
@@ -83,7 +89,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
             action="store_true",
             help="also use recordings that do not match the checksums in their headers",
         )
-    for command in (check, download, plot):
+    for command in (check, download, plot):  # a conversion reads nothing from there
         command.add_argument("--data-dir", type=Path, default=default_data_dir())
     return parser
 
@@ -144,6 +150,10 @@ def _check(options: argparse.Namespace) -> int:
     for mistake in mistakes:
         print(f"error: {mistake}", file=sys.stderr)
     return 2 if mistakes else 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    return convert_files(options)
 
 
 def _download(options: argparse.Namespace) -> int:

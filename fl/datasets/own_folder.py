@@ -1,4 +1,8 @@
-"""A hospital's own folder: WFDB records with a table of labels, annotated beats, or both.
+"""A hospital's own folder: recordings with a table of labels, annotated beats, or both.
+
+A recording is a WFDB record, or a file in a format of `fl.datasets.readers.exports.formats`, which
+is recognised by its content. The patient's fields of such a file are not read: the table names the
+patient.
 
 For the beat tasks, records have their annotated beats in `.atr` files. The patient of a record that
 no table lists is the one that its header names (`# patient 7`), else the record counts as a patient
@@ -27,6 +31,8 @@ from fl.datasets.base import Card, Source
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.beat_records import stated_patient
 from fl.datasets.readers.challenge_records import age_years, sex_letter
+from fl.datasets.readers.exports.formats.discovery import hospital_file, hospital_files
+from fl.datasets.readers.exports.formats.recording import read_hospital_file
 from fl.datasets.readers.labels_table import OPTIONAL, REQUIRED, TABLE, Row, labels_table
 from fl.datasets.readers.row_labels import row_labels
 from fl.datasets.readers.source_settings import SETTINGS, source_settings
@@ -94,6 +100,7 @@ class OwnFolder:
         folder = Path(self.path)
         stems = record_stems(folder).values()
         annotated = {s.relative_to(folder).as_posix(): has_annotations(s) for s in stems}
+        annotated |= {n: has_annotations(folder / n) for n in hospital_files(folder)}
         table = labels_table(folder)
         if table is None and not any(annotated.values()):
             columns = ", ".join(REQUIRED)
@@ -110,8 +117,12 @@ class OwnFolder:
         )
 
     def files(self, root: Path) -> list[Path]:
-        settings = Path(self.path) / SETTINGS
-        return data_files(Path(self.path)) + ([settings] if settings.is_file() else [])
+        folder = Path(self.path)
+        others = [path for paths in hospital_files(folder).values() for path in paths]
+        settings = folder / SETTINGS
+        if settings.is_file():
+            others.append(settings)
+        return sorted({*data_files(folder), *others})
 
     def read(self, root: Path, name: str) -> Record:
         row, stem = self._row(name), Path(self.path) / name
@@ -156,6 +167,9 @@ class OwnFolder:
 
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""
+        file = hospital_file(Path(self.path), name)
+        if file is not None:
+            return read_hospital_file(file, name, self.ignore_checksums)
         return read_waveform(
             Path(self.path) / name,
             name=name,

@@ -1,9 +1,11 @@
 """`python -m fl.predict --weights W RECORD...`: predicted classes with their probabilities.
 
-RECORD is a WFDB record (its path without extension, or its .hea file), a CSV file (a header of
-lead names, one line per sample, values in mV, and its sampling rate given by --fs), a folder (all
-recordings below it), a pattern such as 'wards/*/*.hea', or `-` for names on standard input, one a
-line. Research software, not a medical device.
+RECORD is a WFDB record (its path without extension, or its .hea file), a file of a hospital's
+format (DICOM, HL7 aECG, SCP-ECG, EDF, GE MUSE XML, Philips XML, MFER, ISHNE), a CSV file (a header
+of lead names, one line per sample, values in mV unless the headings or --unit say otherwise, and
+its sampling rate by a column of times or by --fs), a folder (all recordings below it), a pattern
+such as 'wards/*/*.hea', or `-` for names on standard input, one a line. Research software, not a
+medical device.
 
 Answers are written as they come, in the order of the recordings. A recording that cannot be read
 is named in a line, and the others are answered; Ctrl-C or a full disk keeps what is written.
@@ -159,7 +161,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "record", nargs="*", help="WFDB record, CSV file, folder, pattern, or - (names on stdin)"
+        "record",
+        nargs="*",
+        help="WFDB record, file of a hospital's format, CSV file, folder, pattern, or - (names on "
+        "stdin)",
     )
     add_recording_flags(parser)
     parser.add_argument(
@@ -223,6 +228,7 @@ def _answers(
         task=options.task,
         fs=options.fs,
         unit=options.unit,
+        leads=options.leads,
         reading=reading,
     )
     yield from all_answers(job, model, names, options.workers)
@@ -231,7 +237,7 @@ def _answers(
 def _explained(model: SavedModel, name: str, options: argparse.Namespace) -> Answer:
     """The answer to one recording, whose figures are written."""
     try:
-        record = read_record(name, options.fs, options.unit)
+        record = read_record(name, options.fs, options.unit, options.leads)
         prepared = prepare(model, record, options.windows, options.detector)
         prediction = predict_prepared(model, record, name, prepared, options.source)
         _write_figures(model, record, prepared, prediction, options)

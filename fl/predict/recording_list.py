@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl.datasets.readers.exports.formats.discovery import is_hospital_file
 from fl.util.errors import ConfigError
 
 STANDARD_INPUT = "-"
 BESIDE = (".dat", ".mat", ".atr", ".xws")  # files of a WFDB record beside its header
+TABLES = (".csv", ".tsv")  # a text may be anything, and is read only if it is named
 TABLES_OF_LABELS = ("labels.csv",)  # of an own folder: no recording
 
 
@@ -60,7 +62,8 @@ def _add_path(listed: Listed, text: str) -> None:
         listed.names += found
         if not found:
             listed.errors.append(
-                f"{text}: no recording in it. Expected: WFDB headers (.hea) or CSV files."
+                f"{text}: no recording in it. Expected: WFDB headers (.hea), files of "
+                "hospitals' formats or CSV files."
             )
     elif glob.has_magic(text) and not path.exists():
         matches = sorted(glob.glob(text, recursive=True))
@@ -100,7 +103,8 @@ def _below(folder: Path, others: Counter[str]) -> Iterator[str]:
             suffix = path.suffix.lower()
             if suffix == ".hea" and path.stem in segments:
                 continue  # it is read as a part of its record
-            if suffix == ".hea" or (suffix == ".csv" and path.name not in TABLES_OF_LABELS):
+            is_table = suffix in TABLES and path.name not in TABLES_OF_LABELS
+            if suffix == ".hea" or is_table or is_hospital_file(path):
                 yield str(path)
             elif path.stem not in stems or suffix not in BESIDE:
                 others[suffix or "without a suffix"] += 1

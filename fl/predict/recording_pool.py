@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl.ecg.records import Record
 from fl.predict.input_files import read_record
 from fl.predict.saved_model import SavedModel, load_model
 from fl.predict.several import MOST_RECORDINGS, Answer, Reading, answers_to
@@ -28,13 +29,15 @@ class PredictionJob:
     task: str
     fs: float | None  # Hz, of CSV files
     unit: str
+    leads: tuple[str, ...] = ()  # of CSV files without a header
     reading: Reading
 
     def answers(self, model: SavedModel, names: Sequence[str]) -> Iterator[Answer]:
         """The answers to recordings in this process."""
-        return answers_to(
-            model, names, lambda name: read_record(name, self.fs, self.unit), self.reading
-        )
+        return answers_to(model, names, self._read, self.reading)
+
+    def _read(self, name: str) -> Record:
+        return read_record(name, self.fs, self.unit, self.leads)
 
 
 def all_answers(

@@ -65,6 +65,7 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
 
 REASONS = {
     "missing-file": "a file is missing",
+    "no-reader": "the library that reads its format is not installed",
     "bad-header": "the header cannot be read",
     "foreign-file": "a file of another record is named",
     "truncated": "the signal is shorter than the header says",

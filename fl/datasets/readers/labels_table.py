@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fl.datasets.readers.exports.formats.content import without_suffix
 from fl.datasets.record_discovery import data_files
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_INFARCTION
 from fl.util.csv_table import LATIN_1, SEPARATORS, CsvTable, read_csv_table
@@ -100,9 +101,9 @@ def _with_known_columns(table: CsvTable, required: Iterable[str]) -> CsvTable:
 
 
 def _record_name(text: str) -> str:
-    """The record of a cell: a path inside the folder, with / and without .hea."""
+    """The record of a cell: a path inside the folder, with / and without its suffix."""
     name = text.replace("\\", "/")
-    return name[:-4] if name.lower().endswith(".hea") else name
+    return name[:-4] if name.lower().endswith(".hea") else without_suffix(name)
 
 
 def _problem(record: str, row: Row) -> str:

@@ -1,0 +1,1 @@
+"""Recordings as recorders, archives and spreadsheets export them, and their way to WFDB."""

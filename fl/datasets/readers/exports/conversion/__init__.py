@@ -1,0 +1,1 @@
+"""Writes recordings of hospitals' formats as WFDB records, without their patients' fields."""

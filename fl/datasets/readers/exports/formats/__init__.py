@@ -1,0 +1,1 @@
+"""Reads the formats in which hospitals' recorders and archives export ECGs."""
