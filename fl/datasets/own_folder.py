@@ -1,4 +1,4 @@
-"""A hospital's own folder: recordings with a table of labels, annotated beats, or both.
+"""A hospital's own folder: recordings with labels (a table, or headers), annotated beats, or both.
 
 A recording is a WFDB record, or a file in a format of `fl.datasets.readers.exports.formats`, which
 is recognised by its content. The patient's fields of such a file are not read: the table names the
@@ -16,6 +16,9 @@ and that nothing is known if it is empty too. Where there are `.atr` files, the 
 be left out. A file `source.toml` may declare for all records whose `annotated` cell is empty which
 labels are complete: see `readers/source_settings.py`.
 
+Without a table, the labels are the codes of the header's line `#Dx: ...`, and age and sex those of
+`#Age:` and `#Sex:`, as the Challenges write them.
+
 For the infarction tasks, `labels` may have `MI` (or the SNOMED CT code of an infarction) or `NORM`
 (a normal recording, without infarction), and `annotated` may have `MI`: a record without it then
 has none. `MI` and `NORM` say nothing about the nine classes of the rhythm task.
@@ -23,6 +26,7 @@ has none. `MI` and `NORM` say nothing about the nine classes of the rhythm task.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from fl.config.run_config import RESERVED_NAMES
@@ -30,7 +34,7 @@ from fl.datasets import DATASETS
 from fl.datasets.base import Card, Source
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.beat_records import stated_patient
-from fl.datasets.readers.challenge_records import age_years, sex_letter
+from fl.datasets.readers.challenge_records import age_years, comment_fields, sex_letter
 from fl.datasets.readers.exports.formats.discovery import hospital_file, hospital_files
 from fl.datasets.readers.exports.formats.recording import read_hospital_file
 from fl.datasets.readers.labels_table import OPTIONAL, REQUIRED, TABLE, Row, labels_table
@@ -49,6 +53,11 @@ _CODES_OF_TABLE = (
     "complete in every record. Records with none of the classes are used: each class that was "
     "looked for is absent. Beats as in .atr files."
 )
+_CODES_OF_HEADERS = (
+    "The line `#Dx: ...` of each header: SNOMED CT codes or class names. Records with none of the "
+    "classes are used: each class is absent. Beats as in .atr files."
+)
+_DIAGNOSES = re.compile(r"#\s*Dx\s*:", re.IGNORECASE)
 _PATIENTS_OF_TABLE = (
     f"Identified by the column `patient` of {TABLE}; of a record with beats and no row, by its "
     "header's comment `patient 7`, else it counts as a patient of its own."
@@ -78,13 +87,14 @@ class OwnFolder:
     @property
     def card(self) -> Card:
         table = (Path(self.path) / TABLE).is_file()
+        diagnoses = not table and _has_diagnoses(Path(self.path))
         return Card(
             name=self.name,
             title=f"The folder {self.path}",
             leads=LEADS,
             rates=(),
-            annotates=RHYTHM_CLASSES if table else (),
-            mapping=_CODES_OF_TABLE if table else "Beat annotations (.atr) alone.",
+            annotates=RHYTHM_CLASSES if table or diagnoses else (),
+            mapping=_mapping(table, diagnoses),
             patients=_PATIENTS_OF_TABLE if table else _PATIENTS_OF_HEADERS,
             licence="The owner's.",
             citation="",
@@ -102,11 +112,12 @@ class OwnFolder:
         annotated = {s.relative_to(folder).as_posix(): has_annotations(s) for s in stems}
         annotated |= {n: has_annotations(folder / n) for n in hospital_files(folder)}
         table = labels_table(folder)
-        if table is None and not any(annotated.values()):
+        if table is None and not any(annotated.values()) and not _has_diagnoses(folder):
             columns = ", ".join(REQUIRED)
             raise DataError(
-                f"{folder / TABLE}: no such file. Make one with the columns {columns}, or put "
-                "beat annotations beside the records, as .atr files."
+                f"{folder / TABLE}: no such file, and no header has diagnoses (`#Dx: ...`). Make "
+                f"one with the columns {columns}, or put beat annotations beside the records, as "
+                ".atr files."
             )
         if table is not None and not table.rows and not any(annotated.values()):
             raise DataError(f"{folder / TABLE}: no records in it. Add a row for each record.")
@@ -126,9 +137,11 @@ class OwnFolder:
 
     def read(self, root: Path, name: str) -> Record:
         row, stem = self._row(name), Path(self.path) / name
+        wave = self.waveform(root, name)
+        if labels_table(Path(self.path)) is None:
+            row |= _header_row(wave)
         complete = source_settings(Path(self.path)).complete
         stated = row_labels(name, row, complete, beats=has_annotations(stem))
-        wave = self.waveform(root, name)
         unlabelled = stated.infarction == UNKNOWN and not (stated.labels >= 0).any()
         return Record(
             source=self.name,
@@ -216,6 +229,38 @@ def parse_source(text: str) -> Source:
             f"sources names the folder {path} for {name}, which does not exist. Correct the path."
         )
     return OwnFolder(name=name, path=str(Path(path).expanduser().absolute()))
+
+
+def _mapping(table: bool, diagnoses: bool) -> str:
+    """Where the labels are from, for the card."""
+    if table:
+        return _CODES_OF_TABLE
+    return _CODES_OF_HEADERS if diagnoses else "Beat annotations (.atr) alone."
+
+
+def _has_diagnoses(folder: Path) -> bool:
+    """Whether a header in the folder has a line of diagnoses, as the Challenges write it."""
+    headers = [path for path in data_files(folder) if path.suffix.lower() == ".hea"]
+    return _any_diagnosis(tuple(headers))
+
+
+@lru_cache(maxsize=16)
+def _any_diagnosis(headers: tuple[Path, ...]) -> bool:
+    for path in headers:
+        try:
+            lines = path.read_text(encoding="latin-1").splitlines()
+        except OSError:
+            continue  # it is named when it is read
+        if any(_DIAGNOSES.match(line) for line in lines):
+            return True
+    return False
+
+
+def _header_row(wave: Waveform) -> Row:
+    """What a header's comments say in place of a row of the table."""
+    fields = comment_fields(wave.comments)
+    codes = [code.strip() for code in fields.get("dx", "").split(",") if code.strip()]
+    return {"labels": ";".join(codes), "age": fields.get("age", ""), "sex": fields.get("sex", "")}
 
 
 def _annotations(stem: Path, name: str, wave: Waveform, needed: bool) -> Annotations | None:

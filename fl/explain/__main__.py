@@ -133,7 +133,9 @@ def _explain(options: argparse.Namespace) -> int:
         check_question(model.network, model.task, options.target, options.method)
     check_question(model.network, model.task, model.task.classes[0], options.method)
     _check_place(options, model)
-    record = read_record(options.record, options.fs, options.unit, options.leads)
+    record = read_record(
+        options.record, options.fs, options.unit, options.leads, options.ignore_checksums
+    )
     starts = None if model.task.exclusive else _window_starts(options, record)
     prepared = prepare(model, record, windows=False, detector=options.detector, starts=starts)
     prediction = predict_prepared(model, record, options.record, prepared, options.source)

@@ -229,6 +229,7 @@ def _answers(
         fs=options.fs,
         unit=options.unit,
         leads=options.leads,
+        ignore_checksums=options.ignore_checksums,
         reading=reading,
     )
     yield from all_answers(job, model, names, options.workers)
@@ -237,7 +238,9 @@ def _answers(
 def _explained(model: SavedModel, name: str, options: argparse.Namespace) -> Answer:
     """The answer to one recording, whose figures are written."""
     try:
-        record = read_record(name, options.fs, options.unit, options.leads)
+        record = read_record(
+            name, options.fs, options.unit, options.leads, options.ignore_checksums
+        )
         prepared = prepare(model, record, options.windows, options.detector)
         prediction = predict_prepared(model, record, name, prepared, options.source)
         _write_figures(model, record, prepared, prediction, options)

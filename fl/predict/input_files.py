@@ -22,36 +22,45 @@ TABLES = (".csv", ".tsv", ".txt")
 WFDB_PARTS = (".dat", ".mat", ".atr")  # files of a WFDB record beside its header
 
 
-def read_record(text: str, fs: float | None, unit: str, leads: Sequence[str] = ()) -> Record:
+def read_record(
+    text: str,
+    fs: float | None,
+    unit: str,
+    leads: Sequence[str] = (),
+    ignore_checksums: bool = False,
+) -> Record:
     """The recording named on the command line.
 
     `fs` (Hz) is the sampling rate of a table that does not give it, `unit` a name of
     `csv_recording.UNITS` or "" for what the file says, and `leads` are the columns of a table
-    without a header. Raises DataError or ConfigError with one line that says what is wrong.
+    without a header. `ignore_checksums` reads signals that differ from theirs. Raises DataError or
+    ConfigError with one line that says what is wrong.
     """
     path = Path(text)
     suffix = path.suffix.lower()
     if suffix == ".hea":
-        return read_wfdb(path.with_suffix(""), unit)
+        return read_wfdb(path.with_suffix(""), unit, ignore_checksums)
     if suffix in WFDB_PARTS and (path.with_suffix(".hea").exists() or not path.is_file()):
         raise DataError(
             f"{text}: is a part of a WFDB record. Name its header: {path.with_suffix('.hea')}"
         )
     if path.is_file() and (suffix in TABLES or not Path(f"{path}.hea").exists()):
-        return _record(_read_file(path, fs, unit, leads), unit)
+        return _record(_read_file(path, fs, unit, leads, ignore_checksums), unit)
     if suffix in TABLES:
         raise DataError(f"{path}: cannot be read (no such file). Name a CSV file.")
-    return read_wfdb(path, unit)
+    return read_wfdb(path, unit, ignore_checksums)
 
 
-def _read_file(path: Path, fs: float | None, unit: str, leads: Sequence[str]) -> Recording:
+def _read_file(
+    path: Path, fs: float | None, unit: str, leads: Sequence[str], ignore_checksums: bool
+) -> Recording:
     """The recording in a file that is no part of a WFDB record."""
     try:
         kind = kind_of(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     if isinstance(kind, Format):
-        return read_recording(path, path.name)[0]
+        return read_recording(path, path.name, ignore_checksums)[0]
     if isinstance(kind, Other):
         raise DataError(f"{path}: is {kind.name}, not a recording. {kind.step}")
     if path.suffix.lower() not in TABLES:

@@ -25,6 +25,11 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_table_flags(parser)
     parser.add_argument(
+        "--ignore-checksums",
+        action="store_true",
+        help="read recordings whose signal differs from the checksum in its file",
+    )
+    parser.add_argument(
         "--detector",
         choices=sorted(DETECTORS),
         default="",

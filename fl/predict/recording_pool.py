@@ -30,6 +30,7 @@ class PredictionJob:
     fs: float | None  # Hz, of CSV files
     unit: str
     leads: tuple[str, ...] = ()  # of CSV files without a header
+    ignore_checksums: bool = False
     reading: Reading
 
     def answers(self, model: SavedModel, names: Sequence[str]) -> Iterator[Answer]:
@@ -37,7 +38,7 @@ class PredictionJob:
         return answers_to(model, names, self._read, self.reading)
 
     def _read(self, name: str) -> Record:
-        return read_record(name, self.fs, self.unit, self.leads)
+        return read_record(name, self.fs, self.unit, self.leads, self.ignore_checksums)
 
 
 def all_answers(

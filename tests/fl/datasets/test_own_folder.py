@@ -188,3 +188,46 @@ def test_a_record_without_lead_two_is_refused_with_the_leads_that_were_found(hol
 def test_a_source_that_cannot_be_used_is_explained(tmp_path, text, problem):
     with pytest.raises(ConfigError, match=problem):
         parse_source(text.format(path=tmp_path))
+
+
+def with_comments(folder, name, *comments):
+    path = folder / f"{name}.hea"
+    path.write_text(path.read_text() + "".join(f"{line}\n" for line in comments))
+
+
+def test_headers_with_diagnoses_need_no_table(tmp_path):
+    """Records as the Challenges write them, put into a folder of one's own."""
+    for seed, name in enumerate(("a", "b", "c", "d")):
+        write(tmp_path, name, seed=seed)
+    with_comments(tmp_path, "a", "#Age: 74", "#Sex: Male", "#Dx: 59118001,164889003")
+    with_comments(tmp_path, "b", "# Age: NaN", "# Sex: Female", "# Dx: 10370003", "# patient 7")
+    with_comments(tmp_path, "c", "#Age: 50")
+    with_comments(tmp_path, "d", "#Dx: John Doe")
+    source = parse_source(f"mysite={tmp_path}")
+    assert source.card.annotates == RHYTHM_CLASSES
+    assert source.record_names(tmp_path) == ["a", "b", "c", "d"]
+    a, b = (source.read(tmp_path, name) for name in "ab")
+    assert (classes(a), a.age, a.sex, a.patient) == ({"RBBB", "AF"}, 74.0, "M", "a")
+    assert (classes(b), classes(b, 0)) == (set(), set(RHYTHM_CLASSES))
+    assert (b.age, b.sex, b.patient) == (None, "F", "7")
+    assert b.other_codes == ("10370003",)
+    for name in "cd":
+        with pytest.raises(UnusableRecord) as caught:
+            source.read(tmp_path, name)
+        assert caught.value.reason == "no-label"
+    (report,) = check([source], tmp_path, task=RHYTHM).sources
+    assert (report.records, report.usable, report.none_of_the_classes) == (4, 2, 1)
+
+
+def test_a_table_goes_before_the_headers(tmp_path):
+    write(tmp_path, "a")
+    with_comments(tmp_path, "a", "#Dx: 59118001")
+    (tmp_path / "labels.csv").write_text("record,patient,labels\na,p1,AF\n")
+    record = parse_source(f"mysite={tmp_path}").read(tmp_path, "a")
+    assert classes(record) == {"AF"}
+
+
+def test_a_folder_without_any_label_names_the_ways_to_give_them(tmp_path):
+    write(tmp_path, "a")
+    with pytest.raises(DataError, match=r"labels\.csv: no such file, and no header has diagnoses"):
+        parse_source(f"mysite={tmp_path}").record_names(tmp_path)

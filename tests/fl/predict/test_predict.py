@@ -274,6 +274,21 @@ def test_a_header_with_another_unit_is_refused(runs, recording, tmp_path, capsys
     assert "unit is 'mmHg'; mV is expected" in capsys.readouterr().err
 
 
+def test_a_wrong_checksum_is_refused_unless_it_is_to_be_ignored(runs, recording, tmp_path, capsys):
+    name, record = recording
+    header = write_wfdb(tmp_path, name, record).with_suffix(".hea")
+    first, *signals = header.read_text().splitlines()
+    fields = [line.split() for line in signals]
+    for line in fields:
+        line[6] = str((int(line[6]) + 1) % 2**15)
+    header.write_text("\n".join([first, *map(" ".join, fields)]) + "\n")
+    call = ["--weights", str(runs / "rhythm" / WEIGHTS), "--json", str(header)]
+    assert main(call) == 2
+    assert "--ignore-checksums" in capsys.readouterr().err
+    assert main([*call, "--ignore-checksums"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"][0]["findings"]
+
+
 def test_the_other_records_are_predicted_even_if_one_fails(runs, recording, tmp_path, capsys):
     name, record = recording
     write_wfdb(tmp_path, name, record)
