@@ -37,6 +37,7 @@ from fl.datasets.readers.beat_records import stated_patient
 from fl.datasets.readers.challenge_records import age_years, comment_fields, sex_letter
 from fl.datasets.readers.exports.formats.discovery import hospital_file, hospital_files
 from fl.datasets.readers.exports.formats.recording import read_hospital_file
+from fl.datasets.readers.exports.unread_files import unread_files
 from fl.datasets.readers.labels_table import OPTIONAL, REQUIRED, TABLE, Row, labels_table
 from fl.datasets.readers.row_labels import row_labels
 from fl.datasets.readers.source_settings import SETTINGS, source_settings
@@ -177,6 +178,10 @@ class OwnFolder:
         folder = Path(self.path)
         table = labels_table(folder)
         return [*(table.notes if table else ()), *source_settings(folder).notes()]
+
+    def unread_files(self, root: Path) -> dict[str, list[str]]:
+        """Kind -> files that belong to no record."""
+        return unread_files(Path(self.path), (TABLE, SETTINGS, "RECORDS"))
 
     def waveform(self, root: Path, name: str) -> Waveform:
         """The signal, whatever its labels are."""

@@ -1,5 +1,6 @@
 """The tables that `check` prints of single records: what was found, leads, classes and codes."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.markup import escape
@@ -31,9 +32,13 @@ def _by_detail(names: Iterable[str], details: Mapping[str, str]) -> dict[str, li
     """What was found -> the records, with most records first."""
     found: dict[str, list[str]] = {}
     for name in names:
-        # The record's own file name, with or without its folder.
-        text = details.get(name, "").replace(name, _RECORD)
-        found.setdefault(text.replace(name.rpartition("/")[2], _RECORD), []).append(name)
+        # The record's own files, with or without their folder; its name alone may be a word.
+        short = name.rpartition("/")[2]
+        own = rf"(?<![\w.-])(?:{re.escape(name)}|{re.escape(short)})(?=\.[a-zA-Z])"
+        text = re.sub(own, _RECORD, details.get(name, ""))
+        if any(map(str.isdigit, short)) and any(map(str.isalpha, short)):
+            text = re.sub(rf"(?<![\w.-]){re.escape(short)}(?![\w-])", _RECORD, text)
+        found.setdefault(text, []).append(name)
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
@@ -102,6 +107,15 @@ def unfollowed_links(sources: Sequence[SourceReport]) -> Table:
     for s in sources:
         if names := s.unfollowed_links:
             table.add_row(s.name, str(len(names)), escape(first_names(names)))
+    return table
+
+
+def unread_files(sources: Sequence[SourceReport]) -> Table:
+    """Files that belong to no record, by what they are."""
+    table = _table("Files that belong to no record", "Source", "Kind", "Files", "Which")
+    for s in sources:
+        for kind, names in sorted(s.unread_files.items()):
+            table.add_row(s.name, kind, str(len(names)), escape(first_names(names)))
     return table
 
 

@@ -48,10 +48,12 @@ class NamesPatients(Protocol):
 
 
 @runtime_checkable
-class HasNotes(Protocol):
-    """A source whose own tables are read, and which says how."""
+class InOwnFolder(Protocol):
+    """A source in a folder of its owner, which says how it was read and what is not."""
 
     def table_notes(self, root: Path) -> list[str]: ...
+
+    def unread_files(self, root: Path) -> dict[str, list[str]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +142,9 @@ def _check_source(
                 report.without_patient.append(name)
         if progress is not None:
             progress(card.name, done, len(names))
-    if isinstance(source, HasNotes):
+    if isinstance(source, InOwnFolder):
         report.table_notes = source.table_notes(root)
+        report.unread_files = source.unread_files(root)
     report.patients = len(patients)
     report.beats, report.codes_without_class = beats.sets, dict(beats.codes_without_class)
     return report

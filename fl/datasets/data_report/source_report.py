@@ -22,6 +22,7 @@ class SourceReport:
     record_notes: dict[str, list[str]] = field(default_factory=dict)
     # Links to folders that are read anyway, or that lead nowhere
     unfollowed_links: list[str] = field(default_factory=list)
+    unread_files: dict[str, list[str]] = field(default_factory=dict)  # kind -> files of no record
     cannot_say: dict[str, list[str]] = field(default_factory=dict)  # reason -> usable records
     missing_leads: dict[str, list[str]] = field(default_factory=dict)  # lead -> usable records
     duplicates: dict[str, str] = field(default_factory=dict)  # record -> first with this signal

@@ -19,6 +19,7 @@ def tables(folder: str, sources: Sequence[SourceReport]) -> list[Table]:
     found = [_overview(folder, sources), detail_tables.table_notes(sources)]
     found += [detail_tables.unusable(sources), _cannot_say(sources)]
     found += [detail_tables.record_notes(sources), detail_tables.unfollowed_links(sources)]
+    found += [detail_tables.unread_files(sources)]
     found += [_altered(sources), _copies(sources), _without_patient(sources)]
     found += [detail_tables.missing_leads(sources), detail_tables.classes(sources)]
     found += [detail_tables.other_codes(sources)]
