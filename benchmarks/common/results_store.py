@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -61,7 +62,7 @@ def command(module: str, data: bool = True) -> str:
         if word in FOLDER_OPTIONS:
             next(words, None)
         else:
-            kept.append(word)
+            kept.append(shlex.quote(word))
     return " ".join(kept)
 
 

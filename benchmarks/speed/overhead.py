@@ -45,7 +45,7 @@ from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.util.atomic_io import write_atomically
 from fl.util.child_process import handle_stop_signals
-from server.engines.ray_workers import available_cores
+from fl.util.cores import available_cores
 from server.experiment.prepare import prepare
 
 ROOT = Path(__file__).parents[2]

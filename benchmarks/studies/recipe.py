@@ -192,7 +192,12 @@ NOTE = (
 
 def report(results: Mapping[str, Mapping[int, Outcome]], skipped: Mapping[str, str]) -> str:
     """Both tables, and what is missing in them and why."""
-    lines = [*table("federated", results), "", *table("pooled", results), "", NOTE]
+    kinds = [
+        kind
+        for kind in ("federated", "pooled")
+        if any(kind in outcome for by_seed in results.values() for outcome in by_seed.values())
+    ]
+    lines = [line for kind in kinds for line in [*table(kind, results), ""]] + [NOTE]
     if skipped:
         lines += ["", "Not made:", *(f"- {run}: {why}" for run, why in skipped.items())]
     return "\n".join(lines)
