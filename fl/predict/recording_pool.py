@@ -118,8 +118,12 @@ def _pool(job: PredictionJob, workers: int) -> ProcessPoolExecutor:
 def _begin(job: PredictionJob) -> None:
     """Load the model once in each process. Ctrl-C is for the command that started it."""
     global _worker
+    import scipy.linalg  # noqa: F401  # has a BLAS of its own, which is loaded with it
+    from threadpoolctl import threadpool_limits
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_thread()
+    threadpool_limits(1)  # two processes with a thread for each core would wait for each other
     _worker = job, load_model(job.weights, job.task)
 
 
