@@ -15,14 +15,7 @@ from fl.util.atomic_io import write_atomically
 
 # Options whose values are folders of one machine: left out of the command in the documents.
 FOLDER_OPTIONS = (
-    "--weights",
-    "--data-dir",
-    "--cache-dir",
-    "--json",
-    "--results",
-    "--work",
-    "--out",
-    "--runs",
+    *("--weights", "--data-dir", "--cache-dir", "--json", "--results", "--work", "--out", "--runs"),
 )
 
 
