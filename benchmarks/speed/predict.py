@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + "; ".join(f"{peak / 2**20:,.0f} MiB with {k:,} recordings" for k, peak in peaks.items())
         + ".",
         "",
-        f"Made by `{command('speed.predict', data=False)}` on {machine_description('cpu')}; {model.name}; "
-        "synthetic recordings.",
+        f"Made by `{command('speed.predict', data=False)}` on {machine_description('cpu')}; "
+        f"{model.name}; synthetic recordings.",
     ]
     print("\n".join(lines))
     put_between_marks(options.results, "predict", "\n".join(lines))

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common.results_store import put_between_marks
-from fl.config.run_config import LOCAL, POOLED
+from fl.config.run_config import LOCAL, NOT_FEDERATED, POOLED, POOLED_PERSONAL
+from fl.config.strategy_traits import strategy_traits
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.margins import MARGINS
 from fl.evaluation.predictions import read_predictions
@@ -232,7 +233,9 @@ def report(folder: Path) -> list[str]:
     seeds = read_seeds(folder).seeds
     folders = [folder / f"seed-{seed}" for seed in seeds]
     runs = {path: read_summary(path) for path in folders}
-    every = list(runs.values())
+    # On records of no site a strategy whose sites make models of their own is the one it trains as.
+    every = [_without_own_models(summary) for summary in runs.values()]
+    runs = dict(zip(runs, every, strict=True))
     first = every[0].strategies
     sources = sorted(first[POOLED].central_by_source)
     unseen = [UNSEEN] if first[POOLED].unseen else []
@@ -265,26 +268,47 @@ def report(folder: Path) -> list[str]:
     ]
 
 
+def _without_own_models(summary: RunSummary) -> RunSummary:
+    kept = {
+        name: found
+        for name, found in summary.strategies.items()
+        if name != POOLED_PERSONAL and not strategy_traits(name).own_models
+    }
+    return summary.model_copy(update={"strategies": kept})
+
+
 def report_sites(folder: Path) -> list[str]:
     """What hospitals gain: tables of a folder of seed-*/ run directories with folds."""
     seeds = read_seeds(folder).seeds
     folders = [folder / f"seed-{seed}" for seed in seeds]
     runs = {path.name: read_summary(path) for path in folders}
     every = list(runs.values())
-    federated = [name for name in every[0].strategies if name not in (LOCAL, POOLED)]
+    federated = [name for name in every[0].strategies if name not in NOT_FEDERATED]
     return [
         *head(folder, seeds, folders),
         "",
         *side_by_side(every, ["mean_site", "worst_site"]),
         "",
-        *intervals(runs, [POOLED, *federated], ["mean_site"]),
+        *intervals(runs, [POOLED, POOLED_PERSONAL, *federated], ["mean_site"]),
         "",
         *sites_above_lines(every),
         "",
-        f"Each hospital, macro-F1 of {federated[0]} minus local training; bold: evidence after "
+        *(line for name in federated if _is_shown(name, federated) for line in _each(runs, name)),
+    ]
+
+
+def _is_shown(name: str, federated: Sequence[str]) -> bool:
+    """The first strategy, and those whose hospitals have models of their own."""
+    return name == federated[0] or strategy_traits(name).own_models
+
+
+def _each(runs: Mapping[str, RunSummary], strategy: str) -> list[str]:
+    return [
+        f"Each hospital, macro-F1 of {strategy} minus local training; bold: evidence after "
         "Holm's correction for the number of hospitals.",
         "",
-        *each_site(runs, federated[0]),
+        *each_site(runs, strategy),
+        "",
     ]
 
 
@@ -351,10 +375,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="parent of seed-*/")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--sites", action="store_true", help="what hospitals gain, over folds")
+    parser.add_argument("--name", default="", help="of the marks [sites or compare]")
     options = parser.parse_args()
     text = "\n".join((report_sites if options.sites else report)(options.run))
     print(text)
-    put_between_marks(options.results, "sites" if options.sites else "compare", text)
+    put_between_marks(
+        options.results, options.name or ("sites" if options.sites else "compare"), text
+    )
 
 
 if __name__ == "__main__":
