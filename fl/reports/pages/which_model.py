@@ -17,6 +17,7 @@ SAME_PATIENTS = (
     "The same test patients chose and measured this model: it is a recommendation to the hospital "
     "and no result of the run. With new patients its figures may be lower."
 )
+TOO_FEW = f"The models are compared from {MIN_INTERVAL_PATIENTS} test patients on."
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,11 @@ def which_model(view: SiteView) -> ModelChoice | None:
     chosen = max(better, key=lambda name: view.reports[name].macro_auroc.value or 0, default=start)
     n = view.reports[chosen].n_patients
     levels = tuple(_level(name, view.reports[name]) for name in measured)
+    reasons = (f"On {n} test patients: {'; '.join(levels)}.", *because, SAME_PATIENTS)
     return ModelChoice(
         model=chosen,
         headline=_headline(view, chosen, general, n),
-        because=(f"On {n} test patients: {'; '.join(levels)}.", *because, SAME_PATIENTS),
+        because=reasons if n >= MIN_INTERVAL_PATIENTS else (TOO_FEW,),
         file=view.model_files.get(chosen, ""),
     )
 

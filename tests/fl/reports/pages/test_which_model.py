@@ -124,6 +124,7 @@ def test_too_few_patients_for_an_interval_choose_nothing():
     found = chosen(given, n=9, local=0.7, fedavg=0.8, map_head=0.99)
     assert found.model == "fedavg"
     assert found.headline.endswith("9 test patients are too few to tell the models apart")
+    assert found.because == ("The models are compared from 10 test patients on.",)
 
 
 @pytest.mark.parametrize("kind", [NONE, GAIN])
