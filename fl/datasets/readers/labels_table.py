@@ -1,6 +1,5 @@
 """Reads labels.csv, the table in which a hospital lists its own records and their labels."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,6 @@ MI, NORM = "MI", "NORM"  # of the infarction tasks
 # Names and codes of the rhythm classes, and the class of each.
 KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 _LABELS = frozenset((*KNOWN, *SNOMED_INFARCTION, MI, NORM))
-_RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
 _NO_LABEL = ("age", "sex", "group")  # columns in which a label can only be a misplaced one
 _STEP = "Several labels of one record are one cell, separated by | or ;."
 Row = dict[str, str]  # column -> cell
@@ -108,11 +106,17 @@ def _record_name(text: str) -> str:
 
 def _problem(record: str, row: Row) -> str:
     """What is wrong with a row by itself, or ""."""
-    if not _RECORD.fullmatch(record):
-        return "the record is not a file name inside the folder"
+    if not _is_inside(record):
+        return f"the record {record!r} is not a file name inside the folder"
     if not row["patient"]:
         return f"record {record} has no patient, who is needed so that no patient is at two sites"
     return ""
+
+
+def _is_inside(record: str) -> bool:
+    """Whether it is a file's path inside the folder: not absolute, no `..`, one line of text."""
+    parts = record.split("/")
+    return record.isprintable() and all(part.strip(".") for part in parts)
 
 
 def _misplaced(cells: Row, beside: str) -> str:
