@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fl.datasets.readers.challenge_records import age_years, sex_letter
 from fl.datasets.readers.exports.formats.content import without_suffix
 from fl.datasets.record_discovery import data_files
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_INFARCTION
@@ -19,6 +20,7 @@ MI, NORM = "MI", "NORM"  # of the infarction tasks
 KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 _LABELS = frozenset((*KNOWN, *SNOMED_INFARCTION, MI, NORM))
 _NO_LABEL = ("age", "sex", "group")  # columns in which a label can only be a misplaced one
+_PARTS = (".hea", ".dat", ".mat", ".atr")  # files of a WFDB record
 _STEP = "Several labels of one record are one cell, separated by | or ;."
 Row = dict[str, str]  # column -> cell
 
@@ -64,7 +66,8 @@ def _read(path: Path, required: tuple[str, ...], _changed: int, _size: int) -> L
             raise DataError(f"{path}: line {number}: {problem}. Correct the line.")
         rows.setdefault(record, row | {"record": record})
         lines.setdefault(record, number)
-    return LabelsTable(rows=rows, notes=tuple(_notes(table, repeated)))
+    notes = [*_notes(table, repeated), *_not_understood(rows.values())]
+    return LabelsTable(rows=rows, notes=tuple(notes))
 
 
 def _with_known_columns(table: CsvTable, required: Iterable[str]) -> CsvTable:
@@ -101,7 +104,7 @@ def _with_known_columns(table: CsvTable, required: Iterable[str]) -> CsvTable:
 def _record_name(text: str) -> str:
     """The record of a cell: a path inside the folder, with / and without its suffix."""
     name = text.replace("\\", "/")
-    return name[:-4] if name.lower().endswith(".hea") else without_suffix(name)
+    return name[:-4] if name.lower().endswith(_PARTS) else without_suffix(name)
 
 
 def _problem(record: str, row: Row) -> str:
@@ -138,6 +141,18 @@ def _difference(record: str, first: Row, again: Row, line: int) -> str:
     if not differ:
         return ""
     return f"record {record} is listed twice: line {line} has other {' and '.join(differ)}"
+
+
+def _not_understood(rows: Iterable[Row]) -> list[str]:
+    """How many ages and sexes are written in a way that is not read; their cells are not shown."""
+    cells = list(rows)
+    ages = sum(bool(row["age"]) and age_years(row["age"]) is None for row in cells)
+    sexes = sum(bool(row["sex"]) and not sex_letter(row["sex"]) for row in cells)
+    return [
+        f"{TABLE}: cells of the column {column} that are not read: {n}; accepted: {accepted}"
+        for column, n, accepted in (("age", ages, "years"), ("sex", sexes, "F, M"))
+        if n
+    ]
 
 
 def _notes(table: CsvTable, repeated: int) -> list[str]:

@@ -245,3 +245,11 @@ def test_a_folder_without_any_label_names_the_ways_to_give_them(tmp_path):
     write(tmp_path, "a")
     with pytest.raises(DataError, match=r"labels\.csv: no such file, and no header has diagnoses"):
         parse_source(f"mysite={tmp_path}").record_names(tmp_path)
+
+
+def test_ages_and_sexes_that_are_not_read_are_counted_and_not_shown(site, tmp_path):
+    source = site("ecg-1,p7,AF,1933-02-01,w,", columns="record,patient,labels,age,sex,group")
+    notes = source.table_notes(tmp_path)
+    assert [note for note in notes if "column age that are not read: 1; accepted: years" in note]
+    assert [note for note in notes if "column sex that are not read: 1; accepted: F, M" in note]
+    assert "1933" not in "".join(notes)
