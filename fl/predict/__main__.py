@@ -15,7 +15,6 @@ time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,6 +94,7 @@ def _answer_all(
     """Write the answer to every recording that can be used; the exit code."""
     writer = WRITERS[options.format](model, options.source)
     counts = {"answered": 0, "cannot say": 0, "not read": 0}
+    noted: dict[str, list[str]] = {}
     console = Console(stderr=True)
     stopped = ""
     try:
@@ -104,15 +104,24 @@ def _answer_all(
                 output.write(writer.some([a.prediction for a in answers if a.prediction]))
                 for answer in answers:
                     _report(answer, counts)
+                    for note in answer.notes:
+                        noted.setdefault(note, []).append(answer.name)
                 progress.advance(bar, len(answers))
     except KeyboardInterrupt:
         stopped = "interrupted"
     except BrokenPipeError:
         return output.closed_by_reader()
     except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        stopped = f"{os.strerror(error.errno)}; make room, and run again for the others"
+        stopped = _not_written(error)
+    for note, noted_of in noted.items():
+        more = f" and {len(noted_of) - 1:,} more" if len(noted_of) > 1 else ""
+        print(f"note: {noted_of[0]}{more}: {note}", file=sys.stderr)
+    try:
+        output.write(writer.end())
+    except BrokenPipeError:
+        return output.closed_by_reader()
+    except OSError as error:
+        stopped = stopped or _not_written(error)
     if stopped:
         done = sum(counts.values())
         print(
@@ -123,12 +132,13 @@ def _answer_all(
     elif len(names) > FEW:
         found = ", ".join(f"{n:,} {kind}" for kind, n in counts.items())
         print(f"{len(names):,} recordings: {found}", file=sys.stderr)
-    try:
-        output.write(writer.end())
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
     return 1 if stopped else 2 * bool(counts["not read"])
+
+
+def _not_written(error: OSError) -> str:
+    """Why answers cannot be written; a network drive that is gone is no full disk."""
+    step = "make room, and run again" if error.errno in DISK_FULL else "run again"
+    return f"{error.strerror or type(error).__name__}; {step} for the others"
 
 
 def _progress(console: Console, n: int) -> Progress:
@@ -247,7 +257,7 @@ def _explained(model: SavedModel, name: str, options: argparse.Namespace) -> Ans
     except (ConfigError, DataError) as error:
         found = without_signal(name, error)
         return Answer(name=name, prediction=found, error="" if found else str(error))
-    return Answer(name=name, prediction=prediction)
+    return Answer(name=name, prediction=prediction, notes=record.notes)
 
 
 def _write_figures(

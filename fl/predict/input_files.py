@@ -9,11 +9,12 @@ read.
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.datasets.readers.beat_annotations import beat_annotations
+from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
 from fl.datasets.readers.exports.formats.content import NAMES, Other, kind_of
 from fl.datasets.readers.exports.formats.format import Format
 from fl.datasets.readers.exports.formats.recording import Recording, read_recording
+from fl.datasets.readers.own_files import own_file
 from fl.datasets.readers.wfdb_signals import read_waveform
 from fl.ecg.records import MILLIVOLTS, NO_UNIT, Record
 from fl.util.errors import DataError
@@ -40,10 +41,9 @@ def read_record(
     suffix = path.suffix.lower()
     if suffix == ".hea":
         return read_wfdb(path.with_suffix(""), unit, ignore_checksums)
-    if suffix in WFDB_PARTS and (path.with_suffix(".hea").exists() or not path.is_file()):
-        raise DataError(
-            f"{text}: is a part of a WFDB record. Name its header: {path.with_suffix('.hea')}"
-        )
+    header = own_file(path.with_suffix(""), ".hea")
+    if suffix in WFDB_PARTS and (header.exists() or not path.is_file()):
+        raise DataError(f"{text}: is a part of a WFDB record. Name its header: {header}")
     if path.is_file() and (suffix in TABLES or not Path(f"{path}.hea").exists()):
         return _record(_read_file(path, fs, unit, leads, ignore_checksums), unit)
     if suffix in TABLES:
@@ -63,6 +63,8 @@ def _read_file(
         return read_recording(path, path.name, ignore_checksums)[0]
     if isinstance(kind, Other):
         raise DataError(f"{path}: is {kind.name}, not a recording. {kind.step}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty. Export the recording again.")
     if path.suffix.lower() not in TABLES:
         raise DataError(
             f"{path}: is text, but its name does not end in {', '.join(TABLES)}. Rename a table; "
@@ -96,7 +98,6 @@ def read_wfdb(stem: Path, unit: str, ignore_checksums: bool = False) -> Record:
         unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
         ignore_checksums=ignore_checksums,
     )
-    notes = stem.parent / f"{stem.name}.atr"
     return Record(
         source="",
         name=stem.name,
@@ -105,6 +106,7 @@ def read_wfdb(stem: Path, unit: str, ignore_checksums: bool = False) -> Record:
         leads=wave.leads,
         fs=wave.fs,
         labels=None,
-        annotations=beat_annotations(stem, stem.name, wave) if notes.is_file() else None,
+        notes=wave.notes,
+        annotations=beat_annotations(stem, stem.name, wave) if has_annotations(stem) else None,
         unit=NO_UNIT if unit == NO_UNIT else MILLIVOLTS,
     )

@@ -62,6 +62,7 @@ def _in_parallel(
 ) -> Iterator[list[Answer]]:
     waiting = deque(chunks)
     running: deque[tuple[Sequence[str], Future[list[Answer]]]] = deque()
+    others = multiprocessing.active_children()
     pool = _pool(job, workers)
     try:
         while waiting or running:
@@ -83,6 +84,10 @@ def _in_parallel(
                 running.popleft()
                 yield answers
     finally:
+        if running:  # stopped: what is being read now is not awaited, which may take minutes
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -5,7 +5,7 @@ those of `predict_prepared`, to the rounding of the network's arithmetic in anot
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -44,6 +44,7 @@ class Answer:
     name: str  # as it was given
     prediction: RecordingPrediction | None = None
     error: str = ""
+    notes: tuple[str, ...] = ()  # what the file left open, and how it was read
 
 
 @dataclass(kw_only=True)
@@ -124,9 +125,11 @@ def _answered(
     else:
         _answer_together(model, [item for item in items if item.answer is None], reading.source)
     for entry in batch:
-        found = entry if isinstance(entry, Answer) else entry.answer
-        assert found is not None
-        yield found
+        if isinstance(entry, Answer):
+            yield entry
+        else:
+            assert entry.answer is not None
+            yield replace(entry.answer, notes=entry.record.notes)
 
 
 def _alike(items: Sequence[_Item]) -> list[list[_Item]]:

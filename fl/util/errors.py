@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
 class ConfigError(Exception):

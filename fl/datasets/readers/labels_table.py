@@ -1,11 +1,11 @@
 """Reads labels.csv, the table in which a hospital lists its own records and their labels."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fl.datasets.readers.challenge_records import age_years, sex_letter
 from fl.datasets.readers.exports.formats.content import without_suffix
 from fl.datasets.record_discovery import data_files
 from fl.ecg.labels import CPSC_TEXT, RHYTHM_CLASSES, SNOMED, SNOMED_INFARCTION
@@ -19,8 +19,8 @@ MI, NORM = "MI", "NORM"  # of the infarction tasks
 # Names and codes of the rhythm classes, and the class of each.
 KNOWN = {**{c: c for c in RHYTHM_CLASSES}, **CPSC_TEXT, **SNOMED}
 _LABELS = frozenset((*KNOWN, *SNOMED_INFARCTION, MI, NORM))
-_RECORD = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # no `..`, no absolute path
 _NO_LABEL = ("age", "sex", "group")  # columns in which a label can only be a misplaced one
+_PARTS = (".hea", ".dat", ".mat", ".atr")  # files of a WFDB record
 _STEP = "Several labels of one record are one cell, separated by | or ;."
 Row = dict[str, str]  # column -> cell
 
@@ -66,7 +66,8 @@ def _read(path: Path, required: tuple[str, ...], _changed: int, _size: int) -> L
             raise DataError(f"{path}: line {number}: {problem}. Correct the line.")
         rows.setdefault(record, row | {"record": record})
         lines.setdefault(record, number)
-    return LabelsTable(rows=rows, notes=tuple(_notes(table, repeated)))
+    notes = [*_notes(table, repeated), *_not_understood(rows.values())]
+    return LabelsTable(rows=rows, notes=tuple(notes))
 
 
 def _with_known_columns(table: CsvTable, required: Iterable[str]) -> CsvTable:
@@ -103,16 +104,22 @@ def _with_known_columns(table: CsvTable, required: Iterable[str]) -> CsvTable:
 def _record_name(text: str) -> str:
     """The record of a cell: a path inside the folder, with / and without its suffix."""
     name = text.replace("\\", "/")
-    return name[:-4] if name.lower().endswith(".hea") else without_suffix(name)
+    return name[:-4] if name.lower().endswith(_PARTS) else without_suffix(name)
 
 
 def _problem(record: str, row: Row) -> str:
     """What is wrong with a row by itself, or ""."""
-    if not _RECORD.fullmatch(record):
-        return "the record is not a file name inside the folder"
+    if not _is_inside(record):
+        return f"the record {record!r} is not a file name inside the folder"
     if not row["patient"]:
         return f"record {record} has no patient, who is needed so that no patient is at two sites"
     return ""
+
+
+def _is_inside(record: str) -> bool:
+    """Whether it is a file's path inside the folder: not absolute, no `..`, one line of text."""
+    parts = record.split("/")
+    return record.isprintable() and all(part.strip(".") for part in parts)
 
 
 def _misplaced(cells: Row, beside: str) -> str:
@@ -134,6 +141,18 @@ def _difference(record: str, first: Row, again: Row, line: int) -> str:
     if not differ:
         return ""
     return f"record {record} is listed twice: line {line} has other {' and '.join(differ)}"
+
+
+def _not_understood(rows: Iterable[Row]) -> list[str]:
+    """How many ages and sexes are written in a way that is not read; their cells are not shown."""
+    cells = list(rows)
+    ages = sum(bool(row["age"]) and age_years(row["age"]) is None for row in cells)
+    sexes = sum(bool(row["sex"]) and not sex_letter(row["sex"]) for row in cells)
+    return [
+        f"{TABLE}: cells of the column {column} that are not read: {n}; accepted: {accepted}"
+        for column, n, accepted in (("age", ages, "years"), ("sex", sexes, "F, M"))
+        if n
+    ]
 
 
 def _notes(table: CsvTable, repeated: int) -> list[str]:

@@ -1,6 +1,7 @@
 """A hospital's own folder of records and labels is read like any data set."""
 
 import pytest
+from support.hospital_files import edf, stored
 from support.small_records import annotate, write
 
 from fl.datasets.data_report import check
@@ -82,11 +83,24 @@ def test_a_record_that_cannot_be_used_has_a_verdict(site, tmp_path, line, reason
     assert refused.value.reason == reason
 
 
+def test_a_record_may_be_named_as_its_hospital_names_files(tmp_path):
+    for name in ("Rest ECG (2) + 1", "Bänder/été 7"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        edf(tmp_path / f"{name}.edf", stored(8))
+    rows = "Rest ECG (2) + 1,p1,AF\nBänder/été 7.edf,p2,NSR\n"
+    (tmp_path / "labels.csv").write_text(f"record,patient,labels\n{rows}", encoding="utf-8")
+    source = parse_source(f"mysite={tmp_path}")
+    names = source.record_names(tmp_path)
+    assert names == ["Bänder/été 7", "Rest ECG (2) + 1"]
+    assert [source.read(tmp_path, name).patient for name in names] == ["p2", "p1"]
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        (["../../etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
-        (["/etc/passwd,p7,AF,,,"], "line 2: the record is not a file name inside"),
+        (["../../etc/passwd,p7,AF,,,"], "line 2: the record '.*' is not a file name inside"),
+        (["/etc/passwd,p7,AF,,,"], "line 2: the record '.*' is not a file name inside"),
+        (["a/../b,p7,AF,,,"], "line 2: the record '.*' is not a file name inside"),
         (["ecg-1,,AF,,,"], "line 2: record ecg-1 has no patient"),
         (["ecg-1,p7,AF,,,", "ecg-1,p8,PVC,,,"], "line 3: record ecg-1 is listed twice"),
         ([], "no records in it"),
@@ -231,3 +245,11 @@ def test_a_folder_without_any_label_names_the_ways_to_give_them(tmp_path):
     write(tmp_path, "a")
     with pytest.raises(DataError, match=r"labels\.csv: no such file, and no header has diagnoses"):
         parse_source(f"mysite={tmp_path}").record_names(tmp_path)
+
+
+def test_ages_and_sexes_that_are_not_read_are_counted_and_not_shown(site, tmp_path):
+    source = site("ecg-1,p7,AF,1933-02-01,w,", columns="record,patient,labels,age,sex,group")
+    notes = source.table_notes(tmp_path)
+    assert [note for note in notes if "column age that are not read: 1; accepted: years" in note]
+    assert [note for note in notes if "column sex that are not read: 1; accepted: F, M" in note]
+    assert "1933" not in "".join(notes)

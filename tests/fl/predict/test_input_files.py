@@ -5,6 +5,7 @@ import io
 import struct
 import wave
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from support.hospital_files import WRITERS, dicom, edf, secrets_in, stored
 from support.small_records import write
 
+from fl.datasets.readers import wfdb_access
 from fl.datasets.readers.exports.formats.content import kind_of_bytes, without_suffix
 from fl.predict.input_files import read_record
 from fl.predict.recording_list import recordings_named
@@ -113,6 +115,23 @@ def test_files_of_wfdb_records_are_still_those_of_wfdb_records(tmp_path):
         read_record(f"{stem}.dat", None, "")
     with pytest.raises(DataError, match="no such file"):
         read_record(str(tmp_path / "none.csv"), 500, "")
+
+
+def test_capitals_in_suffixes_are_those_of_a_wfdb_record(tmp_path):
+    stem = write(tmp_path, "ecg-1", leads=("I", "II"))
+    wfdb_access.call("wrann", "ecg-1", "atr", np.array([100, 600]), ["N", "V"], write_dir=tmp_path)
+    for suffix in (".hea", ".dat", ".atr"):
+        Path(f"{stem}{suffix}").rename(f"{stem}{suffix.upper()}")
+    record = read_record(f"{stem}.HEA", None, "")
+    assert record.annotations.symbols == ("N", "V")
+    with pytest.raises(DataError, match=r"Name its header: .*ecg-1\.HEA"):
+        read_record(f"{stem}.DAT", None, "")
+
+
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "x.edf").touch()
+    with pytest.raises(DataError, match=r"x\.edf: is empty"):
+        read_record(str(tmp_path / "x.edf"), None, "")
 
 
 def test_a_single_beat_is_one_clear_line(tmp_path):

@@ -318,6 +318,25 @@ def test_a_full_disk_keeps_whole_lines(weights, files, tmp_path, monkeypatch, ca
     assert f"stopped after {n_written} of 13" in last
 
 
+@pytest.mark.parametrize("fails_at", ["answers", "end"])
+def test_an_output_that_cannot_be_written_ends_in_one_line(
+    weights, files, tmp_path, monkeypatch, capsys, fails_at
+):
+    """Such as a limit on the size of files, or a network drive that is gone."""
+    original = command.Output.write
+
+    def write(self, text):
+        if fails_at == "answers" or len(text) < 10:
+            raise OSError(errno.EIO, "Input/output error")
+        original(self, text)
+
+    monkeypatch.setattr(command.Output, "write", write)
+    out = str(tmp_path / "x.json")
+    assert command.main(["--weights", str(weights), str(files), "--json", "--out", out]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("Input/output error; run again for the others.")
+
+
 def test_a_reader_that_has_enough_ends_the_command(weights, files, monkeypatch, capsys):
     def closed(_):
         raise BrokenPipeError
@@ -395,3 +414,17 @@ def test_a_flat_signal_is_an_answer_and_not_an_error(weights):
     )
     (answer,) = answers_to(load_model(weights), ["flat"], lambda _: flat, READING)
     assert answer.prediction.cannot_say == "the signal is flat"
+
+
+def test_what_a_file_left_open_is_noted_once_for_all_recordings(weights, files, tmp_path, capsys):
+    folder = tmp_path / "ward"
+    shutil.copytree(files / "ward0", folder)
+    for number, header in enumerate(sorted(folder.glob("*.hea"))):
+        first, *signals = header.read_text().splitlines()
+        date = " 12:00:00 2006" if number < 2 else ""
+        header.write_text("\n".join([first + date, *signals]) + "\n")
+    assert command.main(["--weights", str(weights), str(folder)]) == 0
+    notes = [x for x in capsys.readouterr().err.splitlines() if "the date or time" in x]
+    assert len(notes) == 1
+    name = sorted(str(path) for path in folder.glob("*.hea"))[0]
+    assert notes[0].startswith(f"note: {name} and 1 more: ")

@@ -22,8 +22,8 @@ _TIMES = frozenset(
     {"time", "t", "times", "timestamp", "elapsed", "elapsed time", "zeit", "temps", "tiempo"}
 )
 _NUMBERS = frozenset(
-    {"", "#", "index", "idx", "sample", "samples", "sample number", "sample_number", "n", "no"}
-    | {"nr", "frame", "row", "unnamed: 0"}
+    {"", "#", "index", "idx", "sample", "samples", "sample number", "sample_number", "sample #"}
+    | {"n", "no", "nr", "frame", "row", "unnamed: 0"}
 )
 UNIT_WORDS = frozenset({*VOLTAGES, *DURATIONS, "samples", "sample"})
 _BRACKETS = re.compile(r"(.*?)[\s_]*[\[({]\s*([^\])}]*?)\s*[\])}]")

@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.util.errors import DataError
+from fl.datasets.readers.exports.csv_tables.headings import parse_heading
+from fl.ecg.records import LEADS
+from fl.util.errors import DataError, UnusableRecord
 
 SEPARATORS = ("\t", ";", ",")
 MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in small letters
 _SAMPLE_LINES = 50  # in which the separator is looked for
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# A mistyped number may be shown; words and dates of birth may say who the patient is.
+_HARMLESS = re.compile(r"[+-]?(inf(inity)?|[\d.,:_' e+-]*\d ?[^\W\d_]{0,3})", re.IGNORECASE)
+_DATE = re.compile(r".*\d[./-]\d+[./-]\d.*")
 _USUAL = re.compile(r'[0-9eE+\-.,;\t\r\n "]*')  # of a table without words
 
 
@@ -86,7 +91,7 @@ def _rows(path: Path, text: str) -> tuple[list[list[str]], list[int]]:
     found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while found and not found[-1].strip():
         found.pop()
-    start = 0
+    start = int(bool(found) and found[0].lower().startswith("sep="))  # Excel's own first line
     while start < len(found) and (not found[start].strip() or found[start].startswith("#")):
         # A heading such as `# I,II` is not a comment, but then the names of its leads are missing
         # and that is an error.
@@ -104,7 +109,26 @@ def _rows(path: Path, text: str) -> tuple[list[list[str]], list[int]]:
         except csv.Error:
             raise DataError(f"{path}: line {number} cannot be read as cells of a table.") from None
         lines.append(number)
+        if len(rows) == 1:
+            _require_leads(path, rows[0], number)
     return rows, lines
+
+
+def _require_leads(path: Path, first: list[str], line: int) -> None:
+    """`UnusableRecord` for a first line of words of which none is a lead or a time.
+
+    Its words are not shown: exports write the patient's name there.
+    """
+    headings = [parse_heading(_heading(cell)) for cell in first]
+    if all(map(_is_number, first)) or any(h.lead or h.time for h in headings):
+        return
+    raise UnusableRecord(
+        path.name,
+        "lead-names",
+        f"line {line} is text without the name of a lead. Expected there: one name for each "
+        f"column, separated by , ; or tabs, and the samples below; known: {', '.join(LEADS)}. "
+        "Remove the lines above it",
+    )
 
 
 def _separator(lines: Sequence[str]) -> str:
@@ -205,8 +229,12 @@ def _require_number(path: Path, line: int, cell: str, heading: str) -> None:
         if np.isinf(_number(cell)):
             raise ValueError(cell)
     except ValueError:
-        shown = repr(cell.strip()[:20]) if cell.isprintable() else "something unreadable"
-        where = f" in the column {heading[:20]!r}" if heading else ""
+        text = cell.strip()
+        harmless = _HARMLESS.fullmatch(text) and not _DATE.fullmatch(text)
+        shown = repr(text[:20]) if harmless else "a text"
+        known = parse_heading(heading)
+        known_heading = heading and (known.lead or known.time or known.number)
+        where = f" in the column {heading[:20]!r}" if known_heading else ""
         raise DataError(
             f"{path}: line {line} is not all numbers: {shown}{where}. Expected: numbers, or empty "
             "cells where a sample is missing."

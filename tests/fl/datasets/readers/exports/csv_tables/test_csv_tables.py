@@ -296,3 +296,52 @@ def test_any_table_is_read_rightly_or_refused(
     sure = header and not commas and meant == scale and (not named or unit_flag in ("", unit))
     if sure and (timed or fs) and not (timed and fs == 250.0):
         assert not refused or (trailing and len(leads) == 1), refused
+
+
+def test_excels_own_first_line_is_no_header(tmp_path):
+    assert_right(read(tmp_path, "sep=;\n" + table(separator=";", point=",")))
+
+
+def test_sample_numbers_may_be_headed_as_the_tools_of_physionet_do(tmp_path):
+    assert_right(read(tmp_path, table(headings=("I", "II"), time=("'sample #'", str))))
+
+
+SECRET = "Maria Secret"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        f"Patient: {SECRET}",
+        f"Name,{SECRET}\nID,99887766\n\n",
+        f"Name\n{SECRET}",
+        f"{SECRET};02.01.1933",
+    ],
+)
+def test_lines_about_the_patient_above_the_header_are_named_and_not_shown(tmp_path, above):
+    with pytest.raises(DataError, match="line 1 is text without the name of a lead") as refused:
+        read(tmp_path, f"{above}\n{table()}")
+    assert not any(word in str(refused.value) for word in ("Maria", "998", "1933"))
+
+
+@pytest.mark.parametrize("cell", [SECRET, "02.01.1933", "1933-01-02", "2/1/1933", "Maria"])
+def test_a_cell_that_may_name_the_patient_is_not_shown(tmp_path, cell):
+    text = table(separator=";", headings=("I", "II")).replace("\n", f"\n{cell};1\n", 1)
+    with pytest.raises(DataError, match="line 2 is not all numbers: a text in the column 'I'") as e:
+        read(tmp_path, text)
+    assert cell not in str(e.value)
+
+
+def test_the_heading_of_a_column_of_names_is_not_shown(tmp_path):
+    text = table(separator=";", headings=("I", "Secret")).replace("\n", "\n1;Maria\n", 1)
+    with pytest.raises(DataError, match="line 2 is not all numbers: a text") as refused:
+        read(tmp_path, text)
+    assert "Secret" not in str(refused.value)
+    assert "Maria" not in str(refused.value)
+
+
+@pytest.mark.parametrize("cell", ["inf", "1_000", "00:00:01.5", "1.5mV"])
+def test_a_mistyped_number_is_shown(tmp_path, cell):
+    text = table(separator=";").replace("\n", f"\n{cell};1\n", 1)
+    with pytest.raises(DataError, match=f"line 2 is not all numbers: '{cell}'"):
+        read(tmp_path, text)
