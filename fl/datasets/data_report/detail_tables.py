@@ -11,6 +11,7 @@ from fl.ecg.labels import is_snomed
 from fl.ecg.records import LEADS
 from fl.util.errors import REASONS
 
+MOST_FINDINGS = 5  # of one verdict, with most records first; every verdict is shown
 MOST_ROWS = 20  # of one source in one table; --json has all
 _RECORD = "<record>"  # stands for the record's own name in what was found
 
@@ -19,12 +20,15 @@ def unusable(sources: Sequence[SourceReport]) -> Table:
     """The unusable records, together where the same was found in them."""
     table = _table("Unusable records", "Source", "Verdict", "Found", "Records", "Which")
     for s in sources:
-        rows = []
         for verdict, names in sorted(s.unusable.items()):
             words = f"{verdict}: {REASONS[verdict]}"
-            for found, same in _by_detail(names, s.details).items():
-                rows.append((words, escape(found), str(len(same)), escape(first_names(same))))
-        _add_rows(table, s.name, rows, "kinds of findings")
+            found = _by_detail(names, s.details)
+            shown = dict(list(found.items())[:MOST_FINDINGS])
+            if others := [name for same in list(found.values())[MOST_FINDINGS:] for name in same]:
+                shown[f"{len(found) - MOST_FINDINGS} other findings: see --json"] = others
+            for text, same in shown.items():
+                cells = escape(text), str(len(same)), escape(first_names(same))
+                table.add_row(s.name, words, *cells)
     return table
 
 

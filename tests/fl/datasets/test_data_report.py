@@ -9,7 +9,7 @@ from support.small_records import challenge, holter, ptbxl, waves, write
 from fl.datasets import DATASETS
 from fl.datasets.__main__ import main
 from fl.datasets.data_report import SourceReport, check
-from fl.datasets.data_report.detail_tables import MOST_ROWS, unusable
+from fl.datasets.data_report.detail_tables import MOST_FINDINGS, unusable
 
 
 @pytest.fixture
@@ -198,8 +198,9 @@ def test_many_findings_are_counted_where_they_are_not_shown(root):
     report.unusable = {"no-label": names}
     report.details = {name: f"{i} is not a class" for i, name in enumerate(names)}
     columns = [list(column.cells) for column in unusable([report]).columns]
-    assert len(columns[0]) == MOST_ROWS + 1
-    assert columns[1][-1] == "10 more kinds of findings: see --json"
+    assert len(columns[0]) == MOST_FINDINGS + 1
+    assert columns[2][-1] == f"{30 - MOST_FINDINGS} other findings: see --json"
+    assert columns[3][-1] == str(30 - MOST_FINDINGS)
 
 
 @pytest.mark.parametrize(

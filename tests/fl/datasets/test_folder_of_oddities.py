@@ -111,3 +111,19 @@ def test_microvolts_are_microvolts(folder):
     stored = np.fromfile(folder / "micro.dat", dtype="<i2").reshape(-1, 12).T
     np.testing.assert_allclose(micro.signal, stored / 1000, rtol=1e-6)
     assert 0.3 < np.abs(plain.signal).max() < 5
+
+
+def test_every_verdict_is_shown_however_many_findings_there_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    names = [f"r{number:02d}" for number in range(30)]
+    for number, name in enumerate(names):
+        write(tmp_path, name, seed=number, seconds=6)
+        changed(tmp_path, name, " 500 ", f" {number}Hz ")
+    write(tmp_path, "unlisted", seconds=6)
+    rows = "".join(f"{name},p-{name},AF\n" for name in (*names, "lost"))
+    (tmp_path / "labels.csv").write_text("record,patient,labels\n" + rows)
+    assert main(["check", "--task", "rhythm", f"mysite={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    for verdict in ("bad-header", "missing-file", "no-row"):
+        assert verdict in shown
+    assert "25 other findings: see --json" in shown
