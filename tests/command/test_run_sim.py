@@ -317,7 +317,7 @@ MISTAKES = {
     "holdout": (["--holdout", "site-9"], "--holdout is 'site-9'. Did you mean site-3? Known: "),
     "rounds": (["--rounds", "-1"], "--rounds is '-1'"),
     "no data": (["--data", "real", "--data-dir", "{empty}"], "--data is 'real', but {empty}"),
-    "sites": (["--clients", "80"], "need at least as many patients"),
+    "sites": (["--clients", "80"], "and each site needs one"),
     "no folder": (
         ["--data", "auto", "--data-dir", "{empty}/nope"],
         "--data-dir is '{empty}/nope': no such folder",

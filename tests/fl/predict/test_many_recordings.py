@@ -360,6 +360,8 @@ class DeadlyJob(PredictionJob):
                 yield from super().answers(model, [name])
 
 
+# Half a dozen processes load torch: `make test-slow` runs it.
+@pytest.mark.slow
 def test_several_processes_answer_in_order_and_survive_a_deadly_recording(
     weights, files, monkeypatch
 ):

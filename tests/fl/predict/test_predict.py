@@ -215,7 +215,7 @@ SECONDS = 12
 FLAT = np.zeros((1, 100 * SECONDS))
 WAVE = np.sin(np.linspace(0, 2 * np.pi * SECONDS, 100 * SECONDS))[None]
 BAD_TABLES = {
-    "no lead": (WAVE, ["foo"], "'foo'; known: I, II"),
+    "no lead": (WAVE, ["foo"], "known: I, II"),
     "twice": (np.tile(WAVE, (2, 1)), ["II", "MLII"], "lead II is named twice"),
     "unit": (1000 * WAVE, ["II"], "Give the unit: --unit"),
     "short": (WAVE[:, :300], ["II"], "the recording is too short (3.0 s"),
