@@ -17,6 +17,7 @@ time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -94,7 +95,7 @@ def _answer_all(
     """Write the answer to every recording that can be used; the exit code."""
     writer = WRITERS[options.format](model, options.source)
     counts = {"answered": 0, "cannot say": 0, "not read": 0}
-    noted: dict[str, list[str]] = {}
+    remarks = _Remarks(at_once=len(names) <= FEW)
     console = Console(stderr=True)
     stopped = ""
     try:
@@ -103,9 +104,7 @@ def _answer_all(
             for answers in _answers(model, names, options):
                 output.write(writer.some([a.prediction for a in answers if a.prediction]))
                 for answer in answers:
-                    _report(answer, counts)
-                    for note in answer.notes:
-                        noted.setdefault(note, []).append(answer.name)
+                    _report(answer, counts, remarks)
                 progress.advance(bar, len(answers))
     except KeyboardInterrupt:
         stopped = "interrupted"
@@ -113,9 +112,7 @@ def _answer_all(
         return output.closed_by_reader()
     except OSError as error:
         stopped = _not_written(error)
-    for note, noted_of in noted.items():
-        more = f" and {len(noted_of) - 1:,} more" if len(noted_of) > 1 else ""
-        print(f"note: {noted_of[0]}{more}: {note}", file=sys.stderr)
+    remarks.print_kept()
     try:
         output.write(writer.end())
     except BrokenPipeError:
@@ -154,14 +151,45 @@ def _progress(console: Console, n: int) -> Progress:
     )
 
 
-def _report(answer: Answer, counts: dict[str, int]) -> None:
-    """Count an answer, and say on stderr what its line does not."""
+@dataclass(kw_only=True)
+class _Remarks:
+    """What is to be known of recordings beside their answers: once for each kind of remark.
+
+    Of a few recordings warnings are printed `at_once`, beside their answers.
+    """
+
+    at_once: bool
+    kept: dict[str, tuple[str, int]] = field(default_factory=dict)  # remark -> first, number
+
+    def add(self, kind: str, name: str, text: str) -> None:
+        """One remark of a kind, `note` or `warning`, about a recording."""
+        if self.at_once and kind == "warning":
+            print(f"{kind}: {name}: {text}", file=sys.stderr)
+            return
+        first, number = self.kept.get(f"{kind}: {text}", (name, 0))
+        self.kept[f"{kind}: {text}"] = first, number + 1
+
+    def print_kept(self) -> None:
+        """A line for each remark, with the first recording and how many more there are."""
+        for remark, (first, number) in self.kept.items():
+            kind, _, text = remark.partition(": ")
+            more = f" and {number - 1:,} more" if number > 1 else ""
+            print(f"{kind}: {first}{more}: {text}", file=sys.stderr)
+
+
+def _report(answer: Answer, counts: dict[str, int], remarks: _Remarks) -> None:
+    """Count an answer, and note what its line does not show."""
+    for note in answer.notes:
+        remarks.add("note", answer.name, note)
     if answer.prediction is None:
         counts["not read"] += 1
         print(f"error: {answer.error}", file=sys.stderr)
         return
     counts["cannot say" if answer.prediction.cannot_say else "answered"] += 1
-    _warn(answer.prediction)
+    if found := answer.prediction.not_answered:
+        classes, leads = " and ".join(found), ", ".join(answer.prediction.leads)
+        text = f"{classes} are not answered from lead {leads} alone"
+        remarks.add("warning", answer.name, text)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -276,16 +304,6 @@ def _write_figures(
         unit = "NU" if options.unit == "NU" else "mV"
         for path in write_answer(answer, record, options.explain, "--explain", unit=unit):
             print(f"written: {path}", file=sys.stderr)
-
-
-def _warn(prediction: RecordingPrediction) -> None:
-    """One line on classes that the recording's leads cannot show."""
-    if prediction.not_answered:
-        classes, leads = " and ".join(prediction.not_answered), ", ".join(prediction.leads)
-        print(
-            f"warning: {prediction.record}: {classes} are not answered from lead {leads} alone",
-            file=sys.stderr,
-        )
 
 
 if __name__ == "__main__":

@@ -430,3 +430,14 @@ def test_what_a_file_left_open_is_noted_once_for_all_recordings(weights, files, 
     assert len(notes) == 1
     name = sorted(str(path) for path in folder.glob("*.hea"))[0]
     assert notes[0].startswith(f"note: {name} and 1 more: ")
+
+
+def test_a_warning_about_many_recordings_is_one_line(weights, files, capsys, monkeypatch):
+    call = ["--weights", str(weights), str(files), "--csv"]
+    assert command.main(call) == 0
+    each = [line for line in capsys.readouterr().err.splitlines() if "not answered" in line]
+    assert len(each) == 4  # the recordings of lead I alone
+    monkeypatch.setattr(command, "FEW", 5)
+    assert command.main(call) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "not answered" in line]
+    assert " and 3 more: STD and STE are not answered from lead I alone" in line
