@@ -15,6 +15,8 @@ from fl.datasets.base import Card
 from fl.datasets.readers.wfdb_segments import segments_of
 from fl.util.errors import DataError, UnusableRecord
 
+# Files of a WFDB record beside its header: signals, annotations, Frank leads, a viewer's settings.
+WFDB_PARTS = (".dat", ".mat", ".atr", ".qrs", ".xyz", ".xws")
 DATA_SUFFIXES = (".hea", ".mat", ".dat", ".atr", ".csv")
 
 
@@ -41,7 +43,7 @@ def _stems(folder: Path) -> tuple[set[Path], set[Path]]:
     for current, folders, files in walk(folder):
         # A folder with the name of a header is a record too, but one that cannot be read.
         headers = {entry[:-4] for entry in files + folders if entry.lower().endswith(".hea")}
-        existing |= {current / name for name in headers - _segments(current, headers, files)}
+        existing |= {current / name for name in headers - segments_among(current, headers, files)}
         if "RECORDS" in files:
             lines = _lines(current / "RECORDS")
             listed |= {stem for line in lines if (stem := _listed_stem(current, line))}
@@ -104,7 +106,7 @@ def _is_data(name: str) -> bool:
     return name.lower().endswith(DATA_SUFFIXES) or name == "RECORDS"
 
 
-def _segments(folder: Path, headers: set[str], files: list[str]) -> set[str]:
+def segments_among(folder: Path, headers: set[str], files: list[str]) -> set[str]:
     """Records of a folder that are segments of another one, which has no signal of its own."""
     with_signal = {f[:-4] for f in files if f.lower().endswith((".dat", ".mat"))}
     segments: set[str] = set()

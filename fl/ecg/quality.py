@@ -1,9 +1,13 @@
 """Whether a lead has a usable signal, and how its gaps are filled."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fl.util.errors import UnusableRecord
 
 BAD_SHARE = 0.05  # a lead with more missing or clipped samples than this is dropped
 FLAT_SECONDS = 1.0  # a heart gives no equal samples for so long; a loose electrode does
@@ -37,6 +41,55 @@ def lack_of_signal(
         return "flat"
     at_rail = max(_share_in_plateaus(stored == extreme) for extreme in (low, high))
     return "clipped" if at_rail > BAD_SHARE else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsableLeads:
+    """The leads of a recording that have a usable signal, and the others."""
+
+    signal: NDArray[np.float32]  # (lead, sample), without gaps
+    leads: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def usable_leads(
+    name: str,
+    stored: Mapping[str, NDArray[Any]],
+    samples: Mapping[str, NDArray[np.float32]],
+    fs: float,
+    millivolts: bool,
+) -> UsableLeads:
+    """The leads with a usable signal: see `lack_of_signal`. Gaps are filled in place.
+
+    Where the unit is mV, a lead is left out whose QRS complexes are higher than a heart's.
+    Raises `UnusableRecord` for the recording `name` if no lead is left, or if the median QRS height
+    of the leads is none that a heart gives, which shows a wrong unit or gain.
+    """
+    smallest, largest = QRS_HEIGHT
+    kept, lacks, heights = {}, {}, []
+    for lead, values in samples.items():
+        lack = lack_of_signal(stored[lead], values, fs)
+        if not lack:
+            filled = fill_gaps(values)
+            heights.append(qrs_height(filled, fs))
+            if not millivolts or heights[-1] <= largest:
+                kept[lead] = filled
+                continue
+            lack = f"QRS height {heights[-1]:.3g} mV"
+        lacks[lead] = lack
+    if heights and millivolts and not smallest <= (height := float(np.median(heights))) <= largest:
+        raise UnusableRecord(
+            name,
+            "amplitude",
+            f"median QRS height {height:.3g} mV; {smallest:g} to {largest:g} mV is accepted. "
+            "Correct the gain and the unit in the file",
+        )
+    if not kept:
+        detail = ", ".join(f"{lead} {lack}" for lead, lack in lacks.items())
+        raise UnusableRecord(name, "no-signal", detail)
+    return UsableLeads(
+        signal=np.stack(list(kept.values())), leads=tuple(kept), dropped=tuple(lacks)
+    )
 
 
 def flat_share(stored: NDArray[Any], fs: float) -> float:

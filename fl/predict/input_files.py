@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
-from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
+from fl.datasets.readers.exports.csv_tables.csv_recording import TABLES, read_csv
 from fl.datasets.readers.exports.formats.content import NAMES, Other, kind_of
 from fl.datasets.readers.exports.formats.format import Format
 from fl.datasets.readers.exports.formats.recording import Recording, read_recording
 from fl.datasets.readers.own_files import own_file
 from fl.datasets.readers.wfdb_signals import read_waveform
+from fl.datasets.record_discovery import WFDB_PARTS
 from fl.ecg.records import MILLIVOLTS, NO_UNIT, Record
 from fl.util.errors import DataError
-
-TABLES = (".csv", ".tsv", ".txt")
-WFDB_PARTS = (".dat", ".mat", ".atr")  # files of a WFDB record beside its header
 
 
 def read_record(

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl.datasets.readers.exports.formats.discovery import is_hospital_file
+from fl.datasets.record_discovery import WFDB_PARTS, segments_among, walk
 from fl.util.errors import ConfigError
 
 STANDARD_INPUT = "-"
-BESIDE = (".dat", ".mat", ".atr", ".xws")  # files of a WFDB record beside its header
 TABLES = (".csv", ".tsv")  # a text may be anything, and is read only if it is named
 TABLES_OF_LABELS = ("labels.csv",)  # of an own folder: no recording
 
@@ -58,7 +58,7 @@ def _add(listed: Listed, argument: str) -> None:
 def _add_path(listed: Listed, text: str) -> None:
     path = Path(text)
     if path.is_dir():
-        found = list(_below(path, listed.others))
+        found = _below(path, listed.others)
         listed.names += found
         if not found:
             listed.errors.append(
@@ -81,45 +81,27 @@ def _without_parts(paths: Sequence[str]) -> list[str]:
     return [
         path
         for path in paths
-        if _suffix(path) not in BESIDE or os.path.splitext(path)[0] not in stems
+        if _suffix(path) not in WFDB_PARTS or os.path.splitext(path)[0] not in stems
     ]
 
 
-def _below(folder: Path, others: Counter[str]) -> Iterator[str]:
-    """The recordings in a folder and those below it, sorted; a folder is entered once."""
-    seen = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        paths = [Path(parent) / name for name in sorted(files)]
-        headers = [path for path in paths if path.suffix.lower() == ".hea"]
-        segments = {name for header in headers for name in _segments(header)}
-        stems = {path.stem for path in headers}
-        for path in paths:
-            suffix = path.suffix.lower()
-            if suffix == ".hea" and path.stem in segments:
-                continue  # it is read as a part of its record
-            is_table = suffix in TABLES and path.name not in TABLES_OF_LABELS
+def _below(folder: Path, others: Counter[str]) -> list[str]:
+    """The recordings in a folder and those below it, sorted; links are followed as by `walk`."""
+    found = []
+    for parent, _, files in walk(folder):
+        stems = {file[:-4] for file in files if _suffix(file) == ".hea"}
+        # A segment is read as a part of its record.
+        segments = segments_among(parent, stems, files)
+        for file in files:
+            path, suffix, stem = parent / file, _suffix(file), os.path.splitext(file)[0]
+            if suffix == ".hea" and stem in segments:
+                continue
+            is_table = suffix in TABLES and file not in TABLES_OF_LABELS
             if suffix == ".hea" or is_table or is_hospital_file(path):
-                yield str(path)
-            elif path.stem not in stems or suffix not in BESIDE:
+                found.append(str(path))
+            elif stem not in stems or suffix not in WFDB_PARTS:
                 others[suffix or "without a suffix"] += 1
-
-
-def _segments(header: Path) -> list[str]:
-    """The segments of a WFDB record of several segments; none for any other header."""
-    try:
-        with header.open(encoding="latin-1") as file:
-            first = next((line for line in file if not line.startswith("#")), "").split()
-            if not first or "/" not in first[0]:
-                return []
-            return [line.split()[0] for line in file if line.strip() and line[0] != "#"]
-    except OSError:
-        return []  # it is named when it is read
+    return sorted(found)
 
 
 def _lines(path: Path) -> list[str]:

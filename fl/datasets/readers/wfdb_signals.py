@@ -26,7 +26,7 @@ from fl.datasets.readers.wfdb_header import (
 )
 from fl.datasets.readers.wfdb_samples import MISSING, stored_samples
 from fl.datasets.readers.wfdb_segments import Recorded, joined, segment_stems
-from fl.ecg.quality import QRS_HEIGHT, fill_gaps, lack_of_signal, qrs_height
+from fl.ecg.quality import usable_leads
 from fl.ecg.records import MILLIVOLTS
 from fl.util.errors import UnusableRecord
 
@@ -265,41 +265,18 @@ def _scale(stated: str, request: Request) -> float:
 
 def _waveform(recorded: Recorded, request: Request) -> Waveform:
     """The leads with a usable signal, in the requested unit."""
-    signal, kept, dropped, lacks, heights = [], [], [], [], []
-    largest = QRS_HEIGHT[1] if request.unit == MILLIVOLTS else np.inf
-    for lead, samples in recorded.samples.items():
-        lack = lack_of_signal(recorded.stored[lead], samples, recorded.fs)
-        if not lack:
-            filled = fill_gaps(samples)
-            heights.append(qrs_height(filled, recorded.fs))
-            if heights[-1] <= largest:
-                signal.append(filled)
-                kept.append(lead)
-                continue
-            lack = f"QRS height {heights[-1]:.3g} mV"
-        dropped.append(lead)
-        lacks.append(f"{lead} {lack}")
-    if heights and request.unit == MILLIVOLTS:
-        _check_height(float(np.median(heights)), request.name)
-    if not kept:
-        raise UnusableRecord(request.name, "no-signal", ", ".join(lacks))
+    usable = usable_leads(
+        request.name,
+        recorded.stored,
+        recorded.samples,
+        recorded.fs,
+        millivolts=request.unit == MILLIVOLTS,
+    )
     return Waveform(
-        signal=np.stack(signal),
-        leads=tuple(kept),
-        dropped=tuple(dropped),
+        signal=usable.signal,
+        leads=usable.leads,
+        dropped=usable.dropped,
         fs=recorded.fs,
         comments=recorded.comments,
         notes=recorded.notes,
     )
-
-
-def _check_height(height: float, name: str) -> None:
-    """`UnusableRecord` if the median QRS height of the leads (mV) is none that a heart gives."""
-    smallest, largest = QRS_HEIGHT
-    if not smallest <= height <= largest:
-        raise UnusableRecord(
-            name,
-            "amplitude",
-            f"median QRS height {height:.3g} mV; {smallest:g} to {largest:g} mV is accepted. "
-            "Correct the gain and the unit in the header",
-        )

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from fl.datasets.readers.exports.formats.content import Other, kind_of
 from fl.datasets.readers.exports.formats.discovery import is_hospital_file
-from fl.datasets.record_discovery import walk
+from fl.datasets.record_discovery import WFDB_PARTS, walk
 
-WFDB_PARTS = (".dat", ".mat", ".atr", ".qrs", ".xyz")
 WITHOUT_HEADER = "a signal or annotations without a header"
 TEXT = "a text or a table"
 UNREADABLE = "a file that cannot be opened"

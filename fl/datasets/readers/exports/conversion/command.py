@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fl.datasets.readers.exports.conversion.conversion import convert
-from fl.datasets.readers.exports.csv_tables.csv_recording import read_csv
+from fl.datasets.readers.exports.csv_tables.csv_recording import TABLES, read_csv
 from fl.datasets.readers.exports.csv_tables.flags import add_table_flags
 from fl.datasets.readers.exports.formats.content import kind_of
 from fl.datasets.readers.exports.formats.discovery import hospital_files
 from fl.datasets.readers.exports.formats.recording import Recording
 from fl.ecg.records import NO_UNIT
 from fl.util.errors import ConfigError, DataError
-
-_TABLES = (".csv", ".tsv", ".txt")
 
 
 def add_conversion_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--unit NU: WFDB records are written in mV. Give the unit of the values.")
 
     def read_table(path: Path, name: str) -> Recording | None:
-        is_table = path.suffix.lower() in _TABLES and path.is_file() and kind_of(path) is None
+        is_table = path.suffix.lower() in TABLES and path.is_file() and kind_of(path) is None
         return read_csv(path, options.fs, options.unit, options.leads) if is_table else None
 
     summary = convert(

@@ -19,6 +19,7 @@ from fl.datasets.readers.wfdb_signals import MIN_SECONDS
 from fl.ecg.records import LEADS, MILLIVOLTS, NO_UNIT, lead_name
 from fl.util.errors import ConfigError, DataError, UnusableRecord
 
+TABLES = (".csv", ".tsv", ".txt")  # suffixes of files that are taken for tables
 UNITS = {MILLIVOLTS: 1.0, "uV": 1e-3, "V": 1e3, NO_UNIT: 1.0}  # of --unit
 USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
 ONE_BEAT = 2.0  # s: shorter ones are single beats, as data sets of cut beats have them

@@ -3,14 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from fl.datasets.readers.header_text import MILLIVOLTS_PER
 from fl.ecg.records import lead_name
 
 # mV of one unit, by its name in small letters. Both signs for micro are in use.
 VOLTAGES = {
-    **dict.fromkeys(("mv", "millivolt", "millivolts"), 1.0),
-    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts"), 0.001),
-    **dict.fromkeys(("v", "volt", "volts"), 1000.0),
-    **dict.fromkeys(("nv", "nanovolt", "nanovolts"), 1e-06),
+    **{name.lower(): scale for name, scale in MILLIVOLTS_PER.items()},
+    **dict.fromkeys(("µv", "μv"), MILLIVOLTS_PER["uV"]),
 }
 # Seconds of one unit.
 DURATIONS = {

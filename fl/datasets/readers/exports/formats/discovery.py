@@ -4,12 +4,12 @@ from pathlib import Path
 
 from fl.datasets.readers.exports.formats.content import SUFFIXES, kind_of, without_suffix
 from fl.datasets.readers.exports.formats.format import Format
-from fl.datasets.record_discovery import walk
+from fl.datasets.record_discovery import WFDB_PARTS, walk
 from fl.util.errors import UnusableRecord
 
 # Files of WFDB records, tables and texts: these are not opened to see what they are.
 _OTHERS = (
-    *(".hea", ".dat", ".mat", ".atr", ".xyz", ".qrs"),
+    *(".hea", *WFDB_PARTS),
     *(".csv", ".tsv", ".txt", ".md", ".json", ".toml", ".py", ".log", ".pdf", ".png", ".zip"),
 )
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from fl.datasets.readers.exports.formats.content import kind_of
 from fl.datasets.readers.exports.formats.format import Format
 from fl.datasets.readers.exports.formats.library import parse
+from fl.datasets.readers.header_text import MILLIVOLTS_PER
 from fl.datasets.readers.own_files import require_file
 from fl.datasets.readers.wfdb_signals import MIN_SECONDS, Waveform
-from fl.ecg.quality import QRS_HEIGHT, fill_gaps, lack_of_signal, qrs_height
+from fl.ecg.quality import usable_leads
 from fl.ecg.records import LEADS, MILLIVOLTS, lead_name
 from fl.util.errors import UnusableRecord
 
@@ -37,43 +38,18 @@ class Recording:
 
         The height of the QRS complexes is not asked where `unit` is NU.
         """
-        kept, dropped, lacks, heights = {}, [], [], []
-        largest = QRS_HEIGHT[1] if unit == MILLIVOLTS else np.inf
-        for lead, stored in self.signals.items():
-            samples = stored.astype(np.float32)
-            lack = lack_of_signal(stored, samples, self.fs)
-            if not lack:
-                filled = fill_gaps(samples)
-                heights.append(qrs_height(filled, self.fs))
-                if heights[-1] <= largest:
-                    kept[lead] = filled
-                    continue
-                lack = f"QRS height {heights[-1]:.3g} mV"
-            dropped.append(lead)
-            lacks.append(f"{lead} {lack}")
-        if heights and unit == MILLIVOLTS:
-            self._check_height(float(np.median(heights)))
-        if not kept:
-            raise UnusableRecord(self.name, "no-signal", ", ".join(lacks))
+        samples = {lead: stored.astype(np.float32) for lead, stored in self.signals.items()}
+        usable = usable_leads(
+            self.name, self.signals, samples, self.fs, millivolts=unit == MILLIVOLTS
+        )
         return Waveform(
-            signal=np.stack(list(kept.values())),
-            leads=tuple(kept),
-            dropped=tuple(dropped),
+            signal=usable.signal,
+            leads=usable.leads,
+            dropped=usable.dropped,
             fs=self.fs,
             comments=(),
             notes=self._all_notes(),
         )
-
-    def _check_height(self, height: float) -> None:
-        """`UnusableRecord` for a median QRS height (mV) that no heart gives."""
-        smallest, largest = QRS_HEIGHT
-        if not smallest <= height <= largest:
-            raise UnusableRecord(
-                self.name,
-                "amplitude",
-                f"median QRS height {height:.3g} mV; {smallest:g} to {largest:g} mV is accepted. "
-                "Is the gain or the unit that it states right?",
-            )
 
     def _all_notes(self) -> tuple[str, ...]:
         notes = list(self.notes)
@@ -174,8 +150,7 @@ def _rate(rates: set[float], name: str) -> float:
 
 def _step(lead: Any) -> float:
     """mV of one step of the stored numbers; 0 where it is not known."""
-    scale = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3}.get(lead.resolution_unit, 0.0)
-    return abs(float(lead.resolution)) * scale
+    return abs(float(lead.resolution)) * MILLIVOLTS_PER.get(lead.resolution_unit, 0.0)
 
 
 def _derive(signals: dict[str, NDArray[np.float64]], steps: dict[str, float]) -> tuple[str, ...]:
