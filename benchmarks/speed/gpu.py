@@ -29,11 +29,11 @@ from benchmarks.speed.train import one_pass
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.models import build_network
 from fl.training.loop import fit, predict
 
-NETWORKS = (RHYTHM.model, "resnet1d", "resnet1d_large")
+NETWORKS = (RHYTHM_SIGNAL.model, "resnet1d", "resnet1d_large")
 WAYS = {"cpu": ("cpu", False), "gpu, float32": ("cuda", False), "gpu, bfloat16": ("cuda", True)}
 RUN_SIM = Path(__file__).parents[2] / "run_sim.py"
 
@@ -48,7 +48,7 @@ def rate(n: int, work: Callable[[], Any]) -> float:
 def speeds(name: str, cohort: Cohort, device: str, bf16: bool) -> dict[str, float]:
     """One turn of one network: records per second."""
     torch.manual_seed(0)
-    network = build_network(name, RHYTHM)
+    network = build_network(name, RHYTHM_SIGNAL)
     plan = one_pass(device, bf16)
     n = len(cohort)
     return {
@@ -98,7 +98,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = replace(SYNTHETIC, n_records=options.records, seconds=(10.0, 12.0))
-        cohort = Cohort.open(RHYTHM, [prepare(source, folder, RHYTHM, folder)])
+        cohort = Cohort.open(RHYTHM_SIGNAL, [prepare(source, folder, RHYTHM_SIGNAL, folder)])
         turns = [
             {n: {way: speeds(n, cohort, *how) for way, how in WAYS.items()} for n in NETWORKS}
             for _ in range(1 + options.turns)

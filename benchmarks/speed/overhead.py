@@ -320,7 +320,9 @@ def main() -> None:
     keys = ("rounds", "clients", "partition", "alpha", "model", "local_epochs", "seed", "workers")
     settings = {key: getattr(options, key) for key in keys} | {"records": options.records}
     given = {k: v for k, v in settings.items() if k != "records"}
-    config = RunConfig(data="synthetic", synthetic_records=options.records, **given)
+    config = RunConfig(
+        data="synthetic", synthetic_records=options.records, rhythm_features="none", **given
+    )
     states = ["", *(["busy"] if options.busy else []), *(["idle"] if options.idle else [])]
     asked = command("speed.overhead", data=False)
     file = StoredResults(

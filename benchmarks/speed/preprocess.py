@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("ECG_DATA") or "data"))
     parser.add_argument("--sources", default=DEFAULT)
-    parser.add_argument("--task", default="rhythm", choices=("rhythm", "beat"))
+    parser.add_argument("--task", default="rhythm", choices=("rhythm", "rhythm-signal", "beat"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the figures here")

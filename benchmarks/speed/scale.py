@@ -37,6 +37,7 @@ def config_of(sites: int, records: int, options: argparse.Namespace) -> RunConfi
     """The settings of one size."""
     return RunConfig(
         data="synthetic",
+        rhythm_features="none",
         synthetic_records=records * 2 // 3,  # and half as many of two leads
         clients=sites,
         partition="iid",

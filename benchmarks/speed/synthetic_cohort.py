@@ -15,7 +15,7 @@ from pathlib import Path
 from fl.config.run_config import RunConfig
 from fl.data.example_cache import prepare_all
 from fl.datasets.source_selection import select_sources
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for label in ("cold", "warm"):
             began = time.perf_counter()
-            paths = prepare_all(sources, Path(), RHYTHM, Path(folder), options.workers)
+            paths = prepare_all(sources, Path(), RHYTHM_SIGNAL, Path(folder), options.workers)
             print(f"{label}: {time.perf_counter() - began:.1f} s", flush=True)
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         print(f"processor time: {sum(u.ru_utime + u.ru_stime for u in used):.0f} s")

@@ -34,7 +34,7 @@ from benchmarks.speed.plain_training import train as train_plainly
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.models import MODELS, Network, build_network, parameters
 from fl.training.device import one_thread
 from fl.training.loop import TrainingPlan, fit, predict
@@ -42,8 +42,8 @@ from fl.training.losses import task_loss
 from fl.util.atomic_io import write_atomically
 
 NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
-DEFAULT, PLAIN = RHYTHM.model, "plain"
-BATCH = RHYTHM.batch_size
+DEFAULT, PLAIN = RHYTHM_SIGNAL.model, "plain"
+BATCH = RHYTHM_SIGNAL.batch_size
 SIDE = 1024  # of the matrices that are multiplied
 
 
@@ -66,7 +66,7 @@ def steps(network: Network, batches: list[Any]) -> None:
     network.train()
     for batch in batches:
         logits = network(batch.signal, batch.lead_mask, batch.features)
-        loss = task_loss(RHYTHM, logits, batch.labels)
+        loss = task_loss(RHYTHM_SIGNAL, logits, batch.labels)
         network.zero_grad(set_to_none=True)
         loss.backward()
 
@@ -109,7 +109,7 @@ def one_pass(device: str = "cpu", bf16: bool | None = None) -> TrainingPlan:
         batch_size=BATCH,
         lr=2e-3,
         weight_decay=0.01,
-        augment=RHYTHM.augment,
+        augment=RHYTHM_SIGNAL.augment,
         device=device,
         bf16=bf16,
     )
@@ -118,7 +118,7 @@ def one_pass(device: str = "cpu", bf16: bool | None = None) -> TrainingPlan:
 def measure(name: str, cohort: Cohort, batches: list[Any]) -> dict[str, float]:
     """One turn of one network: records per second."""
     torch.manual_seed(0)
-    network = build_network(name, RHYTHM)
+    network = build_network(name, RHYTHM_SIGNAL)
     plan = one_pass()
     n, seen = len(cohort), sum(len(b.signal) for b in batches)
     return {
@@ -184,7 +184,9 @@ def main() -> None:
     one_thread()
     with tempfile.TemporaryDirectory() as folder:
         source = replace(SYNTHETIC, n_records=256, seconds=(10.0, 12.0))
-        cohort = Cohort.open(RHYTHM, [prepare(source, Path(folder), RHYTHM, Path(folder))])
+        cohort = Cohort.open(
+            RHYTHM_SIGNAL, [prepare(source, Path(folder), RHYTHM_SIGNAL, Path(folder))]
+        )
         order = np.arange(len(cohort))
         starts = np.zeros(len(cohort), dtype=np.int64)
         batches = [cohort.batch(order[i : i + BATCH], starts[:BATCH]) for i in range(0, 128, BATCH)]
@@ -207,7 +209,7 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in (PLAIN, *NETWORKS):
-        network = build_network(DEFAULT if name == PLAIN else name, RHYTHM)
+        network = build_network(DEFAULT if name == PLAIN else name, RHYTHM_SIGNAL)
         best = {key: max(turn[name][key] for turn in turns) for key in turns[0][name]}
         flops = operations(network, batches[0])
         share = flops * best["forward and backward"] / rate

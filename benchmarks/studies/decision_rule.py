@@ -30,7 +30,7 @@ from benchmarks.studies.federated import all_sites, job_of
 from benchmarks.studies.rhythm_cv import opened, prepared
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM, TASKS
 from fl.evaluation.decisions import thresholds
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.decisions.platt_scaling import log_odds, sigmoid
@@ -102,7 +102,7 @@ def models_of(run: Path, elsewhere: Cohort) -> Iterator[Model]:
     job = job_of(run)
     cohort = all_sites(job, VAL)
     for training in ("pooled", job.config.strategies[0]):
-        network = build_network(job.config.model, RHYTHM)
+        network = build_network(job.config.model, TASKS[job.config.task])
         set_weights(network, load_weights(run / "weights" / f"{training}-best.safetensors"))
         yield Model(
             name=f"{run.name}, {training}",

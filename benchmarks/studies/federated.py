@@ -40,7 +40,7 @@ from fl.config.config_file import load_config
 from fl.config.run_config import LOCAL, POOLED
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.evaluation.decisions.score_histograms import count_scores, histogram_aurocs
 from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import mean_of
@@ -90,7 +90,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "FedProx, mu .1 in the loss": {"strategy": "fedprox", "mu": 0.1, "proximal": "loss"},
     "SCAFFOLD": {"strategy": "scaffold"},
     "own normalisation layers (fedbn)": {"strategy": "fedbn"},
-    "mixup": {"augment": ",".join((*RHYTHM.augment, "mixup"))},
+    "mixup": {"augment": ",".join((*RHYTHM_SIGNAL.augment, "mixup"))},
 }
 
 
@@ -126,7 +126,7 @@ def run(case: Case) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         baseline = baseline_of(case.name)
-        settings = dict(case.settings) | {"seed": case.seed}
+        settings = dict(case.settings) | {"seed": case.seed, "rhythm_features": "none"}
         # A baseline needs the run's partition only, so one round is enough.
         flags = _flags(settings | ({"rounds": 1, "local_epochs": 1} if baseline else {}))
         _quietly(case, flags, folder)
@@ -170,7 +170,7 @@ def job_of(folder: Path) -> Job:
 def all_sites(job: Job, split: str) -> Cohort:
     """One split of all sites together."""
     path = Path(job.workspace) / "partition.csv"
-    cohort, partition = open_partition(path, RHYTHM, job.shards)
+    cohort, partition = open_partition(path, RHYTHM_SIGNAL, job.shards)
     rows = [partition.rows(site, split) for site in partition.sites]
     return cohort.take(np.sort(np.concatenate(rows)))
 
@@ -207,7 +207,7 @@ def measured(job: Job, models: Sequence[Path]) -> dict[str, Any]:
 
 
 def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
-    network = build_network(job.config.model, RHYTHM)
+    network = build_network(job.config.model, RHYTHM_SIGNAL)
     set_weights(network, load_weights(weights))
     p = predict(network, cohort)
     by_source, patients = {}, {}
@@ -219,7 +219,7 @@ def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
         by_source[str(source)] = mean_of([value for value, n in aurocs if n >= MIN_POSITIVES])
         patients[str(source)] = len(np.unique(who))
     who = np.unique(cohort.patients, return_inverse=True)[1]
-    losses = np.bincount(who, example_losses(RHYTHM, cohort.labels, p)) / np.bincount(who)
+    losses = np.bincount(who, example_losses(RHYTHM_SIGNAL, cohort.labels, p)) / np.bincount(who)
     return {"loss": float(losses.mean()), "sources": by_source, "patients": patients}
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", default="", help="names of rows, separated by semicolons")
-    parser.add_argument("--model", default=RHYTHM.model)
+    parser.add_argument("--model", default=RHYTHM_SIGNAL.model)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--local-epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")

@@ -80,7 +80,8 @@ INPUTS = (
         model="reslstm_temporalse",
         source="rhythm",
         source_flags=(
-            *("--task", "rhythm", "--model", "reslstm_temporalse", "--clients", "8"),
+            *("--task", "rhythm", "--rhythm-features", "none"),  # which the task `mi` has not
+            *("--model", "reslstm_temporalse", "--clients", "8"),
             *("--sources", "cpsc2018,cpsc2018-lead1,mitdb"),
         ),
         rounds=8,

@@ -47,17 +47,12 @@ def ideas(base: Settings) -> dict[str, dict[str, str]]:
         name: {"augment": ",".join((*task.augment, name))}
         for name in ("mixup", "stretch", "beat_stretch")
     }
-    features = {
-        f"rhythm features: {kind}": {"rhythm_features": kind}
-        for kind in ("rr", "beats", "waves", "amplitude", "all")
-    }
+    features = {"the signal alone, no features": {"rhythm_features": "none"}}
     features |= {
-        f"rhythm features: all, signal dropout {share}": {
-            "rhythm_features": "all",
-            "signal_dropout": share,
-        }
-        for share in ("0.3", "0.5")
+        f"rhythm features: {kind}": {"rhythm_features": kind}
+        for kind in ("rr", "beats", "waves", "amplitude")
     }
+    features |= {f"signal dropout {share}": {"signal_dropout": share} for share in ("0.3", "0.5")}
     # Pooled training would be the same as in the first row.
     momentum = {"compare": "", "strategy": "fedavgm"}
     return {

@@ -43,7 +43,7 @@ from benchmarks.studies.rhythm_tables import (
 )
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.evaluation.cpsc2018_score import official_score
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.decisions.score_histograms import count_scores
@@ -159,7 +159,9 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
         p[rows] = np.mean([fold["test_p"] for fold in stored], axis=0)
         val_p = np.mean([fold["val_p"] for fold in stored], axis=0)
         rule = fold_rule(cohort.take(val_rows), val_p)
-        p[rows], predicted[rows] = answer(rule, p[rows], cohort.sources[rows], RHYTHM.classes)
+        p[rows], predicted[rows] = answer(
+            rule, p[rows], cohort.sources[rows], RHYTHM_SIGNAL.classes
+        )
         seconds += sum(float(fold["seconds"]) for fold in stored)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
     size = sum(recipe.size for recipe in recipes)
@@ -182,7 +184,7 @@ def fold_rule(part: Cohort, p: Any) -> DecisionRule:
         for source in np.unique(part.sources)
         if len(rows := np.flatnonzero(part.sources == source))
     }
-    return choose_rule(tallies, RHYTHM)
+    return choose_rule(tallies, RHYTHM_SIGNAL)
 
 
 def _auroc_by_source(part: Cohort, p: Any) -> dict[str, float | None]:
@@ -193,7 +195,7 @@ def official(cohort: Cohort, p: Any) -> dict[str, Any]:
     """CPSC2018's own score, over the records whose first label is known."""
     names = cohort.column("first_labels").astype(str)
     rows = np.flatnonzero(names != "")
-    first = np.array([RHYTHM.classes.index(name) for name in names[rows]], dtype=np.int64)
+    first = np.array([RHYTHM_SIGNAL.classes.index(name) for name in names[rows]], dtype=np.int64)
     return official_score(first, cohort.labels[rows], p[rows].argmax(axis=1))
 
 
@@ -241,7 +243,7 @@ def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
     return {
         "settings": {
             "data": {s.source: s.digest for s in cohort.shards},
-            "task": RHYTHM.preprocessing,
+            "task": RHYTHM_SIGNAL.preprocessing,
             "seed": study.seed,
         },
         "machine": machine_description(study.device),

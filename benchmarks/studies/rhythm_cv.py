@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare_all
 from fl.datasets import DATASETS
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.models import MODELS
 from fl.models.blocks import parameters
 from fl.training.loop import TrainingPlan, fit, predict
@@ -38,15 +38,15 @@ VAL_SHARE = 0.15  # of the patients that are not tested
 class RhythmRecipe:
     """The settings of one training; the defaults are the proposed ones."""
 
-    model: str = RHYTHM.model
+    model: str = RHYTHM_SIGNAL.model
     switches: tuple[tuple[str, Any], ...] = ()  # options of the model that are not its defaults
     epochs: int = 40
     lr: float = 2e-3
     weight_decay: float = 0.01
     batch_size: int = 16
-    per_recording: int = RHYTHM.per_recording
-    augment: tuple[str, ...] = RHYTHM.augment
-    imbalance: str = RHYTHM.imbalance
+    per_recording: int = RHYTHM_SIGNAL.per_recording
+    augment: tuple[str, ...] = RHYTHM_SIGNAL.augment
+    imbalance: str = RHYTHM_SIGNAL.imbalance
     ema: float = 0.0
     sources: tuple[str, ...] = field(default=())  # the sources that train; () for all
 
@@ -54,10 +54,10 @@ class RhythmRecipe:
         """The network with fresh weights."""
         model: Any = replace(MODELS[self.model], **dict(self.switches))
         network: torch.nn.Module = model.build(
-            leads=RHYTHM.leads,
-            samples=RHYTHM.samples,
-            features=len(RHYTHM.features),
-            classes=len(RHYTHM.classes),
+            leads=RHYTHM_SIGNAL.leads,
+            samples=RHYTHM_SIGNAL.samples,
+            features=len(RHYTHM_SIGNAL.features),
+            classes=len(RHYTHM_SIGNAL.classes),
         )
         return network
 
@@ -94,14 +94,19 @@ def real_sources(root: Path) -> list[str]:
 def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tuple[Path, ...]:
     """Cache folders of the data sets."""
     made = prepare_all(
-        {name: DATASETS[name] for name in names}, root, RHYTHM, cache, workers, lambda *step: None
+        {name: DATASETS[name] for name in names},
+        root,
+        RHYTHM_SIGNAL,
+        cache,
+        workers,
+        lambda *step: None,
     )
     return tuple(made.values())
 
 
 def opened(shards: Sequence[Path]) -> Cohort:
     """All examples, without duplicate signals."""
-    return Cohort.open(RHYTHM, list(shards)).without_duplicates()[0]
+    return Cohort.open(RHYTHM_SIGNAL, list(shards)).without_duplicates()[0]
 
 
 def folds(cohort: Cohort, seed: int) -> NDArray[np.int64]:

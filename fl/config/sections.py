@@ -40,7 +40,7 @@ class DataSettings(Section):
         "rhythm-beats",
         "rhythm-waves",
         "rhythm-amplitude",
-        "rhythm-features",
+        "rhythm-signal",
     ] = Field(
         "rhythm",
         description="rhythm: classes of a 10 s recording; beat: class of a heartbeat; beat7: what "
@@ -48,18 +48,18 @@ class DataSettings(Section):
         "beat-causal: from the past alone, as a monitor sees it; beat-xqrs, beat-gqrs: beats "
         "found by a detector; beat-plain: from its wave alone; mi: myocardial infarction, from "
         "beats of lead II; mi-12lead: from all leads; rhythm-wavelet, beat-wavelet: what --filter "
-        "wavelet makes of them; rhythm-rr, ...: what --rhythm-features makes of rhythm",
+        "wavelet makes of them; rhythm-signal, ...: what --rhythm-features makes of rhythm",
     )
     filter: Literal["bandpass", "wavelet"] = Field(
         "bandpass",
         description="what removes noise and baseline: bandpass: 0.5 to 40 Hz (beat: median "
         "filters); wavelet: wavelet denoising",
     )
-    rhythm_features: Literal["none", "rr", "beats", "waves", "amplitude", "all"] = Field(
-        "none",
-        description="numbers that the rhythm networks read beside the signal: rr: rate and "
-        "irregularity; beats: what a network of heartbeats finds; waves: ST level, QRS width, P "
-        "wave; amplitude: of each lead, in mV",
+    rhythm_features: Literal["auto", "all", "none", "rr", "beats", "waves", "amplitude"] = Field(
+        "auto",
+        description="numbers that the rhythm networks read beside the signal: auto: all for the "
+        "task rhythm, none for others; rr: rate and irregularity; beats: what a network of "
+        "heartbeats finds; waves: ST level, QRS width, P wave; amplitude: of each lead, in mV",
     )
     data: Literal["auto", "real", "synthetic"] = Field(
         "auto",

@@ -74,8 +74,9 @@ class Task:
         return tuple(name for name in self.trainable if name != self.otherwise)
 
 
-RHYTHM = Task(
-    name="rhythm",
+# The rhythm task whose networks see the signal alone.
+RHYTHM_SIGNAL = Task(
+    name="rhythm-signal",
     classes=RHYTHM_CLASSES,
     leads=len(LEADS),
     samples=1000,
@@ -215,7 +216,7 @@ MI = replace(
     crops=16,  # more beats than ten seconds have
 )
 MI_12LEAD = replace(
-    RHYTHM,
+    RHYTHM_SIGNAL,
     name="mi-12lead",
     classes=INFARCTION_CLASSES,
     alone="",
@@ -231,7 +232,7 @@ MI_12LEAD = replace(
 )
 # The same questions with signals that wavelets cleaned: `--filter wavelet`.
 RHYTHM_WAVELET = replace(
-    RHYTHM,
+    RHYTHM_SIGNAL,
     name="rhythm-wavelet",
     preprocessing="rhythm-3-wavelet-1",
     make_examples=partial(rhythm_examples, wavelet=True),
@@ -249,26 +250,28 @@ BEAT_WAVELET = replace(
 def _with_features(name: str, groups: tuple[str, ...]) -> Task:
     """The rhythm task whose examples are accompanied by features of these groups."""
     return replace(
-        RHYTHM,
+        RHYTHM_SIGNAL,
         name=name,
         features=feature_names(groups),
         feature_groups=groups,
-        preprocessing=f"{RHYTHM.preprocessing}-{'-'.join(groups)}-1",
+        preprocessing=f"{RHYTHM_SIGNAL.preprocessing}-{'-'.join(groups)}-1",
         make_examples=partial(examples_with_features, groups=groups),
     )
 
 
 # What is measured on the heartbeats and waves of a recording goes into the network with its
-# signal: `--rhythm-features`.
+# signal. All of it did best in the study of ideas (docs/results.md, "Ideas for a better global
+# model"); the other forms are chosen with `--rhythm-features`.
+RHYTHM = _with_features("rhythm", GROUPS)
 RHYTHM_FEATURES = {
-    "none": RHYTHM,
+    "all": RHYTHM,
+    "none": RHYTHM_SIGNAL,
     **{group: _with_features(f"rhythm-{group}", (group,)) for group in GROUPS},
-    "all": _with_features("rhythm-features", GROUPS),
 }
 TASKS = {
     task.name: task
     for task in (
-        RHYTHM,
+        *RHYTHM_FEATURES.values(),
         BEAT,
         BEAT_CAUSAL,
         BEAT_XQRS,
@@ -279,7 +282,6 @@ TASKS = {
         MI_12LEAD,
         RHYTHM_WAVELET,
         BEAT_WAVELET,
-        *RHYTHM_FEATURES.values(),
     )
 }
 
@@ -309,14 +311,15 @@ def task_with_filter(name: str, chosen: str) -> Task:
 def task_with_features(task: Task, chosen: str) -> Task:
     """The form of the rhythm task with the chosen features; ValueError if the task has no such.
 
-    Each form is a task of its own, as those of `task_with_filter` are.
+    Each form is a task of its own, as those of `task_with_filter` are. "auto" leaves the task as
+    it is: `rhythm` has all features, other tasks have none that can be chosen.
     """
-    if chosen == "none" or task is RHYTHM_FEATURES.get(chosen):
+    if chosen in ("auto", features_of_task(task)):
         return task
-    if task is not RHYTHM or chosen not in RHYTHM_FEATURES:
+    if task is not RHYTHM:
         raise ValueError(
             f"--rhythm-features is {chosen!r}, which the {task.name} task does not have. Accepted: "
-            f"none, or with --task rhythm one of {', '.join(RHYTHM_FEATURES)}."
+            f"auto, or with --task rhythm one of {', '.join(RHYTHM_FEATURES)}."
         )
     return RHYTHM_FEATURES[chosen]
 

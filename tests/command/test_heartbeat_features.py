@@ -15,7 +15,7 @@ from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC, SYNTHETIC_HOLTER
 from fl.ecg.records import LEADS
 from fl.ecg.rhythm.features import lead_of_feature
-from fl.ecg.tasks import RHYTHM_FEATURES
+from fl.ecg.tasks import RHYTHM, RHYTHM_FEATURES
 from fl.explain.saliency import explain
 from fl.models import MODELS, build_network, check_model
 from fl.predict.inference import predict_recording
@@ -27,8 +27,7 @@ from partitions.device_skew import recorder_of
 
 FLAGS = ["--data", "synthetic", "--synthetic-records", "50", "--model", "cnn_simple", "--quiet"]
 FLAGS += ["--clients", "2", "--rounds", "2", "--local-epochs", "1", "--engine", "local"]
-FLAGS += ["--rhythm-features", "all"]
-TASK = RHYTHM_FEATURES["all"]
+TASK = RHYTHM
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def cohort(tmp_path_factory):
 
 def test_the_run_and_its_model_card_say_what_was_measured(folder):
     config = json.loads((folder / "run.json").read_text())["config"]
-    assert (config["task"], config["rhythm_features"]) == ("rhythm-features", "all")
+    assert (config["task"], config["rhythm_features"]) == ("rhythm", "all")
     card = (folder / "weights" / "fedavg.md").read_text()
     assert f"{len(TASK.features)} numbers measured on the heartbeats and waves" in card
     assert "trained on SVDB alone" in card
@@ -130,7 +129,7 @@ def test_a_network_of_recordings_reads_each_form(form):
 
 @pytest.mark.parametrize("name", [n for n in MODELS if n.startswith("beat_")])
 def test_a_network_that_reads_features_of_heartbeats_is_refused(name):
-    with pytest.raises(ConfigError, match="reads features of heartbeats, and those of rhythm-feat"):
+    with pytest.raises(ConfigError, match="reads features of heartbeats, and those of rhythm are"):
         check_model(name, TASK)
 
 

@@ -58,4 +58,5 @@ def flags(task: str, model: str, seed: int) -> list[str]:
         *("--compare", ",".join(STRATEGIES), "--seed", str(seed), "--site-folds", "0"),
         *("--rounds", str(settings.rounds), "--local-epochs", str(settings.local_epochs)),
         *("--per-recording", str(settings.per_recording)),
+        *(("--rhythm-features", "none") if task == "rhythm" else ()),  # the networks alone
     ]

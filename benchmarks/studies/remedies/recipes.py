@@ -14,7 +14,7 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare_all
 from fl.datasets import DATASETS
 from fl.datasets.base import Source
-from fl.ecg.tasks import BEAT, BEAT_WAVELET, RHYTHM, RHYTHM_WAVELET, Task
+from fl.ecg.tasks import BEAT, BEAT_WAVELET, RHYTHM_SIGNAL, RHYTHM_WAVELET, Task
 
 Rows = NDArray[np.int64]
 FOLDS = 3  # of five: their patients are tested
@@ -115,13 +115,13 @@ STUDIED = {
         splits=_beat_splits,
     ),
     "rhythm": StudiedTask(
-        task=RHYTHM,
+        task=RHYTHM_SIGNAL,
         wavelet_task=RHYTHM_WAVELET,
         model="cnn1d",
         batch_size=16,
-        lr=RHYTHM.lr,
-        per_recording=RHYTHM.per_recording,
-        shipped=Recipe(imbalance=RHYTHM.imbalance, augment=RHYTHM.augment, passes=8),
+        lr=RHYTHM_SIGNAL.lr,
+        per_recording=RHYTHM_SIGNAL.per_recording,
+        shipped=Recipe(imbalance=RHYTHM_SIGNAL.imbalance, augment=RHYTHM_SIGNAL.augment, passes=8),
         remedies=("oversampled", "undersampled", "weighted", "focal"),
         simulated=60,
         rarest=("STE", "LBBB"),

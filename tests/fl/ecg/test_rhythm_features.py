@@ -23,7 +23,7 @@ from fl.ecg.rhythm.features import (
 from fl.ecg.rhythm.intervals import interval_measures, sample_entropy_coefficient
 from fl.ecg.rhythm.median_beat import median_beat
 from fl.ecg.rhythm.r_peaks import main_lead, r_peaks
-from fl.ecg.tasks import RHYTHM, RHYTHM_FEATURES, TASKS
+from fl.ecg.tasks import RHYTHM, RHYTHM_FEATURES, RHYTHM_SIGNAL, TASKS
 from fl.util.errors import ConfigError
 
 FS = 500.0
@@ -215,7 +215,7 @@ def test_the_option_chooses_the_form_of_the_task_and_is_in_the_settings(chosen):
     assert config.rhythm_features == chosen
     assert load_config(config.model_dump()) == config
     assert load_config({"task": task.name}).rhythm_features == chosen
-    changed = {name for name, value in vars(RHYTHM).items() if vars(task)[name] != value}
+    changed = {name for name, value in vars(RHYTHM_SIGNAL).items() if vars(task)[name] != value}
     parts = {"name", "features", "feature_groups", "preprocessing", "make_examples"}
     assert changed == (set() if chosen == "none" else parts)
 
@@ -230,8 +230,7 @@ def test_another_task_has_no_such_form_and_says_so(given):
 def test_the_signals_are_those_of_the_plain_task(source, tmp_path):
     source = replace(source, n_records=3)
     plain, form = (
-        prepare(source, tmp_path, task, tmp_path / "cache")
-        for task in (RHYTHM, RHYTHM_FEATURES["all"])
+        prepare(source, tmp_path, task, tmp_path / "cache") for task in (RHYTHM_SIGNAL, RHYTHM)
     )
     assert plain != form
     assert np.array_equal(np.load(plain / "signals.npy"), np.load(form / "signals.npy"))

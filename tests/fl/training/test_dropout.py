@@ -55,7 +55,7 @@ def test_a_share_that_is_none_is_refused(value, name):
 
 
 def test_signals_are_hidden_from_the_given_share_of_examples():
-    network = build_network("reslstm_temporalse", TASKS["rhythm-features"])
+    network = build_network("reslstm_temporalse", TASKS["rhythm"])
     (layer,) = (m for m in network.modules() if isinstance(m, SignalDropout))
     own = shares(network)
     with dropout_set_to(network, -1.0, 0.3):
@@ -69,10 +69,10 @@ def test_signals_are_hidden_from_the_given_share_of_examples():
 
 
 @pytest.mark.parametrize(
-    ("model", "task"), [("reslstm_temporalse", "rhythm"), ("beat_mlp", "beat")]
+    ("model", "task"), [("reslstm_temporalse", "rhythm-signal"), ("beat_mlp", "beat")]
 )
 def test_a_network_that_has_only_one_of_the_two_is_refused(model, task):
     with pytest.raises(ConfigError, match=rf"^--signal-dropout .*{model}.*--task {task} does not"):
         check_signal_dropout(model, TASKS[task])
-    check_signal_dropout("reslstm_temporalse", TASKS["rhythm-features"])
+    check_signal_dropout("reslstm_temporalse", TASKS["rhythm"])
     check_signal_dropout("beat_cnn", TASKS["beat"])

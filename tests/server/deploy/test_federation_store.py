@@ -158,8 +158,8 @@ MISTAKES = {
         "--filter is 'wavelet', but the federation's task is 'rhythm'",
     ),
     "features": (
-        ["run", "{folder}", "--rhythm-features", "all"],
-        "--rhythm-features is 'all', but the federation's task is 'rhythm'",
+        ["run", "{folder}", "--rhythm-features", "none"],
+        "--rhythm-features is 'none', but the federation's task is 'rhythm'",
     ),
     "remedy": (["run", "{folder}", "--imbalance", "smote"], "which is for beats alone"),
     "simulated": (["run", "{folder}", "--config", "{toml}"], "skew is for simulations"),
