@@ -78,7 +78,7 @@ def test_a_site_trains_under_plain_flower_as_in_the_federation(make_job):
 
 
 def test_the_quickstart_trains_and_validates_with_its_own_code(make_job):
-    job = make_job(2, model="reslstm_temporalse", local_epochs=3)
+    job = make_job(2, model="reslstm_temporalse", local_epochs=3, rhythm_features="none")
     grid = LocalGrid(plain_flower.client_app, 2)
     node = next(iter(grid.get_node_ids()))
     settings = {"job": job.model_dump_json(), "idle": False, "plain": True, "server-round": 1}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed.plain_training import PlainResLSTM, loss_of, records_of, train
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.models import build_network
 from fl.training.losses import task_loss
 
@@ -12,7 +12,7 @@ from fl.training.losses import task_loss
 def both():
     """The default network and the plain one with the same weights, dropout off."""
     torch.manual_seed(0)
-    network, plain = build_network("reslstm_temporalse", RHYTHM), PlainResLSTM()
+    network, plain = build_network("reslstm_temporalse", RHYTHM_SIGNAL), PlainResLSTM()
     plain.load_state_dict(network.state_dict())
     network.dropout.p = plain.dropout.p = 0.0
     return network.train(), plain.train()
@@ -25,7 +25,7 @@ def test_the_default_model_is_the_plain_one(cohort):
     ours = network(batch.signal, batch.lead_mask, batch.features)
     theirs = plain(batch.signal, batch.lead_mask)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-6)
-    one, other = task_loss(RHYTHM, ours, batch.labels), loss_of(theirs, batch.labels)
+    one, other = task_loss(RHYTHM_SIGNAL, ours, batch.labels), loss_of(theirs, batch.labels)
     torch.testing.assert_close(one, other)
     one.backward()
     other.backward()

@@ -63,7 +63,8 @@ def test_run_json_page_card_and_sidecar_state_the_origin(first, second):
         f"network cnn1d, task rhythm, trained by fedavg on synthetic recordings, SHA-256 "
         f"{sidecar['sha256']}",
         f"{len(FROZEN)} entries stay as they were taken (--freeze features)",
-        "dense.0.weight, dense.0.bias, dense.2.weight, dense.2.bias, head.weight, head.bias",
+        "dense.2.bias, feature_branch.mlp.0.weight, feature_branch.mlp.0.bias, "
+        "feature_branch.mlp.3.weight, feature_branch.mlp.3.bias, head.weight, head.bias",
     ]
     for file in ("report/index.html", "weights/fedavg.md", "weights/local-site-1.md"):
         text = (second / file).read_text()
@@ -104,7 +105,7 @@ def test_the_console_says_it_in_one_line(first, tmp_path, capsys):
     assert run_sim.main([*FLAGS, *flags, "--out", str(tmp_path), "--name", "C"]) == 0
     (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("Transfer:")]
     assert "Transfer: Training started from fedavg-best.safetensors" in line
-    assert "41 of 41 entries were taken." in line
+    assert "45 of 45 entries were taken." in line
     assert "0 were among those that trained" in line  # the same seed, the same partition
 
 

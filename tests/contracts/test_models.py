@@ -213,7 +213,7 @@ def test_only_the_feature_branch_and_the_early_decision_learn_faster(model, ques
         if isinstance(module, FeatureBranch | EarlyDecision)
         for own, _ in module.named_parameters()
     }
-    assert bool(fast) == (question == "beat")  # where there are no features, there is no branch
+    assert bool(fast) == bool(QUESTIONS[question].features)  # without features there is no branch
     assert parts_of(model, QUESTIONS[question]).rate_factors == fast
 
 
@@ -397,7 +397,7 @@ def test_a_network_that_reads_features_alone_says_that_it_needs_them(model):
 
 @features_alone
 def test_a_task_without_features_refuses_it_in_one_line(model, capsys):
-    assert run_sim.main(["--model", model, "--data", "synthetic"]) == 2
+    assert run_sim.main(["--task", "rhythm-signal", "--model", model, "--data", "synthetic"]) == 2
     error = capsys.readouterr().err
     assert f"--model is '{model}', which reads features of heartbeats, and the rhythm" in error
     accepted = error.split("Accepted for this task: ")[1]

@@ -14,7 +14,7 @@ from fl.data.shards import open_shard
 from fl.datasets import DATASETS
 from fl.datasets.mitdb import DS1, DS2, PACED
 from fl.ecg.labels import BEAT_CLASSES
-from fl.ecg.tasks import BEAT, RHYTHM
+from fl.ecg.tasks import BEAT, RHYTHM, RHYTHM_SIGNAL
 from fl.util.errors import ConfigError, DataError
 from partitions.dealing import deal, hold_out, share_sites, site_names
 from partitions.partition import (
@@ -233,8 +233,8 @@ def test_natural_sites_of_the_synthetic_cohort_keep_recorders_whole(cohort):
 def test_real_recorders_become_sites(real_data, cache_dir):
     if not DATASETS["mitdb"].exists(real_data):
         pytest.skip("$ECG_DATA has no mitdb")
-    path = prepare(DATASETS["mitdb"], real_data, RHYTHM, cache_dir, workers=2)
-    cohort = Cohort.open(RHYTHM, [path])
+    path = prepare(DATASETS["mitdb"], real_data, RHYTHM_SIGNAL, cache_dir, workers=2)
+    cohort = Cohort.open(RHYTHM_SIGNAL, [path])
     n = count_groups(cohort, ["mitdb"], seed=0)["mitdb"]
     partition = deal(cohort, {"mitdb": n}, "natural", 0.5, seed=0)
     rows = [row for row in site_rows(cohort, partition) if row["site"] != CENTRAL]
@@ -338,6 +338,6 @@ def test_real_recordings_are_as_many_as_the_folder_holds(real_data, cache_dir, n
     source = DATASETS[name]
     if not source.exists(real_data):
         pytest.skip(f"$ECG_DATA has no {name}")
-    shard = open_shard(prepare(source, real_data, RHYTHM, cache_dir, workers=2))
+    shard = open_shard(prepare(source, real_data, RHYTHM_SIGNAL, cache_dir, workers=2))
     assert len(source.record_names(real_data)) == records
     assert len(shard.names) + sum(map(len, shard.excluded.values())) == records

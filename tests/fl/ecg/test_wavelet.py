@@ -7,7 +7,7 @@ from fl.config.config_file import load_config
 from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC_HOLTER
 from fl.ecg import wavelet
-from fl.ecg.tasks import BEAT, BEAT_WAVELET, RHYTHM, RHYTHM_WAVELET, TASKS, task_with_filter
+from fl.ecg.tasks import BEAT, BEAT_WAVELET, RHYTHM_SIGNAL, RHYTHM_WAVELET, TASKS, task_with_filter
 from fl.ecg.wavelet import wavelet_denoised
 from fl.util.errors import ConfigError
 
@@ -90,7 +90,7 @@ def test_each_filter_has_examples_of_its_own_in_the_cache(tmp_path):
 
 
 def test_nothing_but_the_filter_differs_between_the_variants():
-    for one, other in ((RHYTHM, RHYTHM_WAVELET), (BEAT, BEAT_WAVELET)):
+    for one, other in ((RHYTHM_SIGNAL, RHYTHM_WAVELET), (BEAT, BEAT_WAVELET)):
         changed = {k for k in vars(one) if vars(one)[k] != vars(other)[k]}
         assert changed == {"name", "preprocessing", "make_examples", "filter"}
         assert task_with_filter(one.name, "wavelet") is other

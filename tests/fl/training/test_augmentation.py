@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import run_sim
 from fl.data.cohort import Batch
-from fl.ecg.tasks import BEAT, BEAT7, RHYTHM, TASKS
+from fl.ecg.tasks import BEAT, BEAT7, RHYTHM_SIGNAL, TASKS
 from fl.training.augmentation import (
     AUGMENTATIONS,
     BLANK,
@@ -53,7 +53,7 @@ def name(request):
 
 
 def changed(name, seed=0):
-    task = BEAT7 if name == "crops" else RHYTHM  # crops are of pictures of beats
+    task = BEAT7 if name == "crops" else RHYTHM_SIGNAL  # crops are of pictures of beats
     return AUGMENTATIONS[name](batch(), task, stream(seed, "change"))
 
 
@@ -93,7 +93,10 @@ def test_the_lead_mask_stays_as_it_is(name):
 
 
 def test_lead_dropout_keeps_at_least_one_lead_and_adds_none():
-    before, after = batch(200), AUGMENTATIONS["lead_dropout"](batch(200), RHYTHM, stream(0, "x"))
+    before, after = (
+        batch(200),
+        AUGMENTATIONS["lead_dropout"](batch(200), RHYTHM_SIGNAL, stream(0, "x")),
+    )
     assert (after.lead_mask <= before.lead_mask).all()
     assert after.lead_mask.sum(dim=1).min() == 1
     assert 0.2 < (after.lead_mask.sum(dim=1) < before.lead_mask.sum(dim=1)).float().mean() < 0.6
@@ -130,21 +133,21 @@ def rr_and_qrs(signal):
 def test_stretched_beats_come_faster_or_slower_with_qrs_as_wide_as_before():
     before = heartbeats()
     plain = rr_and_qrs(before.signal[0, 0])
-    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM, stream(3, "beats"))
+    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM_SIGNAL, stream(3, "beats"))
     found = np.array([rr_and_qrs(signal[0]) for signal in after.signal])
     rr, qrs = found[:, 0] / plain[0], found[:, 1] / plain[1]
     assert rr.min() < np.exp(-STRETCH / 2)
     assert rr.max() > np.exp(STRETCH / 2)
     assert (np.abs(np.log(rr)) < STRETCH).all()
     assert np.abs(qrs - 1).max() < 0.05
-    wider = AUGMENTATIONS["stretch"](before, RHYTHM, stream(3, "beats"))
+    wider = AUGMENTATIONS["stretch"](before, RHYTHM_SIGNAL, stream(3, "beats"))
     assert np.std([rr_and_qrs(signal[0])[1] for signal in wider.signal]) > 0.05 * plain[1]
     torch.testing.assert_close(after.signal[:, 0], after.signal[:, 1])  # all leads alike
 
 
 def test_a_flat_crop_stays_flat_when_its_beats_are_stretched():
     before = replace(batch(3), signal=torch.zeros(3, 12, 1000))
-    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM, stream(0, "flat"))
+    after = AUGMENTATIONS["beat_stretch"](before, RHYTHM_SIGNAL, stream(0, "flat"))
     assert torch.equal(after.signal, before.signal)
 
 
@@ -175,7 +178,7 @@ def test_a_shifted_beat_moves_by_a_few_samples_and_repeats_the_edge():
 def test_a_recording_is_not_shifted_because_crops_move_it_already():
     check_augmentations(["shift"], BEAT)
     with pytest.raises(ConfigError, match="--augment names 'shift', which moves a heartbeat"):
-        check_augmentations(["shift"], RHYTHM)
+        check_augmentations(["shift"], RHYTHM_SIGNAL)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
@@ -184,7 +187,7 @@ def test_mixup_knows_a_label_only_where_both_examples_do(seed, n):
     labels = torch.from_numpy(rng.integers(-1, 2, size=(n, 9)).astype(np.float32))
     features = torch.from_numpy(rng.normal(size=(n, 3)).astype(np.float32))
     before = replace(batch(n, samples=20), labels=labels, features=features)
-    after = AUGMENTATIONS["mixup"](before, RHYTHM, stream(seed, "mixup"))
+    after = AUGMENTATIONS["mixup"](before, RHYTHM_SIGNAL, stream(seed, "mixup"))
     again = stream(seed, "mixup")
     drawn, other = again.beta(MIXED, MIXED, size=n), again.permutation(n)
     own = torch.from_numpy(np.maximum(drawn, 1 - drawn).astype(np.float32))[:, None]
@@ -203,15 +206,17 @@ def test_a_mixture_with_no_class_in_common_adds_no_loss():
     labels = torch.full((2, 9), -1.0)
     labels[0, :4], labels[1, 4:] = 1.0, 0.0
     before = replace(batch(2), labels=labels)
-    drawn = [AUGMENTATIONS["mixup"](before, RHYTHM, stream(n, "mixup")).labels for n in range(20)]
+    drawn = [
+        AUGMENTATIONS["mixup"](before, RHYTHM_SIGNAL, stream(n, "mixup")).labels for n in range(20)
+    ]
     unknown = [mixed for mixed in drawn if (mixed == -1).all()]
     assert 0 < len(unknown) < 20, "an example may also be mixed with itself"
-    assert task_loss(RHYTHM, torch.ones(2, 9), unknown[0]) == 0
+    assert task_loss(RHYTHM_SIGNAL, torch.ones(2, 9), unknown[0]) == 0
 
 
 def test_no_names_means_no_change():
     before = batch()
-    assert augment_batch(before, RHYTHM, (), stream(0, "none")) is before
+    assert augment_batch(before, RHYTHM_SIGNAL, (), stream(0, "none")) is before
 
 
 def test_the_default_augmentations_of_every_task_are_accepted():
@@ -220,7 +225,7 @@ def test_the_default_augmentations_of_every_task_are_accepted():
 
 
 def test_mixup_is_refused_where_an_example_has_exactly_one_class():
-    check_augmentations(("mixup",), RHYTHM)
+    check_augmentations(("mixup",), RHYTHM_SIGNAL)
     with pytest.raises(ConfigError, match=r"names 'mixup'.*beat task.*Accepted.*: lead_dropout"):
         check_augmentations(("gain", "mixup"), BEAT)
 
@@ -229,7 +234,7 @@ def test_an_unknown_augmentation_is_refused_with_the_known_ones():
     with pytest.raises(
         ConfigError, match=r"--augment is 'blur'. Known: beat_stretch, blank, crops, detector"
     ):
-        check_augmentations(("gain", "blur"), RHYTHM)
+        check_augmentations(("gain", "blur"), RHYTHM_SIGNAL)
 
 
 def test_the_command_line_refuses_mixup_for_beats_in_one_line(capsys):
@@ -254,7 +259,7 @@ def lead_dropout_on_the_host(before, rng):
 
 def wander_on_the_host(before, rng):
     shape = (*before.lead_mask.shape, 1)
-    t = np.arange(before.signal.shape[2], dtype=np.float32) / RHYTHM.fs
+    t = np.arange(before.signal.shape[2], dtype=np.float32) / RHYTHM_SIGNAL.fs
     cycles = rng.uniform(0.1, 0.6, size=(shape[0], 1, 1)).astype(np.float32) * t
     phase = rng.random(shape, dtype=np.float32)
     height = (WANDER * rng.random(shape, dtype=np.float32)).astype(np.float32)
@@ -281,7 +286,7 @@ def stretch_on_the_host(before, rng):
 @pytest.mark.parametrize("n", [1, 8, 200])
 def test_results_on_the_host_do_not_change(known, n):
     change = AUGMENTATIONS[known.__name__.removesuffix("_on_the_host")]
-    found = change(batch(n), RHYTHM, stream(n, "host")).signal
+    found = change(batch(n), RHYTHM_SIGNAL, stream(n, "host")).signal
     assert torch.equal(found, known(batch(n), stream(n, "host")))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fl.config.config_file import load_config
-from fl.ecg.tasks import RHYTHM, TASKS
+from fl.ecg.tasks import RHYTHM_SIGNAL, TASKS
 from fl.models import build_network, check_signal_dropout
 from fl.models.blocks import SignalDropout
 from fl.training.dropout import dropout_set_to
@@ -24,7 +24,7 @@ def shares(network):
 
 
 def test_every_dropout_layer_has_the_given_share_and_afterwards_its_own_again():
-    network = build_network("reslstm_temporalse", RHYTHM)
+    network = build_network("reslstm_temporalse", TASKS["rhythm"])
     own = shares(network)
     assert own
     with dropout_set_to(network, 0.4):
@@ -37,7 +37,7 @@ def test_every_dropout_layer_has_the_given_share_and_afterwards_its_own_again():
 def test_training_uses_it_and_the_network_is_as_it_was(few):
     def trained(dropout):
         torch.manual_seed(0)
-        network = build_network("cnn_simple", RHYTHM)
+        network = build_network("cnn_simple", RHYTHM_SIGNAL)
         own = shares(network)
         fit(network, few, replace(PLAN, dropout=dropout))
         assert shares(network) == own

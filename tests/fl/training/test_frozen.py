@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fl.ecg.tasks import BEAT, RHYTHM, TASKS
+from fl.ecg.tasks import BEAT, RHYTHM_SIGNAL, TASKS
 from fl.models import MODELS, NetworkParts, build_network, parameters, parts_of
 from fl.training import frozen as module
 from fl.training.frozen import FEATURES, frozen_entries, network_to_train, train_mode
@@ -60,7 +60,7 @@ def test_no_optimizer_moves_frozen_weights(plan, beats):
 
 
 def test_the_classifier_of_a_residual_cnn_is_its_dense_layers_and_its_head():
-    names = {name.split(".")[0] for name in parts_of("cnn1d", RHYTHM).classifier}
+    names = {name.split(".")[0] for name in parts_of("cnn1d", RHYTHM_SIGNAL).classifier}
     assert names == {"dense", "head"}
     names = {name.split(".")[0] for name in parts_of("beat_cnn", BEAT).classifier}
     assert names == {"dense", "feature_branch", "head", "after_head"}
@@ -72,7 +72,7 @@ def test_the_classifier_of_the_picture_network_is_its_dense_layers_and_its_head(
 
 
 def test_a_network_without_dense_layers_trains_its_head_alone():
-    assert parts_of("lstm", RHYTHM).classifier == ("head.weight", "head.bias")
+    assert parts_of("lstm", RHYTHM_SIGNAL).classifier == ("head.weight", "head.bias")
 
 
 def test_without_freeze_every_weight_is_trained():
@@ -117,7 +117,7 @@ def test_without_frozen_layers_training_mode_is_torchs_own():
     [((), "could be trained without the others"), (None, "could be frozen")],
 )
 def test_a_network_that_does_not_declare_its_layers_is_refused(monkeypatch, classifier, words):
-    everything = tuple(build_network("cnn1d", RHYTHM).state_dict())
+    everything = tuple(build_network("cnn1d", RHYTHM_SIGNAL).state_dict())
     parts = NetworkParts(classifier=everything if classifier is None else classifier)
     monkeypatch.setattr(module, "parts_of", lambda *_: parts)
     frozen_entries.cache_clear()
