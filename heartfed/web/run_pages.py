@@ -1,0 +1,17 @@
+"""The pages under /runs."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from heartfed.web.pages import sorry
+from heartfed.web.settings import Settings
+
+
+def routes(settings: Settings) -> list[BaseRoute]:
+    """What is served under /runs."""
+
+    async def nothing_yet(request: Request) -> Response:
+        return sorry(404, "Runs", "There is nothing here yet.", here="/runs")
+
+    return [Route("/runs", nothing_yet)]
