@@ -26,13 +26,14 @@ def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
         reason = "a link" if path.is_symlink() else error.strerror
         raise DataError(f"{path}: cannot be read ({reason}). {REMEDY}") from None
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise DataError(f"{path}: is no regular file. {REMEDY}")
         try:
-            content = file.read(most + 1)
+            content = file.read(min(found.st_size, most) + 1)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}). {REMEDY}") from None
-    if len(content) > most:
+    if max(len(content), found.st_size) > most:
         raise DataError(f"{path}: has more than {most} bytes, which no run writes. {REMEDY}")
     return content
 

@@ -6,13 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import NOT_FEDERATED
+from fl.evaluation.group_evaluation import Estimate
 from fl.evaluation.seed_summary import Spread
 from fl.runs.bounded_files import read_json
-from fl.runs.results import TrainingSummary, read_seeds, read_summary
+from fl.runs.results import REMEDY, SUMMARY, SiteMean, WorstSite, read_seeds
 from fl.runs.run_state import COMPLETED, CONTINUABLE, UNREADABLE, run_state, was_interrupted
 from fl.util.errors import ConfigError, DataError, did_you_mean
+from fl.util.json_record import JsonRecord
 
 PLACES = ("central", "unseen", "mean of sites", "worst site")  # where a run's macro-F1 is taken
+
+
+class _Measured(JsonRecord):
+    """Of a group's measures, those that a list shows: the rest is not checked, which takes long."""
+
+    macro_f1: Estimate
+
+
+class _Reached(JsonRecord):
+    central: _Measured | None
+    unseen: _Measured | None
+    worst_site: WorstSite | None
+    site_mean: SiteMean | None
+
+
+class _Results(JsonRecord):
+    """The headlines of summary.json."""
+
+    strategies: dict[str, _Reached]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +157,12 @@ def _scores(folder: Path, repeated: bool) -> dict[str, dict[str, Score]]:
     if repeated:
         spreads = read_seeds(folder).strategies
         return {name: dict(_scores_over_seeds(places)) for name, places in spreads.items()}
-    trainings = read_summary(folder).strategies
+    path = folder / SUMMARY
+    trainings = _Results.from_json(read_json(path), str(path), REMEDY).strategies
     return {name: dict(_scores_of_run(training)) for name, training in trainings.items()}
 
 
-def _scores_of_run(training: TrainingSummary) -> Iterable[tuple[str, Score]]:
+def _scores_of_run(training: _Reached) -> Iterable[tuple[str, Score]]:
     for place, measures in (("central", training.central), ("unseen", training.unseen)):
         if measures and measures.macro_f1.value is not None:
             yield place, Score(**dict(measures.macro_f1))

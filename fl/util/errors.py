@@ -60,7 +60,7 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
         )
         return 1
     except KeyboardInterrupt as interruption:
-        print(f"{program}: {interruption or interrupted}", file=sys.stderr)
+        print(f"{program}: {str(interruption) or interrupted}", file=sys.stderr)
         return ended
 
 
