@@ -8,9 +8,18 @@ from starlette.responses import HTMLResponse
 
 from fl.evaluation.strategy_names import strategy_name
 from fl.predict.recording_flags import DISCLAIMER
+from fl.reports.figures.ecg_paper import LEFT
 from fl.reports.number_format import number
 
 NAVIGATION = (("/", "Upload"), ("/monitor", "Monitor"), ("/runs", "Runs"))
+
+# Colours of the classes of beats (EC57's and PhysioNet's), whose letter is always beside them.
+COLOURS = {"S": 1, "A": 1, "V": 2, "E": 2, "F": 3, "L": 3, "R": 3, "Q": 4, "/": 4}
+
+
+def class_number(label: str) -> int:
+    """Number of a beat class's colour in the style sheet."""
+    return COLOURS.get(label, 0)
 
 
 @lru_cache(maxsize=1)
@@ -24,7 +33,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "strategy": strategy_name}
-    made.globals |= {"navigation": NAVIGATION, "disclaimer": DISCLAIMER}
+    made.globals |= {
+        "navigation": NAVIGATION,
+        "disclaimer": DISCLAIMER,
+        "class_number": class_number,
+        "left": LEFT,
+    }
     return made
 
 
