@@ -10,6 +10,7 @@ from fl.evaluation.strategy_names import strategy_name
 from fl.predict.recording_flags import DISCLAIMER
 from fl.reports.figures.ecg_paper import LEFT
 from fl.reports.number_format import number
+from heartfed.web.runs.words import date_text, figure, seconds_text
 
 NAVIGATION = (("/", "Upload"), ("/monitor", "Monitor"), ("/runs", "Runs"))
 
@@ -33,6 +34,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "strategy": strategy_name}
+    made.filters |= {"figure": figure, "seconds": seconds_text, "date": date_text}
     made.globals |= {
         "navigation": NAVIGATION,
         "disclaimer": DISCLAIMER,

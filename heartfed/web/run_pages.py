@@ -11,19 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from fl.runs.overview import RunOverview
 from fl.runs.run_state import RUNNING
-from heartfed.web.pages import environment, page, sorry
+from heartfed.web.pages import page, sorry
 from heartfed.web.runs.catalog import Catalog
 from heartfed.web.runs.comparison import MOST_COMPARED, comparison_of
 from heartfed.web.runs.events import Listeners, events
-from heartfed.web.runs.view import (
-    SECTIONS,
-    date_text,
-    figure,
-    run_address,
-    score_text,
-    seconds_text,
-    view_of,
-)
+from heartfed.web.runs.view import SECTIONS, run_address, view_of
+from heartfed.web.runs.words import score_text
 from heartfed.web.settings import Settings
 
 HERE = "/runs"
@@ -40,18 +33,17 @@ REPORT_POLICY = "; ".join(
 )
 # Columns of the list by which it can be sorted, and what sorts it.
 SORTS: dict[str, tuple[str, Callable[[RunOverview], tuple[object, ...]]]] = {
-    "started": ("started (UTC)", lambda run: (run.started,)),
     "name": ("run", lambda run: (run.folder.name.casefold(),)),
     "status": ("status", lambda run: (run.status,)),
-    "task": ("task", lambda run: (run.task,)),
     "f1": ("central macro-F1", lambda run: (run.headline.value if run.headline else -1.0,)),
+    "task": ("task", lambda run: (run.task,)),
+    "started": ("started (UTC)", lambda run: (run.started,)),
 }
 
 
 def routes(settings: Settings) -> list[BaseRoute]:
     """What is served under /runs and /compare."""
     catalog, listeners = Catalog(settings), Listeners()
-    environment().filters |= {"figure": figure, "seconds": seconds_text, "date": date_text}
 
     def listed(request: Request) -> Response:
         return _list(catalog, request)

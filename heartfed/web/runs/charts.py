@@ -85,7 +85,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     """Limits of the axis, with some room; never empty."""
     low, high = min(values), max(values)
     room = max(0.08 * (high - low), 0.01, 1e-6 * abs(high))
-    return (low if low == 0 else low - room), high + room
+    return (max(low - room, 0.0) if low >= 0 else low - room), high + room
 
 
 def _kind(name: str, order: Sequence[str]) -> str:

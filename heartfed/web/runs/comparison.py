@@ -8,10 +8,12 @@ from typing import Any
 from fl.runs.overview import PLACES, RunOverview, differing_settings
 from fl.runs.results import read_summary
 from fl.util.errors import DataError
-from heartfed.web.runs.view import figure, score_text, setting_text
+from heartfed.web.runs.words import figure, score_text, setting_text
 
 MOST_COMPARED = 8
 MOST_COLUMNS = 40
+# Settings that decide which records are test records.
+DECIDE_RECORDS = ("task", "data", "sources", "seed", "seeds", "holdout")
 
 
 def comparison_of(runs: Sequence[tuple[str, RunOverview]]) -> dict[str, Any]:
@@ -61,8 +63,5 @@ def class_f1s(folder: Path) -> dict[str, dict[str, str]]:
 
 def comparable(runs: Sequence[tuple[str, RunOverview]]) -> bool:
     """Whether the runs have the same test records: the same task, data, sources and seed."""
-    keys = [
-        tuple(str(run.config.get(k)) for k in ("task", "data", "sources", "seed", "holdout"))
-        for _, run in runs
-    ]
+    keys = [tuple(str(run.config.get(k)) for k in DECIDE_RECORDS) for _, run in runs]
     return len(set(keys)) < 2

@@ -1,20 +1,19 @@
 """What the page of one run shows, section by section, from its directory as it is now."""
 
-import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fl.evaluation.strategy_names import strategy_name
-from fl.reports.number_format import duration, number, time_left_text
-from fl.runs.overview import PLACES, RunOverview, Score
+from fl.reports.number_format import time_left_text
+from fl.runs.overview import PLACES, RunOverview
 from fl.runs.run_progress import RunProgress, TrainingSoFar, read_progress
 from fl.runs.run_state import COMPLETED, CONTINUABLE, RUNNING
 from heartfed.web.pages import environment
 from heartfed.web.runs.catalog import Catalog
 from heartfed.web.runs.charts import charts_of
+from heartfed.web.runs.words import LONGEST_SETTING, score_text, setting_text
 
 # Parts of the page that change while a run goes on: templates/runs/section_<name>.html.
 SECTIONS = ("progress", "results", "curves", "sites", "failures", "rounds")
@@ -22,7 +21,6 @@ MOST_ROWS = 200  # of one training's table of rounds, the newest
 MOST_SITES = 500
 MOST_TRAININGS = 20
 MOST_FAILURES = 200
-LONGEST_SETTING = 120  # characters
 
 
 def run_address(name: str, part: str = "") -> str:
@@ -53,6 +51,7 @@ def view_of(catalog: Catalog, name: str, part: str = "") -> dict[str, Any] | Non
         "can_continue": progress.state in CONTINUABLE,
         "completed": progress.state == COMPLETED,
         "trainings": shown,
+        "going": _going(leaf),
         "not_shown": len(leaf.trainings) - len(shown),
         "charts": charts_of(shown, leaf.rounds),
         "failures": progress.failures[:MOST_FAILURES],
@@ -88,12 +87,12 @@ def status_line(progress: RunProgress) -> str:
     words = [progress.state]
     if progress.state == RUNNING and leaf.stage != "training":
         words.append(leaf.stage)
-    elif leaf.trainings:
+    elif leaf.trainings and progress.state != COMPLETED:
         words.append(", ".join(map(_round_text, _going(leaf))))
     if progress.parts:
         done = sum(part.state == COMPLETED for part in progress.parts)
         words.append(f"{done} of {len(progress.parts)} parts completed")
-    return ": ".join(words[:2]) + "".join(f"; {word}" for word in words[2:])
+    return ": ".join(filter(None, [words[0], "; ".join(words[1:])]))
 
 
 def _going(leaf: RunProgress) -> tuple[TrainingSoFar, ...]:
@@ -131,46 +130,10 @@ def _results(overview: RunOverview) -> Iterator[tuple[str, list[str]]]:
         yield strategy, [score_text(scores.get(place)) for place in PLACES]
 
 
-def score_text(score: Score | None) -> str:
-    """`.812 [.774, .846]`, or n/a."""
-    if score is None:
-        return "n/a"
-    if score.low is None or score.high is None:
-        return figure(score.value)
-    return f"{figure(score.value)} [{figure(score.low)}, {figure(score.high)}]"
-
-
-def figure(value: float | None) -> str:
-    """As all tables write numbers; one that is far too large for its place, in powers of ten."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    return number(value) if abs(value) < 1e6 else f"{value:.2g}"
-
-
-def seconds_text(value: float | None) -> str:
-    """`40 s`, or n/a."""
-    return "n/a" if value is None or not math.isfinite(value) else duration(value)
-
-
-def date_text(text: str) -> str:
-    """`2026-01-02 13:45` in UTC; as it stands, cut short, if it is no date."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return text[:25]
-    return (found.astimezone(UTC) if found.tzinfo else found).strftime("%Y-%m-%d %H:%M")
-
-
 def settings_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every setting and its value, cut short."""
     for name, value in list(config.items())[:200]:
         yield str(name)[:LONGEST_SETTING], setting_text(value)
-
-
-def setting_text(value: object) -> str:
-    """A setting's value in a cell; - for one that is empty."""
-    text = "-" if value in ("", None) else str(value)
-    return text if len(text) <= LONGEST_SETTING else f"{text[:LONGEST_SETTING]}..."
 
 
 def report_pages(catalog: Catalog, name: str, folder: Path, part: str) -> Iterator[tuple[str, str]]:
