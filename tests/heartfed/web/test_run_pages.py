@@ -154,8 +154,8 @@ def test_runs_side_by_side_show_what_differs(ask):
 
 @pytest.mark.parametrize("address", ESCAPES)
 def test_no_address_leads_out_of_the_folder(ask, address):
-    path, _, query = address.partition("?")
-    for path in (address, f"{path}/events?{query}"):
+    name, _, query = address.partition("?")
+    for path in (address, f"{name}/events?{query}"):
         answer = ask(path)
         assert answer.status_code in (404, 400), path
         assert "root:" not in answer.text
