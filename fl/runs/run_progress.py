@@ -196,13 +196,15 @@ def plan_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> Plan:
     return Plan.of(config, sites, cores if isinstance(cores, int) else available_cores())
 
 
-def remaining_of(folder: Path, config: Mapping[str, Any]) -> Remaining:
+def remaining_of(folder: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> Remaining:
     """The time left of the run that this process is about to train, or go on with, in `folder`.
 
-    A seed or fold counts those of its parent that have not begun.
+    A seed or fold counts those of its parent that have not begun. `facts` are those of run.json.
     """
-    facts = read_json(folder / RUN_FILE)
-    rounds = list(read_history(folder).rounds)
+    try:
+        rounds = list(read_history(folder).rounds)
+    except DataError:
+        rounds = []  # the run writes the table again
     return Remaining(plan=plan_of(config, facts), rows=rounds, parts_to_come=_parts_to_come(folder))
 
 

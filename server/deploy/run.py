@@ -90,7 +90,7 @@ def _run(
     federation, run = shlex.quote(str(options.federation)), shlex.quote(str(record.folder))
     resume = f"Resume with: python -m server.deploy run {federation} --resume {run}"
     try:
-        remaining = remaining_of(record.folder, config.model_dump())
+        remaining = remaining_of(record.folder, config.model_dump(), record.content)
         watch(folder, record, make_view(console, options.quiet, remaining))
     except FederationError as error:
         raise FederationError(f"{error} {resume}") from None

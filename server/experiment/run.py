@@ -154,7 +154,7 @@ def train(
 
     began = time.monotonic()
     with ExitStack() as stack:
-        remaining = remaining_of(record.folder, config.model_dump())
+        remaining = remaining_of(record.folder, config.model_dump(), record.content)
         view = make_view(session.console, session.options.quiet, remaining)
         listener: Listener = stack.enter_context(closing(view))
         if session.options.tensorboard:

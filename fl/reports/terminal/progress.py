@@ -1,5 +1,7 @@
 """Progress of a run on the terminal: a live view, or plain lines for pipes and log files."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,8 @@ from fl.config.run_config import LOCAL, POOLED
 from fl.reports.number_format import number, time_left_text
 from fl.runs.history_tables import RoundRow
 from fl.runs.remaining_time import Remaining
+
+ESTIMATE = 1.0  # seconds after which the live view estimates the time left again
 
 
 class PlainView:
@@ -96,6 +100,7 @@ class LiveView(PlainView):
         self.live = Live(console=console, refresh_per_second=4, transient=True)
         self.sites: dict[str, str] = {}
         self.tasks: dict[str, TaskID] = {}  # bar of each training
+        self.left_text, self.estimated = "", -math.inf  # and when it was estimated
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         super().training(strategy, rounds, sites)
@@ -135,7 +140,10 @@ class LiveView(PlainView):
         table = Table.grid(padding=(0, 2))
         for site, text in sorted(self.sites.items()):
             table.add_row(site, text)
-        self.live.update(Group(table, self.bar, self.left))
+        now = time.monotonic()
+        if now > self.estimated + ESTIMATE:  # every site is an event, and there may be hundreds
+            self.estimated, self.left_text = now, self.left
+        self.live.update(Group(table, self.bar, self.left_text))
 
 
 def make_view(console: Console, quiet: bool, remaining: Remaining | None = None) -> PlainView:

@@ -10,28 +10,23 @@ function show(text) {
 }
 
 
-// Which details the reader has opened or closed stays as it is.
+const FOCUSABLE = "a, summary, [tabindex]";
+
+function nameOf(details) {
+  return details.querySelector("summary").textContent.split(":")[0];
+}
+
+// Which details the reader has opened or closed stays as it is, and the focus where it is.
 function replaced(section, html) {
-  const before = new Map();
-  for (const details of section.querySelectorAll("details")) {
-    before.set(details.querySelector("summary").textContent.split(":")[0], details.open);
-  }
-  const focused = section.contains(document.activeElement)
-    ? document.activeElement.textContent.split(":")[0]
-    : null;
+  const open = new Map();
+  for (const details of section.querySelectorAll("details")) open.set(nameOf(details), details.open);
+  const focused = [...section.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
   section.innerHTML = html;
   for (const details of section.querySelectorAll("details")) {
-    const name = details.querySelector("summary").textContent.split(":")[0];
-    if (before.has(name)) details.open = before.get(name);
+    if (open.has(nameOf(details))) details.open = open.get(nameOf(details));
   }
-  if (focused !== null) {
-    for (const element of section.querySelectorAll("a, summary")) {
-      if (element.textContent.split(":")[0] === focused) {
-        element.focus({ preventScroll: true });
-        break;
-      }
-    }
-  }
+  const again = focused < 0 ? undefined : section.querySelectorAll(FOCUSABLE)[focused];
+  if (again) again.focus({ preventScroll: true });
 }
 
 source.addEventListener("open", () => show("This page follows the run."));

@@ -55,7 +55,8 @@ def test_of_several_seeds_the_one_that_goes_on_is_shown(tmp_path):
         second.round()
         found = read_progress(parent.folder)
         # The run's own estimate is the same: two rounds, and three of a seed to come.
-        assert remaining_of(second.folder, second.facts["config"]).seconds == 5 * 4.0
+        facts = second.facts
+        assert remaining_of(second.folder, facts["config"], facts).seconds == 5 * 4.0
     states = {part.name: part.state for part in found.parts}
     assert states == {"seed-3": "completed", "seed-4": "running", "seed-5": "not begun"}
     assert found.leaf.folder == second.folder
