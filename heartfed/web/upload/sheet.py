@@ -155,7 +155,7 @@ def _path(record: Record, lead: int, begin: float, median: float) -> str:
     shown = record.signal[lead, first : first + round(LINE_SECONDS * record.fs)]
     if len(shown) < 2 or np.ptp(record.signal[lead]) < FLAT:
         return ""
-    x = SPEED * np.arange(len(shown)) / record.fs
+    x = SPEED * np.arange(len(shown), dtype=np.float64) / record.fs
     y = -GAIN * (shown.astype(np.float64) - median)
     x, y = _thinned(x, y, record.fs)
     points = np.rint(HUNDREDTH * np.stack([x, y], axis=1)).astype(np.int64)
