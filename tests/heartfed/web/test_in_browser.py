@@ -141,9 +141,8 @@ def test_a_single_beat_a_sound_and_60_mib(page, tmp_path, address):
 
 
 @pytest.mark.real
-@pytest.mark.slow
-def test_beats_of_mit_bih_208_are_those_of_predict(page, models, data_dir, tmp_path):
-    whole = read_record(str(data_dir / "mitdb" / "208.hea"), None, "")
+def test_beats_of_mit_bih_208_are_those_of_predict(page, models, real_data, tmp_path):
+    whole = read_record(str(real_data / "mitdb" / "208.hea"), None, "")
     file = tmp_path / "208.csv"
     first = whole.signal[:, : round(60 * whole.fs)]
     file.write_bytes(table(first, ",".join(whole.leads), fs=whole.fs))
