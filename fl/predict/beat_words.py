@@ -15,7 +15,7 @@ from fl.ecg.records import Record
 NEIGHBOURS = 10  # intervals to each side, whose median is the usual interval
 FEWEST = 3  # intervals, below which there is no usual one
 ON_TIME = 0.10  # share of the usual interval by which a beat may be early or late
-BEFORE, AFTER = 0.14, 0.18  # s around an R peak in which its QRS complex is looked for
+BEFORE, AFTER = 0.16, 0.22  # s around an R peak in which its QRS complex is looked for
 AROUND = 0.5  # s that are filtered to each side
 SLOPE_CUTOFF = 40.0  # Hz: noise above it is steep
 STEEP = 0.10  # of the largest slope: below, the QRS complex has begun or ended

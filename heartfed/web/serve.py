@@ -106,7 +106,8 @@ def load_models(run: Path | None, weights: Sequence[Path], source: str) -> tuple
     if run is not None:
         if not (run / "run.json").is_file():
             raise ConfigError(f"{run}: is no run directory (it has no run.json).")
-        paths = [*sorted((run / "weights").glob("*-best.safetensors")), *paths]
+        paths = [*weights_of_run(run), *paths]
+    paths = list({path.absolute(): path for path in paths}.values())
     models = [load_model(path) for path in paths]
     for model in models:
         model.require_source(source)
@@ -115,6 +116,12 @@ def load_models(run: Path | None, weights: Sequence[Path], source: str) -> tuple
         ServedModel(name=name, path=path, model=model)
         for name, path, model in zip(names, paths, models, strict=True)
     )
+
+
+def weights_of_run(run: Path) -> list[Path]:
+    """The models of a run but those of single sites: one of each strategy."""
+    found = sorted((run / "weights").glob("*-best.safetensors"))
+    return [path for path in found if "-site-" not in path.name]
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

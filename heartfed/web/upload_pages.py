@@ -1,6 +1,7 @@
 """The pages for uploads: choose a recording, the models' answer to it, its downloads."""
 
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -84,6 +85,8 @@ class UploadPages:
             return self._form(f"Cannot be read: {error}", 422, given.fields)
         except Busy:
             return self._form("Too many uploads are waiting. Send it again in a minute.", 503)
+        finally:
+            given.close()
         return RedirectResponse(f"/answer/{self.kept.keep(answer)}", 303)
 
     def _answer(self, given: Upload) -> AnsweredUpload:
@@ -99,7 +102,7 @@ class UploadPages:
         shown = await self.workers.run(partial(self._page, upload, asked))
         return page("answer.html", here=HERE, title=upload.name, key=key, **shown)
 
-    def _page(self, upload: AnsweredUpload, asked: Asked) -> dict[str, object]:
+    def _page(self, upload: AnsweredUpload, asked: Asked) -> dict[str, Any]:
         explained: ExplainedAnswer | None = None
         if asked.model is not None and asked.finding is not None:
             explained = explanation(

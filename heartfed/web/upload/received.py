@@ -1,6 +1,7 @@
 """Receives an upload in memory, counting its bytes as they come."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -9,13 +10,21 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MOST_FILES, MOST_FIELDS, LONGEST_FIELD = 20, 20, 10_000  # bytes of a field
 # A browser shows no answer to an upload that it is still sending, so the rest of one that is too
 # large is read and thrown away, up to this.
 THROWN_AWAY = 8  # times what is accepted
+DAMAGED = (
+    f"The upload is damaged, or has more than {MOST_FILES} files. Choose the files of one "
+    "recording and send them again."
+)
+NOT_A_FORM = (MultiPartException, ValueError, LookupError)  # what the parser raises
 SECONDS = 120.0  # for a whole upload; a slow one would hold its place for ever
+
+# It reports every damaged upload, which gets an answer in words.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class UploadError(Exception):
@@ -40,6 +49,11 @@ class Upload:
 
     files: tuple[UploadedFile, ...] = ()
     fields: dict[str, str] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Give the memory of the files back."""
+        for file in self.files:
+            file.content.close()
 
 
 class _InMemory(MultiPartParser):
@@ -73,19 +87,16 @@ async def _parsed(request: Request, most: int) -> Upload:
     )
     try:
         form = await parser.parse()
-    except UploadError:
+    except BaseException as error:
         for file in parser._files_to_close_on_error:
             file.close()
-        await counted.throw_rest_away()
+        if isinstance(error, UploadError):
+            await counted.throw_rest_away()
+        elif isinstance(error, ClientDisconnect):
+            raise UploadError(400, "The upload broke off. Send it again.") from None
+        elif isinstance(error, NOT_A_FORM):
+            raise UploadError(400, DAMAGED) from None
         raise
-    except (MultiPartException, ValueError, LookupError):
-        for file in parser._files_to_close_on_error:
-            file.close()
-        text = (
-            f"The upload is damaged, or has more than {MOST_FILES} files. Choose the files of one "
-            "recording and send them again."
-        )
-        raise UploadError(400, text) from None
     files: list[UploadedFile] = []
     fields: dict[str, str] = {}
     for name, value in form.multi_items():

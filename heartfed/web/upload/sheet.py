@@ -42,6 +42,8 @@ class PlacedMark:
     x: float
     width: float
     peak: float
+    left: float  # of what belongs to this beat alone, half-way to the beats beside it
+    right: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +131,7 @@ def draw(
                 top=top,
                 bottom=top + height - TIMES,
                 rows=rows,
-                marks=tuple(
-                    _placed(m, begin, record.fs) for m in marks if _on(m, begin, record.fs)
-                ),
+                marks=_placed([m for m in marks if _on(m, begin, record.fs)], begin, record.fs),
                 seconds=tuple(
                     (LEFT + SPEED * i, f"{begin + i:g} s")
                     for i in range(int(LINE_SECONDS) + 1)
@@ -155,7 +155,7 @@ def _path(record: Record, lead: int, begin: float, median: float) -> str:
     shown = record.signal[lead, first : first + round(LINE_SECONDS * record.fs)]
     if len(shown) < 2 or np.ptp(record.signal[lead]) < FLAT:
         return ""
-    x = SPEED * np.arange(len(shown)) / record.fs
+    x = SPEED * np.arange(len(shown), dtype=np.float64) / record.fs
     y = -GAIN * (shown.astype(np.float64) - median)
     x, y = _thinned(x, y, record.fs)
     points = np.rint(HUNDREDTH * np.stack([x, y], axis=1)).astype(np.int64)
@@ -182,14 +182,24 @@ def _on(mark: BeatMark, begin: float, fs: float) -> bool:
     return begin <= mark.peak / fs < begin + LINE_SECONDS
 
 
-def _placed(mark: BeatMark, begin: float, fs: float) -> PlacedMark:
-    left, right = (
-        LEFT + SPEED * float(np.clip(sample / fs - begin, 0.0, LINE_SECONDS))
-        for sample in (mark.start, mark.end)
-    )
-    peak = LEFT + SPEED * (mark.peak / fs - begin)
-    return PlacedMark(
-        mark=mark, x=round(left, 2), width=round(max(right - left, 1.0), 2), peak=round(peak, 2)
+def _placed(marks: Sequence[BeatMark], begin: float, fs: float) -> tuple[PlacedMark, ...]:
+    """The marks of a line that begins at `begin` (s)."""
+
+    def at(sample: float) -> float:
+        return round(LEFT + SPEED * float(np.clip(sample / fs - begin, 0.0, LINE_SECONDS)), 2)
+
+    between = [at((a.peak + b.peak) / 2) for a, b in pairwise(marks)]
+    edges = [LEFT, *between, LEFT + SPEED * LINE_SECONDS]
+    return tuple(
+        PlacedMark(
+            mark=mark,
+            x=at(mark.start),
+            width=round(max(at(mark.end) - at(mark.start), 1.0), 2),
+            peak=at(mark.peak),
+            left=left,
+            right=right,
+        )
+        for mark, (left, right) in zip(marks, pairwise(edges), strict=False)
     )
 
 
