@@ -17,7 +17,7 @@ PLAN = {"strategy": "fedavg", "rounds": 3, "engine": "local"}
     ("patience", "text"), [(0, "about 4 s left"), (2, "at most 4 s left")], ids=["all", "early"]
 )
 def test_the_time_left_stands_beside_each_round(live, patience, text):
-    console = Console(file=io.StringIO(), width=200, force_terminal=live)
+    console = Console(file=io.StringIO(), width=200, force_terminal=live, highlight=False)
     plan = Plan.of(PLAN | {"patience": patience}, sites=3, cores=2)
     view = make_view(console, False, Remaining(plan=plan, rows=[]))
     view.training("fedavg", 3, [])
