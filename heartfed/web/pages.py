@@ -10,6 +10,7 @@ from fl.evaluation.strategy_names import strategy_name
 from fl.predict.recording_flags import DISCLAIMER
 from fl.reports.figures.ecg_paper import LEFT
 from fl.reports.number_format import number
+from fl.reports.terminal.notices import simulated_note
 from heartfed.web.runs.words import date_text, figure, seconds_text
 
 NAVIGATION = (("/", "Upload"), ("/monitor", "Monitor"), ("/runs", "Runs"))
@@ -40,6 +41,7 @@ def environment() -> Environment:
         "disclaimer": DISCLAIMER,
         "class_number": class_number,
         "left": LEFT,
+        "simulated_note": simulated_note,
     }
     return made
 
