@@ -16,7 +16,7 @@ from fl.runs.run_progress import TrainingSoFar
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 34
 COLOURS = 6  # classes of style.css: line-0 to line-5
-MOST_POINTS = 400  # of a curve; more cannot be told apart
+MOST_POINTS = 400  # of a curve; more are closer than a pixel
 Value = Callable[[RoundRow], float | None]
 
 
