@@ -15,13 +15,13 @@ from fl.config.config_file import config_of_user, require_data_folder
 from fl.config.run_config import RunConfig
 from fl.config.run_options import RunOptions
 from fl.runs.run_record import RunRecord
-from fl.util.command_line import CommandParser
+from fl.util.command_line import CommandParser, sigterm_as_interrupt
 from fl.util.errors import ConfigError, did_you_mean, exit_code
 from fl.util.fast_import import without_garbage_collection
 
 OPTIONS = tuple(RunOptions.__dataclass_fields__)
 PATHS = frozenset({"config", "out", "resume", "cache_dir"})  # options that are paths
-INTERRUPTED = "interrupted; what is done so far is in the run directory"
+INTERRUPTED = "interrupted before there was a run directory"
 
 
 def parser(prog: str = "run_sim.py", choices: Choices | None = None) -> argparse.ArgumentParser:
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "run_sim.py") -> int:
     """Exit codes: 0 done, 2 a user's mistake, 1 anything else."""
 
     def act() -> int:
-        run(*settings(sys.argv[1:] if argv is None else argv, prog))
+        with sigterm_as_interrupt():
+            run(*settings(sys.argv[1:] if argv is None else argv, prog))
         return 0
 
     return exit_code(prog, act, INTERRUPTED)

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": Command("fl.predict.__main__", "apply a model to recordings"),
     "explain": Command("fl.explain.__main__", "show where a model looked, and what it learned"),
     "report": Command("fl.reports.__main__", "write the pages of runs again"),
+    "serve": Command("heartfed.web.serve", "open a web page: upload, explain, watch"),
     "runs": Command("heartfed.runs", "list, compare and show runs"),
     "coordinator": Command("server.deploy.__main__", "coordinate a federation of real hospitals"),
     "site": Command("clients.deploy.__main__", "take part in a federation as a hospital"),

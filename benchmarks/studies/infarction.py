@@ -35,7 +35,7 @@ from fl.evaluation.bootstrap import (
 )
 from fl.evaluation.metrics import count_patients, scores
 from fl.evaluation.predictions import Predictions, read_predictions
-from fl.runs.results import read_json
+from fl.runs.bounded_files import read_json
 from fl.util.errors import ConfigError, exit_code
 from partitions.partition import CENTRAL, UNSEEN
 

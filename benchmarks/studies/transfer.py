@@ -39,7 +39,8 @@ from fl.datasets.source_selection import DEFAULT_SOURCES
 from fl.evaluation.group_evaluation import GroupMeasures, evaluate_predictions
 from fl.evaluation.predictions import read_predictions
 from fl.reports.number_format import number
-from fl.runs.results import RunSummary, read_json, read_summary
+from fl.runs.bounded_files import read_json
+from fl.runs.results import RunSummary, read_summary
 from partitions.partition import UNSEEN
 
 SIMULATION = Path(__file__).parents[2] / "run_sim.py"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fl.ecg.acceptability import (
+    SENTENCES,
     Acceptability,
     assess,
     assess_as_sampled,
@@ -17,9 +18,11 @@ from fl.ecg.records import Record
 from fl.ecg.rhythm.windows import WINDOW_SECONDS
 from fl.predict.holter_summary import HolterSummary, summarise
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
-from fl.util.errors import UnusableRecord
+from fl.util.errors import REASONS, UnusableRecord
 
 LONGEST = 150.0  # s of a long recording that are searched for another sampling rate
+# Verdicts on a file that was read, and from which nothing can be answered.
+NOT_ANSWERED = {"no-signal": SENTENCES["no-signal"], "single-beat": REASONS["single-beat"]}
 ST_CLASSES = ("STD", "STE")  # deviations of the ST segment, which other leads than I show
 
 
@@ -89,15 +92,15 @@ def _without(
 
 
 def without_signal(name: str, error: Exception) -> RecordingPrediction | None:
-    """The answer "cannot say" to a recording in which no lead has a usable signal.
+    """The answer "cannot say" to a recording without a usable lead, and to a single heartbeat.
 
     None for any other error: a recording that cannot be read is a mistake, not an answer.
     """
-    if not isinstance(error, UnusableRecord) or error.reason != "no-signal":
+    if not isinstance(error, UnusableRecord) or error.reason not in NOT_ANSWERED:
         return None
-    verdict = Acceptability(reason="no-signal", detail=error.detail, leads=())
+    sentence = f"{NOT_ANSWERED[error.reason]} ({error.detail})"
     return RecordingPrediction(
-        record=name, fs=0.0, leads=(), beats="", findings=(), cannot_say=verdict.sentence
+        record=name, fs=0.0, leads=(), beats="", findings=(), cannot_say=sentence
     )
 
 

@@ -29,3 +29,17 @@ def estimate(value: Estimate | None) -> str:
     if value.low is None:
         return number(value.value)
     return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def time_left_text(seconds: float | None, at_most: bool = False) -> str:
+    """`about 12 min left`; with early stopping that is the longest it may be. "" if not known."""
+    if seconds is None:
+        return ""
+    return f"{'at most' if at_most else 'about'} {duration(seconds)} left"

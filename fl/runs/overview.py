@@ -1,16 +1,39 @@
 """What each run directory holds, in a few words: for lists of runs, also of those that failed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fl.config.run_config import NOT_FEDERATED
+from fl.evaluation.group_evaluation import Estimate
 from fl.evaluation.seed_summary import Spread
-from fl.runs.results import TrainingSummary, read_json, read_seeds, read_summary
+from fl.runs.bounded_files import read_json
+from fl.runs.results import REMEDY, SUMMARY, SiteMean, WorstSite, read_seeds
+from fl.runs.run_state import COMPLETED, CONTINUABLE, UNREADABLE, run_state, was_interrupted
 from fl.util.errors import ConfigError, DataError, did_you_mean
+from fl.util.json_record import JsonRecord
 
 PLACES = ("central", "unseen", "mean of sites", "worst site")  # where a run's macro-F1 is taken
+
+
+class _Measured(JsonRecord):
+    """Of a group's measures, those that a list shows: the rest is not checked, which takes long."""
+
+    macro_f1: Estimate
+
+
+class _Reached(JsonRecord):
+    central: _Measured | None
+    unseen: _Measured | None
+    worst_site: WorstSite | None
+    site_mean: SiteMean | None
+
+
+class _Results(JsonRecord):
+    """The headlines of summary.json."""
+
+    strategies: dict[str, _Reached]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +50,11 @@ class RunOverview:
     """One run directory, or the parent of a run's seeds."""
 
     folder: Path
-    status: str  # running | completed | failed; unreadable: its files are damaged
+    status: str  # of run_state
     started: str  # date and time, UTC
     config: Mapping[str, Any]
     synthetic: tuple[str, ...]  # sources that are not real
-    error: str = ""  # why it failed
+    error: str = ""  # why it ended, or which of its files cannot be read
     seeds: tuple[int, ...] = ()
     scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)  # strategy -> place
 
@@ -63,7 +86,7 @@ def list_runs(parent: Path) -> list[RunOverview]:
     """The runs in a folder, the oldest first; `ConfigError` if there is no such folder."""
     if not parent.is_dir():
         raise ConfigError(f"{parent}: no such folder. Name the folder of the run directories.")
-    runs = [_overview_or_unreadable(path.parent) for path in parent.glob("*/run.json")]
+    runs = [read_overview_leniently(path.parent) for path in parent.glob("*/run.json")]
     return sorted(runs, key=lambda run: (run.started, run.folder.name))
 
 
@@ -81,18 +104,37 @@ def find_run(name: str, parent: Path) -> Path:
 
 def read_overview(folder: Path) -> RunOverview:
     """A run directory in a few words; `DataError` if its files cannot be read."""
+    run = _without_scores(folder)
+    if run.status != COMPLETED:
+        return run
+    return replace(run, scores=_scores(folder, bool(run.seeds)))
+
+
+def read_overview_leniently(folder: Path) -> RunOverview:
+    """As `read_overview`; what cannot be read is missing, and `error` names it."""
+    try:
+        run = _without_scores(folder)
+    except DataError as error:
+        return _unreadable(folder, error)
+    try:
+        return read_overview(folder)
+    except DataError as error:
+        return replace(run, error=str(error))
+
+
+def _without_scores(folder: Path) -> RunOverview:
     facts = read_json(folder / "run.json")
-    status = str(facts.get("status", "unknown"))
-    seeds = tuple(facts.get("seeds", ()))
+    status = run_state(folder, facts)
+    config, seeds, synthetic = (facts.get(name) for name in ("config", "seeds", "synthetic"))
+    ended = "" if was_interrupted(facts) else str(facts.get("error", ""))
     return RunOverview(
         folder=folder,
         status=status,
         started=str(facts.get("started", "")),
-        config=dict(facts.get("config", {})),
-        synthetic=tuple(facts.get("synthetic", ())),
-        error=str(facts.get("error", "")) if status == "failed" else "",
-        seeds=seeds,
-        scores=_scores(folder, bool(seeds)) if status == "completed" else {},
+        config=config if isinstance(config, dict) else {},
+        synthetic=tuple(map(str, synthetic)) if isinstance(synthetic, list) else (),
+        error=ended if status in CONTINUABLE else "",
+        seeds=tuple(s for s in seeds if isinstance(s, int)) if isinstance(seeds, list) else (),
     )
 
 
@@ -104,30 +146,23 @@ def differing_settings(runs: Iterable[RunOverview]) -> dict[str, list[Any]]:
     return {name: given for name, given in values.items() if any(v != given[0] for v in given)}
 
 
-def _overview_or_unreadable(folder: Path) -> RunOverview:
+def _unreadable(folder: Path, error: DataError) -> RunOverview:
     """A damaged run does not hide the others."""
-    try:
-        return read_overview(folder)
-    except DataError as error:
-        return RunOverview(
-            folder=folder,
-            status="unreadable",
-            started="",
-            config={},
-            synthetic=(),
-            error=str(error),
-        )
+    return RunOverview(
+        folder=folder, status=UNREADABLE, started="", config={}, synthetic=(), error=str(error)
+    )
 
 
 def _scores(folder: Path, repeated: bool) -> dict[str, dict[str, Score]]:
     if repeated:
         spreads = read_seeds(folder).strategies
         return {name: dict(_scores_over_seeds(places)) for name, places in spreads.items()}
-    trainings = read_summary(folder).strategies
+    path = folder / SUMMARY
+    trainings = _Results.from_json(read_json(path), str(path), REMEDY).strategies
     return {name: dict(_scores_of_run(training)) for name, training in trainings.items()}
 
 
-def _scores_of_run(training: TrainingSummary) -> Iterable[tuple[str, Score]]:
+def _scores_of_run(training: _Reached) -> Iterable[tuple[str, Score]]:
     for place, measures in (("central", training.central), ("unseen", training.unseen)):
         if measures and measures.macro_f1.value is not None:
             yield place, Score(**dict(measures.macro_f1))

@@ -12,8 +12,8 @@ from fl.evaluation.decisions.thresholds import Thresholds
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.evaluation.seed_summary import SeedSummary
 from fl.evaluation.strategy_comparison import Comparison
+from fl.runs.bounded_files import read_json
 from fl.util.atomic_io import write_atomically
-from fl.util.errors import DataError
 from fl.util.json_record import JsonRecord
 
 SUMMARY, SEEDS = "summary.json", "seeds.json"
@@ -135,22 +135,6 @@ def read_seeds(folder: Path) -> SeedSummary:
     """seeds.json of a run repeated over several seeds; `DataError` as of `read_summary`."""
     path = folder / SEEDS
     return SeedSummary.from_json(read_json(path), str(path), REMEDY)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in one of a run directory's files; `DataError` if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Name a run directory, e.g. "
-            "runs/20260101-120000."
-        ) from None
-    except ValueError:
-        raise DataError(f"{path}: is not valid JSON. Name a run directory.") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds no object. Name a run directory.")
-    return found
 
 
 def _write(path: Path, record: JsonRecord) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from fl.runs.results import REMEDY, read_json
+from fl.runs.bounded_files import read_json
+from fl.runs.results import REMEDY
 from fl.util.errors import DataError
 from fl.util.json_record import JsonRecord
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from fl.util.errors import ConfigError
 
 LOCK = Path("checkpoint") / "lock"  # in the run directory
+PATIENCE = 0.3  # seconds; who only looks whether a run is going holds a lock for far less
 
 
 @contextmanager
@@ -39,18 +41,29 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def _hold(handle: int, folder: Path) -> None:
     """Take the lock, and write into its file who has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    until = time.monotonic() + PATIENCE
+    while not _locked(handle, folder):
+        if time.monotonic() < until:
+            time.sleep(0.02)
+            continue
         holder = os.pread(handle, 200, 0).decode(errors="replace").strip()
         raise ConfigError(
             f"{folder}: another process is writing there ({holder or 'unknown'}). Wait until it "
             f"has ended, or stop it; then go on with --resume {folder}"
-        ) from None
+        )
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+
+def _locked(handle: int, folder: Path) -> bool:
+    """Whether the lock is ours now; also where the file system has none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
         print(
             f"{folder}: cannot be locked ({error.strerror}). Start no second run in it.",
             file=sys.stderr,
         )
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    return True

@@ -2,7 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from fl.util.errors import did_you_mean
@@ -38,3 +41,23 @@ class CommandParser(argparse.ArgumentParser):
             guess = did_you_mean(unknown[0].partition("=")[0], flags)
             self.error(f"unknown argument {unknown[0]}.{guess}")
         return options, unknown
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """While this lasts, SIGTERM ends the program as Ctrl-C does, so that it can tell how to go on.
+
+    Only the main thread receives signals; in another one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

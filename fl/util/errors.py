@@ -38,7 +38,8 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
     """Run a command and return its exit code, with expected errors as one line on stderr.
 
     The code is that of `act`, 2 for a user's mistake or unusable data, 1 for a run that stopped.
-    After Ctrl-C, `interrupted` is printed and `ended` returned. A bug keeps its traceback.
+    After Ctrl-C, `interrupted` is printed, or what the exception says itself, and `ended`
+    returned. A bug keeps its traceback.
     """
     try:
         return act()
@@ -58,8 +59,8 @@ def exit_code(program: str, act: Callable[[], int], interrupted: str, ended: int
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print(f"{program}: {interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"{program}: {str(interruption) or interrupted}", file=sys.stderr)
         return ended
 
 
@@ -76,6 +77,7 @@ REASONS = {
     "amplitude": "the heartbeats are far smaller or larger than a heart's: wrong unit or gain",
     "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
+    "single-beat": "it is one heartbeat cut out of a recording",
     "no-row": "the table of labels does not list it",
     "no-label": "no label among the classes of the task",
     "no-infarction-label": "it is labelled neither as an infarction nor as normal",

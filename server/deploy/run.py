@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import tomllib
 import uuid
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from fl.reports.terminal.result_tables import print_results
 from fl.reports.transfer_text import transfer_line
 from fl.runs.results import read_summary
 from fl.runs.run_lock import run_lock
+from fl.runs.run_progress import remaining_of
 from fl.runs.run_record import RunRecord, make_run_folder, shard_facts
 from fl.training.added_examples import check_remedies
 from fl.training.state_dict import check_local_entries
@@ -85,15 +87,17 @@ def _run(
     if not options.quiet:
         waiting = ", ".join(folder.approved())
         console.print(f"Started, in {record.folder}; waiting for {waiting}")
-    resume = f"Resume with: python -m server.deploy run {options.federation} --resume"
+    federation, run = shlex.quote(str(options.federation)), shlex.quote(str(record.folder))
+    resume = f"Resume with: python -m server.deploy run {federation} --resume {run}"
     try:
-        watch(folder, record, make_view(console, options.quiet))
+        remaining = remaining_of(record.folder, config.model_dump(), record.content)
+        watch(folder, record, make_view(console, options.quiet, remaining))
     except FederationError as error:
-        raise FederationError(f"{error} {resume} {record.folder}") from None
+        raise FederationError(f"{error} {resume}") from None
     except KeyboardInterrupt:
         with suppress(FederationError):  # if it cannot be stopped now, --resume does it
             stop_run(folder, record.content["flower_run"])
-        raise FederationError(f"interrupted. {resume} {record.folder}") from None
+        raise FederationError(f"interrupted. {resume}") from None
     show_results(console, record)
     return 0
 

@@ -189,8 +189,10 @@ class WorkerPool:
         self._running = contextlib.ExitStack()
         self._stopped: Future[None] | None = None
         self._actors: Future[list[Any]] = self._thread.submit(self._start, config, modules)
-        if threading.current_thread() is threading.main_thread():
-            # Ray does this where the main thread starts it: SIGTERM ends the process in order.
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # Ray does this where the main thread starts it: SIGTERM ends the process in order. A
+            # command has a handler of its own, which also prints how to continue.
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
 
     def _start(self, config: RunConfig, modules: Sequence[str]) -> list[Any]:

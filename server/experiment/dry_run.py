@@ -12,6 +12,7 @@ from fl.config.sections import SECTIONS
 from fl.data.example_cache import default_cache_dir, find_prepared
 from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
+from fl.reports.number_format import duration
 from fl.reports.terminal.notices import synthetic_notice
 from fl.reports.terminal.partition_tables import fold_lines
 from fl.reports.terminal.progress import PreprocessingProgress
@@ -131,13 +132,6 @@ def time_text(config: RunConfig, work: Workload, speed: Speed) -> str:
         f"{'worker' if workers == 1 else 'workers'}. Start, preprocessing, test, what a site "
         "trains for itself before it, and pages are not in it."
     )
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _samples_of_unprepared(

@@ -17,8 +17,9 @@ from fl.evaluation.group_evaluation import (
 )
 from fl.evaluation.predictions import Predictions, read_predictions, write_predictions
 from fl.evaluation.strategy_comparison import comparison
+from fl.runs.bounded_files import read_json
 from fl.runs.history_tables import RoundRow, SiteRow, write_history_tables
-from fl.runs.results import RunSummary, TrainingSummary, read_json, read_summary, write_summary
+from fl.runs.results import RunSummary, TrainingSummary, read_summary, write_summary
 from fl.util.atomic_io import write_atomically
 from partitions.folds import smaller_than_folds
 from partitions.partition import CENTRAL, UNSEEN

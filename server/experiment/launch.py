@@ -14,6 +14,7 @@ from fl.reports.tensorboard import check_tensorboard
 from fl.reports.terminal.notices import simulated_note, synthetic_notice
 from fl.runs.run_lock import run_lock
 from fl.runs.run_record import RunRecord, make_run_folder
+from fl.runs.run_state import own_command, resume_line
 from fl.training.device import check_device
 from fl.util.errors import ConfigError, DataError
 from server.engines.ray_cluster import check_cluster
@@ -55,6 +56,9 @@ def launch(
             if options.resume is None:
                 _remove_unbegun(record.folder, options.out, began_in)
             raise
+        except KeyboardInterrupt:
+            line = resume_line(record.folder, own_command(), options)
+            raise KeyboardInterrupt(f"interrupted. Continue with:\n{line}") from None
     return record.folder
 
 

@@ -28,6 +28,7 @@ from fl.reports.units import units_in
 from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
 from fl.runs.run_facts import TransferFacts
+from fl.runs.run_progress import remaining_of
 from fl.runs.run_record import RunRecord
 from fl.training.simulated_recordings import rare_class_counts
 from fl.util.atomic_io import write_atomically
@@ -153,7 +154,8 @@ def train(
 
     began = time.monotonic()
     with ExitStack() as stack:
-        view = make_view(session.console, session.options.quiet)
+        remaining = remaining_of(record.folder, config.model_dump(), record.content)
+        view = make_view(session.console, session.options.quiet, remaining)
         listener: Listener = stack.enter_context(closing(view))
         if session.options.tensorboard:
             curves = TensorBoard(record.folder / "tensorboard", listener)

@@ -8,8 +8,9 @@ from typing import Any
 
 from fl.ecg.tasks import Task
 from fl.evaluation.predictions import Predictions, read_predictions, write_predictions
+from fl.runs.bounded_files import read_json
 from fl.runs.history_tables import RoundRow, SiteRow
-from fl.runs.results import REMEDY, TrainingSummary, read_json
+from fl.runs.results import REMEDY, TrainingSummary
 from fl.util.atomic_io import write_atomically
 from server.rounds.history import write_history
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -58,14 +59,18 @@ def test_a_killed_run_ends_as_if_it_had_not_been(whole, tmp_path, moment, engine
     assert results(tmp_path / "run") == results(whole)
 
 
-def test_an_interrupted_run_ends_in_one_line_and_can_be_resumed(whole, tmp_path):
+def test_an_interrupted_run_ends_with_its_command_and_can_be_resumed(whole, tmp_path):
     process = start(tmp_path, "local")
     wait_for(process, tmp_path / "run", rounds=1)
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert printed == "run_sim.py: interrupted; what is done so far is in the run directory\n"
-    assert run_sim.main(["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]) == 0
+    first, line = printed.splitlines()
+    assert first == "run_sim.py: interrupted. Continue with:"
+    python, script, *flags = shlex.split(line)
+    assert (python, Path(script).name) == ("python", "run_sim.py")
+    assert flags == ["--resume", str(tmp_path / "run"), "--quiet", "--no-pages"]
+    assert run_sim.main(flags) == 0
     assert results(tmp_path / "run") == results(whole)
 
 

@@ -1,5 +1,7 @@
 """Progress of a run on the terminal: a live view, or plain lines for pipes and log files."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,15 +18,21 @@ from rich.progress import (
 from rich.table import Table
 
 from fl.config.run_config import LOCAL, POOLED
-from fl.reports.number_format import number
+from fl.reports.number_format import number, time_left_text
 from fl.runs.history_tables import RoundRow
+from fl.runs.remaining_time import Remaining
+
+ESTIMATE = 1.0  # seconds after which the live view estimates the time left again
 
 
 class PlainView:
     """One line per round, and one per failure: for pipes and log files."""
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self, console: Console, quiet: bool = False, remaining: Remaining | None = None
+    ) -> None:
         self.console, self.quiet, self.rounds = console, quiet, 0
+        self.remaining = remaining  # None: the time left is not shown
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         self.rounds = rounds
@@ -37,19 +45,31 @@ class PlainView:
             self.console.print(f"round {round_number}: {site} is left out: {note}")
 
     def round(self, row: RoundRow) -> None:
+        if self.remaining:
+            self.remaining.add(row)
         if not self.quiet:
             name = "pooled, " if row.strategy == POOLED else ""
             what = f"round {row.round:>3}/{self.rounds}"
             if row.averaged:
                 what = f"mean of the last {row.averaged} rounds"
-            self.console.print(f"{name}{what}  {round_text(row)}")
+            left = f"  {text}" if (text := self.left) else ""
+            self.console.print(f"{name}{what}  {round_text(row)}{left}")
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
+        if self.remaining:
+            self.remaining.add(row)
         if last and not self.quiet:
             what = f"round {row.round:>3}"
             if row.averaged:
                 what = f"mean of the last {row.averaged} rounds"
             self.console.print(f"local, {site}, {what}  {round_text(row)}")
+
+    @property
+    def left(self) -> str:
+        """`about 12 min left` of all rounds of the run; "" where that is not known, or none is."""
+        if self.remaining is None or not (seconds := self.remaining.seconds):
+            return ""
+        return time_left_text(seconds, self.remaining.plan.may_stop_early)
 
     def close(self) -> None:
         """Plain lines have nothing to close."""
@@ -68,8 +88,8 @@ def round_text(row: RoundRow) -> str:
 class LiveView(PlainView):
     """A bar for the rounds and one line per site, redrawn in place."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, remaining: Remaining | None = None) -> None:
+        super().__init__(console, remaining=remaining)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -80,6 +100,7 @@ class LiveView(PlainView):
         self.live = Live(console=console, refresh_per_second=4, transient=True)
         self.sites: dict[str, str] = {}
         self.tasks: dict[str, TaskID] = {}  # bar of each training
+        self.left_text, self.estimated = "", -math.inf  # and when it was estimated
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         super().training(strategy, rounds, sites)
@@ -119,14 +140,17 @@ class LiveView(PlainView):
         table = Table.grid(padding=(0, 2))
         for site, text in sorted(self.sites.items()):
             table.add_row(site, text)
-        self.live.update(Group(table, self.bar))
+        now = time.monotonic()
+        if now > self.estimated + ESTIMATE:  # every site is an event, and there may be hundreds
+            self.estimated, self.left_text = now, self.left
+        self.live.update(Group(table, self.bar, self.left_text))
 
 
-def make_view(console: Console, quiet: bool) -> PlainView:
+def make_view(console: Console, quiet: bool, remaining: Remaining | None = None) -> PlainView:
     """A live view on a terminal, plain lines elsewhere; with `quiet` only failures are shown."""
     if quiet or not console.is_terminal:
-        return PlainView(console, quiet)
-    return LiveView(console)
+        return PlainView(console, quiet, remaining)
+    return LiveView(console, remaining)
 
 
 class PreprocessingProgress:

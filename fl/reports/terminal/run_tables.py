@@ -15,8 +15,10 @@ from fl.reports.terminal.notices import synthetic_notice
 from fl.reports.terminal.partition_tables import fold_lines, left_out, partition_table
 from fl.reports.terminal.result_tables import print_results
 from fl.reports.units import units_in
+from fl.runs.bounded_files import read_json
 from fl.runs.overview import PLACES, RunOverview, Score, differing_settings
-from fl.runs.results import read_json, read_seeds, read_summary
+from fl.runs.results import read_seeds, read_summary
+from fl.runs.run_state import COMPLETED, CONTINUABLE, command_of, resume_line
 
 
 def runs_table(runs: Sequence[RunOverview]) -> Table:
@@ -76,10 +78,10 @@ def print_run(console: Console, run: RunOverview) -> None:
     if sites and all("labels" in row for row in sites):  # real hospitals report no such counts
         unit_at = units_in(run.task, facts)
         console.print(partition_table(sites, TASKS[run.task].classes, unit_at))
-    if run.status != "completed":
-        deployed = facts.get("engine") == "deployment"
-        command = "coordinator run FEDERATION" if deployed else "simulate"
-        console.print(f"Continue it with: heartfed {command} --resume {run.folder}")
+    if run.status != COMPLETED:
+        if run.status in CONTINUABLE:
+            console.print("Continue it with:")
+            console.print(resume_line(run.folder, command_of(facts)), soft_wrap=True)
         _print_notice(console, [run])
     elif run.seeds:
         print_seeds(console, read_seeds(run.folder), run.synthetic)

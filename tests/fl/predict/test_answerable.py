@@ -140,6 +140,12 @@ def test_from_python_a_flat_line_is_an_answer_too(weights, table):
     assert answer.cannot_say == "no lead has a usable signal (II flat)"
 
 
+def test_a_single_heartbeat_is_answered_with_the_reason(weights, table):
+    answer = predict(load_model(weights), table(heartbeats(75, seconds=0.8, fs=FS), ["II"]), fs=FS)
+    assert answer.cannot_say.startswith("it is one heartbeat cut out of a recording (0.8 s; ")
+    assert answer.findings == ()
+
+
 def test_a_recording_that_cannot_be_read_is_still_a_mistake():
     assert without_signal("x", UnusableRecord("x", "too-short", "1 s")) is None
     assert without_signal("x", ValueError("x")) is None

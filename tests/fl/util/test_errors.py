@@ -55,3 +55,10 @@ def test_anything_else_keeps_its_traceback(error):
 )
 def test_a_name_that_is_nearly_known_is_suggested(name, guess):
     assert did_you_mean(name, ("fedavg", "fedprox")) == guess
+
+
+def test_an_interruption_that_says_how_to_go_on_is_printed(capsys):
+    assert code_after(KeyboardInterrupt("interrupted. Continue with:\nheartfed --resume a")) == 1
+    assert capsys.readouterr().err == (
+        "program: interrupted. Continue with:\nheartfed --resume a\n"
+    )

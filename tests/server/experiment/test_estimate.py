@@ -5,7 +5,7 @@ import pytest
 from clients.training_plan import training_plan
 from fl.config.run_config import RunConfig
 from fl.datasets.source_selection import select_sources
-from server.experiment.dry_run import duration
+from fl.reports.number_format import duration
 from server.experiment.estimate import (
     Speed,
     Workload,

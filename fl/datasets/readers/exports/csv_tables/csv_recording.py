@@ -1,6 +1,7 @@
 """A recording in a table with one column per lead and one line per sample."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +24,32 @@ TABLES = (".csv", ".tsv", ".txt")  # suffixes of files that are taken for tables
 UNITS = {MILLIVOLTS: 1.0, "uV": 1e-3, "V": 1e3, NO_UNIT: 1.0}  # of --unit
 USUAL_SPAN = 0.05, 20.0  # mV from a lead's 1st to its 99th percentile, median of all leads
 ONE_BEAT = 2.0  # s: shorter ones are single beats, as data sets of cut beats have them
+WIDE = 24  # columns: a single line with more is the samples of one lead, one after the other
 Columns = dict[str, tuple[int, float]]  # place and mV of one unit, by lead
 
 
-def read_csv(path: Path, fs: float | None, unit: str, leads: Sequence[str] = ()) -> Recording:
+def read_csv(
+    path: Path,
+    fs: float | None,
+    unit: str,
+    leads: Sequence[str] = (),
+    shortest: float = MIN_SECONDS,
+) -> Recording:
     """The recording in a table of text.
 
     `fs` (Hz) is needed if no column of times gives it; `unit` is a name of UNITS, or "" for what
     the headings say, else mV; `leads` name the columns of a table without a header. Raises
-    DataError, ConfigError or `UnusableRecord` with the line, the value and what is accepted.
+    DataError, ConfigError or `UnusableRecord` with the line, the value and what is accepted;
+    a recording below `shortest` (s) is refused.
     """
-    table = read_table(path, UNIT_WORDS)
+    table = _upright(read_table(path, UNIT_WORDS))
     headings = _headings(path, table, leads)
     rate = _rate(path, table, headings, fs)
     signals = {
         lead: table.values[:, place] * scale
         for lead, (place, scale) in _columns(path, headings, unit).items()
     }
-    _check_length(path, table.values.shape[0] / rate)
+    _check_length(path, table.values.shape[0] / rate, shortest)
     if unit != NO_UNIT:
         _check_span(path, list(signals.values()), unit or MILLIVOLTS)
     return Recording(
@@ -51,6 +60,18 @@ def read_csv(path: Path, fs: float | None, unit: str, leads: Sequence[str] = ())
         derived=(),
         unknown=(),
         notes=(),
+    )
+
+
+def _upright(table: TextTable) -> TextTable:
+    """The table; a single line of many numbers, as data sets of cut beats have it, as a column."""
+    if table.header or len(table.lines) > 1 or table.values.shape[1] <= WIDE:
+        return table
+    return replace(
+        table,
+        values=table.values.T,
+        cells=[[cell] for cell in table.cells[0]],
+        lines=table.lines * table.values.shape[1],
     )
 
 
@@ -132,17 +153,18 @@ def _scale(path: Path, heading: Heading, unit: str) -> float:
     return scale
 
 
-def _check_length(path: Path, seconds: float) -> None:
+def _check_length(path: Path, seconds: float, shortest: float) -> None:
     """`UnusableRecord` for a recording from which nothing can be answered."""
-    if seconds >= MIN_SECONDS:
+    if seconds >= shortest:
         return
     detail = f"{seconds:.1f} s; at least {MIN_SECONDS:g} s"
-    if seconds < ONE_BEAT:
-        detail += (
-            ". One heartbeat cut out of a recording is not answered: the beat tasks compare a beat "
-            "with those beside it, the rhythm task reads several. Give the recording around it"
-        )
-    raise UnusableRecord(path.name, "too-short", detail)
+    if seconds >= ONE_BEAT:
+        raise UnusableRecord(path.name, "too-short", detail)
+    detail += (
+        ". One heartbeat cut out of a recording is not answered: the beat tasks compare a beat "
+        "with those beside it, the rhythm task reads several. Give the recording around it"
+    )
+    raise UnusableRecord(path.name, "single-beat", detail)
 
 
 def _check_span(path: Path, signals: list[NDArray[np.float64]], unit: str) -> None:

@@ -1,0 +1,1 @@
+"""Uploads: received in memory, read, answered by the models, kept for a while and drawn."""
