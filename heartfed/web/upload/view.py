@@ -135,8 +135,11 @@ def _peaks(upload: AnsweredUpload, marked: int | None) -> NDArray[np.int64]:
     """R peaks of a model, or those found in the first lead where no model answers beats."""
     if marked is not None:
         return peaks_of(upload.answers[marked])
-    if upload.record is None or upload.cannot_say:
+    if upload.record is None:
         return np.zeros(0, dtype=np.int64)
+    if upload.cannot_say:  # a single heartbeat: its largest deflection
+        lead = upload.record.signal[0]
+        return np.array([np.abs(lead - np.median(lead)).argmax()], dtype=np.int64)
     return _found_peaks(upload)
 
 
