@@ -18,6 +18,7 @@ ON_TIME = 0.10  # share of the usual interval by which a beat may be early or la
 BEFORE, AFTER = 0.16, 0.22  # s around an R peak in which its QRS complex is looked for
 AROUND = 0.5  # s that are filtered to each side
 SLOPE_CUTOFF = 40.0  # Hz: noise above it is steep
+LONGEST_QRS = 0.24  # s: what lasts longer holds a T wave too
 STEEP = 0.10  # of the largest slope: below, the QRS complex has begun or ended
 PAUSE_IN_QRS = 0.024  # s: a peak or a notch has no slope for as long
 
@@ -105,4 +106,5 @@ def _qrs_seconds(slopes: NDArray[np.float64], peak: int, fs: float) -> float | N
     found = next(part for part in parts if part[-1] >= inside.argmax())
     if found[0] == 0 or found[-1] == len(inside) - 1:
         return None  # it does not end where a QRS complex would
-    return float((found[-1] - found[0]) / fs)
+    seconds = float((found[-1] - found[0]) / fs)
+    return seconds if seconds <= LONGEST_QRS else None

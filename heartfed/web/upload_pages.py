@@ -12,10 +12,11 @@ from fl.predict.explanation import ExplainedAnswer
 from heartfed.web.pages import page, sorry
 from heartfed.web.settings import MIB, Settings
 from heartfed.web.upload.answering import AnsweredUpload, answer_upload, explanation
+from heartfed.web.upload.beats_shown import part_of_finding
 from heartfed.web.upload.kept import KeptAnswers
 from heartfed.web.upload.reading import Unreadable, read_upload
 from heartfed.web.upload.received import Upload, UploadError, received
-from heartfed.web.upload.view import Asked, content, part_of_finding
+from heartfed.web.upload.view import Asked, content
 from heartfed.web.upload.workers import Busy, Workers
 
 HERE = "/"

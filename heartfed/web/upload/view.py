@@ -1,24 +1,19 @@
-"""What the page of an answer shows of it: a part of the recording, and all that was said of it."""
+"""What the page of an answer shows of it: a part of the recording, and all that was answered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fl.ecg.acceptability import SENTENCES
-from fl.ecg.beat_cuts import CUT_FS, find_r_peaks
-from fl.ecg.filters import bandpass, resample
 from fl.ecg.records import Record
-from fl.predict.beat_words import beat_measures
 from fl.predict.explanation import ExplainedAnswer
-from fl.predict.holter_summary import clock
 from fl.predict.holter_tables import summary_lines
 from fl.predict.prediction import SegmentPrediction
 from fl.reports.number_format import number
-from heartfed.web.upload.answering import AnsweredUpload, ModelAnswer, peaks_of
-from heartfed.web.upload.sheet import BeatMark, Sheet, draw, page_seconds
+from heartfed.web.upload.answering import AnsweredUpload, ModelAnswer
+from heartfed.web.upload.beats_shown import beat_rows, ectopic, marking, marks_of, words_of
+from heartfed.web.upload.part import part_of
+from heartfed.web.upload.sheet import draw
 
 SUMMARY_FROM = 60.0  # s: of a longer recording, the summary by the hour is shown
 
@@ -61,255 +56,18 @@ def content(
     }
     if record is None:
         return shared | {"sheet": None, "part": None, "beats": [], "summaries": [], "marked": None}
-    part = _part(record, asked.part)
-    marked = marking(upload, asked)
-    words = _words(upload, marked, part)
+    part = part_of(record, asked.part)
+    marked = marking(upload, asked.model)
+    words = words_of(upload, marked, part)
+    marks = marks_of(upload, marked, part, words)
     return shared | {
-        "sheet": _sheet(upload, marked, part, words, explained),
+        "sheet": draw(record, part.start, marks, explained.explanation if explained else None),
         "part": part,
         "marked": marked,
-        "beats": _beat_rows(upload, part, words),
-        "ectopic": _ectopic(upload, marked, part),
+        "beats": beat_rows(upload, part, words),
+        "ectopic": ectopic(upload, marked, part),
         "summaries": _summaries(upload, record),
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """The stretch of a recording that a page shows."""
-
-    number: int  # from 0
-    count: int
-    start: float  # s
-    end: float
-    first: int  # samples
-    last: int
-
-    @property
-    def times(self) -> str:
-        """In words: `0:00:00 to 0:00:30`."""
-        return f"{clock(self.start)} to {clock(self.end)}"
-
-
-def _part(record: Record, number: int) -> Part:
-    duration, seconds = record.signal.shape[1] / record.fs, page_seconds(len(record.leads))
-    # A rest of less than a sample would be a page without anything.
-    count = max(1, int(np.ceil((duration - 1e-6) / seconds)))
-    number = min(number, count - 1)
-    start, end = number * seconds, min(duration, (number + 1) * seconds)
-    return Part(
-        number=number,
-        count=count,
-        start=start,
-        end=end,
-        first=round(start * record.fs),
-        last=round(end * record.fs),
-    )
-
-
-def part_of_finding(upload: AnsweredUpload, model: int, finding: int) -> int:
-    """The number of the part in which a finding begins."""
-    assert upload.record is not None
-    answer = upload.answers[model].prediction
-    assert answer is not None
-    found = answer.findings[finding]
-    at = found.start if found.peak is None else found.peak
-    return int(at / upload.record.fs // page_seconds(len(upload.record.leads)))
-
-
-def marking(upload: AnsweredUpload, asked: Asked) -> int | None:
-    """The model whose beats are marked: the one asked for, else the first that answers beats."""
-    able = [
-        i for i, a in enumerate(upload.answers) if a.is_of_beats and a.prediction and _has_beats(a)
-    ]
-    if asked.model in able:
-        return asked.model
-    return able[0] if able else None
-
-
-def _has_beats(answer: ModelAnswer) -> bool:
-    return bool(answer.prediction and answer.prediction.findings)
-
-
-def _peaks(upload: AnsweredUpload, marked: int | None) -> NDArray[np.int64]:
-    """R peaks of a model, or those found in the first lead where no model answers beats."""
-    if marked is not None:
-        return peaks_of(upload.answers[marked])
-    if upload.record is None or upload.cannot_say:
-        return np.zeros(0, dtype=np.int64)
-    return _found_peaks(upload)
-
-
-def _found_peaks(upload: AnsweredUpload) -> NDArray[np.int64]:
-    kept: NDArray[np.int64] | None = upload.__dict__.get("found_peaks")
-    if kept is None:
-        record = upload.record
-        assert record is not None
-        lead = record.leads.index("II") if "II" in record.leads else 0
-        signal = resample(record.signal[[lead]], record.fs, CUT_FS)
-        found = find_r_peaks(np.asarray(bandpass(signal, CUT_FS)[0]))
-        kept = np.rint(found * (record.fs / CUT_FS)).astype(np.int64)
-        upload.__dict__["found_peaks"] = kept
-    return kept
-
-
-def _words(upload: AnsweredUpload, marked: int | None, part: Part) -> dict[int, str]:
-    """What is seen of each beat of the part, by its R peak."""
-    assert upload.record is not None
-    words: dict[int, str] = {}
-    sets = {tuple(_inside(_peaks(upload, marked), part)): _peaks(upload, marked)}
-    for i, answer in enumerate(upload.answers):
-        if answer.is_of_beats and _has_beats(answer):
-            peaks = _peaks(upload, i)
-            sets.setdefault(tuple(_inside(peaks, part)), peaks)
-    for chosen, peaks in sets.items():
-        measures = beat_measures(upload.record, peaks, chosen)
-        for beat, found in zip(chosen, measures, strict=True):
-            words[int(peaks[beat])] = found.in_words
-    return words
-
-
-def _inside(peaks: NDArray[np.int64], part: Part) -> list[int]:
-    return np.flatnonzero((peaks >= part.first) & (peaks < part.last)).tolist()
-
-
-def _sheet(
-    upload: AnsweredUpload,
-    marked: int | None,
-    part: Part,
-    words: Mapping[int, str],
-    explained: ExplainedAnswer | None,
-) -> Sheet:
-    record = upload.record
-    assert record is not None
-    peaks = _peaks(upload, marked)
-    marks = []
-    for beat in _inside(peaks, part):
-        peak = int(peaks[beat])
-        if marked is None:
-            around = round(0.1 * record.fs)
-            mark = BeatMark(
-                number=beat,
-                start=max(0, peak - around),
-                end=min(peak + around, record.signal.shape[1]),
-                peak=peak,
-                label="",
-                words=f"{peak / record.fs:.2f} s: {words[peak]}",
-            )
-        else:
-            prediction = upload.answers[marked].prediction
-            assert prediction is not None
-            finding = prediction.findings[beat]
-            mark = BeatMark(
-                number=beat,
-                start=finding.start,
-                end=finding.end,
-                peak=peak,
-                label="".join(finding.predicted) or "?",
-                words=f"{peak / record.fs:.2f} s: {beat_in_words(finding)}. {words[peak]}",
-            )
-        marks.append(mark)
-    return draw(record, part.start, marks, explained.explanation if explained else None)
-
-
-def beat_in_words(finding: SegmentPrediction) -> str:
-    """`V, probability 0.97, samples 175 to 235`."""
-    if finding.cannot_say:
-        return f"cannot say: {finding.cannot_say}"
-    name = "".join(finding.predicted) or "no class"
-    p = finding.p.get(name)
-    probability = "" if p is None else f", probability {number(p)}"
-    return f"{name}{probability}, samples {finding.start} to {finding.end}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeatCell:
-    """One model's answer to one beat."""
-
-    model: int
-    finding: int
-    label: str
-    text: str  # `V, samples 175 to 235`
-    p: str
-    answered: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeatRow:
-    """A beat in the table: its time, what each model answered, and what is seen of it."""
-
-    time: str
-    peak: int
-    cells: tuple[BeatCell | None, ...]  # (beat model,)
-    words: str
-
-
-def _beat_rows(upload: AnsweredUpload, part: Part, words: Mapping[int, str]) -> list[BeatRow]:
-    assert upload.record is not None
-    columns = [
-        i for i, a in enumerate(upload.answers) if a.is_of_beats and a.prediction and _has_beats(a)
-    ]
-    cells: dict[int, dict[int, BeatCell]] = {}
-    for column in columns:
-        prediction = upload.answers[column].prediction
-        assert prediction is not None
-        for beat in _inside(peaks_of(upload.answers[column]), part):
-            finding = prediction.findings[beat]
-            assert finding.peak is not None
-            cells.setdefault(finding.peak, {})[column] = _beat_cell(column, beat, finding)
-    return [
-        BeatRow(
-            time=f"{peak / upload.record.fs:.2f}",
-            peak=peak,
-            cells=tuple(found.get(column) for column in columns),
-            words=words.get(peak, ""),
-        )
-        for peak, found in sorted(cells.items())
-    ]
-
-
-def _beat_cell(model: int, number_of: int, finding: SegmentPrediction) -> BeatCell:
-    label = "".join(finding.predicted) or "no class"
-    p = finding.p.get(label)
-    if finding.cannot_say:
-        text = f"cannot say: {finding.cannot_say}"
-    else:
-        text = f"{label}, samples {finding.start} to {finding.end}"
-    return BeatCell(
-        model=model,
-        finding=number_of,
-        label=label,
-        text=text,
-        p="" if p is None else number(p),
-        answered=not finding.cannot_say and p is not None,
-    )
-
-
-def _ectopic(upload: AnsweredUpload, marked: int | None, part: Part) -> list[dict[str, Any]]:
-    """For each class but the usual one: how many, and the next and previous outside this part."""
-    if marked is None:
-        return []
-    answer = upload.answers[marked]
-    assert answer.prediction is not None
-    findings = answer.prediction.findings
-    rows = []
-    for name in answer.served.model.task.classes:
-        places = [i for i, f in enumerate(findings) if name in f.predicted]
-        if not places:
-            continue
-        peaks = np.array([findings[i].peak for i in places], dtype=np.int64)
-        before = [p for p, at in zip(places, peaks, strict=True) if at < part.first]
-        after = [p for p, at in zip(places, peaks, strict=True) if at >= part.last]
-        rows.append(
-            {
-                "name": name,
-                "count": len(places),
-                "usual": name == answer.served.model.task.otherwise,
-                "previous": part_of_finding(upload, marked, before[-1]) + 1 if before else None,
-                "next": part_of_finding(upload, marked, after[0]) + 1 if after else None,
-            }
-        )
-    return rows
 
 
 def _card(
@@ -320,7 +78,7 @@ def _card(
     found = answer.prediction
     windows: list[dict[str, Any]] = []
     if found is not None and not answer.is_of_beats and upload.record is not None:
-        part = _part(upload.record, asked.part)
+        part = part_of(upload.record, asked.part)
         inside = [
             (i, f)
             for i, f in enumerate(found.findings)

@@ -125,7 +125,11 @@ def test_a_single_beat_is_drawn_and_not_answered(web, file):
     assert answer.status_code == 200, text_of(answer)
     assert "Cannot say: it is one heartbeat cut out of a recording" in text_of(answer)
     assert answer.text.count('class="trace"') == 1
-    assert "data-words" not in answer.text
+    words = re.findall(r'data-words="([^"]*)"', answer.text)
+    assert len(words) == 1
+    assert re.fullmatch(
+        r"0\.40 s: no interval before it to compare, QRS about \d+ ms wide", words[0]
+    )
 
 
 def test_a_wfdb_record_is_its_header_and_its_data_together(web, tmp_path):
