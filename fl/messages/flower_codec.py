@@ -7,6 +7,7 @@ against it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,9 @@ VALIDATE_FIRST = "validate-first"  # key of a training request's settings
 HISTOGRAMS = ("positive", "negative", "patients")  # fields of ScoreHistograms
 RULE = "decision-rule"  # key of an evaluation request's settings
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
+MOST_COUNTED = 2**62  # of anything in a reply, which Flower carries as a number of 64 bits
+MOST_SOURCES = 64  # of one site
+LONGEST_REPORT = 2**20  # characters of a site's own measures
 CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
 
 
@@ -123,7 +127,7 @@ def read_weights(message: Message) -> Weights:
 def site_info_reply(info: SiteInfo, request: Message) -> Message:
     """A node's answer to `site_info_request`."""
     counts = {"n-train": info.n_train, "n-val": info.n_val, "n-test": info.n_test}
-    return _reply(request, {"site": info.site}, counts)
+    return _reply(request, {"site": info.site}, counts | {"n-records": info.n_records})
 
 
 def read_site_info(message: Message) -> SiteInfo:
@@ -131,9 +135,10 @@ def read_site_info(message: Message) -> SiteInfo:
     site, counts = _site_and_metrics(message)
     return SiteInfo(
         site=site,
-        n_train=int(counts["n-train"]),
-        n_val=int(counts["n-val"]),
-        n_test=int(counts["n-test"]),
+        n_train=_count(counts, "n-train"),
+        n_val=_count(counts, "n-val"),
+        n_test=_count(counts, "n-test"),
+        n_records=_count(counts, "n-records"),
     )
 
 
@@ -171,13 +176,13 @@ def read_training_reply(message: Message) -> TrainingReply:
         site=site,
         weights=weights,
         extra=extra,
-        n_records=int(metrics[WEIGHTED_BY]),
-        annotated=tuple(int(n) for n in metrics["annotated"]),
-        recorded=tuple(int(n) for n in metrics["recorded"]),
-        loss_sum=float(metrics["loss-sum"]),
-        n_seen=int(metrics["n-seen"]),
-        steps=int(metrics["steps"]),
-        n_patients=int(metrics["train-patients"]),
+        n_records=_count(metrics, WEIGHTED_BY),
+        annotated=_counts(metrics, "annotated"),
+        recorded=_counts(metrics, "recorded"),
+        loss_sum=_number(metrics, "loss-sum"),
+        n_seen=_count(metrics, "n-seen"),
+        steps=_count(metrics, "steps"),
+        n_patients=_count(metrics, "train-patients"),
     )
 
 
@@ -231,25 +236,33 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
     numbers: dict[str, Any] = dict(content.metric_records[METRICS])
     return EvaluationReply(
         site=str(config["site"]),
-        n_records=int(numbers[WEIGHTED_BY]),
-        n_patients=int(numbers["patients"]),
-        loss_sum=float(numbers["loss-sum"]),
+        n_records=_count(numbers, WEIGHTED_BY),
+        n_patients=_count(numbers, "patients"),
+        loss_sum=_number(numbers, "loss-sum"),
         by_source=_read_sources(
             config["sources"],
-            numbers["n-patients"],
+            _counts(numbers, "n-patients"),
             content.array_records.get(ARRAYS, ArrayRecord()),
         ),
         report=_read_measures(str(config["report"])),
-        steps=int(numbers["steps"]),
+        steps=_count(numbers, "steps"),
     )
 
 
-def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str, SourceValidation]:
+def _read_sources(
+    names: Any, n_patients: tuple[int, ...], stacked: ArrayRecord
+) -> dict[str, SourceValidation]:
     """Validation by source; `ValueError` unless every source has one entry everywhere."""
     if not names:
         return {}
-    arrays = {k: v.astype(np.int64) for k, v in from_array_record(stacked).items()}
+    if not isinstance(names, list) or len(names) > MOST_SOURCES:
+        raise ValueError(f"its sources are no list of at most {MOST_SOURCES} names")
+    arrays = from_array_record(stacked)
     histograms = [arrays[name] for name in HISTOGRAMS]
+    for name, values in zip(HISTOGRAMS, histograms, strict=True):
+        if values.dtype.kind not in "iu" or values.ndim != 3:
+            raise ValueError(f"{name} holds no counts of each source ({values.dtype})")
+    histograms = [values.astype(np.int64) for values in histograms]
     counts = {len(set(names)), len(n_patients), *(len(array) for array in histograms)}
     if counts != {len(names)}:
         raise ValueError(f"sources {names} do not fit their patients and histograms")
@@ -261,6 +274,8 @@ def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str
 
 def _read_measures(text: str) -> GroupMeasures | None:
     """A site's own measures; `ValueError` if they are not such measures."""
+    if len(text) > LONGEST_REPORT:
+        raise ValueError(f"its report has {len(text)} characters, more than {LONGEST_REPORT}")
     content = json.loads(text)
     try:
         return GroupMeasures.from_json(content, "its report") if content else None
@@ -311,6 +326,30 @@ def _reply(
     if arrays is not None:
         content[ARRAYS] = arrays
     return Message(content, reply_to=request)
+
+
+def _count(numbers: Mapping[str, Any], name: str) -> int:
+    """A whole number of a reply, not below 0; `ValueError` if it is something else."""
+    value = numbers[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_COUNTED:
+        raise ValueError(f"{name} is {value!r}, not a whole number from 0 to {MOST_COUNTED}")
+    return value
+
+
+def _counts(numbers: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """A list of whole numbers of a reply; `ValueError` if it is something else."""
+    values = numbers[name]
+    if not isinstance(values, list):
+        raise ValueError(f"{name} is {values!r}, not a list")
+    return tuple(_count({name: value}, name) for value in values)
+
+
+def _number(numbers: Mapping[str, Any], name: str) -> float:
+    """A finite number of a reply; `ValueError` if it is something else."""
+    value = numbers[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, not a finite number")
+    return float(value)
 
 
 def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:
