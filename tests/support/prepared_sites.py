@@ -74,7 +74,7 @@ class PreparedSites:
         if kind == "query":
             n = self.n_train[place]
             info = SiteInfo(
-                site=site, n_train=n, n_val=20 + place, n_test=30 - place, n_records=n
+                site=site, n_train=n, n_val=20 + place, n_test=30 - place, n_records=100 * n
             )
             return site_info_reply(info, message)
         number = read_round(message)

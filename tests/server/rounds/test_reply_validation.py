@@ -90,7 +90,7 @@ def test_other_weights_are_refused(weights, reason):
     [
         *(
             {},
-            {"n_records": 1, "n_patients": 1},
+            {"n_records": 1, "n_patients": 1, "annotated": (1,) * CLASSES, "recorded": (1,) * 12},
             {"annotated": (0,) * CLASSES},
             {"recorded": (0,) * 12},
         ),
