@@ -90,9 +90,7 @@ STRATEGIES: dict[str, AggregationRule] = {
         lambda config: FedYogi(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
     # Yin et al. 2018, arXiv:1803.01498: the median, and the mean without both ends, of each weight.
-    "fedmedian": AggregationRule(
-        lambda config: FedMedian(**ASK_ALL), averages=False, protects=3
-    ),
+    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False, protects=3),
     "fedtrimmedavg": AggregationRule(
         lambda config: FedTrimmedAvg(beta=TRIMMED, **ASK_ALL),
         averages=False,

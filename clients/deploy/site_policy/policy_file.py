@@ -30,7 +30,9 @@ class SitePolicy(BaseModel):
 
     tasks: list[str] = Field(description="tasks that may be trained")
     strategies: list[str] = Field(list(PERMITTED), description="values of --strategy")
-    splits: list[str] = Field(["val", "test"], description="splits on which a model may be evaluated")
+    splits: list[str] = Field(
+        ["val", "test"], description="splits on which a model may be evaluated"
+    )
     most_epochs: int = Field(20, ge=1, description="epochs of one round")
     most_rounds: int = Field(500, ge=1, description="rounds of one run")
     trainings_per_hour: int = Field(

@@ -61,9 +61,7 @@ def _require_names(job: Job, folder: Path) -> None:
     if job.config.strategy not in LOCAL_OBJECTIVES:
         raise PolicyRefusal("names", f"--strategy is {job.config.strategy!r}, which is unknown")
     if job.strategy != job.config.strategy:
-        raise PolicyRefusal(
-            "names", f"{job.config.strategy} would be reported as {job.strategy!r}"
-        )
+        raise PolicyRefusal("names", f"{job.config.strategy} would be reported as {job.strategy!r}")
     if job.config.model not in MODELS:
         raise PolicyRefusal("names", f"--model is {job.config.model!r}, which is unknown")
     require_inside(folder, folder / "runs" / job.run)

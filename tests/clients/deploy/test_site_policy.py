@@ -221,9 +221,9 @@ def test_the_file_that_is_written_is_read_as_the_defaults_and_says_what_each_mea
 
 
 def test_a_hospitals_own_policy_is_never_overwritten(tmp_path, capsys):
-    Invitation(
-        federation="f", site="leeds", address="127.0.0.1:1", task="rhythm", ca="none"
-    ).write(tmp_path / "invitation.toml")
+    Invitation(federation="f", site="leeds", address="127.0.0.1:1", task="rhythm", ca="none").write(
+        tmp_path / "invitation.toml"
+    )
     home = tmp_path / "home"
     command = ["init", str(tmp_path / "invitation.toml"), "--site", "leeds", "--home", str(home)]
     assert main(command) == 0
