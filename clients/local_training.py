@@ -31,7 +31,6 @@ from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
 from partitions.splits import TEST, TRAIN, VAL
 
-
 # Values of --imbalance under which an epoch's length depends on how many examples a class has.
 RESAMPLED = frozenset({"thinned", "balanced", "oversampled", "undersampled", "smote"})
 

@@ -69,7 +69,7 @@ def test_a_hospital_refuses_gradient_steps_and_weights_that_answer_alike(asked):
     assert takes_gradient_steps(RunConfig(strategy="scaffold"))
     assert not takes_gradient_steps(RunConfig())
     site = withholding(asked)
-    with pytest.raises(PolicyRefusal, match="answer alike to .* recordings") as refused:
+    with pytest.raises(PolicyRefusal, match=r"answer alike to .* recordings") as refused:
         require_varied_answers(site, asked, with_head(asked), 1)
     assert refused.value.code == "revealing-weights"
     require_varied_answers(site, asked, initial_weights(asked), 1)
@@ -86,7 +86,7 @@ def test_one_flat_class_is_enough_and_so_are_weights_that_are_no_numbers(asked):
     (weight,) = [n for n in parts_of(asked.config.model, RHYTHM).head if start[n].ndim > 1]
     one = start | {weight: start[weight].copy()}
     one[weight][3] = 0
-    with pytest.raises(PolicyRefusal, match="IAVB|RBBB|LBBB|AF"):
+    with pytest.raises(PolicyRefusal, match=r"IAVB|RBBB|LBBB|AF"):
         require_varied_answers(site, asked, one, 1)
     with pytest.raises(PolicyRefusal):
         require_varied_answers(

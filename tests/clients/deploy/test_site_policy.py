@@ -1,6 +1,5 @@
 """What a coordinator may not ask of a hospital is refused by a code, and touches nothing."""
 
-import time
 import tomllib
 
 import numpy as np
@@ -30,7 +29,6 @@ from fl.ecg.tasks import RHYTHM
 from fl.messages.flower_arrays import packed, to_array_record
 from fl.messages.flower_codec import (
     evaluation_request,
-    run_settings,
     site_info_request,
     training_request,
 )
@@ -78,7 +76,7 @@ def answer(site, make):
     return app(packed(make()), context)
 
 
-def refused_by(site, make, caplog=None):
+def refused_by(site, make):
     """The code of the policy by which a request is refused."""
     reason = answer(site, make).error.reason
     return {REASONS[code]: code for code in POLICY_CODES}.get(reason, reason)
@@ -240,4 +238,3 @@ def test_a_hospitals_own_policy_is_never_overwritten(tmp_path, capsys):
 def test_a_newer_coordinator_is_refused_for_its_version(site):
     asked = job({"model": "of-tomorrow"}, version="9.9")
     assert refused_by(site, lambda: site_info_request(asked, 7)) == REASONS["version"]
-    assert run_settings(asked)
