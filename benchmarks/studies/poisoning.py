@@ -215,10 +215,16 @@ def central_auroc(cell: Cell, base: Mapping[str, Any], work: str) -> dict[str, A
 def base_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that all runs share: a small network, few rounds."""
     given = {"clients": SITES, "engine": "local", "model": options.model, "local_epochs": 1}
-    given |= {"rounds": options.rounds, "site_folds": 0, "workers": 1}
+    given |= {"rounds": options.rounds, "site_folds": 0, "workers": 1, "per_recording": 1}
+    given |= {"lr": options.lr}
     if options.data_dir:
-        return given | {"data": "real", "data_dir": str(options.data_dir)}
-    return given | {"data": "synthetic", "synthetic_records": options.records}
+        sources = {"sources": options.sources} if options.sources else {}
+        return given | {"data": "real", "data_dir": str(options.data_dir)} | sources
+    return given | {
+        "data": "synthetic",
+        "sources": "synthetic",
+        "synthetic_records": options.records,
+    }
 
 
 def table(results: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> str:
@@ -278,9 +284,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for results")
     parser.add_argument("--data-dir", type=Path, help="real recordings [synthetic ones]")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--model", default="cnn1d")
-    parser.add_argument("--records", type=int, default=400, help="synthetic recordings")
+    parser.add_argument("--sources", default="", help="of --data-dir [all that are there]")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--model", default="cnn_simple")
+    parser.add_argument("--lr", type=float, default=0.003)
+    parser.add_argument("--records", type=int, default=300, help="synthetic recordings")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "security.md")
     return parser.parse_args(argv)

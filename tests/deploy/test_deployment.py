@@ -107,7 +107,7 @@ class Walk(Federation):
     def interrupted(self, module, rest):
         """A run during which the SuperLink is killed, and started again with its database."""
         rounds = self.base / "runs" / "first" / "rounds.csv"
-        run = self.start("run", module, *rest, awaited="rounds; training records")
+        run = self.start("run", module, *rest, awaited="rounds; training patients")
         await_that(lambda: rounds.exists() and len(rounds.read_text().splitlines()) > 1, 240)
         self.kill("serve")
         assert run.wait(120) == 1
