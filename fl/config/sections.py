@@ -330,9 +330,9 @@ class RoundSettings(Section):
     clip_updates: float = Field(
         10.0,
         ge=0,
-        description="most that a site's update may be as long as the median over the sites of its "
-        "round, of three sites at least; a longer one is scaled down and its site named; 0: "
-        "any length",
+        description="a site's update that is more than this many times as long as the median of "
+        "its round, of three sites at least, is scaled to the median, and its site named; 0: "
+        "never",
     )
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"

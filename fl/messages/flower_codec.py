@@ -7,7 +7,6 @@ against it.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +27,7 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
+from fl.messages.reply_numbers import count_in, counts_in, number_in
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
 from fl.util.errors import DataError
@@ -39,7 +39,6 @@ VALIDATE_FIRST = "validate-first"  # key of a training request's settings
 HISTOGRAMS = ("positive", "negative", "patients")  # fields of ScoreHistograms
 RULE = "decision-rule"  # key of an evaluation request's settings
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
-MOST_COUNTED = 2**62  # of anything in a reply, which Flower carries as a number of 64 bits
 MOST_SOURCES = 64  # of one site
 LONGEST_REPORT = 2**20  # characters of a site's own measures
 CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
@@ -135,10 +134,10 @@ def read_site_info(message: Message) -> SiteInfo:
     site, counts = _site_and_metrics(message)
     return SiteInfo(
         site=site,
-        n_train=_count(counts, "n-train"),
-        n_val=_count(counts, "n-val"),
-        n_test=_count(counts, "n-test"),
-        n_records=_count(counts, "n-records"),
+        n_train=count_in(counts, "n-train"),
+        n_val=count_in(counts, "n-val"),
+        n_test=count_in(counts, "n-test"),
+        n_records=count_in(counts, "n-records"),
     )
 
 
@@ -176,13 +175,13 @@ def read_training_reply(message: Message) -> TrainingReply:
         site=site,
         weights=weights,
         extra=extra,
-        n_records=_count(metrics, WEIGHTED_BY),
-        annotated=_counts(metrics, "annotated"),
-        recorded=_counts(metrics, "recorded"),
-        loss_sum=_number(metrics, "loss-sum"),
-        n_seen=_count(metrics, "n-seen"),
-        steps=_count(metrics, "steps"),
-        n_patients=_count(metrics, "train-patients"),
+        n_records=count_in(metrics, WEIGHTED_BY),
+        annotated=counts_in(metrics, "annotated"),
+        recorded=counts_in(metrics, "recorded"),
+        loss_sum=number_in(metrics, "loss-sum"),
+        n_seen=count_in(metrics, "n-seen"),
+        steps=count_in(metrics, "steps"),
+        n_patients=count_in(metrics, "train-patients"),
     )
 
 
@@ -236,16 +235,16 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
     numbers: dict[str, Any] = dict(content.metric_records[METRICS])
     return EvaluationReply(
         site=str(config["site"]),
-        n_records=_count(numbers, WEIGHTED_BY),
-        n_patients=_count(numbers, "patients"),
-        loss_sum=_number(numbers, "loss-sum"),
+        n_records=count_in(numbers, WEIGHTED_BY),
+        n_patients=count_in(numbers, "patients"),
+        loss_sum=number_in(numbers, "loss-sum"),
         by_source=_read_sources(
             config["sources"],
-            _counts(numbers, "n-patients"),
+            counts_in(numbers, "n-patients"),
             content.array_records.get(ARRAYS, ArrayRecord()),
         ),
         report=_read_measures(str(config["report"])),
-        steps=_count(numbers, "steps"),
+        steps=count_in(numbers, "steps"),
     )
 
 
@@ -326,30 +325,6 @@ def _reply(
     if arrays is not None:
         content[ARRAYS] = arrays
     return Message(content, reply_to=request)
-
-
-def _count(numbers: Mapping[str, Any], name: str) -> int:
-    """A whole number of a reply, not below 0; `ValueError` if it is something else."""
-    value = numbers[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_COUNTED:
-        raise ValueError(f"{name} is {value!r}, not a whole number from 0 to {MOST_COUNTED}")
-    return value
-
-
-def _counts(numbers: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """A list of whole numbers of a reply; `ValueError` if it is something else."""
-    values = numbers[name]
-    if not isinstance(values, list):
-        raise ValueError(f"{name} is {values!r}, not a list")
-    return tuple(_count({name: value}, name) for value in values)
-
-
-def _number(numbers: Mapping[str, Any], name: str) -> float:
-    """A finite number of a reply; `ValueError` if it is something else."""
-    value = numbers[name]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, not a finite number")
-    return float(value)
 
 
 def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:

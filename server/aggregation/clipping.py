@@ -2,8 +2,9 @@
 
 An update that is a thousand times too long makes a model of its own of the average. Its norm is
 compared with the median over the round's sites, which a minority of sites cannot move. Source:
-norm clipping as a defence, Sun et al. 2019, arXiv:1911.07963; there the bound is a constant, here
-it follows the round.
+norm clipping as a defence, Sun et al. 2019, arXiv:1911.07963. Two things differ: there the bound is
+a constant, here it follows the round; and there an update above it is scaled to the bound, here to
+the median, because ten times a usual update in each round still moved the model far.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ class Clipped:
 def clip_updates(
     trained: Sequence[TrainingReply], start: Weights, extra: Weights, multiple: float
 ) -> Clipped:
-    """Scale updates down whose norm is more than `multiple` times the median over the sites.
+    """Scale updates to the median norm over the sites if theirs is more than `multiple` times that.
 
     `start` and `extra` are what was sent: weights, and a strategy's arrays beside them, whose
     changes are measured and scaled by themselves. If no norm is above the bound, the very same
@@ -49,12 +50,12 @@ def clip_updates(
         for place in np.flatnonzero(norms > multiple * median).tolist():
             site, ratio = trained[place].site, float(norms[place] / median)
             arrays = getattr(trained[place], field)
-            scaled = _scaled(arrays, before, multiple / ratio)
+            scaled = _scaled(arrays, before, 1 / ratio)
             updates[place] = replace(updates[place], **{field: scaled})
             what = "update" if field == "weights" else "update of the strategy's arrays"
             notes[site] = (
                 f"its {what} is {ratio:.4g} times as long as the median of {len(trained)} sites, "
-                f"and is clipped to {multiple:g} times (--clip-updates)"
+                f"more than {multiple:g}, and is clipped to that length (--clip-updates)"
             )
     return Clipped(updates, notes)
 

@@ -83,7 +83,7 @@ class Walk(Federation):
         """One command of the page."""
         _, _, module, *rest = shlex.split(line)
         self.done.append(line)
-        if rest[0] == "init":
+        if (module, rest[0]) == ("server.deploy", "init"):
             rest = [word.replace("coordinator.example.org", "127.0.0.1") for word in rest]
             rest += ["--listen", "127.0.0.1", "--port", "0", "--superlink-port", "0"]
             self.do(module, *self.with_ports(rest))
