@@ -29,28 +29,32 @@ class SitePolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     tasks: list[str] = Field(description="tasks that may be trained")
-    strategies: list[str] = Field(list(PERMITTED), description="values of --strategy")
+    strategies: list[str] = Field(default=list(PERMITTED), description="values of --strategy")
     splits: list[str] = Field(
-        ["val", "test"], description="splits on which a model may be evaluated"
+        default=["val", "test"], description="splits on which a model may be evaluated"
     )
-    most_epochs: int = Field(20, ge=1, description="epochs of one round")
-    most_rounds: int = Field(500, ge=1, description="rounds of one run")
+    most_epochs: int = Field(default=20, ge=1, description="epochs of one round")
+    most_rounds: int = Field(default=500, ge=1, description="rounds of one run")
     trainings_per_hour: int = Field(
-        1500, ge=0, description="requests to train, each of which may validate the weights first"
+        default=1500,
+        ge=0,
+        description="requests to train, each of which may validate the weights first",
     )
-    evaluations_per_hour: int = Field(30, ge=0, description="requests to evaluate alone")
-    smallest_batch: int = Field(4, ge=1, description="examples of one gradient step")
+    evaluations_per_hour: int = Field(default=30, ge=0, description="requests to evaluate alone")
+    smallest_batch: int = Field(default=4, ge=1, description="examples of one gradient step")
     fewest_sites: int = Field(
-        2, ge=1, description="sites of a run, as the coordinator says: it cannot be checked here"
+        default=2,
+        ge=1,
+        description="sites of a run, as the coordinator says: it cannot be checked here",
     )
     gradient_steps: bool = Field(
-        False,
+        default=False,
         description="whether a run may use --optimizer sgd, or scaffold: from their updates the "
         "coordinator can compute how many records show each class, also where --min-count "
         "withholds it",
     )
     privacy: Literal["none"] = Field(
-        "none", description="protection that every run must have; this version knows none"
+        default="none", description="protection that every run must have; this version knows none"
     )
 
 
