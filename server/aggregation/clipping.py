@@ -50,8 +50,8 @@ def clip_updates(
         for place in np.flatnonzero(norms > multiple * median).tolist():
             site, ratio = trained[place].site, float(norms[place] / median)
             arrays = getattr(trained[place], field)
-            scaled = _scaled(arrays, before, 1 / ratio)
-            updates[place] = replace(updates[place], **{field: scaled})
+            scaled: dict[str, Any] = {field: _scaled(arrays, before, 1 / ratio)}
+            updates[place] = replace(updates[place], **scaled)
             what = "update" if field == "weights" else "update of the strategy's arrays"
             notes[site] = (
                 f"its {what} is {ratio:.4g} times as long as the median of {len(trained)} sites, "

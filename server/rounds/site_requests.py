@@ -132,7 +132,9 @@ def _require_answers(job: Job, nodes: Sequence[int], replies: Sequence[Message])
     for reply in replies:
         if reply.has_error():
             site = site_of.get(reply.metadata.src_node_id, "A site")
-            raise FederationError(f"{site} could not start: {one_line(reply.error.reason)}")
+            raise FederationError(
+                f"{site} could not start: {one_line(reply.error.reason or 'failed')}"
+            )
     silent = sorted(set(nodes) - {reply.metadata.src_node_id for reply in replies})
     if silent:
         names = ", ".join(site_of.get(node, str(node)) for node in silent)
