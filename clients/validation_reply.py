@@ -25,7 +25,7 @@ def validation_reply(
     fewest = site.min_count if min_count is None else min_count
     by_source = {}
     counted = np.zeros(len(cohort), dtype=bool)
-    labels = cohort.labels.copy()  # as far as they may be told of
+    labels = cohort.labels.copy()  # as far as they may be reported
     # A source that the site trains on is named even where none of its records is validated.
     for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
         rows = np.flatnonzero(cohort.sources == source)
@@ -53,7 +53,7 @@ def validation_reply(
 def loss_sum_of(cohort: Cohort, p: Probabilities, labels: NDArray[np.int8]) -> float:
     """Sum over patients of the mean loss of each one's examples, by `labels` (example, class).
 
-    These lack classes that are too rare to be told of. Where an example has exactly one class,
+    These lack classes that are too rare to be reported. Where an example has exactly one class,
     one of a rare class has none: its patient counts with the mean loss of the others.
     """
     known = (labels == 1).any(axis=1) if cohort.task.exclusive else np.ones(len(cohort), dtype=bool)

@@ -306,8 +306,8 @@ def test_a_test_with_enough_records_is_reported(tmp_path, predictions, min_count
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT, min_count)
     reply = evaluate_site(site, job, initial_weights(job), TEST, RULE, 1)
     assert reply.n_records == 5
-    told = COHORT.without_rare(min_count).labels
-    assert reply.loss_sum == pytest.approx(5 * mean_loss(RHYTHM, told, predictions))
+    reported = COHORT.without_rare(min_count).labels
+    assert reply.loss_sum == pytest.approx(5 * mean_loss(RHYTHM, reported, predictions))
     assert reply.report is not None
     assert reply.by_source == {}
     assert (site.folder / "predictions-fedavg.csv").is_file()

@@ -115,8 +115,8 @@ def test_no_loss_tells_how_many_show_a_class_that_is_withheld(asked):
     few = replace(site, min_count=0)
     asked = asked.model_copy(update={"config": asked.config.model_copy(update={"lr": 1e-30})})
     start = with_head(asked, bias=50.0)
-    told = train_site(few, asked, start, 1).loss_sum
-    assert told > 100
+    sent = train_site(few, asked, start, 1).loss_sum
+    assert sent > 100
     assert train_site(site, asked, start, 1).loss_sum == 0.0
     # Only those classes are withheld that few patients show.
     one = replace(site, min_count=1)
@@ -153,11 +153,11 @@ def test_epochs_that_are_drawn_by_class_do_not_tell_how_long_they_were(make_job)
     site = open_site(job, 0)
     start = initial_weights(job)
     plain = train_site(site, job, start, 1)
-    told = train_site(replace(site, min_count=1), job, start, 1)
+    sent = train_site(replace(site, min_count=1), job, start, 1)
     assert plain.n_seen > plain.n_records
-    assert told.n_seen == told.n_records
-    assert np.isclose(told.loss_sum / told.n_seen, plain.loss_sum / plain.n_seen, rtol=0.5)
-    assert all(np.array_equal(told.weights[k], plain.weights[k]) for k in plain.weights)
+    assert sent.n_seen == sent.n_records
+    assert np.isclose(sent.loss_sum / sent.n_seen, plain.loss_sum / plain.n_seen, rtol=0.5)
+    assert all(np.array_equal(sent.weights[k], plain.weights[k]) for k in plain.weights)
 
 
 def test_first_words_count_patients_and_name_no_number_of_a_few(make_job):
