@@ -1,5 +1,6 @@
 """Whatever one site sends, in answer to any message, the run ends as it should without it."""
 
+import io
 import json
 from contextlib import suppress
 
@@ -89,6 +90,16 @@ def bytes_that_are_no_array(reply, message):
         reply.content["arrays"] = ArrayRecord({"w": odd})
 
 
+def an_array_of_more_memory_than_there_is(reply, message):
+    """A header of a few bytes, for which numpy would take 4 EB before it reads on."""
+    if reply.content.get("arrays"):
+        file = io.BytesIO()
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**60,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        odd = Array(dtype="float32", shape=(2,), stype="numpy.ndarray", data=file.getvalue())
+        reply.content["arrays"] = ArrayRecord({"w": odd})
+
+
 def nothing(reply, message):
     return Message(RecordDict(), reply_to=message)
 
@@ -100,6 +111,7 @@ ATTACKS = {
     "complex numbers": weights(lambda a: a.astype(np.complex64)),
     "another shape": weights(lambda a: a[..., None]),
     "bytes that are no array": bytes_that_are_no_array,
+    "more memory than there is": an_array_of_more_memory_than_there_is,
     "an inflated count (1e12)": metric("num-examples", 10**12),
     "inflated patients": metric("train-patients", 10**12),
     "inflated patients in the first words": metric("n-train", 10**12),
@@ -136,6 +148,7 @@ def test_an_attack_costs_its_site_alone(tmp_path, attack):
         ("a value that overflows every type (1e300)", "train"),
         ("a value that overflows the average (1e38)", "train"),
         ("an inflated count (1e12)", "train"),
+        ("more memory than there is", "train"),
         ("inflated counts of each class", "train"),
         ("inflated patients in the first words", "query"),
         ("another site's name", "evaluate"),
