@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable
 
 import torch  # noqa: F401  (workers must have torch loaded before Flower unpickles the app)
-from flwr.app import Context, Message
+from flwr.app import Context, Message, MessageType
 from flwr.clientapp import ClientApp
 
 from clients.deploy import deployed_site
+from clients.deploy.site_policy.request_check import Asked, require_permitted
+from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, site_test, train_site
 from clients.simulated_sites import Site, open_site, open_trainee
@@ -26,7 +28,9 @@ from fl.messages.flower_codec import (
     training_reply,
 )
 from fl.messages.job import Job
+from fl.privacy.egress_policy import PolicyRefusal
 from fl.training.device import one_thread
+from fl.util.one_line import one_line
 from partitions.splits import TEST, VAL
 
 
@@ -44,7 +48,11 @@ def egress_guard(
         check_egress(reply, message)
         return packed(reply)
     except Exception as error:
-        logging.getLogger("heartfed").error("a request failed", exc_info=error)
+        log = logging.getLogger("heartfed")
+        if isinstance(error, PolicyRefusal):
+            log.warning("a request is refused: %s", one_line(str(error)))
+        else:
+            log.error("a request failed", exc_info=error)
         return failure_reply(error, message)
 
 
@@ -55,17 +63,30 @@ def _site(message: Message, context: Context) -> tuple[Job, Site]:
     job = read_job(message)
     if is_deployed(context.node_config):
         settings = SiteSettings.from_node(context.node_config)
+        require_permitted(_asked(message), job, settings)
         one_thread()
         site = deployed_site.open_site(job, settings)
         return deployed_site.with_site_device(job, settings), site
     return job, open_site(job, int(context.node_config["partition-id"]))
 
 
+def _asked(message: Message) -> Asked:
+    """What a request asks of a hospital, beside the run's settings."""
+    kind = message.metadata.message_type
+    if kind == MessageType.TRAIN:
+        splits = (VAL,) if read_validate_first(message) else ()
+        number, mu = read_round(message), read_mu(message)
+        return Asked(kind=kind, round=number, mu=mu, splits=splits)
+    if kind == MessageType.EVALUATE:
+        return Asked(kind=kind, round=read_round(message), splits=(read_split(message)[0],))
+    return Asked(kind=kind)
+
+
 @app.query()
 def query(message: Message, context: Context) -> Message:
     """Which site is this, and how much does it hold?"""
-    _, site = _site(message, context)
-    return site_info_reply(site_info(site), message)
+    job, site = _site(message, context)
+    return site_info_reply(site_info(site, job.config.per_recording), message)
 
 
 @app.train()
@@ -76,6 +97,8 @@ def train(message: Message, context: Context) -> Message:
         site = open_trainee(job, int(context.node_config["partition-id"]))
     weights, extra = split_extra(read_weights(message))
     number, mu = read_round(message), read_mu(message)
+    if is_deployed(context.node_config):
+        require_varied_answers(site, job, weights, number)
     validation = None
     if read_validate_first(message):
         validation = evaluate_site(site, job, weights, VAL, None, number - 1)

@@ -1,6 +1,7 @@
 """What a site does when it is asked: train on its own records, or evaluate weights on them."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,6 +31,9 @@ from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
 from partitions.splits import TEST, TRAIN, VAL
 
+# Values of --imbalance under which an epoch's length depends on how many examples a class has.
+RESAMPLED = frozenset({"thinned", "balanced", "oversampled", "undersampled", "smote"})
+
 
 @lru_cache(maxsize=1)
 def network_for(model: str, task: str, freeze: str = "none") -> nn.Module:
@@ -37,10 +41,20 @@ def network_for(model: str, task: str, freeze: str = "none") -> nn.Module:
     return network_to_train(model, task, freeze)
 
 
-def site_info(site: Site) -> SiteInfo:
-    """Who the site is and how many records it holds."""
-    n = {split: len(cohort) for split, cohort in site.splits.items()}
-    return SiteInfo(site=site.name, n_train=n[TRAIN], n_val=n[VAL], n_test=n[TEST])
+def site_info(site: Site, per_recording: int) -> SiteInfo:
+    """Who the site is, how many patients each split has, and how many records an epoch takes.
+
+    Numbers of fewer than `min_count` patients are 0, as in all that the site sends later.
+    """
+    found = {split: len(np.unique(cohort.patients)) for split, cohort in site.splits.items()}
+    n = {split: count if count >= site.min_count else 0 for split, count in found.items()}
+    return SiteInfo(
+        site=site.name,
+        n_train=n[TRAIN],
+        n_val=n[VAL],
+        n_test=n[TEST],
+        n_records=round(site.splits[TRAIN].epoch_weights(per_recording).sum()) if n[TRAIN] else 0,
+    )
 
 
 def train_site(
@@ -71,10 +85,11 @@ def train_site(
         trained=trained_entries(config, site.splits[TRAIN], start),
         device=config.device,
     )
+    plan = training_plan(config, site.name, round_number)
     fitted = fit(
         network,
         site.splits[TRAIN],
-        training_plan(config, site.name, round_number),
+        replace(plan, withheld=_withheld_classes(site)) if site.min_count else plan,
         state=_optimizer_before(site, job, round_number),
         penalty=objective.penalty(begin),
         pull=objective.pull(begin),
@@ -143,18 +158,30 @@ def _training_reply(
     by_patient = job.config.weighting == "patients"
     counted = cohort.patient_weights(job.config.per_recording) if by_patient else weight
     n_patients = len(np.unique(cohort.patients))
+    n_records = round(weight.sum())
+    loss_sum, n_seen, steps = fitted.loss_sum, fitted.n_seen, fitted.steps
+    if site.min_count and job.config.imbalance in RESAMPLED:
+        # How many examples such an epoch takes tells how many there are of each class.
+        n_seen = max(n_records, 1) * job.config.local_epochs
+        steps = math.ceil(n_seen / job.config.batch_size)
+        loss_sum = fitted.loss_sum / fitted.n_seen * n_seen
     return TrainingReply(
         site=site.name,
         weights=weights,
         extra=extra,
-        n_records=round(weight.sum()),
+        n_records=n_records,
         annotated=_permitted_counts(site, counted, cohort.labels >= 0),
         recorded=_permitted_counts(site, counted, cohort.lead_mask),
-        loss_sum=fitted.loss_sum,
-        n_seen=fitted.n_seen,
-        steps=fitted.steps,
+        loss_sum=loss_sum,
+        n_seen=n_seen,
+        steps=steps,
         n_patients=n_patients if n_patients >= site.min_count else 0,
     )
+
+
+def _withheld_classes(site: Site) -> tuple[int, ...]:
+    """The classes of which so few training patients show or lack it that no figure may tell."""
+    return site.splits[TRAIN].without_rare(site.min_count).masked_classes
 
 
 def _permitted_counts(
@@ -190,7 +217,7 @@ def evaluate_site(
     and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
     """
     if split != TEST:
-        network = _network_of_round(site, job, weights, round_number)
+        network = network_of_round(site, job, weights, round_number)
         p = predict(network, site.splits[split], device=job.config.device)
         return validation_reply(site, p, split)
     if rule is None:
@@ -212,7 +239,7 @@ def site_test(
 ) -> SiteTest:
     """Test the weights of a round, or what the site makes of them, on its own test records."""
     config = job.config
-    network = _network_of_round(site, job, weights, round_number)
+    network = network_of_round(site, job, weights, round_number)
     own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
     if own.changed:
         rule = rule_of_own_model(rule, site, own, config.device)
@@ -224,7 +251,7 @@ def site_test(
     return SiteTest(reply=_test_reply(site, job, p, rule, own.steps), own=own, rule=rule)
 
 
-def _network_of_round(site: Site, job: Job, weights: Weights, round_number: int) -> nn.Module:
+def network_of_round(site: Site, job: Job, weights: Weights, round_number: int) -> nn.Module:
     """The network with the weights of a round, and with the site's own entries of that round."""
     config = job.config
     network = network_for(config.model, config.task, config.freeze)
@@ -255,9 +282,9 @@ def _test_reply(
 ) -> EvaluationReply:
     """The site's measures, without classes too rare to leave it; nothing of too few patients."""
     cohort, measures = site.splits[TEST], None
+    frequent = cohort.without_rare(site.min_count) if len(cohort) else cohort
     if len(cohort):
         calibrated, decided = answer(rule, p, cohort.sources, cohort.task.classes)
-        frequent = cohort.without_rare(site.min_count)
         measures = evaluate_predicted(frequent, calibrated, decided, job.config.seed)
         predictions = Predictions.of_cohort(
             cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
@@ -269,7 +296,7 @@ def _test_reply(
         site=site.name,
         n_records=len(cohort) if enough else 0,
         n_patients=n_patients if enough else 0,
-        loss_sum=loss_sum_of(cohort, p) if enough else 0.0,
+        loss_sum=loss_sum_of(cohort, p, frequent.labels) if enough else 0.0,
         by_source={},
         report=measures if enough else None,
         steps=steps,

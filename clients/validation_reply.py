@@ -25,6 +25,7 @@ def validation_reply(
     fewest = site.min_count if min_count is None else min_count
     by_source = {}
     counted = np.zeros(len(cohort), dtype=bool)
+    labels = cohort.labels.copy()  # as far as they may be reported
     # A source that the site trains on is named even where none of its records is validated.
     for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
         rows = np.flatnonzero(cohort.sources == source)
@@ -33,6 +34,7 @@ def validation_reply(
         counted[rows] = True
         part = cohort.take(rows)
         permitted = part.without_rare(fewest)
+        labels[rows] = permitted.labels
         by_source[source] = SourceValidation(
             n_patients=len(np.unique(part.patients)),
             scores=count_scores(permitted.labels, p[rows], part.patients),
@@ -42,12 +44,22 @@ def validation_reply(
         site=site.name,
         n_records=len(kept),
         n_patients=sum(source.n_patients for source in by_source.values()),
-        loss_sum=loss_sum_of(cohort.take(kept), p[kept]),
+        loss_sum=loss_sum_of(cohort.take(kept), p[kept], labels[kept]),
         by_source=by_source,
         report=None,
     )
 
 
-def loss_sum_of(cohort: Cohort, p: Probabilities) -> float:
-    """Sum over patients of the mean loss of each one's examples."""
-    return float(patient_losses(cohort.task, cohort.labels, p, cohort.patients).sum())
+def loss_sum_of(cohort: Cohort, p: Probabilities, labels: NDArray[np.int8]) -> float:
+    """Sum over patients of the mean loss of each one's examples, by `labels` (example, class).
+
+    These lack classes that are too rare to be reported. Where an example has exactly one class,
+    one of a rare class has none: its patient counts with the mean loss of the others.
+    """
+    known = (labels == 1).any(axis=1) if cohort.task.exclusive else np.ones(len(cohort), dtype=bool)
+    if known.all():
+        return float(patient_losses(cohort.task, labels, p, cohort.patients).sum())
+    if not known.any():
+        return 0.0
+    losses = patient_losses(cohort.task, labels[known], p[known], cohort.patients[known])
+    return float(losses.mean() * len(np.unique(cohort.patients)))

@@ -183,6 +183,6 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
         ),
         round_rows=progress.round_rows,
         site_rows=progress.site_rows,
-        failures=progress.failures,
+        failures=[*federation.refused, *progress.failures],
         predictions=Predictions.joined([at_server, at_sites], task.classes),
     )

@@ -1,7 +1,8 @@
 """A hospital on the command line: join a federation, keep its records, and see that it works.
 
 `python -m clients.deploy join INVITATION --data-dir D --site NAME` checks the data, shows what
-leaves the hospital and what does not, and serves. `key` only makes the site's key; `health`
+leaves the hospital and what does not, and serves. `init` only makes the site's folder and its
+policy, which says what a coordinator may ask; `key` only makes the site's key; `health`
 reports whether the site is at work. `personalize --weights MODEL.safetensors --data-dir D --out
 FOLDER` needs no federation: it makes the hospital's own model of a federation's, from its own
 recordings, and measures it on patients who had no part in it.
@@ -15,6 +16,7 @@ import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from clients.deploy.health import show_health
 from clients.deploy.join import join
 from clients.deploy.keys import make_key
+from clients.deploy.site_folder import init
 from clients.deploy.site_settings import MIN_COUNT
 from fl.config.strategy_traits import STRATEGY_TRAITS
 from fl.util.child_process import exit_immediately, handle_stop_signals
@@ -31,6 +33,7 @@ def personalize(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": init,
     "join": join,
     "key": make_key,
     "health": show_health,
@@ -43,13 +46,14 @@ def parser(prog: str) -> argparse.ArgumentParser:
     """The commands of a site."""
     made = CommandParser(prog=prog, description=__doc__)
     commands = made.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("init", help="make the site's folder and its policy")
     joining = commands.add_parser("join", help="take part in a federation")
     key = commands.add_parser("key", help="make this site's key, and nothing else")
     health = commands.add_parser("health", help="whether the site is at work: exit code 0 or 1")
-    for command in (joining, key):
+    for command in (making, joining, key):
         command.add_argument("invitation", type=Path, help="file that the coordinator sent")
     own = commands.add_parser("personalize", help="a model of the hospital's own, from a file")
-    for command in (joining, key, health):
+    for command in (making, joining, key, health):
         command.add_argument("--site", required=True, help="this site's name in the federation")
         command.add_argument("--home", type=Path, help="site folder [heartfed-SITE]")
     _add_join_flags(joining)

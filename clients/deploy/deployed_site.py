@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import fl
+from clients.deploy.site_policy.request_check import require_same_version
 from clients.deploy.site_settings import SiteSettings
 from clients.simulated_sites import Site
 from fl.data.cohort import Cohort
@@ -28,7 +29,7 @@ from fl.evaluation.predictions import read_predictions, write_predictions
 from fl.explain.run_networks import keep_tested
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
-from fl.privacy.egress_policy import NAME, SITE, VersionMismatch, permitted_report
+from fl.privacy.egress_policy import NAME, SITE, permitted_report
 from fl.runs.history_tables import write_history_tables
 from fl.runs.results import RunSummary, TrainingSummary, decided_by, write_summary
 from fl.runs.run_record import shard_facts
@@ -46,8 +47,7 @@ ARRANGED = 1000  # test examples, at most, in the picture of how the model arran
 
 def open_site(job: Job, settings: SiteSettings) -> Site:
     """The site as this run sees it; `ConfigError` or `DataError` if it takes no part."""
-    if job.version != fl.__version__:
-        raise VersionMismatch(f"the coordinator has {job.version!r}, this site {fl.__version__!r}")
+    require_same_version(job)
     if job.config.task != settings.task:
         raise ConfigError(f"the run's task is {job.config.task!r}, this site's {settings.task!r}")
     # A network of this site's own may have no layers that could be frozen: this is reported first.

@@ -14,7 +14,7 @@ from clients.deploy.join_checks import check_coordinator, check_data
 from clients.deploy.joined_site import JoinedSite
 from clients.deploy.keys import ensure_key, ensure_secret, show_public_key
 from clients.deploy.resident_supernode import ResidentSuperNode
-from clients.deploy.site_folder import read_invitation, site_folder
+from clients.deploy.site_folder import ensure_policy, read_invitation, site_folder
 from clients.deploy.site_settings import SiteSettings
 from fl.util.atomic_io import write_atomically
 from fl.util.child_process import free_port, log_to_file
@@ -38,6 +38,8 @@ def join(options: argparse.Namespace) -> int:
         command = supernode_class().command(site, free_port())
         print(f"FLWR_HOME={shlex.quote(str(folder.flower_home))} {shlex.join(command)}")
         return 0
+    if ensure_policy(folder, site.settings.task):
+        site.console.print(f"{folder.policy}: what the coordinator may ask; yours to change")
     if ensure_key(folder):
         show_public_key(folder)
     ensure_secret(folder)

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from clients.deploy.site_policy.policy_file import POLICY, read_policy, write_policy
 from fl.messages.invitation import Invitation
 from fl.util.errors import ConfigError
 
@@ -43,6 +44,11 @@ class SiteFolder:
         return self.path / "state.json"
 
     @property
+    def policy(self) -> Path:
+        """What a coordinator may ask of this site; the hospital's own to change."""
+        return self.path / POLICY
+
+    @property
     def flower_home(self) -> Path:
         return self.path / "flwr"
 
@@ -55,6 +61,23 @@ def site_folder(options: argparse.Namespace) -> SiteFolder:
     """The site's folder, named after it unless --home names another."""
     path: Path = options.home or Path(f"heartfed-{options.site}")
     return SiteFolder(path.absolute(), options.site)
+
+
+def ensure_policy(folder: SiteFolder, task: str) -> bool:
+    """Write the site's policy unless there is one; `ConfigError` if there is one of no use."""
+    if folder.policy.exists():
+        read_policy(folder.policy)
+        return False
+    write_policy(folder.policy, task)
+    return True
+
+
+def init(options: argparse.Namespace) -> int:
+    """Make the site's folder with its policy, for the hospital to read and to change."""
+    invitation, folder = read_invitation(options), site_folder(options)
+    made = ensure_policy(folder, invitation.task)
+    print(f"{folder.policy}: {'written; ' if made else ''}what the coordinator may ask")
+    return 0
 
 
 def read_invitation(options: argparse.Namespace) -> Invitation:

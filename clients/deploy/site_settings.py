@@ -11,7 +11,7 @@ from fl.util.errors import ConfigError
 if TYPE_CHECKING:
     from fl.config.run_config import RunConfig
 
-MIN_COUNT = 5  # records of a class, below which its counts stay at the site
+MIN_COUNT = 5  # patients of a class, below which its counts stay at the site
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -327,6 +327,13 @@ class RoundSettings(Section):
         description="after the last round the sites also validate the mean of this many last "
         "rounds' weights; it is used if no round is better; 0 or 1: no mean",
     )
+    clip_updates: float = Field(
+        10.0,
+        ge=0,
+        description="a site's update that is more than this many times as long as the median of "
+        "its round, of three sites at least, is scaled to the median, and its site named; 0: "
+        "never",
+    )
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
     )

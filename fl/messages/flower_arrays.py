@@ -1,5 +1,7 @@
 """Weights as Flower carries them: not copied inside one process, packed into one on a network."""
 
+import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,11 @@ from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray
 from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
 
+# Versions of numpy's own format that Flower's arrays have.
+NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 PACKED = "packed"  # the one array of a record that holds all of them
 EXTRA = "extra/"  # prefix of the arrays that a strategy sends beside the weights
 
@@ -37,8 +44,27 @@ def to_array_record(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
 
 
 def from_array_record(record: ArrayRecord) -> Weights:
-    """Weights from a Flower record."""
+    """Weights from a Flower record; `ValueError` if the bytes of one are no array."""
+    for name, array in record.items():
+        if not isinstance(array, NumpyArray):
+            _require_whole(name, array.data)
     return {name: array.numpy() for name, array in record.items()}
+
+
+def _require_whole(name: str, data: bytes) -> None:
+    """`ValueError` unless the bytes of an array are as many as its own header declares.
+
+    numpy takes the memory for what the header declares before it reads: a few bytes from a site
+    could ask for more than there is.
+    """
+    stream = io.BytesIO(data)
+    try:
+        read_header = NPY_HEADERS[np.lib.format.read_magic(stream)]
+        shape, _, dtype = read_header(stream)
+    except (KeyError, ValueError, TypeError, SyntaxError) as error:
+        raise ValueError(f"{name} is no array ({error})") from None
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > len(data) - stream.tell():
+        raise ValueError(f"{name} of shape {shape} has {len(data)} bytes")
 
 
 def copy_arrays(record: ArrayRecord) -> None:
@@ -70,8 +96,9 @@ def unpacked(message: Message) -> Message:
     """The message that `packed` was given; another message as it is. `ValueError` if damaged."""
     for name, record in _array_records(message).items():
         if set(record) == {PACKED}:
+            whole = from_array_record(record)[PACKED]
             try:
-                arrays = safetensors.numpy.load(record[PACKED].numpy().tobytes())
+                arrays = safetensors.numpy.load(whole.tobytes())
             except SafetensorError as error:
                 raise ValueError(f"its arrays cannot be read ({error})") from None
             message.content = RecordDict(dict(message.content) | {name: to_array_record(arrays)})

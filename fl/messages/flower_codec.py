@@ -27,6 +27,7 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
+from fl.messages.reply_numbers import count_in, counts_in, number_in
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
 from fl.util.errors import DataError
@@ -38,6 +39,8 @@ VALIDATE_FIRST = "validate-first"  # key of a training request's settings
 HISTOGRAMS = ("positive", "negative", "patients")  # fields of ScoreHistograms
 RULE = "decision-rule"  # key of an evaluation request's settings
 WEIGHTED_BY = "num-examples"  # the key by which Flower's strategies weigh a reply
+MOST_SOURCES = 64  # of one site
+LONGEST_REPORT = 2**20  # characters of a site's own measures
 CLIENT_FAILED = 2  # the code that Flower's own engine gives a client's exception
 
 
@@ -123,7 +126,7 @@ def read_weights(message: Message) -> Weights:
 def site_info_reply(info: SiteInfo, request: Message) -> Message:
     """A node's answer to `site_info_request`."""
     counts = {"n-train": info.n_train, "n-val": info.n_val, "n-test": info.n_test}
-    return _reply(request, {"site": info.site}, counts)
+    return _reply(request, {"site": info.site}, counts | {"n-records": info.n_records})
 
 
 def read_site_info(message: Message) -> SiteInfo:
@@ -131,9 +134,10 @@ def read_site_info(message: Message) -> SiteInfo:
     site, counts = _site_and_metrics(message)
     return SiteInfo(
         site=site,
-        n_train=int(counts["n-train"]),
-        n_val=int(counts["n-val"]),
-        n_test=int(counts["n-test"]),
+        n_train=count_in(counts, "n-train"),
+        n_val=count_in(counts, "n-val"),
+        n_test=count_in(counts, "n-test"),
+        n_records=count_in(counts, "n-records"),
     )
 
 
@@ -171,13 +175,13 @@ def read_training_reply(message: Message) -> TrainingReply:
         site=site,
         weights=weights,
         extra=extra,
-        n_records=int(metrics[WEIGHTED_BY]),
-        annotated=tuple(int(n) for n in metrics["annotated"]),
-        recorded=tuple(int(n) for n in metrics["recorded"]),
-        loss_sum=float(metrics["loss-sum"]),
-        n_seen=int(metrics["n-seen"]),
-        steps=int(metrics["steps"]),
-        n_patients=int(metrics["train-patients"]),
+        n_records=count_in(metrics, WEIGHTED_BY),
+        annotated=counts_in(metrics, "annotated"),
+        recorded=counts_in(metrics, "recorded"),
+        loss_sum=number_in(metrics, "loss-sum"),
+        n_seen=count_in(metrics, "n-seen"),
+        steps=count_in(metrics, "steps"),
+        n_patients=count_in(metrics, "train-patients"),
     )
 
 
@@ -231,25 +235,33 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
     numbers: dict[str, Any] = dict(content.metric_records[METRICS])
     return EvaluationReply(
         site=str(config["site"]),
-        n_records=int(numbers[WEIGHTED_BY]),
-        n_patients=int(numbers["patients"]),
-        loss_sum=float(numbers["loss-sum"]),
+        n_records=count_in(numbers, WEIGHTED_BY),
+        n_patients=count_in(numbers, "patients"),
+        loss_sum=number_in(numbers, "loss-sum"),
         by_source=_read_sources(
             config["sources"],
-            numbers["n-patients"],
+            counts_in(numbers, "n-patients"),
             content.array_records.get(ARRAYS, ArrayRecord()),
         ),
         report=_read_measures(str(config["report"])),
-        steps=int(numbers["steps"]),
+        steps=count_in(numbers, "steps"),
     )
 
 
-def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str, SourceValidation]:
+def _read_sources(
+    names: Any, n_patients: tuple[int, ...], stacked: ArrayRecord
+) -> dict[str, SourceValidation]:
     """Validation by source; `ValueError` unless every source has one entry everywhere."""
     if not names:
         return {}
-    arrays = {k: v.astype(np.int64) for k, v in from_array_record(stacked).items()}
+    if not isinstance(names, list) or len(names) > MOST_SOURCES:
+        raise ValueError(f"its sources are no list of at most {MOST_SOURCES} names")
+    arrays = from_array_record(stacked)
     histograms = [arrays[name] for name in HISTOGRAMS]
+    for name, values in zip(HISTOGRAMS, histograms, strict=True):
+        if values.dtype.kind not in "iu" or values.ndim != 3:
+            raise ValueError(f"{name} holds no counts of each source ({values.dtype})")
+    histograms = [values.astype(np.int64) for values in histograms]
     counts = {len(set(names)), len(n_patients), *(len(array) for array in histograms)}
     if counts != {len(names)}:
         raise ValueError(f"sources {names} do not fit their patients and histograms")
@@ -261,6 +273,8 @@ def _read_sources(names: Any, n_patients: Any, stacked: ArrayRecord) -> dict[str
 
 def _read_measures(text: str) -> GroupMeasures | None:
     """A site's own measures; `ValueError` if they are not such measures."""
+    if len(text) > LONGEST_REPORT:
+        raise ValueError(f"its report has {len(text)} characters, more than {LONGEST_REPORT}")
     content = json.loads(text)
     try:
         return GroupMeasures.from_json(content, "its report") if content else None

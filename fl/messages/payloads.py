@@ -12,12 +12,17 @@ from fl.evaluation.group_evaluation import GroupMeasures
 
 @dataclass(frozen=True, kw_only=True)
 class SiteInfo:
-    """Who a site is and how many records it holds: its answer to the server's first question."""
+    """Who a site is and how much it holds: its answer to the server's first question.
+
+    Numbers of patients, 0 where they are too few to be named. What the site sends later is
+    bounded by these numbers.
+    """
 
     site: str
-    n_train: int
-    n_val: int
-    n_test: int
+    n_train: int  # patients
+    n_val: int  # patients
+    n_test: int  # patients
+    n_records: int = 0  # training records, of a recording as many as an epoch takes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ TEXTS = {
     "evaluate": frozenset({"site", "sources", "report"}),
 }
 NUMBERS = {
-    "query": frozenset({"n-train", "n-val", "n-test"}),
+    "query": frozenset({"n-train", "n-val", "n-test", "n-records"}),
     "train": frozenset(
         {"num-examples", "train-patients", "annotated", "recorded", "loss-sum", "n-seen", "steps"}
     ),
@@ -56,6 +56,24 @@ REASONS = {
     "memory": "it ran out of memory",
     "failed": "it failed; its own log says why",
 }
+# What a site's policy may refuse, by a code that names the rule and not its value.
+POLICY_CODES = (
+    *("policy-file", "names", "task", "strategy", "split", "epochs", "rounds", "batch", "sites"),
+    *("gradient-steps", "revealing-weights", "trainings", "evaluations"),
+)
+REASONS |= {
+    code: f"its policy refuses the request ({code}); its own log says why" for code in POLICY_CODES
+}
+
+
+class PolicyRefusal(Exception):
+    """A request that the site's policy does not permit: the code may leave, the text may not."""
+
+    def __init__(self, code: str, text: str) -> None:
+        if code not in POLICY_CODES:
+            raise ValueError(f"{code!r} is no code of a policy: {', '.join(POLICY_CODES)}")
+        super().__init__(f"{code}: {text}")
+        self.code = code
 
 
 class EgressError(Exception):
@@ -68,6 +86,8 @@ class VersionMismatch(ConfigError):
 
 def reason_for(error: BaseException) -> str:
     """The general reason that may leave for an error, whose own text may name a file."""
+    if isinstance(error, PolicyRefusal):
+        return REASONS[error.code]
     kinds = {
         VersionMismatch: "version",
         ConfigError: "settings",

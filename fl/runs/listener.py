@@ -14,7 +14,9 @@ class Listener(Protocol):
         """A training of `rounds` rounds begins."""
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
-        """A site has finished `doing` ("train", "val", "test"), or failed: see `note`."""
+        """A site has finished `doing` ("train", "val", "test"), or "failed", or its update was
+        "clipped": see `note`.
+        """
 
     def round(self, row: RoundRow) -> None:
         """A round is over and validated: its line of rounds.csv."""

@@ -24,7 +24,7 @@ from fl.training.dropout import dropout_set_to
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
 from fl.training.frozen import train_mode
-from fl.training.losses import task_loss
+from fl.training.losses import loss_to_report, task_loss
 from fl.util.errors import DataError
 from fl.util.gpu_memory import to_device
 from fl.util.random_streams import stream, torch_seed
@@ -62,6 +62,7 @@ class TrainingPlan:
     ema: float = 0.0  # decay per step of a running mean of the weights, which is the result
     device: str = "cpu"
     bf16: bool | None = None  # compute in bfloat16; None: on a GPU that supports it
+    withheld: tuple[int, ...] = ()  # classes of which the reported loss may not tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +163,9 @@ def _fit(
             optimizer.step(lr)
             if mean_network is not None:
                 mean_network.update_parameters(network)
+            if plan.withheld:
+                given = (plan.withheld, weights, focus, shares)
+                loss = loss_to_report(cohort.task, logits.detach(), batch.labels, *given)
             loss_sum += _loss_value(loss) * taken.counted
             lr_sum += lr
             n_seen += taken.counted

@@ -1,5 +1,7 @@
 """The loss of each task."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,16 +45,45 @@ def task_loss(
     return (losses * known).sum() / labels.numel()
 
 
+def loss_to_report(
+    task: Task,
+    logits: Tensor,
+    labels: Tensor,
+    withheld: Sequence[int],
+    weights: Tensor | None = None,
+    focus: float = 0.0,
+    by_example: Tensor | None = None,
+) -> Tensor:
+    """`task_loss` that says nothing about some classes: as if no example were annotated for them.
+
+    Whoever chose the weights could otherwise read from one loss how many examples show a class.
+    Where an example has exactly one class, those of a withheld class are left out of the mean.
+    """
+    columns = list(withheld)
+    if not task.exclusive:
+        masked = labels.clone()
+        masked[:, columns] = -1
+        return task_loss(task, logits, masked, weights, focus, by_example)
+    shares = (labels[:, columns] <= 0).all(dim=1).to(logits.dtype)
+    shares = shares if by_example is None else shares * by_example
+    total = task_loss(task, logits, labels, weights, focus, shares) * len(labels)
+    return total / shares.sum().clamp(min=1e-12)
+
+
 def _focal_factor(log_p: Tensor, focus: float) -> Tensor:
     """The focal loss's factor (1 - p)^focus, where p is the probability of the true label."""
     return (1 - log_p.exp()).clamp(min=0) ** focus if focus else torch.ones_like(log_p)
+
+
+SMALLEST = 1e-7  # probability that a loss takes: files have seven decimals
+LARGEST_EXAMPLE_LOSS = 17.0  # above -log(SMALLEST): no example's loss in an evaluation is larger
 
 
 def example_losses(
     task: Task, labels: NDArray[np.int8], p: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Loss of each example's probabilities: labels and p (example, class) -> (example,)."""
-    p = p.clip(1e-7, 1 - 1e-7)
+    p = p.clip(SMALLEST, 1 - SMALLEST)
     if task.exclusive:
         return np.asarray(-np.log(p[labels == 1]))
     losses = np.where(labels == 1, -np.log(p), -np.log1p(-p)) * (labels >= 0)

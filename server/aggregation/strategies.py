@@ -3,6 +3,7 @@
 A new strategy is one line here and one in `clients/local_objectives/__init__.py`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +55,19 @@ class AggregationRule:
 
     `averages`: it builds on the average of the sites' weights. Rules that compare sites with
     each other (median, Krum) must see what the sites sent, so `average_by_evidence` is for the
-    others only. `remembers`: Flower's object keeps arrays from round to round.
+    others only. `remembers`: Flower's object keeps arrays from round to round. `protects`: from
+    how many sites on it keeps what one of them sends from deciding; 0: that is not what it is for.
     """
 
     make: Callable[[RunConfig], Strategy]
     averages: bool = True
     remembers: bool = False
     extra: ExtraRule | None = None
+    protects: int = 0
 
+
+# Flower's share that is cut off at each end: below five sites the whole number of it is 0.
+TRIMMED = 0.2
 
 STRATEGIES: dict[str, AggregationRule] = {
     "fedavg": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
@@ -83,8 +89,13 @@ STRATEGIES: dict[str, AggregationRule] = {
     "fedyogi": AggregationRule(
         lambda config: FedYogi(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
-    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False),
-    "fedtrimmedavg": AggregationRule(lambda config: FedTrimmedAvg(**ASK_ALL), averages=False),
+    # Yin et al. 2018, arXiv:1803.01498: the median, and the mean without both ends, of each weight.
+    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False, protects=3),
+    "fedtrimmedavg": AggregationRule(
+        lambda config: FedTrimmedAvg(beta=TRIMMED, **ASK_ALL),
+        averages=False,
+        protects=math.ceil(1 / TRIMMED),
+    ),
     "fedbn": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "scaffold": AggregationRule(
         lambda config: FedAvg(**ASK_ALL), extra=ExtraRule(initial_control, merge_control)
@@ -92,5 +103,6 @@ STRATEGIES: dict[str, AggregationRule] = {
     "finetune": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "personal": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "map-head": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
-    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False),
+    # Blanchard et al. 2017: the one update that is nearest to the others; from 2f + 3 sites on.
+    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False, protects=5),
 }

@@ -90,7 +90,9 @@ def prepare_baselines(
     able = [info for info in federation.sites.values() if info.n_train > 0]
     if name == POOLED:
         total = sum(info.n_train for info in able)
-        everyone = SiteInfo(site=POOLED, n_train=total, n_val=0, n_test=0)
+        # Each site has rounded its records by itself, and all of them as one are rounded once.
+        n_records = sum(info.n_records + 1 for info in able)
+        everyone = SiteInfo(site=POOLED, n_train=total, n_val=0, n_test=0, n_records=n_records)
         return [_baseline(own, POOLED, everyone, federation.nodes, start, write_history, testing)]
     return [
         _baseline(
@@ -124,7 +126,7 @@ def _baseline(
         progress=progress or TrainingProgress(weights=start, best_weights=start),
         write_history=write_history,
         testing=testing,
-        load=trainee.n_train,
+        load=trainee.n_records,
     )
 
 

@@ -31,19 +31,16 @@ from fl.util.errors import FederationError
 from partitions.splits import TEST, VAL
 from server.baselines.concurrent_trainings import Answers, Requests, Steps
 from server.rounds.checkpoints import TrainingProgress, save_progress, save_trained
+from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.final_evaluation import (
     ServerMeasures,
     evaluate_server_groups,
     site_test_row,
 )
 from server.rounds.model_selection import mean_loss, validate_round
-from server.rounds.reply_validation import (
-    validate_counts,
-    validate_evaluation,
-    validate_weights,
-)
+from server.rounds.reply_validation import validate_counts, validate_weights
 from server.rounds.round_loop import out_of_patience
-from server.rounds.site_requests import TRAINING, Federation
+from server.rounds.site_requests import TRAINING, Federation, refusal
 from server.rounds.weight_averaging import (
     finish_mean,
     mean_weights,
@@ -188,7 +185,7 @@ class BaselineTraining:
                 split,
                 self.nodes,
                 lambda node: evaluation_request(self.job, arrays, node, number, split, rule),
-                self._read_evaluated,
+                lambda reply, name: self._read_evaluated(reply, name, split),
             )
         )
 
@@ -212,8 +209,10 @@ class BaselineTraining:
                 name = left[reply.metadata.src_node_id]
                 try:
                     read_replies[name] = read(reply, name)
-                except (KeyError, ValueError, TypeError) as error:
-                    failed[name] = f"{doing}: {error}"
+                except MemoryError:  # of this machine
+                    raise
+                except Exception as error:
+                    failed[name] = f"{doing}: {refusal(error)}"
             for name, reason in sorted(failed.items()):
                 self._record_failure(number, name, reason)
             if not failed:
@@ -232,13 +231,13 @@ class BaselineTraining:
         frozen = frozen_entries(config.freeze, config.model, config.task)
         sent = self.progress.weights
         validate_weights(trained.weights, {k: v for k, v in sent.items() if k not in frozen})
-        validate_counts(trained, name, self.federation.task)
+        validate_counts(trained, self.trainee, self.federation.task)
         return trained
 
-    def _read_evaluated(self, reply: Message, name: str) -> EvaluationReply:
+    def _read_evaluated(self, reply: Message, name: str, split: str) -> EvaluationReply:
         _raise_error(reply)
-        classes = len(self.federation.task.classes)
-        return validate_evaluation(read_evaluation_reply(reply), name, classes)
+        info, task = self.federation.sites[name], self.federation.task
+        return validate_evaluation(read_evaluation_reply(reply), info, task, split)
 
 
 def _raise_error(reply: Message) -> None:

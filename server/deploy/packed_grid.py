@@ -42,6 +42,8 @@ class PackedGrid(BaseGrid):
     def _read(self, message: Message) -> Message:
         try:
             return unpacked(message)
-        except ValueError as error:
+        except MemoryError:  # of this machine
+            raise
+        except Exception as error:
             logging.getLogger("heartfed").warning("a reply is damaged: %s", error)
             return message  # it lacks the model's entries, for which its site is refused by name

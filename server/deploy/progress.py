@@ -37,7 +37,7 @@ class ProgressWriter:
     def training(self, strategy: str, rounds: int, sites: Sequence["SiteInfo"]) -> None:
         self.sites = [
             {"site": s.site, "train": s.n_train, "val": s.n_val, "test": s.n_test}
-            # What a hospital does not report about itself.
+            # Patients of each split, by its first words; and what a hospital does not report.
             | {"sources": [], "groups": [], "patients": None, "labels": self._unknown}
             for s in sites
         ]

@@ -1,13 +1,16 @@
 """Merge what the sites trained in one round."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
+from fl.config.run_config import RunConfig
 from fl.ecg.tasks import TASKS
 from fl.messages.flower_arrays import from_array_record, split_extra
 from fl.messages.flower_codec import training_reply
@@ -15,12 +18,15 @@ from fl.messages.payloads import EvaluationReply, TrainingReply
 from fl.models import parts_of
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
+from server.aggregation.clipping import FEWEST_SITES, clip_updates
 from server.aggregation.evidence import average_by_evidence, weight_sites
 from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import mean_loss
 from server.rounds.site_requests import Federation
+
+CLIPPED = "clipped"  # what a listener hears of a site whose update counts for less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,15 @@ def merge(
     trained = [updates.trained[site] for site in sorted(updates.trained)]
     failures = [f for f in updates.failures if f["round"] == number]
     require_quorum(updates, failures, federation.job.config.quorum)
-    weighted = _weighted(federation, progress, trained)
+    if number == 1:
+        _say_what_does_not_protect(federation.job.config, len(trained))
+    clipped = clip_updates(
+        trained, updates.shared, progress.extra, federation.job.config.clip_updates
+    )
+    for site, reason in sorted(clipped.notes.items()):
+        failures.append({"round": number, "site": site, "reason": reason})
+        federation.listener.site(number, site, CLIPPED, reason)
+    weighted = _weighted(federation, progress, clipped.updates)
     # Written again: Flower's strategies stop at a reply that holds more than the others do.
     replies = [training_reply(reply, updates.requests[reply.site]) for reply in weighted]
     result, _ = strategy.aggregate_train(number, replies)
@@ -51,7 +65,9 @@ def merge(
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
     # Flower returns every entry as a float of its own making: names, shapes and types are ours.
     merged, extra = split_extra(from_array_record(result))
-    progress.weights |= {k: merged[k].astype(v.dtype) for k, v in updates.shared.items()}
+    found = {k: merged[k].astype(v.dtype) for k, v in updates.shared.items()}
+    _require_finite(found, extra, number, strategy)
+    progress.weights |= found
     rule = STRATEGIES[federation.job.config.strategy].extra
     if rule is not None:
         progress.extra = rule.merge(progress.extra, extra, len(trained) / len(federation.sites))
@@ -63,6 +79,34 @@ def merge(
         "participants": len(trained),
         "train_loss": mean_loss([(reply.loss_sum, reply.n_seen) for reply in trained]),
     }
+
+
+def _say_what_does_not_protect(config: RunConfig, sites: int) -> None:
+    """One line where so few sites answered that one of them can decide against the settings."""
+    log, rule = logging.getLogger("heartfed"), STRATEGIES[config.strategy]
+    if sites < rule.protects:
+        log.warning(
+            "%s of %d sites leaves nobody out: it needs %d to keep one site from deciding",
+            config.strategy,
+            sites,
+            rule.protects,
+        )
+    if config.clip_updates and sites < FEWEST_SITES:
+        log.info(
+            "--clip-updates does nothing with %d sites: it needs %d to tell which is the odd one",
+            sites,
+            FEWEST_SITES,
+        )
+
+
+def _require_finite(weights: Weights, extra: Weights, number: int, strategy: Strategy) -> None:
+    """`FederationError` unless every number of a merged model is one."""
+    for name, value in (weights | extra).items():
+        if not np.isfinite(value).all():
+            raise FederationError(
+                f"Round {number}: {type(strategy).__name__} made NaN or infinite values of the "
+                f"sites' updates ({name}). Continue from the round before with --resume."
+            )
 
 
 def require_quorum(updates: RoundUpdates, failures: list[dict[str, Any]], quorum: float) -> None:

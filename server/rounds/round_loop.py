@@ -32,14 +32,11 @@ from server.aggregation.flower_internals import (
 from server.aggregation.selected_nodes import configure_round
 from server.aggregation.update_store import update_store_for
 from server.rounds.checkpoints import TrainingProgress, save_progress
+from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.history import write_history
 from server.rounds.merging import RoundUpdates, merge, store_update
 from server.rounds.model_selection import validate_round
-from server.rounds.reply_validation import (
-    validate_counts,
-    validate_evaluation,
-    validate_weights,
-)
+from server.rounds.reply_validation import LARGEST_EXTRA, validate_counts, validate_weights
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
 from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
 from server.rounds.site_sampling import sample_sites
@@ -211,18 +208,19 @@ def _training_requests(
 ) -> dict[str, SiteRequest]:
     """The round's requests to train; their answers go into `updates` once they are checked."""
     store = update_store_for(len(updates.requests), updates.shared, federation.folder)
+    info = federation.sites
 
     def read(site: str, reply: Message) -> None:
         if progress.unvalidated:
             # If this is refused, the site is asked again for it alone, and then with the reason.
-            with suppress(KeyError, ValueError, TypeError):
+            with suppress(Exception):
                 updates.validated[site] = validate_evaluation(
-                    read_incoming_validation(reply), site, len(federation.task.classes)
+                    read_incoming_validation(reply), info[site], federation.task, VAL
                 )
         trained = read_training_reply(reply)
         validate_weights(trained.weights, updates.shared)
-        validate_weights(trained.extra, progress.extra)
-        validate_counts(trained, site, federation.task, federation.job.config.weighting)
+        validate_weights(trained.extra, progress.extra, LARGEST_EXTRA)
+        validate_counts(trained, info[site], federation.task, federation.job.config.weighting)
         updates.trained[site] = trained if store is None else store_update(trained, store)
 
     return {

@@ -11,7 +11,7 @@ from fl.messages.payloads import EvaluationReply
 from fl.training.state_dict import Weights
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
-from server.rounds.reply_validation import validate_evaluation
+from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.site_requests import Federation, SiteRequest, send_requests
 from server.rounds.site_sampling import longest_first
 
@@ -29,12 +29,11 @@ def evaluation_requests(
     job, arrays = federation.job, to_array_record(weights)
 
     def read(site: str, reply: Message) -> None:
-        evaluated[site] = validate_evaluation(
-            read_evaluation_reply(reply), site, len(federation.task.classes)
-        )
+        found = read_evaluation_reply(reply)
+        evaluated[site] = validate_evaluation(found, info[site], federation.task, split)
 
     info = federation.sites
-    n_records = {s: info[s].n_val if split == VAL else info[s].n_test for s in sites}
+    n_patients = {s: info[s].n_val if split == VAL else info[s].n_test for s in sites}
     return {
         site: SiteRequest(
             request=evaluation_request(job, arrays, federation.nodes[site], number, split, rule),
@@ -42,7 +41,7 @@ def evaluation_requests(
             doing=split,
             read=read,
         )
-        for site in longest_first(n_records, n_records)
+        for site in longest_first(n_patients, n_patients)
     }
 
 

@@ -1,5 +1,7 @@
 """The sites of a run: which of them there are, and how the server sends them requests."""
 
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
 from fl.runs.listener import Listener
 from fl.util.errors import FederationError
+from fl.util.one_line import one_line
 from partitions.splits import TEST, VAL
 from server.engines.grid_base import collect
 from server.rounds.history import FinishedTraining
+from server.rounds.reply_validation import validate_site_info
 
 TRAINING = "train"
 REPLY_NAMES = {TRAINING: "update", VAL: "evaluation", TEST: "evaluation"}
@@ -33,6 +37,7 @@ class Federation:
     sites: Mapping[str, SiteInfo]
     listener: Listener
     finished: tuple[FinishedTraining, ...] = ()  # trainings of this run that are over
+    refused: tuple[dict[str, Any], ...] = ()  # failures of those that take no part: see RunRecord
 
     @property
     def task(self) -> Task:
@@ -48,17 +53,64 @@ def discover_sites(grid: Grid, job: Job, listener: Listener) -> Federation:
     nodes = _all_nodes(grid, job)
     requests = [site_info_request(job, node) for node in nodes]
     replies = collect(grid, requests, job.config.timeout, lambda reply: None)
-    _require_answers(job, nodes, replies)
-    answers = [(read_site_info(reply), reply.metadata.src_node_id) for reply in replies]
-    answers.sort(key=lambda answer: answer[0].site)
-    _check_site_identities(job, answers)
+    if not job.deployed:
+        # The sites of a simulation are parts of one program: if one cannot start, none should.
+        _require_answers(job, nodes, replies)
+    answers, refused = _first_words(job, nodes, replies)
+    needed = math.ceil(job.config.quorum * len(nodes))
+    if len(answers) < needed:
+        reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in refused)
+        raise FederationError(
+            f"{len(answers)} of {len(nodes)} sites can take part, the quorum is {needed} (--quorum "
+            f"{job.config.quorum:g}). {reasons}"
+        )
+    for failure in refused:
+        listener.site(0, failure["site"], "failed", failure["reason"])
     return Federation(
         grid=grid,
         job=job,
         nodes={info.site: node for info, node in answers},
         sites={info.site: info for info, _ in answers},
         listener=listener,
+        refused=tuple(refused),
     )
+
+
+def _first_words(
+    job: Job, nodes: Sequence[int], replies: Sequence[Message]
+) -> tuple[list[tuple[SiteInfo, int]], list[dict[str, Any]]]:
+    """What the sites answered to the first question, by name; and those whose answer is refused.
+
+    A refused site is named by its node, unless its key was approved for a name: what it calls
+    itself is not to be believed.
+    """
+    site_of = {node: site for site, node in job.nodes.items()}
+    answers: dict[str, tuple[SiteInfo, int]] = {}
+    reasons: dict[int, str] = {}
+    by_node = {reply.metadata.src_node_id: reply for reply in replies}
+    for node in sorted(nodes):
+        if node not in by_node:
+            reasons[node] = f"no answer within {job.config.timeout:g} s"
+        elif by_node[node].has_error():
+            reasons[node] = one_line(by_node[node].error.reason or "failed")
+        else:
+            try:
+                info = read_site_info(by_node[node])
+                validate_site_info(info)
+                _require_own_name(job, info, node)
+                if info.site in answers:
+                    raise ValueError(f"it calls itself {info.site!r}, as another does")
+            except MemoryError:  # of this machine
+                raise
+            except Exception as error:
+                reasons[node] = f"its first answer is refused: {refusal(error)}"
+            else:
+                answers[info.site] = info, node
+    refused = [
+        {"round": 0, "site": site_of.get(node, f"node {node}"), "reason": reason}
+        for node, reason in reasons.items()
+    ]
+    return [answers[site] for site in sorted(answers)], refused
 
 
 def _all_nodes(grid: Grid, job: Job) -> list[int]:
@@ -80,7 +132,9 @@ def _require_answers(job: Job, nodes: Sequence[int], replies: Sequence[Message])
     for reply in replies:
         if reply.has_error():
             site = site_of.get(reply.metadata.src_node_id, "A site")
-            raise FederationError(f"{site} could not start: {reply.error.reason}")
+            raise FederationError(
+                f"{site} could not start: {one_line(reply.error.reason or 'failed')}"
+            )
     silent = sorted(set(nodes) - {reply.metadata.src_node_id for reply in replies})
     if silent:
         names = ", ".join(site_of.get(node, str(node)) for node in silent)
@@ -90,13 +144,18 @@ def _require_answers(job: Job, nodes: Sequence[int], replies: Sequence[Message])
         )
 
 
-def _check_site_identities(job: Job, answers: Sequence[tuple[SiteInfo, int]]) -> None:
-    """`FederationError` unless every node is the one approved for the site it speaks for."""
-    for info, node in answers:
-        if job.nodes and job.nodes.get(info.site) != node:
-            raise FederationError(
-                f"Node {node} calls itself {info.site!r}, for which its key was not approved."
-            )
+def _require_own_name(job: Job, info: SiteInfo, node: int) -> None:
+    """`ValueError` unless the node is the one approved for the site it speaks for."""
+    if job.nodes and job.nodes.get(info.site) != node:
+        raise ValueError(f"it calls itself {info.site!r}, for which its key was not approved")
+
+
+def refusal(error: Exception) -> str:
+    """Why a reply is refused, in one line; an error that none of our checks raised is named."""
+    if isinstance(error, ValueError):
+        return one_line(str(error))
+    logging.getLogger("heartfed").info("a reply cannot be read", exc_info=error)
+    return one_line(f"it cannot be read ({type(error).__name__}: {error})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +165,7 @@ class SiteRequest:
     request: Message
     round_number: int
     doing: str  # TRAINING, VAL or TEST
-    read: Callable[[str, Message], None]  # raises ValueError, KeyError or TypeError to refuse it
+    read: Callable[[str, Message], None]  # raises ValueError to refuse it
 
 
 def send_requests(
@@ -123,15 +182,18 @@ def send_requests(
     def read_reply(reply: Message) -> None:
         site = site_of[reply.metadata.src_node_id]
         request = requests[site]
-        note = (reply.error.reason or "failed") if reply.has_error() else ""
+        note = one_line(reply.error.reason or "failed") if reply.has_error() else ""
         federation.listener.site(request.round_number, site, request.doing, note)
         if note:
             failed[site] = f"{request.doing}: {note}"
             return
         try:
             request.read(site, reply)
-        except (KeyError, ValueError, TypeError) as error:
-            failed[site] = f"its {REPLY_NAMES[request.doing]} is refused: {error}"
+        except MemoryError:  # of this machine
+            raise
+        except Exception as error:
+            # Whatever a reply does to whoever reads it, it costs its own site alone.
+            failed[site] = f"its {REPLY_NAMES[request.doing]} is refused: {refusal(error)}"
         else:
             del failed[site]
         reply.content = RecordDict()

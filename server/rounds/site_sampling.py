@@ -18,8 +18,8 @@ def sample_sites(federation: Federation, number: int, n_seen: Mapping[str, int])
     count = max(1, round(config.fraction * len(able)))
     rng = stream(config.seed, "sites", number)
     chosen = [able[i] for i in sorted(rng.permutation(len(able))[:count])]
-    n_train = {site: info.n_train for site, info in federation.sites.items()}
-    return longest_first(chosen, n_train | dict(n_seen))
+    n_records = {site: info.n_records for site, info in federation.sites.items()}
+    return longest_first(chosen, n_records | dict(n_seen))
 
 
 def longest_first(sites: Iterable[str], load: Mapping[str, int]) -> list[str]:

@@ -37,13 +37,13 @@ def test_sites_are_numbered_in_order_of_name_and_hold_their_own_records(make_job
 def test_a_site_counts_the_records_that_an_epoch_takes(make_job):
     job = make_job(2)
     site = open_site(job, 1)
-    info = site_info(site)
+    info = site_info(site, job.config.per_recording)
     assert (info.n_train, info.n_val, info.n_test) == tuple(
-        len(site.splits[s]) for s in (TRAIN, VAL, TEST)
+        len(np.unique(site.splits[s].patients)) for s in (TRAIN, VAL, TEST)
     )
     trained = train_site(site, job, initial_weights(job), 1)
-    assert trained.n_records == info.n_train
-    assert trained.n_seen == info.n_train * job.config.local_epochs
+    assert trained.n_records == info.n_records == len(site.splits[TRAIN])
+    assert trained.n_seen == info.n_records * job.config.local_epochs
     assert trained.n_patients == len(set(site.splits[TRAIN].patients.tolist()))
     assert trained.annotated == (trained.n_patients,) * 9
 
@@ -195,7 +195,7 @@ def test_simulated_recordings_train_and_are_counted_nowhere(make_job):
     assert any(not np.array_equal(two.weights[name], one.weights[name]) for name in weights)
     for counted in ("n_records", "n_patients", "annotated", "recorded"):
         assert getattr(two, counted) == getattr(one, counted)
-    assert site_info(site) == site_info(open_site(plain, 0))
+    assert site_info(site, 0) == site_info(open_site(plain, 0), 0)
     for split in (TRAIN, VAL, TEST):
         assert not [name for name in site.splits[split].sources if "simulated" in name]
     evaluated = evaluate_site(site, job, two.weights, VAL, None, 1)

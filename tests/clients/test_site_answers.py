@@ -60,10 +60,19 @@ def test_counts_of_too_few_patients_do_not_leave_the_site(min_count, sent):
     assert withhold_small_counts(min_count, counts, patients) == sent
 
 
-def test_a_site_says_how_many_records_each_split_has(tmp_path):
+def test_a_site_says_how_many_patients_each_split_has(tmp_path):
     site = site_of(tmp_path, COHORT, val=COHORT.take(np.arange(2)), test=nothing_of(COHORT))
-    info = site_info(site)
+    info = site_info(site, 0)
     assert (info.site, info.n_train, info.n_val, info.n_test) == ("site-1", 5, 2, 0)
+    assert info.n_records == 5
+
+
+def test_windows_of_one_patient_are_one_patient(tmp_path):
+    site = site_of(tmp_path, partly_annotated())
+    info = site_info(site, 1)
+    assert (info.n_train, info.n_val, info.n_test) == (4, 4, 4)
+    assert info.n_records == 4  # of the recording with two, an epoch takes one
+    assert site_info(site, 0).n_records == 5
 
 
 def partly_annotated():
@@ -297,7 +306,8 @@ def test_a_test_with_enough_records_is_reported(tmp_path, predictions, min_count
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT, min_count)
     reply = evaluate_site(site, job, initial_weights(job), TEST, RULE, 1)
     assert reply.n_records == 5
-    assert reply.loss_sum == pytest.approx(5 * mean_loss(RHYTHM, COHORT.labels, predictions))
+    reported = COHORT.without_rare(min_count).labels
+    assert reply.loss_sum == pytest.approx(5 * mean_loss(RHYTHM, reported, predictions))
     assert reply.report is not None
     assert reply.by_source == {}
     assert (site.folder / "predictions-fedavg.csv").is_file()
@@ -341,7 +351,9 @@ def test_a_source_of_too_few_patients_is_named_but_not_counted(
     assert reply.n_records == rows
     # The two records of source `two` are one patient's, who counts once.
     weight = np.array([1, 1, 1, 0.5, 0.5])[:rows]
-    losses = example_losses(RHYTHM, cohort.labels[:rows], predictions[:rows])
+    # No loss tells of a class that fewer than `min_count` patients of its source show or lack.
+    parts = [cohort.take(of).without_rare(min_count).labels for of in ([0, 1, 2], [3, 4])]
+    losses = example_losses(RHYTHM, np.concatenate(parts)[:rows], predictions[:rows])
     assert reply.loss_sum == pytest.approx(weight @ losses)
     assert reply.n_patients == sum(patients.values())
     assert reply.report is None

@@ -83,7 +83,7 @@ class Walk(Federation):
         """One command of the page."""
         _, _, module, *rest = shlex.split(line)
         self.done.append(line)
-        if rest[0] == "init":
+        if (module, rest[0]) == ("server.deploy", "init"):
             rest = [word.replace("coordinator.example.org", "127.0.0.1") for word in rest]
             rest += ["--listen", "127.0.0.1", "--port", "0", "--superlink-port", "0"]
             self.do(module, *self.with_ports(rest))
@@ -107,7 +107,7 @@ class Walk(Federation):
     def interrupted(self, module, rest):
         """A run during which the SuperLink is killed, and started again with its database."""
         rounds = self.base / "runs" / "first" / "rounds.csv"
-        run = self.start("run", module, *rest, awaited="rounds; training records")
+        run = self.start("run", module, *rest, awaited="rounds; training patients")
         await_that(lambda: rounds.exists() and len(rounds.read_text().splitlines()) > 1, 240)
         self.kill("serve")
         assert run.wait(120) == 1

@@ -73,9 +73,10 @@ class PreparedSites:
         site = f"site-{place + 1}"
         if kind == "query":
             n = self.n_train[place]
-            return site_info_reply(
-                SiteInfo(site=site, n_train=n, n_val=place, n_test=10 - place), message
+            info = SiteInfo(
+                site=site, n_train=n, n_val=20 + place, n_test=30 - place, n_records=100 * n
             )
+            return site_info_reply(info, message)
         number = read_round(message)
         if kind == "evaluate":
             split, _ = read_split(message)
@@ -84,10 +85,15 @@ class PreparedSites:
         first = read_validate_first(message)
         self.requests.append(("train and validate" if first else "train", number, site))
         weights, extra = split_extra(read_weights(message))
+        n = self.n_train[place]
         trained = update(
             site,
             {k: v + np.asarray(place + 1, v.dtype) for k, v in weights.items()},
             extra={k: v + np.asarray(place + 1, v.dtype) for k, v in extra.items()},
+            n_records=n,
+            n_patients=n,
+            annotated=(n,) * CLASSES,
+            recorded=(n,) * RHYTHM.leads,
         )
         validation = self.evaluated(site, number - 1, VAL) if first else None
         return training_reply(self.change(trained, number), message, validation)

@@ -38,11 +38,13 @@ class PlainView:
         self.rounds = rounds
         if not self.quiet:
             sizes = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
-            self.console.print(f"{strategy}: {rounds} rounds; training records {sizes}")
+            self.console.print(f"{strategy}: {rounds} rounds; training patients {sizes}")
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         if doing == "failed":
             self.console.print(f"round {round_number}: {site} is left out: {note}")
+        elif doing == "clipped":
+            self.console.print(f"round {round_number}: {site}: {note}")
 
     def round(self, row: RoundRow) -> None:
         if self.remaining:
@@ -108,13 +110,14 @@ class LiveView(PlainView):
         self.tasks[strategy] = self.bar.add_task(strategy, total=total)
         # Local and pooled training run at the same time: their lines are shown together.
         others = self.sites if strategy == POOLED else {}
-        self.sites = others | {s.site: f"{s.n_train} training records" for s in sites}
+        self.sites = others | {s.site: f"{s.n_train} training patients" for s in sites}
         self.live.start()
         self._draw()
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         super().site(round_number, site, doing, note)
-        done = {"train": "trained", "val": "validated", "test": "tested"}.get(doing, "failed")
+        words = {"train": "trained", "val": "validated", "test": "tested", "clipped": "clipped"}
+        done = words.get(doing, "failed")
         self.sites[site] = f"round {round_number}: {done} {note}"
         self._draw()
 

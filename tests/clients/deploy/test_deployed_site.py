@@ -14,6 +14,7 @@ from support.saved_models import save_model
 import fl
 from clients.app import app
 from clients.deploy import deployed_site
+from clients.deploy.site_policy.policy_file import POLICY, write_policy
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.personalization import map_head, personal
 from fl.data.cohort import Cohort
@@ -63,6 +64,7 @@ def dealt(tmp_path_factory, cache_dir):
 @pytest.fixture
 def own(dealt, tmp_path, cache_dir):
     base, _, _ = dealt
+    write_policy(tmp_path / POLICY, "rhythm")
     return SiteSettings(
         site="site-1",
         data_dir=str(base),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.prepared_sites import PreparedSites, federation_of, prepared_job, start
 from support.rules import even_rule
-from support.site_measures import measures
+from support.site_measures import measures, report
 
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.decisions.decision_rule import answer
@@ -85,7 +85,7 @@ def test_every_site_tests_the_best_round_and_its_lines_and_steps_are_added(tmp_p
     def validate(reply, number):
         if reply.site == "site-2":
             raise OSError("disk on fire")
-        return replace(reply, report=measures(0.25)) if reply.site == "site-3" else reply
+        return replace(reply, report=report(f1=0.25)) if reply.site == "site-3" else reply
 
     sites = PreparedSites(validate=validate)
     progress = start()
@@ -97,7 +97,7 @@ def test_every_site_tests_the_best_round_and_its_lines_and_steps_are_added(tmp_p
     found = final_measures(federation_of(prepared_job(tmp_path), sites), progress)
     # Those with the most test records are asked first; those that answered are in order of name.
     assert sites.requests == [("test", 4, f"site-{i}") for i in (1, 2, 3)]
-    assert list(found.items()) == [("site-1", None), ("site-3", measures(0.25))]
+    assert list(found.items()) == [("site-1", None), ("site-3", report(f1=0.25))]
     assert progress.site_rows[0] is row
     assert [(r.round, r.site, r.split) for r in progress.site_rows[1:]] == [
         (4, "site-1", TEST),

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from flwr.serverapp.strategy import FedAvg
-from support.prepared_sites import PreparedSites, federation_of, prepared_job, start, update
+from support.prepared_sites import (
+    PreparedSites,
+    federation_of,
+    prepared_job,
+    start,
+    train,
+    update,
+)
 
 from fl.messages.flower_codec import site_info_request
 from fl.models import NetworkParts
@@ -150,3 +157,15 @@ def test_a_stored_update_is_the_same_update(tmp_path):
     assert (stored.site, stored.steps, stored.n_records) == ("site-1", 9, 10)
     np.testing.assert_array_equal(stored.weights["w"], trained.weights["w"])
     np.testing.assert_array_equal(stored.extra["c"], extra["c"])
+
+
+def test_a_way_of_merging_that_leaves_nobody_out_says_so(tmp_path, caplog):
+    """Flower cuts a fifth off at each end; of four sites that is nobody."""
+    job = prepared_job(tmp_path, 4, rounds=1, strategy="fedtrimmedavg")
+    train(job, PreparedSites((10,) * 4))
+    assert "fedtrimmedavg of 4 sites leaves nobody out: it needs 5" in caplog.text
+    caplog.clear()
+    folder = tmp_path / "five"
+    folder.mkdir()
+    train(prepared_job(folder, 5, rounds=1, strategy="fedtrimmedavg"), PreparedSites((10,) * 5))
+    assert caplog.text == ""

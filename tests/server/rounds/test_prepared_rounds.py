@@ -50,11 +50,11 @@ def test_a_round_is_validated_where_the_next_is_trained_and_the_last_one_alone(t
 
 def test_weights_are_averaged_by_patients_in_every_round(tmp_path):
     def change(trained, number):
-        more = {"n_records": 900, "n_patients": 30}
-        return replace(trained, **more) if trained.site == "site-3" else trained
+        return replace(trained, n_records=900) if trained.site == "site-3" else trained
 
-    # Sites 1, 2 and 3 add 1, 2 and 3, and the third counts three times.
-    progress = train(prepared_job(tmp_path, rounds=2), PreparedSites(change=change))
+    # Sites 1, 2 and 3 add 1, 2 and 3, and the third, of thirty patients, counts three times.
+    sites = PreparedSites(n_train=(10, 10, 30), change=change)
+    progress = train(prepared_job(tmp_path, rounds=2), sites)
     np.testing.assert_allclose(progress.weights["w"], 2 * (1 + 2 + 3 * 3) / 5, rtol=1e-6)
     assert progress.weights["w"].dtype == np.float32
     assert progress.steps == 2 * 3 * 2
@@ -286,7 +286,12 @@ def test_a_training_that_is_resumed_goes_on_with_what_its_strategy_remembers(tmp
 def test_where_sites_count_by_patients_one_that_gives_none_is_refused(tmp_path):
     patients = {"site-1": 1, "site-2": 3, "site-3": 0}
     sites = PreparedSites(
-        change=lambda trained, _: replace(trained, n_patients=patients[trained.site])
+        change=lambda trained, _: replace(
+            trained,
+            n_patients=(n := patients[trained.site]),
+            annotated=(n,) * len(trained.annotated),
+            recorded=(n,) * len(trained.recorded),
+        )
     )
     job = prepared_job(tmp_path, rounds=1, weighting="patients")
     found = train(job, sites)

@@ -177,7 +177,7 @@ def negative_patients(reply):
         (missing_counts, "positive"),
         (histograms_of_two_sources_for_one, "do not fit"),
         (another_sites_name, "it calls itself 'site-1'"),
-        (negative_patients, "-1 patients"),
+        (negative_patients, "n-patients is -1, not a whole number"),
         *[(source_name(name), "no name of a source") for name in sorted(RESERVED_NAMES)],
         (source_name("../x"), "no name of a source"),
     ],

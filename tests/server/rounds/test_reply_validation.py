@@ -5,15 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.prepared_sites import CLASSES, ranked, update
-from support.site_measures import measures
+from support.site_measures import report
 
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import RHYTHM
 from fl.evaluation.decisions.score_histograms import empty_histograms
-from fl.messages.payloads import EvaluationReply, SourceValidation
-from server.rounds.reply_validation import validate_counts, validate_evaluation, validate_weights
+from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation
+from partitions.splits import TEST, VAL
+from server.rounds.evaluation_validation import validate_evaluation
+from server.rounds.reply_validation import (
+    LARGEST_VALUE,
+    MOST_PATIENTS,
+    MOST_RECORDS,
+    validate_counts,
+    validate_site_info,
+    validate_weights,
+)
 
 MODEL = {"w": np.zeros((2, 3)), "b": np.zeros(2)}
+INFO = SiteInfo(site="site-1", n_train=10, n_val=20, n_test=20, n_records=10)
+OTHER = replace(INFO, site="site-2")
 
 
 def evaluation(**changed):
@@ -33,6 +44,12 @@ def source(name="clinic", n_patients=20, scores=None):
     return {"by_source": {name: validation}}
 
 
+def shown_by_more_than_annotate():
+    patients = ranked(0.5).patients.copy()
+    patients[0] = patients[0, ::-1]
+    return scores_with(patients=patients)
+
+
 def scores_with(**changed):
     """Histograms in which one class, or one count, is not as it should be."""
     return replace(ranked(0.5), **changed)
@@ -46,6 +63,7 @@ def one_negative(name):
 
 def test_weights_of_the_same_names_and_shapes_are_accepted():
     validate_weights({name: value + 1 for name, value in MODEL.items()}, MODEL)
+    validate_weights({name: value + LARGEST_VALUE for name, value in MODEL.items()}, MODEL)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +74,10 @@ def test_weights_of_the_same_names_and_shapes_are_accepted():
         (MODEL | {"b": np.zeros(3)}, r"b has shape \(3,\), not \(2,\)"),
         (MODEL | {"b": np.array([0.0, np.nan])}, "b holds NaN"),
         (MODEL | {"b": np.array([-np.inf, 0.0])}, "b holds NaN or infinite"),
+        (MODEL | {"b": np.zeros(2, np.float32)}, "b has type float32, not float64"),
+        (MODEL | {"b": np.array(["x", "y"])}, "b has type"),
+        (MODEL | {"b": np.array([0.0, -1.01e6])}, "b holds 1.01e[+]06, more than 1e[+]06"),
+        (MODEL | {"b": np.array([1e300, 0.0])}, "b holds 1e[+]300"),
     ],
 )
 def test_other_weights_are_refused(weights, reason):
@@ -68,7 +90,7 @@ def test_other_weights_are_refused(weights, reason):
     [
         *(
             {},
-            {"n_records": 1, "n_patients": 1},
+            {"n_records": 1, "n_patients": 1, "annotated": (1,) * CLASSES, "recorded": (1,) * 12},
             {"annotated": (0,) * CLASSES},
             {"recorded": (0,) * 12},
         ),
@@ -76,12 +98,20 @@ def test_other_weights_are_refused(weights, reason):
     ],
 )
 def test_counts_down_to_the_least_are_accepted(changed):
-    validate_counts(update("site-1", {}, **changed), "site-1", RHYTHM)
+    validate_counts(update("site-1", {}, **changed), INFO, RHYTHM)
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
+        ({"n_records": 10**12}, "1000000000000 records .* began the run with 10 of 10"),
+        ({"n_records": 11}, "11 records of 10 patients; it began the run with 10 of 10"),
+        ({"annotated": (1,) * (CLASSES - 1) + (11,)}, "of 10 in all"),
+        ({"recorded": (11,) + (1,) * 11}, "of 10 in all"),
+        ({"steps": -1}, "-1 steps"),
+        ({"steps": 11}, "11 steps on 10 examples"),
+        ({"n_seen": 10**13}, "steps on 10000000000000 examples"),
+        ({"loss_sum": 1e14}, "loss is 1e[+]14"),
         ({"n_records": 0}, "trained on no record"),
         ({"n_records": -1}, "trained on no record"),
         ({"annotated": (1,) * (CLASSES - 1)}, f"annotated is .* not {CLASSES} counts"),
@@ -96,18 +126,45 @@ def test_counts_down_to_the_least_are_accepted(changed):
 )
 def test_other_counts_are_refused(changed, reason):
     with pytest.raises(ValueError, match=reason):
-        validate_counts(update("site-1", {}, **changed), "site-1", RHYTHM)
+        validate_counts(update("site-1", {}, **changed), INFO, RHYTHM)
+
+
+def test_counts_of_patients_are_bounded_by_the_patients():
+    trained = update("site-1", {}, n_patients=7, annotated=(8,) * CLASSES)
+    validate_counts(trained, INFO, RHYTHM)
+    with pytest.raises(ValueError, match="of 7 in all"):
+        validate_counts(trained, INFO, RHYTHM, "patients")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"site": "../x"}, "no name of a site"),
+        ({"site": "site\n1"}, "no name of a site"),
+        ({"n_train": MOST_PATIENTS + 1, "n_records": MOST_RECORDS}, "n_train is 10000001"),
+        ({"n_val": 10**12}, "n_val is"),
+        ({"n_test": -1}, "n_test is"),
+        ({"n_records": 9}, "9 records of 10"),
+        ({"n_records": 10**12}, "records of 10"),
+    ],
+)
+def test_first_words_of_no_hospital_are_refused(changed, reason):
+    validate_site_info(INFO)
+    with pytest.raises(ValueError, match=reason):
+        validate_site_info(replace(INFO, **changed))
 
 
 def test_a_site_that_does_not_give_its_patients_is_refused_where_they_are_its_weight():
     with pytest.raises(ValueError, match="too few patients"):
-        validate_counts(update("site-1", {}, n_patients=0), "site-1", RHYTHM, "patients")
-    validate_counts(update("site-1", {}, n_patients=1), "site-1", RHYTHM, "patients")
+        validate_counts(update("site-1", {}, n_patients=0), INFO, RHYTHM, "patients")
+    one = (1,) * CLASSES, (1,) * RHYTHM.leads
+    trained = update("site-1", {}, n_patients=1, annotated=one[0], recorded=one[1])
+    validate_counts(trained, INFO, RHYTHM, "patients")
 
 
 def test_an_update_in_the_name_of_another_site_is_refused():
     with pytest.raises(ValueError, match="calls itself 'site-1'"):
-        validate_counts(update("site-1", {}), "site-2", RHYTHM)
+        validate_counts(update("site-1", {}), OTHER, RHYTHM)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +173,17 @@ def test_an_update_in_the_name_of_another_site_is_refused():
         {},
         {"by_source": {}},
         source(n_patients=0, scores=empty_histograms(CLASSES)),
-        {"report": measures(f1=0.0, auroc=1.0)},
-        {"report": measures(f1=1.0, auroc=0.0)},
-        {"report": measures(f1=None, auroc=None)},
+        {"loss_sum": 0.0},
+        {"n_patients": 0, "loss_sum": 0.0, "by_source": {}},
+        {"report": report(f1=0.0, auroc=1.0)},
+        {"report": report(f1=1.0, auroc=0.0)},
+        {"report": report(f1=None, auroc=None)},
     ],
 )
 def test_an_evaluation_at_the_edge_is_accepted_as_it_is(changed):
     reply = evaluation(**changed)
-    assert validate_evaluation(reply, "site-1", CLASSES) is reply
+    for split in (VAL, TEST):
+        assert validate_evaluation(reply, INFO, RHYTHM, split) is reply
 
 
 @pytest.mark.parametrize(
@@ -138,18 +198,43 @@ def test_an_evaluation_at_the_edge_is_accepted_as_it_is(changed):
         ],
         (source(n_patients=19), "has more patients than clinic has"),
         (source(scores=scores_with(positive=2 * ranked(0.5).positive)), "more than its patients"),
+        (source(scores=shown_by_more_than_annotate()), "show a class than annotate it"),
+        (source(scores=scores_with(positive=ranked(0.5).positive + 2**62)), "more than its pat"),
         ({"n_patients": -1}, "it has -1 patients"),
+        ({"n_patients": 21, "n_records": 21}, "21 patients; it began the run with 20"),
+        ({"n_records": 19}, "19 records of 20 patients"),
+        ({"n_records": 10**12}, "records of 20 patients"),
+        ({"steps": -1}, "-1 steps"),
+        ({"by_source": source()["by_source"] | source("other")["by_source"]}, "more than the 20"),
         ({"loss_sum": float("nan")}, "its loss"),
         ({"loss_sum": float("-inf")}, "its loss"),
-        ({"report": measures(f1=1.01)}, "its macro_f1 is 1.01"),
-        ({"report": measures(auroc=-0.01)}, "its macro_auroc is -0.01"),
+        ({"loss_sum": -0.1}, "its loss is -0.1"),
+        ({"loss_sum": 341.0}, "its loss is 341 over 20"),
+        ({"report": report(f1=1.01)}, "its macro_f1 is 1.01"),
+        ({"report": report(auroc=-0.01)}, "its macro_auroc is -0.01"),
+        ({"report": report(accuracy=1.5)}, "its accuracy is 1.5"),
+        ({"report": report(n_patients=19)}, "20 records of 19 patients, the evaluation of 20"),
+        ({"report": report(classes={})}, "classes are not those of the task"),
+        ({"report": report(macro_classes=("made up",))}, "none of the task's"),
+        ({"report": report(of_class={"recall": 2.0})}, "its recall of NSR is 2"),
+        ({"report": report(of_class={"positive": 21})}, "NSR has 20 records of 20 patients"),
+        ({"report": report(of_class={"patients": 21})}, "NSR has 20 records of 21 patients"),
+        ({"report": report(subgroups={"sex": {"<b>": None}})}, "unknown subgroups"),
+        ({"report": report(subgroups={"ward": {"a": None}})}, "unknown subgroups"),
     ],
 )
 def test_another_evaluation_is_refused(changed, reason):
     with pytest.raises(ValueError, match=reason):
-        validate_evaluation(evaluation(**changed), "site-1", CLASSES)
+        validate_evaluation(evaluation(**changed), INFO, RHYTHM, VAL)
+
+
+def test_each_split_is_bounded_by_its_own_patients():
+    few = replace(INFO, n_test=19)
+    validate_evaluation(evaluation(), few, RHYTHM, VAL)
+    with pytest.raises(ValueError, match="began the run with 19"):
+        validate_evaluation(evaluation(), few, RHYTHM, TEST)
 
 
 def test_an_evaluation_in_the_name_of_another_site_is_refused():
     with pytest.raises(ValueError, match="calls itself 'site-1'"):
-        validate_evaluation(evaluation(), "site-2", CLASSES)
+        validate_evaluation(evaluation(), OTHER, RHYTHM, VAL)

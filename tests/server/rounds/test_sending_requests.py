@@ -82,7 +82,8 @@ def test_each_node_may_speak_for_its_own_site_alone(tmp_path):
     own = {site: 1001 + i for i, site in enumerate(SITES)}
     assert list(discovered(job.model_copy(update={"nodes": own})).sites) == SITES
     swapped = own | {"site-1": 1002, "site-2": 1001}
-    with pytest.raises(FederationError, match="Node 1001 calls itself 'site-1'"):
+    reason = "site-2: its first answer is refused: it calls itself 'site-1', for which its key"
+    with pytest.raises(FederationError, match=reason):
         discovered(job.model_copy(update={"nodes": swapped}))
 
 
@@ -193,12 +194,38 @@ def test_a_reply_that_cannot_be_read_is_refused(tmp_path, doing, name, error):
     assert heard[-1] == (7, "site-2", "failed", failed[site])
 
 
-def test_another_error_is_a_bug_and_stops_the_run(tmp_path):
+@pytest.mark.parametrize("error", [ZeroDivisionError, OverflowError, RecursionError, OSError])
+def test_whatever_a_reply_does_to_its_reader_costs_its_own_site_alone(tmp_path, error):
     def read(site, reply):
-        raise ZeroDivisionError
+        if site == "site-2":
+            raise error("odd")
 
-    with pytest.raises(ZeroDivisionError):
+    _, failed = asked(tmp_path, PreparedSites(), read)
+    assert failed == {"site-2": f"its update is refused: it cannot be read ({error.__name__}: odd)"}
+
+
+def test_a_server_without_memory_stops(tmp_path):
+    def read(site, reply):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
         asked(tmp_path, PreparedSites(), read)
+
+
+def test_in_a_deployment_a_site_that_cannot_start_or_is_silent_is_left_out(tmp_path):
+    def client(message, context):
+        if context.node_config["partition-id"] == 0:
+            raise OSError("no such folder")
+        return PreparedSites()(message, context)
+
+    job = prepared_job(tmp_path, timeout=0.3, quorum=0.3)
+    own = {site: 1001 + i for i, site in enumerate(SITES)}
+    found = discovered(job.model_copy(update={"run": "r", "nodes": own}), client, Silent)
+    assert list(found.sites) == ["site-3"]
+    assert {f["site"]: f["reason"] for f in found.refused} == {
+        "site-1": "OSError: no such folder",
+        "site-2": "no answer within 0.3 s",
+    }
 
 
 def test_a_silent_site_is_named_when_its_time_is_over(tmp_path):

@@ -11,7 +11,7 @@ from server.rounds.site_sampling import longest_first, sample_sites
 def drawn(tmp_path, n_train, number=1, n_seen=(), **settings):
     """The sites of a round, of a federation whose sites have these training records."""
     sites = {
-        f"site-{i}": SiteInfo(site=f"site-{i}", n_train=n, n_val=1, n_test=1)
+        f"site-{i}": SiteInfo(site=f"site-{i}", n_train=n, n_val=1, n_test=1, n_records=n)
         for i, n in enumerate(n_train, start=1)
     }
     job = prepared_job(tmp_path, len(sites), **settings)

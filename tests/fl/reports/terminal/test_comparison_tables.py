@@ -31,7 +31,7 @@ def test_the_live_view_has_a_bar_for_each_training_and_a_line_for_each_who_train
     tasks = {task.description: (task.completed, task.total) for task in view.bar.tasks}
     assert tasks == {"local": (1, 4), "pooled": (1, 2)}
     assert view.sites == {
-        "site-1": "7 training records",
+        "site-1": "7 training patients",
         "site-2": "round 1: trained and validated (local training)",
         "pooled": "round 1: trained and validated",
     }

@@ -1,0 +1,81 @@
+"""No site's update may be many times as long as the others'.
+
+An update that is a thousand times too long makes a model of its own of the average. Its norm is
+compared with the median over the round's sites, which a minority of sites cannot move. Source:
+norm clipping as a defence, Sun et al. 2019, arXiv:1911.07963. Two things differ: there the bound is
+a constant, here it follows the round; and there an update above it is scaled to the bound, here to
+the median, because ten times a usual update in each round still moved the model far.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.messages.payloads import TrainingReply
+from fl.training.state_dict import Weights
+
+# Of two sites neither is the odd one; of three, two agree.
+FEWEST_SITES = 3
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """The updates as they may count, and of each that was shortened how long it was."""
+
+    updates: list[TrainingReply]
+    notes: dict[str, str]  # by site
+
+
+def clip_updates(
+    trained: Sequence[TrainingReply], start: Weights, extra: Weights, multiple: float
+) -> Clipped:
+    """Scale updates to the median norm over the sites if theirs is more than `multiple` times that.
+
+    `start` and `extra` are what was sent: weights, and a strategy's arrays beside them, whose
+    changes are measured and scaled by themselves. If no norm is above the bound, the very same
+    objects are returned, so that the bits of an honest run do not change. Nothing is done with
+    fewer than `FEWEST_SITES` sites, with a multiple of 0, or where the median is 0.
+    """
+    if multiple == 0 or len(trained) < FEWEST_SITES:
+        return Clipped(list(trained), {})
+    updates, notes = list(trained), {}
+    for field, before in (("weights", start), ("extra", extra)):
+        norms = np.array([update_norm(getattr(one, field), before) for one in trained])
+        median = float(np.median(norms))
+        if median == 0:
+            continue
+        for place in np.flatnonzero(norms > multiple * median).tolist():
+            site, ratio = trained[place].site, float(norms[place] / median)
+            arrays = getattr(trained[place], field)
+            scaled: dict[str, Any] = {field: _scaled(arrays, before, 1 / ratio)}
+            updates[place] = replace(updates[place], **scaled)
+            what = "update" if field == "weights" else "update of the strategy's arrays"
+            notes[site] = (
+                f"its {what} is {ratio:.4g} times as long as the median of {len(trained)} sites, "
+                f"more than {multiple:g}, and is clipped to that length (--clip-updates)"
+            )
+    return Clipped(updates, notes)
+
+
+def update_norm(arrays: Mapping[str, NDArray[Any]], start: Weights) -> float:
+    """The Euclidean norm of the change of all arrays together; counters are no part of it."""
+    total = 0.0
+    for name, before in start.items():
+        if before.dtype.kind != "f":
+            continue
+        change = np.subtract(arrays[name], before, dtype=np.float64).ravel()
+        total += float(change @ change)
+    return float(np.sqrt(total))
+
+
+def _scaled(arrays: Mapping[str, NDArray[Any]], start: Weights, factor: float) -> Weights:
+    """The arrays with their change times `factor`, each in its own type."""
+    return {
+        name: (before + factor * np.subtract(arrays[name], before, dtype=np.float64)).astype(
+            before.dtype
+        )
+        for name, before in start.items()
+    }
