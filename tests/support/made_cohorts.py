@@ -1,12 +1,13 @@
 """Cohorts that exist only in memory, without a signal: for tests of who goes where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fl.data.cohort import Cohort
 from fl.data.shards import Shard
-from fl.ecg.tasks import RHYTHM
+from fl.ecg.tasks import RHYTHM, RHYTHM_SIGNAL
 
 
 def made_shard(patients, labels=None, source="made-up", task=RHYTHM, **columns):
@@ -46,3 +47,9 @@ def made_shard(patients, labels=None, source="made-up", task=RHYTHM, **columns):
 def made_cohort(patients, labels=None, source="made-up", task=RHYTHM, **columns):
     """One example for each name in `patients`; `labels` are the numbers of its classes."""
     return Cohort.of(task, [made_shard(patients, labels, source, task, **columns)])
+
+
+def without_features(cohort: Cohort) -> Cohort:
+    """A cohort of the rhythm task as one of `rhythm-signal`, whose networks see signals alone."""
+    shards = tuple(replace(shard, features=shard.features[:, :0]) for shard in cohort.shards)
+    return replace(cohort, task=RHYTHM_SIGNAL, shards=shards)

@@ -93,4 +93,5 @@ def test_nothing_but_the_filter_differs_between_the_variants():
     for one, other in ((RHYTHM_SIGNAL, RHYTHM_WAVELET), (BEAT, BEAT_WAVELET)):
         changed = {k for k in vars(one) if vars(one)[k] != vars(other)[k]}
         assert changed == {"name", "preprocessing", "make_examples", "filter"}
-        assert task_with_filter(one.name, "wavelet") is other
+    assert task_with_filter("rhythm", "wavelet") is RHYTHM_WAVELET
+    assert task_with_filter("beat", "wavelet") is BEAT_WAVELET

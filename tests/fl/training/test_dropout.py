@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.made_cohorts import without_features
 from torch import nn
 
 from fl.config.config_file import load_config
@@ -39,7 +40,7 @@ def test_training_uses_it_and_the_network_is_as_it_was(few):
         torch.manual_seed(0)
         network = build_network("cnn_simple", RHYTHM_SIGNAL)
         own = shares(network)
-        fit(network, few, replace(PLAN, dropout=dropout))
+        fit(network, without_features(few), replace(PLAN, dropout=dropout))
         assert shares(network) == own
         return network.head.weight
 

@@ -123,7 +123,7 @@ def test_a_network_that_does_not_declare_its_layers_is_refused(monkeypatch, clas
     frozen_entries.cache_clear()
     try:
         with pytest.raises(ConfigError, match=words) as found:
-            frozen_entries(FEATURES, "cnn1d", "rhythm")
+            frozen_entries(FEATURES, "cnn1d", "rhythm-signal")
     finally:
         frozen_entries.cache_clear()
     assert "--model cnn1d" in str(found.value)
