@@ -252,7 +252,7 @@ def changes(draw):
 
 
 @given(st.sets(st.sampled_from(KINDS), min_size=1), st.lists(changes(), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_random_replies_end_no_run_and_name_no_other_site(tmp_path_factory, kinds, made):
     def all_of(reply, message):
         for change in made:
