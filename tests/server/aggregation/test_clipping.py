@@ -44,7 +44,7 @@ def test_an_update_above_the_bound_is_scaled_to_the_median_in_its_direction_and_
     assert found.updates[3].n_records == 10
 
 
-@pytest.mark.parametrize("norms", [[1, 2, 3, 10], [0, 0, 1, 1000], [5, 5], [1, 5000], [3]])
+@pytest.mark.parametrize("norms", [[1, 2, 3, 10], [0, 0, 0, 1000], [5, 5], [1, 5000], [3]])
 def test_nothing_is_computed_again_where_nothing_is_above_the_bound(norms):
     before = trained(norms)
     found = clip_updates(before, START, EXTRA, 4.0)

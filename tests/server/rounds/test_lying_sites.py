@@ -37,10 +37,10 @@ def lying(kinds, change, sites=None):
     return client
 
 
-def whole_run(tmp_path, client, rounds=2, strategy="fedavg", **changed):
+def whole_run(tmp_path, client, rounds=2, strategy="fedavg", nodes=None, **changed):
     """A deployed run to its end, the last test included: its progress, and whom it named."""
     job = prepared_job(tmp_path, strategy=strategy, rounds=rounds, **changed)
-    job = job.model_copy(update={"run": "r"})
+    job = job.model_copy(update={"run": "r", "nodes": nodes or {}})
     watching = Watching()
     federation = federation_of(job, client, watching)
     progress = run_rounds(federation, STRATEGIES[strategy].make(job.config), start())
@@ -252,7 +252,7 @@ def changes(draw):
 
 
 @given(st.sets(st.sampled_from(KINDS), min_size=1), st.lists(changes(), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_random_replies_end_no_run_and_name_no_other_site(tmp_path_factory, kinds, made):
     def all_of(reply, message):
         for change in made:
@@ -264,9 +264,11 @@ def test_random_replies_end_no_run_and_name_no_other_site(tmp_path_factory, kind
         return reply
 
     folder = tmp_path_factory.mktemp("run")
-    progress, named, _ = whole_run(folder, lying(kinds, all_of), rounds=1)
+    # Keys are approved for names: under another one a site takes no part.
+    nodes = {f"site-{number}": 1000 + number for number in (1, 2, 3)}
+    progress, named, _ = whole_run(folder, lying(kinds, all_of), rounds=1, nodes=nodes)
     assert progress.round == 1
-    assert named <= {LIAR, NODE}
+    assert named <= {LIAR}
     assert np.isfinite(progress.weights["w"]).all()
 
 

@@ -168,4 +168,4 @@ def test_a_way_of_merging_that_leaves_nobody_out_says_so(tmp_path, caplog):
     folder = tmp_path / "five"
     folder.mkdir()
     train(prepared_job(folder, 5, rounds=1, strategy="fedtrimmedavg"), PreparedSites((10,) * 5))
-    assert caplog.text == ""
+    assert "leaves nobody out" not in caplog.text
