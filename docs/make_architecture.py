@@ -32,6 +32,7 @@ ROWS = (
     {"server/rounds": 4.3, "clients": 10.0},
     {"server/engines": 2.6, "server/aggregation": 6.0},
     {"partitions": 8.0},
+    {"fl/monitor": 2.2},
     {"fl/predict": 3.4},
     {"fl/reports": 4.6},
     {"fl/explain": 6.6},

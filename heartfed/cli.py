@@ -22,6 +22,7 @@ COMMANDS = {
     "data": Command("fl.datasets.__main__", "check, download and plot recordings"),
     "predict": Command("fl.predict.__main__", "apply a model to recordings"),
     "explain": Command("fl.explain.__main__", "show where a model looked, and what it learned"),
+    "monitor": Command("fl.monitor.__main__", "heartbeats, rhythm and alarms as they happen"),
     "report": Command("fl.reports.__main__", "write the pages of runs again"),
     "serve": Command("heartfed.web.serve", "open a web page: upload, explain, watch"),
     "runs": Command("heartfed.runs", "list, compare and show runs"),

@@ -61,6 +61,21 @@ class RowNetwork(nn.Module):
         beats = self.beat(features)
         with full_precision(beats):
             rows = beats.float().unflatten(0, (-1, self.input.row))
-            read = torch.cat([self.gru(rows)[0], rows], dim=2).flatten(0, 1)
-            logits: Tensor = self.early(self.head(self.dropout(read)), features)
+            return self._answer(self.gru(rows)[0], rows, features)
+
+    def step(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the next beat of each of several rows, and what is remembered of the rows.
+
+        Features (row, feature) and state (1, row, hidden), zeros before the first beat, give
+        logits (row, class) and state. They are those of `forward`, beat by beat. For a network
+        without `both_directions`.
+        """
+        rows = self.beat(features)[:, None]
+        read, state = self.gru(rows, state)
+        return self._answer(read, rows, features), state
+
+    def _answer(self, read: Tensor, rows: Tensor, features: Tensor) -> Tensor:
+        """Logits (batch, class) of beats whose rows the GRU has read: (row, beat, hidden)."""
+        both = torch.cat([read, rows], dim=2).flatten(0, 1)
+        logits: Tensor = self.early(self.head(self.dropout(both)), features)
         return logits

@@ -57,6 +57,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--runs", type=Path, default=Path("runs"), help="parent of the run directories [runs]"
     )
+    made.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="DIR",
+        help="folder of recordings that the monitor may replay",
+    )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on [%(default)s]")
     made.add_argument("--port", type=_port, default=8765, help="0: any that is free [%(default)s]")
     made.add_argument(
@@ -175,6 +181,7 @@ def settings_for(
         models=models,
         runs=options.runs,
         run=options.run,
+        recordings=options.recordings,
         source=options.source,
         most_upload=options.max_upload_mib * MIB,
         host_names=frozenset(names),

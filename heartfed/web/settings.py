@@ -55,6 +55,7 @@ class Settings:
     models: tuple[ServedModel, ...] = ()
     runs: Path = Path("runs")  # parent of run directories
     run: Path | None = None  # the run directory named on the command line
+    recordings: Path | None = None  # folder of recordings that the monitor may replay
     source: str = POOLED_SOURCE  # whose calibration and thresholds
     most_upload: int = 32 * MIB  # bytes
     host_names: frozenset[str] = frozenset()  # accepted in a Host header besides addresses
