@@ -134,8 +134,13 @@ def class_there(
 
 def believed(there: ClassThere) -> str:
     """What may be believed of a class at a source: see the limits above."""
-    if min(there.patients, there.without) < FEWEST or None in there.low:
-        return f"not claimed ({there.patients} patients show it)"
+    fewest = min(there.patients, there.without)
+    if fewest < FEWEST:
+        return (
+            f"not claimed ({fewest} patients {'show' if fewest == there.patients else 'lack'} it)"
+        )
+    if None in there.low:
+        return "not claimed (no interval)"
     if min(low for low in there.low if low is not None) < RANKS:
         return "no"
     return "ranks and decides" if mean(there.f1) >= DECIDES and there.within else "ranks only"

@@ -27,8 +27,8 @@ GOOD = ClassThere(
         ({"f1": [0.6, 0.5]}, "ranks only"),
         ({"within": False}, "ranks only"),
         ({"patients": 9}, "not claimed (9 patients show it)"),
-        ({"without": 9}, "not claimed (40 patients show it)"),
-        ({"low": [0.9, None]}, "not claimed (40 patients show it)"),
+        ({"without": 9}, "not claimed (9 patients lack it)"),
+        ({"low": [0.9, None]}, "not claimed (no interval)"),
     ],
 )
 def test_every_limit_must_hold_with_every_seed(change, claim):
