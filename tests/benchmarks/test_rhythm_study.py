@@ -20,14 +20,18 @@ from benchmarks.studies.rhythm_cv import (
 )
 from benchmarks.studies.rhythm_tables import choice_table, named, result_tables
 from fl.config.config_file import load_config
+from fl.data.example_cache import prepare
+from fl.datasets.synthetic import SYNTHETIC_HOLTER
+from fl.ecg.tasks import RHYTHM_SIGNAL
 from fl.models import MODELS
 
 
 @pytest.fixture(scope="module")
-def study(few, tmp_path_factory):
-    """Five folds of the few recordings, trained for one epoch."""
-    shards = tuple(shard.path for shard in few.shards)
-    small = Study(shards, tmp_path_factory.mktemp("work"), 1, "cpu", 0)
+def study(cache_dir, tmp_path_factory):
+    """Five folds of 24 short recordings, trained for one epoch."""
+    source = replace(SYNTHETIC_HOLTER, n_records=24, seconds=(10.0, 12.0))
+    path = prepare(source, tmp_path_factory.mktemp("no"), RHYTHM_SIGNAL, cache_dir)
+    small = Study((path,), tmp_path_factory.mktemp("work"), 1, "cpu", 0)
     small.train({"tiny": TINY}, range(N_FOLDS))
     return small
 

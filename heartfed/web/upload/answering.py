@@ -7,8 +7,11 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
+from fl.ecg.beat_cuts import CUT_FS, find_r_peaks
+from fl.ecg.filters import bandpass, resample
 from fl.ecg.records import Record
 from fl.explain.saliency import usual_method
 from fl.predict.explanation import ExplainedAnswer, explain_findings
@@ -77,6 +80,18 @@ class AnsweredUpload:
         signal = self.record.signal.nbytes if self.record is not None else 0
         findings = sum(len(a.prediction.findings) for a in self.answers if a.prediction)
         return signal * (1 + 2 * len(self.answers)) + 2000 * findings + 10_000
+
+    @cached_property
+    def found_peaks(self) -> NDArray[np.int64]:
+        """(beat,) R peaks in samples, found by no model, to point at where no model is of beats."""
+        record = self.record
+        if record is None:
+            return np.zeros(0, dtype=np.int64)
+        lead = record.leads.index("II") if "II" in record.leads else 0
+        signal = resample(record.signal[[lead]], record.fs, CUT_FS)
+        found = find_r_peaks(np.asarray(bandpass(signal, CUT_FS)[0]))
+        peaks: NDArray[np.int64] = np.rint(found * (record.fs / CUT_FS)).astype(np.int64)
+        return peaks
 
 
 def answer_upload(read: ReadUpload, models: Sequence[ServedModel], source: str) -> AnsweredUpload:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.ecg.beat_cuts import CUT_FS, find_r_peaks
-from fl.ecg.filters import bandpass, resample
 from fl.predict.beat_words import beat_measures
 from fl.predict.prediction import SegmentPrediction
 from fl.reports.number_format import number
@@ -50,20 +48,7 @@ def _peaks(upload: AnsweredUpload, marked: int | None) -> NDArray[np.int64]:
     if upload.cannot_say:  # a single heartbeat: its largest deflection
         lead = upload.record.signal[0]
         return np.array([np.abs(lead - np.median(lead)).argmax()], dtype=np.int64)
-    return _found_peaks(upload)
-
-
-def _found_peaks(upload: AnsweredUpload) -> NDArray[np.int64]:
-    kept: NDArray[np.int64] | None = upload.__dict__.get("found_peaks")
-    if kept is None:
-        record = upload.record
-        assert record is not None
-        lead = record.leads.index("II") if "II" in record.leads else 0
-        signal = resample(record.signal[[lead]], record.fs, CUT_FS)
-        found = find_r_peaks(np.asarray(bandpass(signal, CUT_FS)[0]))
-        kept = np.rint(found * (record.fs / CUT_FS)).astype(np.int64)
-        upload.__dict__["found_peaks"] = kept
-    return kept
+    return upload.found_peaks
 
 
 def words_of(upload: AnsweredUpload, marked: int | None, part: Part) -> dict[int, str]:

@@ -27,8 +27,11 @@ SECONDS = 120.0  # for a whole upload; a slow one would hold its place for ever
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-class UploadError(Exception):
-    """An upload that is not accepted; `status` is that of the answer."""
+class UploadError(MultiPartException):
+    """An upload that is not accepted; `status` is that of the answer.
+
+    Starlette's parser closes the files that it has begun where it meets its own kind of error.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -87,16 +90,11 @@ async def _parsed(request: Request, most: int) -> Upload:
     )
     try:
         form = await parser.parse()
-    except BaseException as error:
-        for file in parser._files_to_close_on_error:
-            file.close()
-        if isinstance(error, UploadError):
-            await counted.throw_rest_away()
-        elif isinstance(error, ClientDisconnect):
-            raise UploadError(400, "The upload broke off. Send it again.") from None
-        elif isinstance(error, NOT_A_FORM):
-            raise UploadError(400, DAMAGED) from None
+    except UploadError:
+        await counted.throw_rest_away()
         raise
+    except NOT_A_FORM:
+        raise UploadError(400, DAMAGED) from None
     files: list[UploadedFile] = []
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
@@ -116,10 +114,13 @@ class _Counted:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body piece by piece; UploadError as soon as it is too large."""
         self._require_small(int(_length(self.request)))
-        async for chunk in self.request.stream():
-            self.read += len(chunk)
-            self._require_small(self.read)
-            yield chunk
+        try:
+            async for chunk in self.request.stream():
+                self.read += len(chunk)
+                self._require_small(self.read)
+                yield chunk
+        except ClientDisconnect:
+            raise UploadError(400, "The upload broke off. Send it again.") from None
 
     def _require_small(self, size: int) -> None:
         if size > self.most:

@@ -1,35 +1,14 @@
 """The monitor's page in a browser: a replay raises and clears alarms, and no script is inline."""
 
-import socket
-import threading
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
-import uvicorn
 from support.browser import executable
+from support.live_server import served
 
 from fl.monitor import demonstration as made
-from heartfed.web.application import application
 from heartfed.web.settings import Settings
-
-
-@contextmanager
-def served(settings):
-    """The address of the application while it runs."""
-    bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(application(settings), log_level="critical", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    finally:
-        settings.closing.set()
-        server.should_exit = True
-        thread.join(timeout=10)
 
 
 @pytest.fixture
