@@ -1,0 +1,387 @@
+"""A stranger at the coordinator's port: each test is named after what it tries, and fails to do."""
+
+import asyncio
+import base64
+import contextlib
+import datetime
+import ssl
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import uvicorn
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from fl.messages.invitation import fingerprint
+from server.deploy import fleet_proxy
+from server.deploy.certificates import make_authority, make_server_certificate
+from server.deploy.federation_store import FederationFolder
+from server.deploy.fleet_internals import KEY, SIGNATURE, SIGNED_AT
+from server.deploy.fleet_proxy import FleetProxy, signed_by
+from server.deploy.proxy import connection_limits, request_signatures
+from server.deploy.proxy.connection_limits import LimitedConnection, LimitedServer, address_group
+from server.deploy.proxy.request_signatures import ApprovedKeys, UsedSignatures, signer
+
+PUSH = "/v1/fleet/push-object"
+SITE, STRANGER = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP384R1())
+NO_EC_KEY = rsa.generate_private_key(65537, 1024)
+
+
+def name_of(key):
+    form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    return fingerprint(key.public_key().public_bytes(*form))
+
+
+def head(key=SITE, seconds=0.0, signed_with=None, **changed):
+    """The headers of a request that was signed so many seconds ago."""
+    at = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    signed = (signed_with or SITE if key is NO_EC_KEY else signed_with or key).sign(
+        at.isoformat().encode(), ec.ECDSA(hashes.SHA256())
+    )
+    return {
+        KEY: base64.b64encode(key.public_key().public_bytes(*form)).decode(),
+        SIGNED_AT: at.isoformat(),
+        SIGNATURE: base64.b64encode(signed).decode(),
+    } | changed
+
+
+class Parts:
+    """A chunked body, with how many of its parts were taken."""
+
+    def __init__(self, part=b"x" * 100, number=1000, pause=0.0):
+        self.part, self.number, self.pause, self.taken = part, number, pause, 0
+
+    async def __aiter__(self):
+        for _ in range(self.number):
+            if self.pause:
+                await asyncio.sleep(self.pause)
+            self.taken += 1
+            yield self.part
+
+
+def ask(*requests, path=PUSH):
+    """The status of each request, sent one after another, and the bodies that went further."""
+    passed = []
+
+    async def superlink(request):
+        passed.append(await request.aread())
+        return httpx.Response(200)
+
+    async def asked():
+        upstream = httpx.AsyncClient(
+            base_url="https://127.0.0.1:1", transport=httpx.MockTransport(superlink)
+        )
+        permitted = signed_by({name_of(SITE)})
+        app = Starlette(routes=fleet_proxy.routes(FleetProxy(upstream, permitted=permitted)))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://proxy") as client:
+            return [
+                (await client.post(path, headers=headers, content=content)).status_code
+                for headers, content in requests
+            ]
+
+    return asyncio.run(asked()), passed
+
+
+def test_a_site_is_served():
+    assert ask((head(), b"body")) == ([200], [b"body"])
+
+
+def test_flowers_own_signature_is_known():
+    request = httpx.Request("POST", "https://coordinator")
+    interceptor = NodeAuthHttpInterceptor(SITE, SITE.public_key())
+    interceptor.intercept(SimpleNamespace(request=request), lambda context: None)
+    assert signer(request.headers, UsedSignatures()) == name_of(SITE)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        head() | {SIGNATURE: ""},
+        head(signed_with=STRANGER),
+        head(seconds=310),
+        head(seconds=-10),
+        head() | {SIGNED_AT: "2026-01-01T00:00:00"},  # of no time zone
+        head() | {SIGNED_AT: "9" * 100},
+        head() | {KEY: "no base64"},
+        head() | {KEY: base64.b64encode(b"no key").decode()},
+        head() | {KEY: "A" * 10_000},
+        head(NO_EC_KEY),
+    ],
+)
+def test_without_a_valid_signature_no_byte_of_a_body_is_read(headers):
+    body = Parts()
+    assert ask((headers, body)) == ([401], [])
+    assert body.taken == 0
+
+
+def test_a_request_that_is_sent_again_is_refused():
+    first = head()
+    assert ask((first, b"1"), (first, b"2"), (head(), b"3")) == ([200, 401, 200], [b"1", b"3"])
+
+
+def test_the_other_form_of_the_same_signature_is_refused():
+    first = head()
+    r, s = decode_dss_signature(base64.b64decode(first[SIGNATURE]))
+    order = int(
+        "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+        16,
+    )
+    other = base64.b64encode(encode_dss_signature(r, order - s)).decode()
+    assert signer(first | {SIGNATURE: other}, UsedSignatures()) == name_of(SITE)  # it is valid
+    assert ask((first, b"1"), (first | {SIGNATURE: other}, b"2")) == ([200, 401], [b"1"])
+
+
+def test_signatures_are_forgotten_once_they_are_no_longer_valid(monkeypatch):
+    used, now = UsedSignatures(), [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(request_signatures, "time", clock)
+    signature = SITE.sign(b"x", ec.ECDSA(hashes.SHA256()))
+    assert used.take("k", "t", signature)
+    assert not used.take("k", "t", signature)
+    now[0] = 311.0
+    assert used.take("k", "t", signature)
+
+
+def test_a_key_that_is_not_approved_may_ask_in_few_bytes_alone(monkeypatch):
+    monkeypatch.setattr(fleet_proxy, "SMALL", 300)
+    body = Parts()
+    found, passed = ask((head(STRANGER), b"x" * 300), (head(STRANGER), body))
+    assert (found, passed) == ([200, 413], [b"x" * 300])
+    assert body.taken == 4
+
+
+def test_a_chunked_body_of_too_many_bytes_is_counted_while_it_is_read(monkeypatch):
+    monkeypatch.setattr(fleet_proxy, "LARGEST", 1000)
+    body = Parts()
+    assert ask((head(), body)) == ([413], [])
+    assert body.taken == 11
+
+
+@pytest.mark.parametrize("length", ["1001", "9" * 19])
+def test_a_length_that_is_too_large_is_refused_before_the_body(monkeypatch, length):
+    monkeypatch.setattr(fleet_proxy, "LARGEST", 1000)
+    body = Parts()
+    assert ask((head(**{"content-length": length}), body)) == ([413], [])
+    assert body.taken == 0
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9" * 5000, "1e3"])
+def test_a_length_that_is_none_counts_for_nothing(monkeypatch, length):
+    monkeypatch.setattr(fleet_proxy, "LARGEST", 1000)
+    assert ask((head(**{"content-length": length}), Parts())) == ([413], [])
+
+
+def test_a_body_that_stops_is_given_up(monkeypatch):
+    monkeypatch.setattr(fleet_proxy, "PAUSE", 0.1)
+    began = time.monotonic()
+    assert ask((head(), Parts(pause=60.0))) == ([408], [])
+    assert time.monotonic() - began < 10
+
+
+def test_a_body_that_drips_is_given_up(monkeypatch):
+    monkeypatch.setattr(fleet_proxy, "SLACK", 0.2)
+    body = Parts(b"x", number=100_000, pause=0.01)
+    assert ask((head(), body)) == ([408], [])
+    assert 1 < body.taken < 1000
+
+
+def test_a_long_body_may_take_longer_than_a_short_one(monkeypatch):
+    monkeypatch.setattr(fleet_proxy, "SLACK", 0.2)
+    monkeypatch.setattr(fleet_proxy, "SLOWEST", 1000)
+    found, passed = ask((head(), Parts(b"x" * 500, number=20, pause=0.03)))
+    assert (found, len(passed[0])) == ([200], 10_000)
+
+
+def test_approvals_and_revocations_are_followed_at_once(tmp_path):
+    folder = FederationFolder(tmp_path)
+    (tmp_path / "sites").mkdir()
+    keys = ApprovedKeys(folder)
+    assert "k1" not in keys
+    folder.note_site("a", node=1, revoked="", keys=["k1"])
+    assert "k1" in keys
+    folder.note_site("a", revoked="2026-01-01")
+    assert "k1" not in keys
+    (tmp_path / "sites" / "b.json").write_text("{")
+    assert "k1" not in keys
+
+
+@contextlib.asynccontextmanager
+async def serving(app, **config):
+    """The proxy's server on a port of loopback."""
+    config = {"host": "127.0.0.1", "port": 0, "lifespan": "off", "log_level": "critical"} | config
+    server = LimitedServer(uvicorn.Config(app, http=LimitedConnection, **config))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def read_body(request):
+    return PlainTextResponse(str(len(await request.body())))
+
+
+PLAIN = Starlette(routes=[Route("/", read_body, methods=["GET", "POST"])])
+
+
+async def is_closed(reader, seconds=5.0):
+    """Whether the other end closes the connection within these seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            while await reader.read(2**16):
+                pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+async def drip(writer, part, number=1000):
+    with contextlib.suppress(ConnectionError):
+        for _ in range(number):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+
+def test_half_requests_are_not_held(monkeypatch):
+    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.3)
+
+    async def attack():
+        async with serving(PLAIN) as (server, port):
+            began = time.monotonic()
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            drips = []
+            for number, (_, writer) in enumerate(held):
+                if number % 2:
+                    writer.write(b"POST / HTTP/1.1\r\n")
+                    drips.append(asyncio.create_task(drip(writer, b"x: y\r\n")))
+            assert all(await asyncio.gather(*(is_closed(reader) for reader, _ in held)))
+            for task in drips:
+                task.cancel()
+            assert not server.server_state.connections
+            for _, writer in held:
+                writer.close()
+            return time.monotonic() - began
+
+    assert asyncio.run(attack()) < 5
+
+
+def test_a_body_after_the_answer_is_cut_off(monkeypatch):
+    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.3)
+
+    async def attack():
+        async with serving(PLAIN) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /none HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+            dripping = asyncio.create_task(drip(writer, b"1\r\nx\r\n"))
+            closed = await is_closed(reader)
+            dripping.cancel()
+            writer.close()
+            return closed
+
+    assert asyncio.run(attack())
+
+
+def test_more_connections_of_one_address_than_permitted_are_closed(monkeypatch):
+    monkeypatch.setattr(connection_limits, "MOST_OF_AN_ADDRESS", 3)
+
+    async def attack():
+        async with serving(PLAIN) as (_, port):
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await is_closed(reader)
+            writer.close()
+            held[0][1].close()
+            await asyncio.sleep(0.05)
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(attack())
+
+
+def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch):
+    monkeypatch.setattr(connection_limits, "TAKE_SECONDS", 0.3)
+
+    async def much(request):
+        return Response(b"x" * 2**25)
+
+    async def attack():
+        async with serving(Starlette(routes=[Route("/", much)])) as (server, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await asyncio.sleep(0.1)
+            assert server.server_state.connections
+            async with asyncio.timeout(5):
+                while server.server_state.connections:
+                    await asyncio.sleep(0.02)
+            writer.close()
+
+    asyncio.run(attack())
+
+
+def test_slow_but_honest_requests_are_served(monkeypatch):
+    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.2)
+
+    async def served():
+        async with serving(PLAIN) as (_, port), httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}/"
+            body = Parts(number=20, pause=0.02)  # takes longer than a head may
+            assert (await client.post(url, content=body)).text == "2000"
+            await asyncio.sleep(0.4)
+            assert (await client.get(url)).status_code == 200
+
+    asyncio.run(served())
+
+
+def test_half_a_tls_handshake_is_not_held(monkeypatch, tmp_path):
+    monkeypatch.setattr(connection_limits, "TLS_SECONDS", 0.3)
+    paths = [tmp_path / name for name in ("ca.pem", "ca.key", "server.pem", "server.key")]
+    make_authority(*paths[:2], "f")
+    make_server_certificate(*paths, ["127.0.0.1"])
+    files = {"ssl_certfile": str(paths[2]), "ssl_keyfile": str(paths[3])}
+
+    async def attack():
+        async with serving(PLAIN, **files) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await is_closed(reader)
+            writer.close()
+            trusted = ssl.create_default_context(cafile=str(paths[0]))
+            async with httpx.AsyncClient(verify=trusted) as client:
+                assert (await client.get(f"https://127.0.0.1:{port}/")).status_code == 200
+
+    asyncio.run(attack())
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_addresses_of_one_subscriber_count_as_one(host, group):
+    assert address_group(host) == group
