@@ -71,6 +71,7 @@ def proxy_server(folder: FederationFolder) -> uvicorn.Server:
             ssl_certfile=str(folder.certificate),
             ssl_keyfile=str(folder.key),
             http=LimitedConnection,
+            ws="none",
             h11_max_incomplete_event_size=HEAD_BYTES,
             log_level="warning",
             access_log=False,

@@ -222,10 +222,11 @@ def test_approvals_and_revocations_are_followed_at_once(tmp_path):
 async def serving(app, **config):
     """The proxy's server on a port of loopback."""
     config = {"host": "127.0.0.1", "port": 0, "lifespan": "off", "log_level": "critical"} | config
-    server = LimitedServer(uvicorn.Config(app, http=LimitedConnection, **config))
+    server = LimitedServer(uvicorn.Config(app, http=LimitedConnection, ws="none", **config))
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
     try:
         yield server, server.servers[0].sockets[0].getsockname()[1]
     finally:
