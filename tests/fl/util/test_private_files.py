@@ -32,7 +32,7 @@ def umask(mask):
 @pytest.fixture(params=[0o000, 0o002, 0o022, 0o077], ids="{:03o}".format)
 def any_umask(request):
     with umask(request.param):
-        yield
+        yield request.param
 
 
 def rights(path):
@@ -52,7 +52,9 @@ def test_each_way_to_write_a_file_of_its_own_accord(any_umask, tmp_path):
     with open(folder / "b", "xb", opener=private_opener):
         pass
     logger = log_to_file(folder / "logs" / "site.log")
-    logger.removeHandler(logger.handlers[-1])
+    handler = logger.handlers[-1]
+    logger.removeHandler(handler)
+    handler.close()
     assert len(list(folder.rglob("*"))) == 5
     assert open_to_others(folder) == []
 
@@ -64,7 +66,7 @@ def test_whatever_else_is_written_while_a_command_runs(any_umask, tmp_path):
     assert open_to_others(tmp_path / "new") == []
     outside = tmp_path / "outside"
     outside.mkdir()
-    assert rights(outside) == 0o777 & ~os.umask(os.umask(0o077))
+    assert rights(outside) == 0o777 & ~any_umask
 
 
 @pytest.mark.parametrize(
