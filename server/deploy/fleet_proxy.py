@@ -111,7 +111,9 @@ class FleetProxy:
         return Response(answer.content, answer.status_code, headers)
 
     async def _ask(self, request: Request, body: bytes) -> httpx.Response:
-        headers = {k: v for k, v in request.headers.items() if k not in NOT_ASKED}
+        # Of a header that comes twice the first is passed on: it is the one that was checked.
+        given = reversed(request.headers.items())
+        headers = {k: v for k, v in given if k not in NOT_ASKED}
         return await self.upstream.post(request.url.path, content=body, headers=headers)
 
     async def _hold(self, request: Request, body: bytes, answer: httpx.Response) -> httpx.Response:

@@ -132,6 +132,27 @@ def test_a_request_that_is_sent_again_is_refused():
     assert ask((first, b"1"), (first, b"2"), (head(), b"3")) == ([200, 401, 200], [b"1", b"3"])
 
 
+def test_what_is_passed_on_is_what_was_checked():
+    passed = []
+
+    async def superlink(request):
+        passed.append(request.headers)
+        return httpx.Response(200)
+
+    async def asked():
+        upstream = httpx.AsyncClient(
+            base_url="https://127.0.0.1:1", transport=httpx.MockTransport(superlink)
+        )
+        proxy = FleetProxy(upstream, permitted=signed_by(set()))
+        transport = httpx.ASGITransport(Starlette(routes=fleet_proxy.routes(proxy)))
+        async with httpx.AsyncClient(transport=transport, base_url="https://proxy") as client:
+            return await client.post(PUSH, headers=[*own.items(), *head().items()])
+
+    own = head(STRANGER)
+    assert asyncio.run(asked()).status_code == 200
+    assert {name: passed[0].get_list(name) for name in own} == {k: [v] for k, v in own.items()}
+
+
 def test_the_other_form_of_the_same_signature_is_refused():
     first = head()
     r, s = decode_dss_signature(base64.b64decode(first[SIGNATURE]))
