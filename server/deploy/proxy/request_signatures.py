@@ -36,7 +36,7 @@ class ApprovedKeys:
     folder: FederationFolder
     _read: dict[int, frozenset[str]] = field(default_factory=dict)
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         try:
             return key in self._fingerprints()
         except (OSError, ValueError, KeyError, TypeError) as error:
