@@ -18,6 +18,7 @@ from fl.runs.run_record import RunRecord
 from fl.util.command_line import CommandParser, sigterm_as_interrupt
 from fl.util.errors import ConfigError, did_you_mean, exit_code
 from fl.util.fast_import import without_garbage_collection
+from fl.util.private_files import private_files
 
 OPTIONS = tuple(RunOptions.__dataclass_fields__)
 PATHS = frozenset({"config", "out", "resume", "cache_dir"})  # options that are paths
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "run_sim.py") -> int:
     """Exit codes: 0 done, 2 a user's mistake, 1 anything else."""
 
     def act() -> int:
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), private_files():
             run(*settings(sys.argv[1:] if argv is None else argv, prog))
         return 0
 

@@ -39,7 +39,7 @@ def egress_guard(
 ) -> Message:
     """Answer a request; a hospital's reply is checked against the list of what may leave.
 
-    Why a request failed stays in the hospital's own log.
+    Why a request failed stays in the hospital's own log, and the next one is answered.
     """
     if not is_deployed(context.node_config):
         return answer(message, context)
@@ -47,7 +47,9 @@ def egress_guard(
         reply = answer(unpacked(message), context)
         check_egress(reply, message)
         return packed(reply)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise  # whoever runs the site ends it
+    except BaseException as error:  # also SystemExit, which a library may raise
         log = logging.getLogger("heartfed")
         if isinstance(error, PolicyRefusal):
             log.warning("a request is refused: %s", one_line(str(error)))
@@ -56,7 +58,18 @@ def egress_guard(
         return failure_reply(error, message)
 
 
-app = ClientApp(mods=[egress_guard])
+class GuardedApp(ClientApp):
+    """The ClientApp behind `egress_guard`, whatever the message.
+
+    One of Flower's mods stands before a known kind of message only; a message of another kind
+    raises an error past it.
+    """
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        return egress_guard(message, context, super().__call__)
+
+
+app = GuardedApp()
 
 
 def _site(message: Message, context: Context) -> tuple[Job, Site]:

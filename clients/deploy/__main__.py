@@ -22,6 +22,7 @@ from fl.config.strategy_traits import STRATEGY_TRAITS
 from fl.util.child_process import exit_immediately, handle_stop_signals
 from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
+from fl.util.private_files import private_files
 
 
 def personalize(options: argparse.Namespace) -> int:
@@ -103,7 +104,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m clients.deplo
     handle_stop_signals()
     command = COMMANDS[options.command]
     program = prog.removeprefix("python -m ")
-    return exit_code(program, lambda: command(options), "ended", ended=0)
+    with private_files():
+        return exit_code(program, lambda: command(options), "ended", ended=0)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from clients.deploy.health import note_at_work
 from clients.deploy.installed_code_only.sitecustomize import FOLDER
 from clients.deploy.joined_site import NODE_LAPSE, JoinedSite
+from clients.deploy.resident_supernode import whatever_the_disk
 from fl.util.child_process import ChildProcess, flower_environment, free_port, raise_if_stopping
 from fl.util.errors import ConfigError
 
@@ -63,7 +64,8 @@ class FlowerSuperNode:
             lambda line: log.info("supernode: %s", line),
         )
         try:
-            note_at_work(self._site.folder, port)
+            with whatever_the_disk("that this site is at work"):
+                note_at_work(self._site.folder, port)
             while node.ended is None:
                 time.sleep(LOOK)
                 raise_if_stopping()

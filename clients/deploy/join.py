@@ -1,6 +1,7 @@
 """Join a federation: check what must be right, show what leaves the hospital, and serve."""
 
 import argparse
+import logging
 import shlex
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from clients.deploy.site_folder import ensure_policy, read_invitation, site_fold
 from clients.deploy.site_settings import SiteSettings
 from fl.util.atomic_io import write_atomically
 from fl.util.child_process import free_port, log_to_file
+from fl.util.errors import ConfigError
 from fl.util.tested_versions import is_tested
 
 # With these both `supernode_internals` and `task_runner_internals` were tested.
@@ -43,6 +45,7 @@ def join(options: argparse.Namespace) -> int:
     if ensure_key(folder):
         show_public_key(folder)
     ensure_secret(folder)
+    folder.make_private()
     check_data(site.settings, site.console, options.workers)
     site.console.print(egress_notice(site.invitation, site.settings))
     log_to_file(folder.log)
@@ -75,14 +78,35 @@ def supernode_class() -> type[ResidentSuperNode] | type[FlowerSuperNode]:
 
 
 def serve(site: JoinedSite) -> int:
-    """Keep a SuperNode running until this program is ended."""
+    """Keep a SuperNode running until this program is ended.
+
+    `ConfigError` if it is of no use to start it again; any other error is logged, and it is.
+    """
     site.console.print(f"{site.name}: serving; log in {site.folder.log}")
     supernode, reported = supernode_class()(site), False
     try:
         while True:
-            if supernode.run() or not reported:
+            if run_once(supernode, site) or not reported:
                 site.console.print(f"{site.name}: not connected; trying again")
                 reported = True
             time.sleep(RESTART)
     finally:
         site.folder.state.unlink(missing_ok=True)
+
+
+def run_once(supernode: ResidentSuperNode | FlowerSuperNode, site: JoinedSite) -> bool:
+    """One SuperNode from its start to its end; whether it was connected."""
+    log = logging.getLogger("heartfed")
+    try:
+        connected = supernode.run()
+    except ConfigError:
+        raise
+    except Exception as error:
+        log.error("the SuperNode could not be served", exc_info=error)
+        return False
+    if not connected:
+        try:
+            check_coordinator(site.invitation, site.folder, Console(quiet=True))
+        except Exception as error:
+            log.error("the coordinator: %s", error)
+    return connected

@@ -11,8 +11,8 @@ from clients.deploy.site_folder import SiteFolder, read_invitation, site_folder
 from fl.messages.invitation import fingerprint
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
+from fl.util.private_files import FILE, make_private
 
-OWNER_ONLY = 0o600
 SECRET_BYTES = 32
 
 
@@ -38,6 +38,11 @@ def ensure_key(folder: SiteFolder) -> bool:
     An incomplete private key, as an interruption left it, can never have been used: it makes way
     for a new one. `ConfigError` if the file holds another kind of key.
     """
+    if make_private(folder.key):
+        print(
+            f"{folder.key} could be used by others; now it is its owner's alone. If anybody else "
+            "uses this machine, delete it, run `key` again and let the new key be approved."
+        )
     found = _read_key(folder)
     key = found or _new_key(folder)
     public = _public_text(key, folder.site)
@@ -50,14 +55,16 @@ def _new_key(folder: SiteFolder) -> ec.EllipticCurvePrivateKey:
     if folder.key.exists():
         print(f"{folder.key} was incomplete. A new key is made; it needs to be approved.")
     key = ec.generate_private_key(ec.SECP384R1())
-    write_atomically(folder.key, _private_text(key), OWNER_ONLY)
+    write_atomically(folder.key, _private_text(key), FILE)
     return key
 
 
 def ensure_secret(folder: SiteFolder) -> None:
-    """The secret by which this site's processes know each other, whole."""
+    """The secret by which this site's processes know each other, whole and theirs alone."""
+    if make_private(folder.secret):
+        folder.secret.unlink()  # it is used by processes that start after this
     if not folder.secret.exists() or folder.secret.stat().st_size != SECRET_BYTES:
-        write_atomically(folder.secret, secrets.token_bytes(SECRET_BYTES), OWNER_ONLY)
+        write_atomically(folder.secret, secrets.token_bytes(SECRET_BYTES), FILE)
 
 
 def _read_key(folder: SiteFolder) -> ec.EllipticCurvePrivateKey | None:

@@ -8,6 +8,8 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clients.deploy.health import note_at_work
@@ -69,8 +71,9 @@ class ResidentSuperNode:
                 return
             logging.getLogger("heartfed").info("supernode: %s", line)
             if line == CONNECTED:
-                site.folder.admitted.touch()
                 connected.set()
+                with whatever_the_disk("that this key was admitted"):
+                    site.folder.admitted.touch()
                 site.console.print(f"{site.name}: connected to {site.invitation.address}")
 
         port = free_port()
@@ -78,11 +81,21 @@ class ResidentSuperNode:
         environment = flower_environment(site.folder.flower_home)
         node = ChildProcess(self.command(site, port), environment, read)
         try:
-            note_at_work(site.folder, port)
+            with whatever_the_disk("that this site is at work"):
+                note_at_work(site.folder, port)
             return answer_requests(runner, node, arrived)
         finally:
             node.stop()
             runner.close()
+
+
+@contextmanager
+def whatever_the_disk(fact: str) -> Iterator[None]:
+    """Log that a fact could not be written down, on a full disk say, and go on."""
+    try:
+        yield
+    except OSError as error:
+        logging.getLogger("heartfed").error("%s is not noted: %s", fact, error)
 
 
 def answer_requests(runner: "TaskRunner", node: ChildProcess, arrived: threading.Event) -> int:

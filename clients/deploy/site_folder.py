@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.deploy.site_policy.policy_file import POLICY, read_policy, write_policy
+from clients.deploy.site_policy.request_rate import REQUESTS
 from fl.messages.invitation import Invitation
 from fl.util.errors import ConfigError
+from fl.util.private_files import make_tree_private
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class SiteFolder:
     @property
     def log(self) -> Path:
         return self.path / "logs" / "site.log"
+
+    def make_private(self) -> None:
+        """Take what an earlier version wrote here away from all but its owner.
+
+        Only what this program writes: --home may name a folder that holds other things too.
+        """
+        own = (self.log.parent, self.flower_home, self.path / "runs", self.path / "cache")
+        files = (self.ca, self.admitted, self.state, self.policy, self.path / REQUESTS)
+        for path in (*own, *files):
+            make_tree_private(path)
 
 
 def site_folder(options: argparse.Namespace) -> SiteFolder:

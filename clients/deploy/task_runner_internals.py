@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from fl.util.one_line import one_line
+
 if TYPE_CHECKING:
     from flwr.app import Message
     from flwr.clientapp import ClientApp
@@ -51,7 +53,7 @@ class TaskRunner:
         self._client.close()
 
     def take(self) -> None:
-        """Do one task if there is one."""
+        """Do one task if there is one; whatever goes wrong is logged, and costs that task alone."""
         from flwr.proto.runtime_pb2 import AcquireTaskRequest
         from flwr.supercore.constant import TaskType
         from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
@@ -61,12 +63,17 @@ class TaskRunner:
             task = self._client.AcquireTask(request)
         except httpx.TransportError:
             return  # the SuperNode is about to start, or has ended; whoever started it will see
+        except Exception as error:
+            self._log.error("no request can be taken", exc_info=error)
+            return
         if not task.token:
             return
         try:
             self._answer(task.token)
         except (httpx.HTTPError, ObjectPullError) as error:
-            self._log.error("a request was broken off: %s", error)
+            self._log.error("a request was broken off: %s", one_line(str(error)))
+        except Exception as error:
+            self._log.error("a request was broken off", exc_info=error)
 
     def _answer(self, token: str) -> None:
         """Answer the request that belongs to a task, while the SuperNode hears that we live."""
@@ -90,12 +97,18 @@ class TaskRunner:
             push_task_output,
         )
 
-        message, context, _, _ = pull_task_input(client)
-        began = time.monotonic()
-        reply: Message = self._app(message, context)
-        kind, seconds = message.metadata.message_type, time.monotonic() - began
-        self._log.info("request: %s, %.3f s", kind, seconds)
-        push_message(client, reply, context)
+        context = None
+        try:
+            message, context, _, _ = pull_task_input(client)
+            began = time.monotonic()
+            reply: Message = self._app(message, context)
+            kind, seconds = one_line(message.metadata.message_type), time.monotonic() - began
+            self._log.info("request: %s, %.3f s", kind, seconds)
+            push_message(client, reply, context)
+        except Exception:
+            # The SuperNode forgets the task; it would wait for its answer until the run has ended.
+            push_task_output(client, context, SubStatus.FAILED, "")
+            raise
         push_task_output(client, context, SubStatus.COMPLETED, "")
 
 
@@ -105,6 +118,6 @@ def _send_heartbeat(client: Any) -> bool:
 
     try:
         client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
-    except httpx.HTTPError:
+    except Exception:
         return False
     return True

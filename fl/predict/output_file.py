@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from fl.util.errors import ConfigError
+from fl.util.private_files import private_opener
 
 
 class Output:
@@ -20,7 +21,8 @@ class Output:
         if path is None:
             return
         try:
-            self._file = path.open("xb", buffering=0)
+            # Predictions are of patients: the file is for its owner alone.
+            self._file = open(path, "xb", buffering=0, opener=private_opener)  # noqa: SIM115
         except FileExistsError:
             raise ConfigError(f"--out {path}: exists already. Name a new file.") from None
         except OSError as error:

@@ -18,6 +18,7 @@ from fl.data.shards import Shard
 from fl.ecg.labels import shows_none
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
+from fl.util.private_files import FOLDER
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "scipy", "scikit-learn", "wfdb")
 
@@ -35,7 +36,7 @@ def make_run_folder(out: Path, name: str) -> Path:
     for candidate in (name,) if name else (began, *numbered):
         folder = out / candidate
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, mode=FOLDER)
         except FileExistsError:
             if not folder.is_dir():
                 raise ConfigError(f"--out: {out} is a file. Name a folder.") from None

@@ -4,12 +4,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from fl.util.private_files import FILE
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+
+def write_atomically(path: Path, content: bytes, mode: int = FILE) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part.
 
-    Until it is whole, the file is readable by its owner alone; afterwards as `mode` says. If
-    there is no room, the OSError names the file.
+    The file is for its owner alone, whatever the umask; once it is whole, as `mode` says. If there
+    is no room, the OSError names the file.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from fl.util.private_files import FILE, FOLDER
+
 LOG_BYTES, LOG_FILES = 5 * 2**20, 5  # a log is rotated at this size; so many are kept
 PORTS = range(20000, 32768)  # on loopback; `free_port` chooses one of them
 PR_SET_PDEATHSIG = 1  # number of an order to Linux, in sys/prctl.h
@@ -37,7 +39,8 @@ def flower_environment(home: Path, **more: str) -> dict[str, str]:
 
 def log_to_file(path: Path) -> logging.Logger:
     """HeartFed's logger, writing to a file that is rotated."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER)
+    path.touch(mode=FILE)
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("heartfed")
@@ -75,7 +78,11 @@ class ChildProcess:
             output = COLOUR.sub("", line).rstrip()
             if output:
                 self.last.append(output)
-                log(output)
+                try:
+                    log(output)
+                except Exception as error:
+                    # Without a reader the program would stand still once the pipe is full.
+                    logging.getLogger("heartfed").error("a line was not handled: %s", error)
 
     @property
     def ended(self) -> int | None:

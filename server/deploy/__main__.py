@@ -14,6 +14,7 @@ from fl.config.run_config import choices_of
 from fl.util.child_process import handle_stop_signals
 from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
+from fl.util.private_files import private_files
 from server.deploy.admission import approve, invite, revoke
 from server.deploy.new_federation import init, renew
 from server.deploy.status import show_health, show_status
@@ -84,7 +85,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m server.deploy
     command, _ = COMMANDS[options.command]
     ended = 0 if options.command == "serve" else 1
     program = prog.removeprefix("python -m ")
-    return exit_code(program, lambda: command(options), "ended", ended)
+    with private_files():
+        return exit_code(program, lambda: command(options), "ended", ended)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,28 @@ of Flower's Fleet API, and 404 for the rest. The SuperLink still checks the keys
 
 A SuperNode asks for messages, and if there are none sleeps three seconds. With the tested versions
 of Flower the proxy asks the SuperLink again and again for a while before it answers that there are
-none, so that a message that comes in the meantime does not wait.
+none, so that a message that comes in the meantime does not wait. With these versions it also
+checks who signed a request before it reads the body (`server.deploy.proxy.request_signatures`).
 """
 
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from fl.util.polling import Backoff
 from fl.util.tested_versions import is_tested
 from server.deploy import fleet_internals
+from server.deploy.federation_store import FederationFolder
+from server.deploy.proxy.request_signatures import ApprovedKeys, UsedSignatures, signer
 
 FLEET = (
     *("activate-node", "deactivate-node", "send-node-heartbeat", "get-run", "get-fab"),
@@ -34,6 +36,9 @@ FLEET = (
 PULL = "/v1/fleet/pull-messages"
 HOLD = 20.0  # seconds a question for messages is held; a SuperNode gives up after 30
 LARGEST = 256 * 2**20  # bytes of a request; the largest network here sends a tenth of it
+SMALL = 64 * 2**10  # bytes of a request by a key that is not approved; to ask takes a few hundred
+PAUSE = 20.0  # seconds between two parts of a body
+SLACK, SLOWEST = 30.0, 32 * 2**10  # a body takes at most so many seconds, and one for so many bytes
 OF_THE_CONNECTION = {"host", "content-length", "transfer-encoding", "connection"}
 # httpx asks the SuperLink for the encodings that it knows, and decodes the answer: the body that
 # is passed on is no longer what content-encoding says.
@@ -46,15 +51,30 @@ def never(content: bytes) -> bool:
     return False
 
 
+def anybody(headers: Mapping[str, str]) -> int:
+    """No signature is checked: with an untested version of Flower its form is not known."""
+    return LARGEST
+
+
+class BodyRefused(Exception):
+    """A body that is not taken, with the HTTP status that says why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class FleetProxy:
     """Passes the Fleet API on to the SuperLink at `upstream`.
 
     `is_empty`: whether an answer to a question for messages holds none, so that it is held.
+    `permitted`: how many bytes of a body are read after a head; 0 if it is not validly signed.
     """
 
     upstream: httpx.AsyncClient
     is_empty: Callable[[bytes], bool] = never
+    permitted: Callable[[Mapping[str, str]], int] = anybody
 
     async def health(self, request: Request) -> Response:
         """200 if the SuperLink behind the proxy answers."""
@@ -66,9 +86,17 @@ class FleetProxy:
 
     async def fleet(self, request: Request) -> Response:
         """One request of a SuperNode."""
-        body = await read_body(request)
-        if body is None:
-            return PlainTextResponse("too large", 413)
+        most = self.permitted(request.headers)
+        if not most:
+            # As the SuperLink answers, for a SuperNode whose clock is wrong.
+            answered = JSONResponse({"detail": "Invalid SuperNode authentication"}, 401)
+            return refused(request, answered)
+        try:
+            body = await read_body(request, most)
+        except BodyRefused as refusal:
+            return refused(request, PlainTextResponse(str(refusal), refusal.status))
+        except ClientDisconnect:
+            return PlainTextResponse("gone", 400)
         try:
             answer = await self._ask(request, body)
             if request.url.path == PULL:
@@ -83,7 +111,9 @@ class FleetProxy:
         return Response(answer.content, answer.status_code, headers)
 
     async def _ask(self, request: Request, body: bytes) -> httpx.Response:
-        headers = {k: v for k, v in request.headers.items() if k not in NOT_ASKED}
+        # Of a header that comes twice the first is passed on: it is the one that was checked.
+        given = reversed(request.headers.items())
+        headers = {k: v for k, v in given if k not in NOT_ASKED}
         return await self.upstream.post(request.url.path, content=body, headers=headers)
 
     async def _hold(self, request: Request, body: bytes, answer: httpx.Response) -> httpx.Response:
@@ -100,27 +130,58 @@ class FleetProxy:
         return answer.status_code == 200 and self.is_empty(answer.content)
 
 
-async def read_body(request: Request) -> bytes | None:
-    """The body of a request, or None if it is larger than any that a site sends."""
-    if int(request.headers.get("content-length") or 0) > LARGEST:
-        return None
-    body = bytearray()
-    async for part in request.stream():
+def announced(request: Request) -> int | None:
+    """Bytes of a body as its head has them; None if the head does not."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a request; `BodyRefused` once it is larger or slower than any of a site.
+
+    Bytes are counted as they come: a chunked body announces no length.
+    """
+    if (announced(request) or 0) > most:
+        raise BodyRefused(413, "too large")
+    body, began, parts = bytearray(), time.monotonic(), request.stream()
+    while True:
+        left = began + SLACK + len(body) / SLOWEST - time.monotonic()
+        try:
+            async with asyncio.timeout(max(min(PAUSE, left), 0.0)):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise BodyRefused(408, "too slow") from None
+        if part is None:
+            return bytes(body)
         body += part
-        if len(body) > LARGEST:
-            return None
-    return bytes(body)
+        if len(body) > most:
+            raise BodyRefused(413, "too large")
 
 
-def proxy_app(port: int, ca: Path) -> Starlette:
-    """The proxy before the SuperLink on this machine's `port`."""
+def refused(request: Request, answer: Response) -> Response:
+    """The answer to a request whose body is not read; what may still come of it is cut off.
+
+    A small body that is on its way is let come: a SuperNode then surely sees the answer.
+    """
+    length = announced(request)
+    if length is None or length > SMALL or answer.status_code == 408:
+        answer.headers["connection"] = "close"
+    return answer
+
+
+def proxy_app(folder: FederationFolder) -> Starlette:
+    """The proxy before the federation's SuperLink on this machine."""
     client = httpx.AsyncClient(
-        base_url=f"https://127.0.0.1:{port}",
-        verify=ssl.create_default_context(cafile=str(ca)),
+        base_url=f"https://127.0.0.1:{folder.settings().superlink_port}",
+        verify=ssl.create_default_context(cafile=str(folder.ca)),
         timeout=30.0,
         limits=httpx.Limits(max_connections=None),
     )
-    proxy = FleetProxy(client, fleet_internals.holds_no_message if holds() else never)
+    if is_known():
+        keys = ApprovedKeys(folder)
+        proxy = FleetProxy(client, fleet_internals.holds_no_message, signed_by(keys))
+    else:
+        proxy = FleetProxy(client)
 
     @asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
@@ -130,9 +191,29 @@ def proxy_app(port: int, ca: Path) -> Starlette:
     return Starlette(routes=routes(proxy), lifespan=life)
 
 
-def holds() -> bool:
-    """Whether a question for messages is held until there is one."""
-    otherwise = "a site without work asks every 3 s, so a message waits for up to 3 s"
+def signed_by(keys: Container[str]) -> Callable[[Mapping[str, str]], int]:
+    """How many bytes of a body are read: by whether one of these keys signed the head.
+
+    A key that is not approved may still ask, in few bytes: the SuperLink answers it that it is
+    not admitted, and its site shows that.
+    """
+    used = UsedSignatures()
+
+    def permitted(headers: Mapping[str, str]) -> int:
+        key = signer(headers, used)
+        if key is None:
+            return 0
+        return LARGEST if key in keys else SMALL
+
+    return permitted
+
+
+def is_known() -> bool:
+    """Whether this version of Flower was tested: its empty answers and its signatures."""
+    otherwise = (
+        "a site without work asks every 3 s, so a message waits for up to 3 s, and the SuperLink "
+        "alone checks signatures, after it has read what was sent"
+    )
     return is_tested("flwr", fleet_internals.FLOWER_VERSIONS, otherwise)
 
 

@@ -10,8 +10,10 @@ import uvicorn
 from fl.messages.invitation import host_and_port
 from fl.util.child_process import ChildProcess, flower_environment, log_to_file
 from fl.util.errors import FederationError
+from fl.util.private_files import make_tree_private
 from server.deploy.federation_store import FEDERATION, FederationFolder
 from server.deploy.fleet_proxy import proxy_app
+from server.deploy.proxy.connection_limits import HEAD_BYTES, LimitedConnection, LimitedServer
 
 LOOK = 0.2  # seconds between looks whether the SuperLink has ended
 WORDS = 400  # characters of its last lines in an error
@@ -27,6 +29,7 @@ def serve(options: argparse.Namespace) -> int:
         listened = host_and_port(settings.listen, settings.port)
         print(f"and the reverse proxy, https://{listened}, before it")
         return 0
+    make_tree_private(folder.path)  # keys, jobs and logs, as an earlier version wrote them
     log = log_to_file(folder.path / "logs" / "serve.log")
     proxy = proxy_server(folder)
     environment = flower_environment(folder.flower_home, **{FEDERATION: str(folder.path)})
@@ -60,13 +63,16 @@ def superlink_command(folder: FederationFolder) -> list[str]:
 def proxy_server(folder: FederationFolder) -> uvicorn.Server:
     """The reverse proxy, with the federation's certificate, on the address for the sites."""
     settings = folder.settings()
-    return uvicorn.Server(
+    return LimitedServer(
         uvicorn.Config(
-            proxy_app(settings.superlink_port, folder.ca),
+            proxy_app(folder),
             host=settings.listen,
             port=settings.port,
             ssl_certfile=str(folder.certificate),
             ssl_keyfile=str(folder.key),
+            http=LimitedConnection,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
             log_level="warning",
             access_log=False,
             server_header=False,

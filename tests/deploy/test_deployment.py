@@ -220,6 +220,13 @@ def test_private_keys_are_readable_by_their_owner_alone(walked):
     assert {oct(path.stat().st_mode & 0o777) for path in private} == {"0o600"}
 
 
+def test_what_both_ends_write_is_their_owners_alone(walked):
+    tops = [walked.folder, walked.base / "runs", *walked.base.glob("heartfed-*")]
+    written = [path for top in tops for path in [top, *top.rglob("*")] if not path.is_symlink()]
+    assert len(written) > 100
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
 def join(walked, site, *flags, invitation=None, data="data-a"):
     """A site that must not get in: it ends by itself."""
     given = invitation or walked.folder / "invitations" / f"{site}.toml"

@@ -2,8 +2,11 @@
 
 import fcntl
 import json
+import os
 import time
 from pathlib import Path
+
+from fl.util.private_files import FILE
 
 HOUR = 3600.0  # seconds
 REQUESTS = "requests.json"  # kind -> times of the last hour, seconds since 1970
@@ -15,7 +18,8 @@ def count_request(folder: Path, kind: str, most: int) -> bool:
     The count is in a file because a site may answer each request in a process of its own. What
     cannot be read counts as no request: it was written by this site alone.
     """
-    with (folder / REQUESTS).open("a+") as file:
+    handle = os.open(folder / REQUESTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE)
+    with os.fdopen(handle, "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         now = time.time()

@@ -7,13 +7,14 @@ from fl.util.atomic_io import write_atomically
 from fl.util.file_digest import file_digest
 
 SUMS = "SHA256SUMS.txt"
+SHARED = 0o644  # rights of the file: a published data set may be there for all of a machine's users
 RELATIVE_PATH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")  # no `..`, no absolute path
 
 
 def write_sums(folder: Path, sums: dict[str, str]) -> None:
     """Write the sums, by path in the folder, in the format of `sha256sum`."""
     lines = (f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
-    write_atomically(folder / SUMS, "".join(lines).encode())
+    write_atomically(folder / SUMS, "".join(lines).encode(), SHARED)
 
 
 def altered_files(folder: Path) -> list[str]:

@@ -10,7 +10,11 @@ from support.sites import joined
 
 from clients.deploy import join
 from clients.deploy.join_checks import check_coordinator
-from clients.deploy.resident_supernode import ResidentSuperNode, answer_requests
+from clients.deploy.resident_supernode import (
+    ResidentSuperNode,
+    answer_requests,
+    whatever_the_disk,
+)
 from fl.util import child_process
 from fl.util.errors import ConfigError
 from server.deploy.certificates import make_authority, make_server_certificate
@@ -61,8 +65,8 @@ def test_a_coordinator_that_is_away_is_no_reason_to_stop(tmp_path, coordinator):
     assert "cannot be reached" in check(tmp_path, "ours", "127.0.0.1:1")
 
 
-class Stop(Exception):
-    """Ends `serve`, which has no end of its own."""
+class Stop(BaseException):
+    """Ends `serve`, which has no end of its own and goes on after any `Exception`."""
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,42 @@ def test_a_lost_connection_is_reported_once(tmp_path, monkeypatch, connections, 
         join.serve(site)
     assert site.console.file.getvalue().count("not connected; trying again") == lines
     assert not site.folder.state.exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), RuntimeError("x"), MemoryError()])
+def test_a_supernode_that_cannot_be_served_is_started_again(tmp_path, monkeypatch, caplog, error):
+    raised = [Stop, error]
+
+    def run(self):
+        raise raised.pop()
+
+    monkeypatch.setattr(ResidentSuperNode, "run", run)
+    monkeypatch.setattr(join, "RESTART", 0.0)
+    with pytest.raises(Stop):
+        join.serve(joined(tmp_path))
+    assert "could not be served" in caplog.text
+
+
+def test_why_a_site_is_not_connected_is_in_its_log(tmp_path, monkeypatch, caplog, coordinator):
+    ends = [Stop, None]
+
+    def run(self):
+        if (end := ends.pop()) is not None:
+            raise end
+        return False
+
+    site = joined(tmp_path / "other", address=coordinator)
+    monkeypatch.setattr(ResidentSuperNode, "run", run)
+    monkeypatch.setattr(join, "RESTART", 0.0)
+    with pytest.raises(Stop):
+        join.serve(site)
+    assert "does not show a certificate of federation" in caplog.text
+
+
+def test_a_full_disk_keeps_a_site_from_noting_that_it_is_at_work_and_no_more(caplog):
+    with whatever_the_disk("that this site is at work"):
+        raise OSError(28, "No space left on device")
+    assert "that this site is at work is not noted" in caplog.text
 
 
 def test_a_task_is_taken_when_its_message_has_arrived():

@@ -94,3 +94,17 @@ def test_a_secret_that_was_written_in_part_is_made_again(folder):
     ensure_secret(folder)
     assert folder.secret.read_bytes() == made
     assert stat.S_IMODE(folder.secret.stat().st_mode) == 0o600
+
+
+def test_a_key_that_others_could_read_is_taken_away_from_them(folder, capsys):
+    ensure_key(folder)
+    ensure_secret(folder)
+    secret = folder.secret.read_bytes()
+    for path in (folder.key, folder.secret):
+        path.chmod(0o644)
+    assert not ensure_key(folder)
+    ensure_secret(folder)
+    assert "could be used by others" in capsys.readouterr().out
+    assert folder.secret.read_bytes() != secret
+    for path in (folder.key, folder.secret):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from fl.util import tested_versions
 from fl.util.polling import Backoff
 from server.deploy import fleet_proxy
-from server.deploy.certificates import make_authority
+from server.deploy.federation_store import FederationSettings, make_federation
 from server.deploy.fleet_internals import holds_no_message
 from server.deploy.fleet_proxy import FLEET, PULL, FleetProxy, never, proxy_app
 
@@ -97,15 +97,16 @@ def test_without_our_knowledge_of_flower_a_question_is_passed_on_once():
 def test_questions_are_held_with_the_tested_version_alone(monkeypatch, capsys, version, held):
     monkeypatch.setattr(tested_versions, "installed_version", lambda _: version)
     monkeypatch.setenv(tested_versions._REPORTED, "")
-    assert fleet_proxy.holds() == held
+    assert fleet_proxy.is_known() == held
     assert len(capsys.readouterr().err.splitlines()) == (not held)
 
 
 def test_the_app_can_be_made_with_any_version(monkeypatch, tmp_path):
-    make_authority(tmp_path / "ca.pem", tmp_path / "ca.key", "f")
+    where = {"hosts": ("localhost",), "listen": "127.0.0.1", "port": 2, "superlink_port": 1}
+    folder = make_federation(tmp_path / "f", FederationSettings(name="f", task="rhythm", **where))
     for public_only in ("", "1"):
         monkeypatch.setenv(tested_versions.PUBLIC_ONLY, public_only)
-        assert len(proxy_app(1, tmp_path / "ca.pem").routes) == 1 + len(FLEET)
+        assert len(proxy_app(folder).routes) == 1 + len(FLEET)
 
 
 @pytest.mark.parametrize(
