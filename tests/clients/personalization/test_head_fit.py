@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -101,6 +101,7 @@ def test_a_class_that_is_not_annotated_has_no_part_in_its_row():
     np.testing.assert_allclose(with_bias(found)[0], with_bias(expected)[0], atol=1e-4)
 
 
+@settings(max_examples=25)
 @given(patients=st.sets(st.integers(0, 19)), exclusive=st.booleans())
 def test_more_copies_of_a_patients_windows_change_nothing(patients, exclusive):
     data = made_data(exclusive=exclusive, per_patient=3)

@@ -86,7 +86,7 @@ def test_a_network_without_a_head_that_stands_last_is_tested_as_it_was_sent(
     assert all(np.array_equal(v, before[k]) for k, v in get_weights(network).items())
 
 
-@pytest.mark.parametrize("data", ["cohort", "beats"])
+@pytest.mark.parametrize("data", [pytest.param("cohort", marks=pytest.mark.slow), "beats"])
 def test_an_untrained_head_is_replaced_and_nothing_but_the_head(data, request, tmp_path):
     cohort = request.getfixturevalue(data)
     model = "beat_mlp" if data == "beats" else "cnn_simple"

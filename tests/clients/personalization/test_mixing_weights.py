@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.made_cohorts import made_cohort
 
@@ -64,6 +64,7 @@ def test_the_grid_has_every_way_to_share(networks, steps):
     assert len(grid) == {1: 1, 2: 6, 3: 231}[networks]
 
 
+@settings(max_examples=25)
 @given(st.permutations(range(24)))
 def test_the_order_of_the_examples_does_not_matter(order):
     cohort, read = made(12)

@@ -81,6 +81,7 @@ def test_the_unit_does_not_matter(scale):
     assert reason(scale * noise("pink")) == "noise"
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_judged_by_most_of_its_minutes():
     mostly = np.hstack([heartbeats(70, seconds=400), noise("white", seconds=200)])
     assert assess_recording(mostly, ["I"], FS).reason == ""

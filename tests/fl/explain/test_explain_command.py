@@ -153,6 +153,7 @@ def test_a_recording_without_a_signal_is_not_explained(runs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_pages_show_where_the_model_looked_and_say_why_not(runs, tmp_path):
     whole = Path(shutil.copytree(runs / "rhythm", tmp_path / "whole"))
     bare = Path(shutil.copytree(runs / "rhythm", tmp_path / "bare"))

@@ -46,6 +46,7 @@ def test_validation_is_counted_too():
     assert training_seconds(config, work, Speed(step=1.0, crop=0.5)) == 2 * 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [0, 2])
 def test_the_work_of_unread_sources_is_estimated_from_a_few_records(folds):
     settings = {"data": "synthetic", "synthetic_records": 200, "clients": 3, "partition": "iid"}

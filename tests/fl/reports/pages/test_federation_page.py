@@ -307,6 +307,7 @@ def test_recordings_that_changed_are_not_drawn(copy):
     assert all("Printed at its own size" not in text for text in texts)
 
 
+@pytest.mark.slow
 def test_seeds_have_a_page_over_them_and_one_each(written, tmp_path, capsys):
     made_runs.repeat(tmp_path, written("compared"))
     assert main([str(tmp_path)]) == 0
@@ -321,6 +322,7 @@ def test_seeds_have_a_page_over_them_and_one_each(written, tmp_path, capsys):
         assert (tmp_path / f"seed-{seed}" / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_several_runs_are_put_side_by_side(copy, tmp_path):
     first, second = copy("rhythm", "one"), copy("holdout", "two")
     assert main([str(first), str(second)]) == 0
