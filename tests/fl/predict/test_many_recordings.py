@@ -18,7 +18,7 @@ from fl.datasets.readers import wfdb_access
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.records import Record
 from fl.predict import __main__ as command
-from fl.predict import recording_pool, several
+from fl.predict import output_file, recording_pool, several
 from fl.predict.inference import predict_recording
 from fl.predict.recording_list import recordings_named
 from fl.predict.recording_pool import PredictionJob
@@ -279,7 +279,6 @@ def test_ctrl_c_keeps_what_is_done(weights, files, tmp_path, monkeypatch, capsys
 def test_a_full_disk_keeps_whole_lines(weights, files, tmp_path, monkeypatch, capsys):
     in_chunks(monkeypatch, 4)
     out = tmp_path / "answers.csv"
-    real_open = Path.open
     room = 1500
 
     class Disk:
@@ -298,13 +297,7 @@ def test_a_full_disk_keeps_whole_lines(weights, files, tmp_path, monkeypatch, ca
             return getattr(self.file, name)
 
     monkeypatch.setattr(
-        Path,
-        "open",
-        lambda path, *args, **kwargs: (
-            Disk(real_open(path, *args, **kwargs))
-            if path == out
-            else real_open(path, *args, **kwargs)
-        ),
+        output_file, "open", lambda *args, **kwargs: Disk(open(*args, **kwargs)), raising=False
     )
     call = ["--weights", str(weights), str(files), "--csv", "--out", str(out)]
     assert command.main(call) == 1
