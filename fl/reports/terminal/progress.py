@@ -55,7 +55,7 @@ class PlainView:
             if row.averaged:
                 what = f"mean of the last {row.averaged} rounds"
             left = f"  {text}" if (text := self.left) else ""
-            self.console.print(f"{name}{what}  {round_text(row)}{left}")
+            self.console.print(f"{name}{what}  {round_text(row)}{left}", soft_wrap=True)
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         if self.remaining:
@@ -64,7 +64,7 @@ class PlainView:
             what = f"round {row.round:>3}"
             if row.averaged:
                 what = f"mean of the last {row.averaged} rounds"
-            self.console.print(f"local, {site}, {what}  {round_text(row)}")
+            self.console.print(f"local, {site}, {what}  {round_text(row)}", soft_wrap=True)
 
     @property
     def left(self) -> str:

@@ -296,9 +296,10 @@ def test_a_full_disk_keeps_whole_lines(weights, files, tmp_path, monkeypatch, ca
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-    monkeypatch.setattr(
-        output_file, "open", lambda *args, **kwargs: Disk(open(*args, **kwargs)), raising=False
-    )
+    def opened(*args, **kwargs):
+        return Disk(open(*args, **kwargs))
+
+    monkeypatch.setattr(output_file, "open", opened, raising=False)
     call = ["--weights", str(weights), str(files), "--csv", "--out", str(out)]
     assert command.main(call) == 1
     *_, last = capsys.readouterr().err.splitlines()
