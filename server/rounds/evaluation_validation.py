@@ -18,6 +18,7 @@ from server.rounds.reply_validation import MOST_RECORDS, MOST_SEEN
 SHARES = ("macro_precision", "macro_recall", "macro_auprc", "macro_brier", "macro_ece", "accuracy")
 # Measures of a class that are no shares.
 UNBOUNDED = frozenset({"brier_skill", "calibration_slope", "calibration_intercept"})
+ROUNDING = 1e-9  # a sum of shares of patients may be 1.0000000000000002
 CLASS_COUNTS = ("n", "positive", "patients", "positive_patients")
 SUBGROUPS = {"sex": frozenset(SEXES.values()), "age": frozenset(AGE_BANDS)}
 
@@ -40,7 +41,7 @@ def validate_evaluation(
         raise ValueError(f"it took {evaluated.steps} steps before the test")
     if not math.isfinite(evaluated.loss_sum):
         raise ValueError("its loss is NaN or infinite")
-    if not 0 <= evaluated.loss_sum <= LARGEST_EXAMPLE_LOSS * evaluated.n_patients:
+    if not 0 <= evaluated.loss_sum <= LARGEST_EXAMPLE_LOSS * evaluated.n_patients * (1 + ROUNDING):
         raise ValueError(f"its loss is {evaluated.loss_sum:g} over {evaluated.n_patients} patients")
     for source, validation in evaluated.by_source.items():
         _validate_source(source, validation, len(task.classes))
@@ -114,5 +115,5 @@ def _validate_class(name: str, measures: ClassMeasures, report: GroupMeasures) -
 
 def _require_shares(name: str, values: Iterable[float | None]) -> None:
     for value in values:
-        if value is not None and not 0 <= value <= 1:
+        if value is not None and not -ROUNDING <= value <= 1 + ROUNDING:
             raise ValueError(f"its {name} is {value}")

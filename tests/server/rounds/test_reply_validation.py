@@ -178,6 +178,8 @@ def test_an_update_in_the_name_of_another_site_is_refused():
         {"report": report(f1=0.0, auroc=1.0)},
         {"report": report(f1=1.0, auroc=0.0)},
         {"report": report(f1=None, auroc=None)},
+        {"report": report(of_class={"auprc": 1 + 2e-16, "recall": 1.0})},  # as sums of shares round
+        {"report": report(f1=1.0000000000000002)},
     ],
 )
 def test_an_evaluation_at_the_edge_is_accepted_as_it_is(changed):
