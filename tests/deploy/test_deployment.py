@@ -190,9 +190,9 @@ def test_a_hospital_keeps_its_predictions_and_has_a_report_of_its_own(walked):
 
 
 def test_what_crosses_the_wire_is_of_the_listed_kinds(walked):
-    messages, raw = taken(walked)
-    kinds = [message.metadata.message_type for message in messages]
+    kinds, messages, raw = taken(walked)
     assert set(kinds) == {"query", "train", "evaluate"}
+    assert len(messages) > len(kinds) / 2
     records, words = {"arrays", "config", "metrics"}, {"site", "sources", "report"}
     validation = {f"validation-{name}" for name in records}
     for message in messages:

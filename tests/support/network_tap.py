@@ -45,7 +45,11 @@ def tap(federation, site):
 
 
 def taken(federation):
-    """What the site sent: the messages, and every body as it was."""
+    """What the site sent: the kinds of its messages, the messages, and every body as it was.
+
+    An object that the coordinator has already, since another site sent the same (such as counts
+    that are all withheld), does not cross the wire again: its message is left out.
+    """
     lines = (federation.base / "taken.jsonl").read_text().splitlines()
     sent = [(path, base64.b64decode(body)) for path, body in map(json.loads, lines)]
     objects = {}
@@ -53,16 +57,18 @@ def taken(federation):
         if path.endswith("/push-object"):
             pushed = PushObjectRequest.FromString(body)
             objects[pushed.object_id] = pushed.object_content
-    messages = []
+    kinds, messages = [], []
     for path, body in sent:
         if path.endswith("/push-messages"):
             request = PushMessagesRequest.FromString(body)
+            kinds += [message.metadata.message_type for message in request.messages_list]
             for tree in request.message_object_trees:
                 ids = {node.object_id for node in iterate_object_tree(tree)}
-                parts = {i: objects[i] for i in ids}
-                messages.append(inflate_object_from_contents(tree.object_id, parts))
+                if ids <= objects.keys():
+                    parts = {i: objects[i] for i in ids}
+                    messages.append(inflate_object_from_contents(tree.object_id, parts))
     assert all(isinstance(message, Message) for message in messages)
-    return messages, [body for _, body in sent]
+    return kinds, messages, [body for _, body in sent]
 
 
 def main(folder, proxy, port, taking):
