@@ -40,7 +40,7 @@ from fl.config.config_file import load_config
 from fl.config.run_config import LOCAL, POOLED
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM_SIGNAL
+from fl.ecg.tasks import RHYTHM_SIGNAL, TASKS
 from fl.evaluation.decisions.score_histograms import count_scores, histogram_aurocs
 from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import mean_of
@@ -170,7 +170,7 @@ def job_of(folder: Path) -> Job:
 def all_sites(job: Job, split: str) -> Cohort:
     """One split of all sites together."""
     path = Path(job.workspace) / "partition.csv"
-    cohort, partition = open_partition(path, RHYTHM_SIGNAL, job.shards)
+    cohort, partition = open_partition(path, TASKS[job.config.task], job.shards)
     rows = [partition.rows(site, split) for site in partition.sites]
     return cohort.take(np.sort(np.concatenate(rows)))
 
@@ -207,7 +207,8 @@ def measured(job: Job, models: Sequence[Path]) -> dict[str, Any]:
 
 
 def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
-    network = build_network(job.config.model, RHYTHM_SIGNAL)
+    task = TASKS[job.config.task]
+    network = build_network(job.config.model, task)
     set_weights(network, load_weights(weights))
     p = predict(network, cohort)
     by_source, patients = {}, {}
@@ -219,7 +220,7 @@ def _measured_model(job: Job, cohort: Cohort, weights: Path) -> dict[str, Any]:
         by_source[str(source)] = mean_of([value for value, n in aurocs if n >= MIN_POSITIVES])
         patients[str(source)] = len(np.unique(who))
     who = np.unique(cohort.patients, return_inverse=True)[1]
-    losses = np.bincount(who, example_losses(RHYTHM_SIGNAL, cohort.labels, p)) / np.bincount(who)
+    losses = np.bincount(who, example_losses(task, cohort.labels, p)) / np.bincount(who)
     return {"loss": float(losses.mean()), "sources": by_source, "patients": patients}
 
 
