@@ -29,6 +29,7 @@ def show_public_key(folder: SiteFolder) -> None:
     """What the hospital does with the public half of its key."""
     print(f"Send this file to the coordinator: {folder.public_key}")
     print("It is not secret. The other half of the key stays here.")
+    print(f"Next, there: python -m server.deploy approve FEDERATION {folder.public_key.name}")
     print(f"To compare by telephone: {fingerprint(folder.public_key.read_bytes())}")
 
 

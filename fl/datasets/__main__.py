@@ -1,4 +1,4 @@
-"""`python -m fl.datasets check | convert | download | plot`: recordings and data sets."""
+"""`python -m fl.datasets check | convert | download | plot | synthetic`: recordings, data sets."""
 
 import argparse
 import importlib
@@ -36,7 +36,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.datas
     """
     options = _parser(prog).parse_args(arguments)
     try:
-        commands = {"check": _check, "convert": _convert, "download": _download, "plot": _plot}
+        commands = {
+            "check": _check,
+            "convert": _convert,
+            "download": _download,
+            "plot": _plot,
+            "synthetic": _synthetic,
+        }
         run = commands[options.command]
         return run(options)
     except (ConfigError, DataError) as error:
@@ -82,6 +88,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     download.add_argument("source", nargs="+")
     download.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
     download.add_argument("--jobs", type=int, choices=range(1, 17), default=4, metavar="1-16")
+
+    made = commands.add_parser("synthetic", help="write synthetic recordings, to try things with")
+    made.add_argument("folder", type=Path, help="a new folder, for --sources NAME=FOLDER")
+    made.add_argument("--records", type=int, default=60, help="how many [%(default)s]")
+    made.add_argument("--seed", type=int, default=0, help="another seed: other patients")
 
     for command in (check, plot):
         command.add_argument(
@@ -179,6 +190,17 @@ def _download(options: argparse.Namespace) -> int:
             f"  {counts.fetched} files fetched, {counts.kept} were already there, "
             f"{counts.replaced} differed from the published ones and were replaced"
         )
+    return 0
+
+
+def _synthetic(options: argparse.Namespace) -> int:
+    from fl.datasets.synthetic.written_folder import write_synthetic_folder
+
+    done = write_synthetic_folder(options.folder, options.records, options.seed)
+    print(
+        f"{options.folder}: {done.records} synthetic recordings of {done.patients} patients who "
+        "do not exist"
+    )
     return 0
 
 

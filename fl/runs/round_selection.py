@@ -36,11 +36,12 @@ class Selection:
 def is_better(found: Selection | None, best: Selection | None) -> bool:
     """Whether a round is the best so far; of equally good rounds it is the last.
 
-    None is a round of which validation can measure nothing. A round that misses the patients of a
-    site may be measured in another way than the others: the stronger measure wins.
+    None is a round of which validation can measure nothing; of such rounds alone it is the last. A
+    round that misses the patients of a site may be measured in another way than the others: the
+    stronger measure wins.
     """
     if found is None or best is None:
-        return best is None and found is not None
+        return best is None
     if found.by != best.by:
         return CRITERIA.index(found.by) < CRITERIA.index(best.by)
     return found.score >= best.score

@@ -39,6 +39,7 @@ def invite(options: argparse.Namespace) -> int:
         ca=folder.ca.read_text(),
     ).write(path)
     print(f"Send this file to {options.site}, by a way on which nobody can exchange it: {path}")
+    print(f"Next, there: python -m clients.deploy key {path.name} --site {options.site}")
     return 0
 
 

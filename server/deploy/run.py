@@ -93,7 +93,7 @@ def _run(
         remaining = remaining_of(record.folder, config.model_dump(), record.content)
         watch(folder, record, make_view(console, options.quiet, remaining))
     except FederationError as error:
-        raise FederationError(f"{error} {resume}") from None
+        raise FederationError(f"{str(error).rstrip('.')}. {resume}") from None
     except KeyboardInterrupt:
         with suppress(FederationError):  # if it cannot be stopped now, --resume does it
             stop_run(folder, record.content["flower_run"])

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import socket
 import threading
 import time
 
@@ -11,7 +12,7 @@ from fl.messages.invitation import host_and_port
 from fl.util.child_process import ChildProcess, flower_environment, log_to_file
 from fl.util.errors import FederationError
 from fl.util.private_files import make_tree_private
-from server.deploy.federation_store import FEDERATION, FederationFolder
+from server.deploy.federation_store import FEDERATION, FederationFolder, FederationSettings
 from server.deploy.fleet_proxy import proxy_app
 from server.deploy.proxy.connection_limits import HEAD_BYTES, LimitedConnection, LimitedServer
 
@@ -35,7 +36,7 @@ def serve(options: argparse.Namespace) -> int:
     environment = flower_environment(folder.flower_home, **{FEDERATION: str(folder.path)})
     superlink = ChildProcess(command, environment, lambda line: log.info("superlink: %s", line))
     threading.Thread(target=_end_together, args=(superlink, proxy), daemon=True).start()
-    print(f"{settings.name}: sites are awaited at {settings.address}", flush=True)
+    threading.Thread(target=_announce, args=(settings, superlink, proxy), daemon=True).start()
     try:
         proxy.run()
     finally:
@@ -80,6 +81,24 @@ def proxy_server(folder: FederationFolder) -> uvicorn.Server:
             timeout_graceful_shutdown=2,
         )
     )
+
+
+def _announce(settings: FederationSettings, superlink: ChildProcess, proxy: uvicorn.Server) -> None:
+    """Print where sites are awaited once both programs accept connections: `health` then agrees."""
+    while not (proxy.started and accepts_connections("127.0.0.1", settings.superlink_port)):
+        if superlink.ended is not None or proxy.should_exit:
+            return
+        time.sleep(LOOK)
+    print(f"{settings.name}: sites are awaited at {settings.address}", flush=True)
+
+
+def accepts_connections(host: str, port: int) -> bool:
+    """Whether a program listens there."""
+    try:
+        socket.create_connection((host, port), LOOK).close()
+    except OSError:
+        return False
+    return True
 
 
 def _end_together(superlink: ChildProcess, proxy: uvicorn.Server) -> None:

@@ -26,7 +26,7 @@ from fl.training.state_dict import Weights, set_weights
 from partitions.partition import CENTRAL, UNSEEN, open_partition
 from partitions.splits import TEST
 from server.rounds.checkpoints import TrainingProgress
-from server.rounds.model_selection import mean_loss
+from server.rounds.model_selection import evaluation_loss
 from server.rounds.site_evaluation import evaluate_sites
 from server.rounds.site_requests import Federation
 
@@ -166,7 +166,7 @@ def site_test_row(strategy: str, best_round: int, evaluated: EvaluationReply) ->
         site=evaluated.site,
         split=TEST,
         n_records=evaluated.n_records,
-        loss=mean_loss([(evaluated.loss_sum, evaluated.n_patients)]),
+        loss=evaluation_loss([evaluated]),
         macro_f1=measures.macro_f1.value if measures else None,
         macro_auroc=measures.macro_auroc.value if measures else None,
     )

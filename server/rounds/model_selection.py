@@ -75,7 +75,7 @@ def measure_validation(
         at_site = confusion_of(reply.by_source, rule, task)
         confusion += at_site
         site_rows.append(_site_row(task, strategy, number, reply, at_site))
-    loss = mean_loss([(reply.loss_sum, reply.n_patients) for reply in evaluated])
+    loss = evaluation_loss(evaluated)
     figures = {
         "strategy": strategy,
         "round": number,
@@ -99,6 +99,15 @@ def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
     return math.fsum(loss for loss, _ in parts) / n if n else None
 
 
+def evaluation_loss(evaluated: Sequence[EvaluationReply]) -> float | None:
+    """Mean loss of the patients of these sites; None without a class that may be counted.
+
+    A site withholds the losses of classes that few patients show, and may withhold all. A loss of
+    classes that are counted is never zero: no probability is taken closer to 0 or 1 than 1e-7.
+    """
+    return mean_loss([(r.loss_sum, r.n_patients) for r in evaluated if r.loss_sum > 0])
+
+
 def _site_row(
     task: Task,
     strategy: str,
@@ -113,7 +122,7 @@ def _site_row(
         site=reply.site,
         split=VAL,
         n_records=reply.n_records,
-        loss=mean_loss([(reply.loss_sum, reply.n_patients)]),
+        loss=evaluation_loss([reply]),
         macro_f1=mean_of(confusion_f1s(confusion)),
         macro_auroc=pooled_auroc(reply.by_source, task),
     )

@@ -8,7 +8,11 @@ from support.two_sources import two_source_job
 from clients.simulated_sites import open_site
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.evaluation.decisions.decision_rule import DecisionRule
-from fl.evaluation.decisions.score_histograms import count_scores, histogram_aurocs
+from fl.evaluation.decisions.score_histograms import (
+    count_scores,
+    empty_histograms,
+    histogram_aurocs,
+)
 from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import scores
 from fl.evaluation.predictions import read_predictions
@@ -100,6 +104,22 @@ def test_the_best_round_is_the_one_that_is_better_for_more_patients():
         validate_round(RHYTHM, "fedavg", state, [evaluated])
     assert state.best_round == 1
     assert state.best_score == pytest.approx(0.75)
+
+
+def test_where_every_class_is_withheld_there_is_no_loss_and_the_last_round_is_kept():
+    nothing = SourceValidation(n_patients=9, scores=empty_histograms(CLASSES))
+    state = progress()
+    for number in (1, 2, 3):
+        state.round = number
+        row = validate_round(RHYTHM, "fedavg", state, [reply("a", loss=0.0, clinic=nothing)])
+        assert (row["val_loss"], row["val_macro_f1"], row["val_macro_auroc"]) == (None, None, None)
+        assert state.best_round == number
+    assert {line.loss for line in state.site_rows} == {None}
+    # A site that counts a class is the only one in the mean, and its round is better than none.
+    state.round = 4
+    replies = [reply("a", loss=0.0, clinic=nothing), reply("b", loss=0.3, clinic=right(20))]
+    assert validate_round(RHYTHM, "fedavg", state, replies)["val_loss"] == pytest.approx(0.3)
+    assert state.best_round == 4
 
 
 def test_each_source_of_a_site_has_thresholds_of_its_own():
