@@ -12,6 +12,7 @@ from clients.deploy.site_policy.request_check import Asked, require_permitted
 from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, site_test, train_site
+from clients.secure_steps import answer_step, masked_vector
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -27,9 +28,11 @@ from fl.messages.flower_codec import (
     site_info_reply,
     training_reply,
 )
+from fl.messages.flower_secure_codec import masked_reply, read_secure_request, secure_step_reply
 from fl.messages.job import Job
 from fl.privacy.egress_policy import PolicyRefusal
 from fl.training.device import one_thread
+from fl.util.errors import ConfigError
 from fl.util.one_line import one_line
 from partitions.splits import TEST, VAL
 
@@ -75,6 +78,8 @@ app = GuardedApp()
 def _site(message: Message, context: Context) -> tuple[Job, Site]:
     job = read_job(message)
     if is_deployed(context.node_config):
+        if job.config.secure_aggregation:
+            raise ConfigError("--secure-aggregation is for simulations: see docs/privacy.md.")
         settings = SiteSettings.from_node(context.node_config)
         require_permitted(_asked(message), job, settings)
         one_thread()
@@ -97,8 +102,11 @@ def _asked(message: Message) -> Asked:
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Which site is this, and how much does it hold?"""
+    """Which site is this, and how much does it hold? Or a step of a secure sum."""
     job, site = _site(message, context)
+    asked = read_secure_request(message)
+    if asked is not None:
+        return secure_step_reply(answer_step(site, job, asked), message)
     return site_info_reply(site_info(site, job.config.per_recording), message)
 
 
@@ -116,6 +124,10 @@ def train(message: Message, context: Context) -> Message:
     if read_validate_first(message):
         validation = evaluate_site(site, job, weights, VAL, None, number - 1)
     trained = train_site(site, job, weights, number, mu, extra)
+    asked = read_secure_request(message)
+    if asked is not None:
+        vector = masked_vector(site, job, asked, (weights, extra), trained, validation)
+        return masked_reply(site.name, vector, message)
     return training_reply(trained, message, validation)
 
 
@@ -124,7 +136,13 @@ def evaluate(message: Message, context: Context) -> Message:
     """How well the given weights do on the site's own records."""
     job, site = _site(message, context)
     split, rule = read_split(message)
-    weights, number = read_weights(message), read_round(message)
+    number = read_round(message)
+    weights, extra = split_extra(read_weights(message))
+    asked = read_secure_request(message)
+    if asked is not None:
+        validated = evaluate_site(site, job, weights, VAL, None, number)
+        vector = masked_vector(site, job, asked, (weights, extra), None, validated)
+        return masked_reply(site.name, vector, message)
     if split != TEST or rule is None:
         evaluated = evaluate_site(site, job, weights, split, rule, number)
     else:

@@ -26,9 +26,15 @@ from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
-from fl.training.frozen import frozen_entries, network_to_train
+from fl.training.frozen import network_to_train
 from fl.training.loop import FitResult, OptimizerState, fit, predict
-from fl.training.state_dict import Weights, get_weights, local_entries, set_weights
+from fl.training.state_dict import (
+    Weights,
+    get_weights,
+    local_entries,
+    set_weights,
+    unmerged_entries,
+)
 from partitions.splits import TEST, TRAIN, VAL
 
 # Values of --imbalance under which an epoch's length depends on how many examples a class has.
@@ -145,8 +151,8 @@ def _shared_and_own(job: Job, weights: Weights) -> tuple[Weights, Weights]:
     """Entries that are sent, and those that are the site's own; frozen ones are neither."""
     config = job.config
     local = local_entries(config.strategy, config.model, config.task, config.freeze)
-    unsent = local | frozen_entries(config.freeze, config.model, config.task)
-    shared = {name: value for name, value in weights.items() if name not in unsent}
+    unmerged = unmerged_entries(config)
+    shared = {name: value for name, value in weights.items() if name not in unmerged}
     return shared, {name: weights[name] for name in sorted(local)}
 
 

@@ -17,6 +17,7 @@ import csv
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,10 +83,13 @@ def torch_seconds() -> float:
     return seconds[0] - seconds[1]
 
 
-def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str, Any]:
+def run_case(
+    job: Job, engine: str, idle: bool, memory: float = 0.0, keep: Path | None = None
+) -> dict[str, Any]:
     """One training by one engine in a new process and a new folder.
 
-    `memory` is the seconds between two readings of the memory; 0 reads none.
+    `memory` is the seconds between two readings of the memory; 0 reads none. `keep`: where the
+    last round's weights are copied to.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,6 +114,8 @@ def run_case(job: Job, engine: str, idle: bool, memory: float = 0.0) -> dict[str
                 output.seek(0)
                 raise RuntimeError(f"{engine}: exit code {code}\n{output.read()[-3000:]}")
         moments = json.loads(case.with_suffix(".moments").read_text())
+        if keep is not None:
+            shutil.copy(folder / "weights" / f"{job.strategy}-last.safetensors", keep)
         requests = [row for path in folder.glob("requests-*.csv") for row in _rows(path)]
     ends = [moments["began"], *moments["rounds"]]
     return {

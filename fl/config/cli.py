@@ -8,7 +8,9 @@ import fl
 from fl.config.run_config import RunConfig, choices_of
 from fl.config.sections import BARE_COMPARE, SECTIONS
 
-_WITHOUT_VALUE = {"compare": BARE_COMPARE, "ignore_checksums": "true"}
+_WITHOUT_VALUE = {"compare": BARE_COMPARE} | {
+    name: "true" for name, field in RunConfig.model_fields.items() if field.annotation is bool
+}
 Choices = Mapping[str, Collection[str]]  # setting -> the names it accepts
 
 

@@ -28,6 +28,7 @@ RESERVED_NAMES = frozenset({*NOT_FEDERATED, "central", "unseen"})
 
 
 PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
+FEWEST_SECURE_SITES = 3  # whose updates a sum can hide
 SGD_LR = 0.05  # default of every task
 
 
@@ -71,6 +72,7 @@ class RunConfig(
         if self.per_recording < 0:
             filled["per_recording"] = task.per_recording
         self._check_baseline_rates()
+        self._check_secure_aggregation()
         for name, value in filled.items():
             object.__setattr__(self, name, value)
         if self.site_fold > self.site_folds:
@@ -89,6 +91,27 @@ class RunConfig(
                 f"class each. For {self.task}: none, oversampled, undersampled, weighted, focal."
             )
         return self
+
+    def _check_secure_aggregation(self) -> None:
+        if not self.secure_aggregation:
+            return
+        comparing = [n for n in self.strategies if strategy_traits(n).needs_each_update]
+        if comparing:
+            raise ValueError(
+                f"--secure-aggregation shows the server sums alone, but --strategy {comparing[0]} "
+                "compares the sites' own updates: use a strategy that averages, e.g. fedavg."
+            )
+        sites = max(1, round(self.fraction * self.clients))
+        if sites < FEWEST_SECURE_SITES:
+            raise ValueError(
+                f"--secure-aggregation of {sites} sites in a round hides nothing: of two, each "
+                f"knows the other's update from the sum. At least {FEWEST_SECURE_SITES} must take "
+                "part (--clients, --fraction)."
+            )
+        if self.ray_address:
+            raise ValueError(
+                "--secure-aggregation runs on this machine alone: leave out --ray-address."
+            )
 
     def _check_baseline_rates(self) -> None:
         for name in (LOCAL, POOLED):

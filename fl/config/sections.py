@@ -334,6 +334,11 @@ class RoundSettings(Section):
         "its round, of three sites at least, is scaled to the median, and its site named; 0: "
         "never",
     )
+    secure_aggregation: bool = Field(
+        False,
+        description="the server learns the sum of what the sites found in a round, and no site's "
+        "own update or validation",
+    )
     patience: int = Field(
         0, ge=0, description="stop after this many rounds without a better validation; 0: never"
     )

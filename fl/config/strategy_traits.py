@@ -23,6 +23,9 @@ class StrategyTraits:
     # The training of a comparison that does the same at each site after pooled training.
     after_pooled: str = ""
 
+    # The server compares the sites' updates with each other and must see each: no sum will do.
+    needs_each_update: bool = False
+
     @property
     def own_models(self) -> bool:
         """Whether sites may test models of their own, made after the last round."""
@@ -31,6 +34,9 @@ class StrategyTraits:
 
 STRATEGY_TRAITS: dict[str, StrategyTraits] = {
     "fedbn": StrategyTraits(local_normalisation=True),
+    "fedmedian": StrategyTraits(needs_each_update=True),
+    "fedtrimmedavg": StrategyTraits(needs_each_update=True),
+    "krum": StrategyTraits(needs_each_update=True),
     "finetune": StrategyTraits(trains_as="fedavg"),
     "personal": StrategyTraits(trains_as="fedavg", after_pooled=POOLED_PERSONAL),
     "map-head": StrategyTraits(trains_as="fedavg"),

@@ -48,7 +48,7 @@ def is_better(found: Selection | None, best: Selection | None) -> bool:
 
 
 def sum_sources(evaluated: Sequence[EvaluationReply], classes: int) -> dict[str, SourceValidation]:
-    """Validation of each source, added over the sites."""
+    """Validation of each source, added over the sites, in order of its name."""
     total: dict[str, SourceValidation] = {}
     for reply in evaluated:
         for source, at_site in reply.by_source.items():
@@ -59,7 +59,7 @@ def sum_sources(evaluated: Sequence[EvaluationReply], classes: int) -> dict[str,
                 n_patients=before.n_patients + at_site.n_patients,
                 scores=before.scores + at_site.scores,
             )
-    return total
+    return {source: total[source] for source in sorted(total)}
 
 
 def selection_score(

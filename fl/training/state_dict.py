@@ -43,6 +43,12 @@ def local_entries(strategy: str, model: str, task: str, freeze: str = "none") ->
     ) - frozen_entries(freeze, model, task)
 
 
+def unmerged_entries(config: RunConfig) -> frozenset[str]:
+    """Entries that the server does not merge: a site's own, and frozen ones."""
+    local = local_entries(config.strategy, config.model, config.task, config.freeze)
+    return local | frozen_entries(config.freeze, config.model, config.task)
+
+
 def check_local_entries(strategy: str, model: str, task: str, freeze: str = "none") -> None:
     """`ConfigError` if a strategy keeps normalisation layers and the network has none to keep."""
     keeps = strategy_traits(strategy).local_normalisation

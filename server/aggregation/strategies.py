@@ -53,14 +53,12 @@ class ExtraRule:
 class AggregationRule:
     """The server's half of a strategy.
 
-    `averages`: it builds on the average of the sites' weights. Rules that compare sites with
-    each other (median, Krum) must see what the sites sent, so `average_by_evidence` is for the
-    others only. `remembers`: Flower's object keeps arrays from round to round. `protects`: from
-    how many sites on it keeps what one of them sends from deciding; 0: that is not what it is for.
+    `remembers`: Flower's object keeps arrays from round to round. `protects`: from how many sites
+    on it keeps what one of them sends from deciding; 0: that is not what it is for. Whether a rule
+    builds on the average of the sites' weights is a trait: `fl/config/strategy_traits.py`.
     """
 
     make: Callable[[RunConfig], Strategy]
-    averages: bool = True
     remembers: bool = False
     extra: ExtraRule | None = None
     protects: int = 0
@@ -90,10 +88,9 @@ STRATEGIES: dict[str, AggregationRule] = {
         lambda config: FedYogi(eta=config.server_lr or 0.01, **ASK_ALL), remembers=True
     ),
     # Yin et al. 2018, arXiv:1803.01498: the median, and the mean without both ends, of each weight.
-    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), averages=False, protects=3),
+    "fedmedian": AggregationRule(lambda config: FedMedian(**ASK_ALL), protects=3),
     "fedtrimmedavg": AggregationRule(
         lambda config: FedTrimmedAvg(beta=TRIMMED, **ASK_ALL),
-        averages=False,
         protects=math.ceil(1 / TRIMMED),
     ),
     "fedbn": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
@@ -104,5 +101,5 @@ STRATEGIES: dict[str, AggregationRule] = {
     "personal": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     "map-head": AggregationRule(lambda config: FedAvg(**ASK_ALL)),
     # Blanchard et al. 2017: the one update that is nearest to the others; from 2f + 3 sites on.
-    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), averages=False, protects=5),
+    "krum": AggregationRule(lambda config: Krum(**ASK_ALL), protects=5),
 }

@@ -7,10 +7,9 @@ strategies need one of them at a time.
 import os
 import tempfile
 import weakref
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +59,6 @@ class UpdateStore:
         size = dtype.itemsize * int(np.prod(shape))
         content = os.pread(self._file.fileno(), size, offset)
         return np.frombuffer(content, dtype=dtype).reshape(shape)
-
-
-def with_entries(arrays: NamedArrays, changed: dict[str, NDArray[Any]]) -> NamedArrays:
-    """The arrays with some of them changed; those in a file are not read for it."""
-    if isinstance(arrays, dict):
-        return arrays | changed
-    return ChainMap(changed, cast(Any, arrays))
 
 
 def update_store_for(sites: int, weights: NamedArrays, folder: Path) -> UpdateStore | None:

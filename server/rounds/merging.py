@@ -11,15 +11,17 @@ from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
 from fl.config.run_config import RunConfig
+from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.messages.flower_arrays import from_array_record, split_extra
 from fl.messages.flower_codec import training_reply
 from fl.messages.payloads import EvaluationReply, TrainingReply
-from fl.models import parts_of
+from fl.messages.update_weight import most_weight, weighted_update
+from fl.models import NetworkParts, parts_of
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
-from server.aggregation.clipping import FEWEST_SITES, clip_updates
-from server.aggregation.evidence import average_by_evidence, weight_sites
+from server.aggregation.clipping import FEWEST_SITES, Clipped, clip_updates
+from server.aggregation.evidence_average import average_updates
 from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
 from server.rounds.checkpoints import TrainingProgress
@@ -37,8 +39,16 @@ class RoundUpdates:
     requests: Mapping[str, Message]  # of the sites that were asked to train
     shared: Weights  # entries that are merged, as they were sent
     trained: dict[str, TrainingReply] = field(default_factory=dict)
+    # Under secure aggregation the sum over these sites stands for all, and none of theirs is known.
+    summed: TrainingReply | None = None
+    summed_sites: tuple[str, ...] = ()
     validated: dict[str, EvaluationReply] = field(default_factory=dict)  # the weights as sent
     failures: list[dict[str, Any]] = field(default_factory=list)  # of both
+
+    @property
+    def participants(self) -> int:
+        """How many sites' updates there are."""
+        return len(self.summed_sites) if self.summed else len(self.trained)
 
 
 def merge(
@@ -46,20 +56,21 @@ def merge(
 ) -> None:
     """Merge what the sites trained into `progress`; `FederationError` below the quorum."""
     number = updates.number
-    trained = [updates.trained[site] for site in sorted(updates.trained)]
     failures = [f for f in updates.failures if f["round"] == number]
     require_quorum(updates, failures, federation.job.config.quorum)
-    if number == 1:
-        _say_what_does_not_protect(federation.job.config, len(trained))
-    clipped = clip_updates(
-        trained, updates.shared, progress.extra, federation.job.config.clip_updates
-    )
-    for site, reason in sorted(clipped.notes.items()):
-        failures.append({"round": number, "site": site, "reason": reason})
-        federation.listener.site(number, site, CLIPPED, reason)
-    weighted = _weighted(federation, progress, clipped.updates)
+    if updates.summed is not None:
+        trained = counted = [updates.summed]
+        sender = min(updates.summed_sites)
+    else:
+        trained = [updates.trained[site] for site in sorted(updates.trained)]
+        if number == 1:
+            _say_what_does_not_protect(federation.job.config, len(trained))
+        clipped = _clipped(federation, progress, updates, trained)
+        failures += [{"round": number, "site": s, "reason": r} for s, r in clipped.notes.items()]
+        counted = _as_they_count(federation, progress, updates, clipped.updates)
+        progress.n_seen |= {reply.site: reply.n_seen for reply in trained}
     # Written again: Flower's strategies stop at a reply that holds more than the others do.
-    replies = [training_reply(reply, updates.requests[reply.site]) for reply in weighted]
+    replies = [training_reply(reply, updates.requests[reply.site or sender]) for reply in counted]
     result, _ = strategy.aggregate_train(number, replies)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")
@@ -70,15 +81,29 @@ def merge(
     progress.weights |= found
     rule = STRATEGIES[federation.job.config.strategy].extra
     if rule is not None:
-        progress.extra = rule.merge(progress.extra, extra, len(trained) / len(federation.sites))
+        share = updates.participants / len(federation.sites)
+        progress.extra = rule.merge(progress.extra, extra, share)
     progress.steps += sum(reply.steps for reply in trained)
-    progress.n_seen |= {reply.site: reply.n_seen for reply in trained}
     progress.failures += failures
     progress.round = number
     progress.unvalidated = {
-        "participants": len(trained),
+        "participants": updates.participants,
         "train_loss": mean_loss([(reply.loss_sum, reply.n_seen) for reply in trained]),
     }
+
+
+def _clipped(
+    federation: Federation,
+    progress: TrainingProgress,
+    updates: RoundUpdates,
+    trained: list[TrainingReply],
+) -> Clipped:
+    """The updates, none of them many times as long as the others; who is shortened is named."""
+    multiple = federation.job.config.clip_updates
+    clipped = clip_updates(trained, updates.shared, progress.extra, multiple)
+    for site, reason in sorted(clipped.notes.items()):
+        federation.listener.site(updates.number, site, CLIPPED, reason)
+    return Clipped(clipped.updates, dict(sorted(clipped.notes.items())))
 
 
 def _say_what_does_not_protect(config: RunConfig, sites: int) -> None:
@@ -115,24 +140,36 @@ def require_quorum(updates: RoundUpdates, failures: list[dict[str, Any]], quorum
     The share is rounded up: of three sites and a quorum of a half, two must answer.
     """
     asked, needed = len(updates.requests), math.ceil(quorum * len(updates.requests))
-    if len(updates.trained) < needed:
+    if updates.participants < needed:
         reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in failures)
         raise FederationError(
-            f"Round {updates.number}: {len(updates.trained)} of {asked} sites gave a usable "
+            f"Round {updates.number}: {updates.participants} of {asked} sites gave a usable "
             f"update, the quorum is {needed} (--quorum {quorum:g}). {reasons}"
         )
 
 
-def _weighted(
-    federation: Federation, progress: TrainingProgress, trained: list[TrainingReply]
+def _as_they_count(
+    federation: Federation,
+    progress: TrainingProgress,
+    updates: RoundUpdates,
+    trained: list[TrainingReply],
 ) -> list[TrainingReply]:
-    """The updates as the run's settings let them count."""
+    """The updates as the run's settings let them count; one for all where they are averaged.
+
+    Flower's rule then takes the average as the update of one site, and its own average of one is
+    that update.
+    """
     config = federation.job.config
-    weighted = weight_sites(trained, config.weighting)
-    if STRATEGIES[config.strategy].averages and config.averaging == "evidence":
-        parts = parts_of(config.model, TASKS[config.task])
-        weighted = average_by_evidence(weighted, progress.weights, parts, progress.extra)
-    return weighted
+    weighted = [weighted_update(update, config.weighting) for update in trained]
+    if strategy_traits(config.strategy).needs_each_update:
+        return weighted
+    by_evidence = config.averaging == "evidence"
+    parts = parts_of(config.model, TASKS[config.task]) if by_evidence else NetworkParts()
+    most = most_weight((federation.sites[site] for site in updates.requests), config.weighting)
+    try:
+        return [average_updates(weighted, updates.shared, progress.extra, parts, most)]
+    except ValueError as error:
+        raise FederationError(f"Round {updates.number}: {error}") from None
 
 
 def store_update(trained: TrainingReply, store: UpdateStore) -> TrainingReply:

@@ -1,6 +1,5 @@
 """Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
 from fl.evaluation.decisions.score_histograms import confusion_f1s
 from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply
+from fl.messages.round_vector import ALL_SITES
+from fl.privacy.fixed_point_sums import fixed_loss, loss_of
 from fl.runs.history_tables import SiteRow
 from fl.runs.round_selection import (
     Selection,
@@ -74,6 +75,8 @@ def measure_validation(
     for reply in evaluated:
         at_site = confusion_of(reply.by_source, rule, task)
         confusion += at_site
+        if reply.site == ALL_SITES:  # a secure sum: no site's own figures are known
+            continue
         site_rows.append(_site_row(task, strategy, number, reply, at_site))
     loss = evaluation_loss(evaluated)
     figures = {
@@ -94,9 +97,12 @@ def _is_best(found: Selection | None, progress: TrainingProgress) -> bool:
 
 
 def mean_loss(parts: Sequence[tuple[float, int]]) -> float | None:
-    """Mean of (sum of losses, number of patients or records) pairs; None without any."""
+    """Mean of (sum of losses, number of patients or records) pairs; None without any.
+
+    The losses are added as whole numbers, as a secure sum adds them.
+    """
     n = sum(count for _, count in parts)
-    return math.fsum(loss for loss, _ in parts) / n if n else None
+    return loss_of(sum(fixed_loss(loss) for loss, _ in parts)) / n if n else None
 
 
 def evaluation_loss(evaluated: Sequence[EvaluationReply]) -> float | None:

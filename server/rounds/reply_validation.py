@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fl.ecg.tasks import Task
 from fl.messages.payloads import SiteInfo, TrainingReply
 from fl.privacy.egress_policy import SITE
+from fl.privacy.fixed_point_sums import LARGEST_LOSS
 from fl.training.state_dict import Weights
 
 MOST_PATIENTS = 10**7  # of one site
@@ -22,8 +23,9 @@ MOST_SEEN = 10**12  # examples of one round of training
 # No entry of a trained network is near it. The sum over many sites of what is smaller is finite,
 # and so is what a network makes of it.
 LARGEST_VALUE = 1e6
-LARGEST_EXTRA = 1e12  # of what a strategy sends beside the weights: divided by learning rates
-LARGEST_LOSS = 1e12  # per example; a training that diverges has large ones
+# Of what a strategy sends beside the weights: changes of weights divided by learning rates. These
+# limits keep a change below the bounds of `fl/privacy/fixed_point_sums.py`.
+LARGEST_EXTRA = 1e9
 
 
 def validate_site_info(info: SiteInfo) -> None:
@@ -84,5 +86,5 @@ def validate_counts(
     # The loss may be below 0: a strategy's term may be.
     if not math.isfinite(trained.loss_sum):
         raise ValueError("its loss is NaN or infinite")
-    if abs(trained.loss_sum) > LARGEST_LOSS * trained.n_seen:
+    if abs(trained.loss_sum) > LARGEST_LOSS:
         raise ValueError(f"its loss is {trained.loss_sum:g} over {trained.n_seen} examples")

@@ -7,7 +7,7 @@ to each site: the validation of a round is known when the requests of the next o
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
@@ -21,7 +21,9 @@ from fl.messages.flower_codec import (
     training_settings,
 )
 from fl.messages.payloads import EvaluationReply
+from fl.messages.round_vector import ALL_SITES
 from fl.runs.history_tables import RoundRow
+from fl.training.state_dict import Weights, unmerged_entries
 from fl.util.errors import FederationError
 from partitions.splits import VAL
 from server.aggregation.flower_internals import (
@@ -37,6 +39,7 @@ from server.rounds.history import write_history
 from server.rounds.merging import RoundUpdates, merge, store_update
 from server.rounds.model_selection import validate_round
 from server.rounds.reply_validation import LARGEST_EXTRA, validate_counts, validate_weights
+from server.rounds.secure_rounds import SecureRound, secure_validation
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
 from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
 from server.rounds.site_sampling import sample_sites
@@ -45,7 +48,6 @@ from server.rounds.weight_averaging import (
     mean_weights,
     remember_round,
     rounds_to_average,
-    unmerged_entries,
 )
 
 
@@ -58,7 +60,7 @@ def run_rounds(
     clock = Clock()
     while rounds_left(config, progress):
         if progress.unvalidated and may_be_last_round(config, progress):
-            evaluated = evaluate_sites(federation, progress, progress.weights, progress.round, VAL)
+            evaluated = validate_everywhere(federation, progress, progress.weights)
             progress.unvalidated["seconds"] += clock.seconds()
             finish_round(federation, progress, evaluated)
         else:
@@ -78,7 +80,7 @@ def validate_mean(federation: Federation, progress: TrainingProgress) -> None:
     clock, known = Clock(), len(progress.failures)
     job = federation.job
     mean = mean_weights(progress, unmerged_entries(job.config))
-    evaluated = evaluate_sites(federation, progress, mean, progress.round, VAL)
+    evaluated = validate_everywhere(federation, progress, mean)
     row = finish_mean(
         federation.task,
         job.strategy,
@@ -91,6 +93,17 @@ def validate_mean(federation: Federation, progress: TrainingProgress) -> None:
     )
     write_history(federation.folder, [*federation.finished, progress])
     federation.listener.round(row)
+
+
+def validate_everywhere(
+    federation: Federation, progress: TrainingProgress, weights: Weights
+) -> list[EvaluationReply]:
+    """All sites' validation of weights of the last round, or under secure aggregation its sum."""
+    if not federation.job.config.secure_aggregation:
+        return evaluate_sites(federation, progress, weights, progress.round, VAL)
+    evaluated, failures = secure_validation(federation, weights, progress.round)
+    progress.failures += failures
+    return evaluated
 
 
 def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
@@ -133,7 +146,8 @@ def next_round(
     federation: Federation, strategy: Strategy, progress: TrainingProgress, clock: Clock
 ) -> None:
     """One more round. Its requests also validate the round before, if that is still to be done."""
-    updates = train_sites(federation, strategy, progress)
+    secure = federation.job.config.secure_aggregation
+    updates = (train_securely if secure else train_sites)(federation, strategy, progress)
     finishes = bool(progress.unvalidated)
     if finishes:
         finish_round(federation, progress, collect_validation(federation, progress, updates))
@@ -176,6 +190,27 @@ def train_sites(
         )
     updates.failures.extend(send_requests(federation, requests))
     return updates
+
+
+def train_securely(
+    federation: Federation, strategy: Strategy, progress: TrainingProgress
+) -> RoundUpdates:
+    """The same under secure aggregation: of the sites' answers the server learns the sum."""
+    updates = _prepare_round(federation, strategy, progress)
+    done = SecureRound(
+        federation=federation,
+        number=updates.number,
+        weights=progress.weights,
+        extra=progress.extra,
+        training=updates.requests,
+        validates=bool(progress.unvalidated),
+        validated_round=progress.round,
+    ).run()
+    updates.failures.extend(done.failures)
+    if done.validated is not None:
+        updates.validated[ALL_SITES] = done.validated
+    trainees = tuple(site for site in done.sites if site in updates.requests)
+    return replace(updates, summed=done.trained, summed_sites=trainees)
 
 
 def _prepare_round(
@@ -237,7 +272,8 @@ def collect_validation(
     A site whose validation did not come with its training is asked once more, for that alone.
     """
     progress.failures += [f for f in updates.failures if f["round"] == progress.round]
-    missing = updates.requests.keys() - updates.validated.keys()
+    secure = federation.job.config.secure_aggregation  # whoever is missing has left the round
+    missing = set() if secure else updates.requests.keys() - updates.validated.keys()
     again: list[EvaluationReply] = []
     if missing:
         again = evaluate_sites(

@@ -24,7 +24,13 @@ from server.rounds.history import FinishedTraining
 from server.rounds.reply_validation import validate_site_info
 
 TRAINING = "train"
-REPLY_NAMES = {TRAINING: "update", VAL: "evaluation", TEST: "evaluation"}
+SECURE_STEP = "secure"  # a step of a secure sum without a result of its own
+REPLY_NAMES = {
+    TRAINING: "update",
+    VAL: "evaluation",
+    TEST: "evaluation",
+    SECURE_STEP: "step of the secure sum",
+}
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,8 @@ def send_requests(
         site = site_of[reply.metadata.src_node_id]
         request = requests[site]
         note = one_line(reply.error.reason or "failed") if reply.has_error() else ""
-        federation.listener.site(request.round_number, site, request.doing, note)
+        if request.doing != SECURE_STEP:
+            federation.listener.site(request.round_number, site, request.doing, note)
         if note:
             failed[site] = f"{request.doing}: {note}"
             return

@@ -14,16 +14,9 @@ from fl.config.run_config import RunConfig
 from fl.ecg.tasks import Task
 from fl.messages.payloads import EvaluationReply
 from fl.runs.history_tables import RoundRow
-from fl.training.frozen import frozen_entries
-from fl.training.state_dict import Weights, local_entries, mean_of_weights
+from fl.training.state_dict import Weights, mean_of_weights
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.model_selection import choose_if_best, measure_validation
-
-
-def unmerged_entries(config: RunConfig) -> frozenset[str]:
-    """Entries that the server does not merge: a site's own, and frozen ones."""
-    local = local_entries(config.strategy, config.model, config.task, config.freeze)
-    return local | frozen_entries(config.freeze, config.model, config.task)
 
 
 def remember_round(config: RunConfig, progress: TrainingProgress) -> None:

@@ -11,7 +11,7 @@ from clients.app import app as client_app
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import ExtraUpdate, LocalObjective
 from fl.config.run_config import RunConfig
-from fl.config.strategy_traits import STRATEGY_TRAITS
+from fl.config.strategy_traits import STRATEGY_TRAITS, strategy_traits
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_codec import CONFIG, training_reply
 from fl.messages.payloads import TrainingReply
@@ -26,7 +26,7 @@ from server.engines.in_process import LocalGrid
 
 START = {"body": np.zeros(3, dtype=np.float32), "head.bias": np.ones(2, dtype=np.float32)}
 ADAPTIVE = {"fedadagrad", "fedadam", "fedyogi"}  # take a step of their own size
-AVERAGING = sorted(name for name, rule in STRATEGIES.items() if rule.averages)
+AVERAGING = sorted(name for name in STRATEGIES if not strategy_traits(name).needs_each_update)
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,7 @@ def federation_page(run: Run) -> str:
         shown=results.central,
         unseen=[(name, r.unseen) for name, r in run.strategies.items() if r.unseen],
         failures=run.facts.failures,
-        contents=contents(),
+        contents=contents(bool(run.config.get("secure_aggregation"))),
         totals=totals(run),
         sent_measures=measures(),
         weights_size=weights_size(run),

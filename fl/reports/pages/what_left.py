@@ -69,8 +69,13 @@ class SiteTotal:
     weights: int | None  # bytes of all its updates
 
 
-def contents() -> list[Content]:
-    """Everything that the egress check lets out, by kind of message."""
+def contents(secure: bool = False) -> list[Content]:
+    """Everything that the egress check lets out, by kind of message.
+
+    `secure`: under secure aggregation an update and a validation leave under masks alone.
+    """
+    if secure:
+        return _secure_contents()
     arrays = {
         "train": [UPDATE],
         "evaluate": [ARRAYS.get(name, name) for name in HISTOGRAMS],
@@ -82,6 +87,34 @@ def contents() -> list[Content]:
             (*_words(TEXTS[kind]), *_words(NUMBERS[kind]), *arrays.get(kind, [])),
         )
         for kind in TEXTS
+    ]
+
+
+def _secure_contents() -> list[Content]:
+    masked = (*_words(NUMBERS["train"]), UPDATE, *(ARRAYS.get(name, name) for name in HISTOGRAMS))
+    return [
+        Content("query", KINDS["query"], (*_words(TEXTS["query"]), *_words(NUMBERS["query"]))),
+        Content(
+            "keys",
+            "before training, each round",
+            (WORDS["site"], "two public keys, signed", WORDS["sources"]),
+        ),
+        Content(
+            "letters",
+            "before training, each round",
+            ("shares of its two secrets, each sealed for one other hospital",),
+        ),
+        Content(
+            "vector",
+            "after training, each round",
+            (WORDS["site"], f"under masks, so that only the sum is known: {'; '.join(masked)}"),
+        ),
+        Content(
+            "confirm, reveal",
+            "at the end of a round",
+            ("a signature", "its shares of the others' secrets, of each hospital one of the two"),
+        ),
+        Content("evaluate", "after the test, once", (WORDS["site"], WORDS["report"])),
     ]
 
 
@@ -107,6 +140,8 @@ def totals(run: Run) -> list[SiteTotal]:
 def weights_size(run: Run) -> int | None:
     """Bytes of the main strategy's weights, and so of one update; frozen layers are not sent."""
     path = run.folder / "weights" / f"{run.main}-best.safetensors"
+    if run.config.get("secure_aggregation"):
+        return None  # what leaves is a masked vector of another size
     if run.main in NOT_FEDERATED or not path.is_file():
         return None
     transfer = run.facts.transfer
@@ -118,5 +153,8 @@ def weights_size(run: Run) -> int | None:
 
 
 def _rounds(run: Run, site: str) -> int:
+    if run.config.get("secure_aggregation"):
+        lost = {failure.round for failure in run.facts.failures if failure.site == site}
+        return len({row.round for row in run.rounds if row.strategy == run.main} - lost)
     rows = [row for row in run.history if row.strategy == run.main and row.site == site]
     return len({row.round for row in rows if row.split == "val"})

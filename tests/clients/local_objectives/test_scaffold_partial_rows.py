@@ -8,7 +8,7 @@ from support.quadratic_sites import TwoParameters, descend
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from fl.models import NetworkParts
-from server.aggregation.evidence import average_by_evidence
+from server.aggregation.evidence_average import average_updates
 from server.aggregation.scaffold import merge_control
 
 RECORDS = (10, 20, 10)
@@ -46,17 +46,12 @@ def rounds_of(strategy, rounds, lr, steps):
             kept[site] = extra.kept
             counts = tuple((n * trains).tolist())
             replies.append(update(str(site), end, n_records=n, annotated=counts, extra=extra.sent))
-        scaled = average_by_evidence(replies, {"w": w}, PARTS, control)
-        w = average([reply.weights["w"] for reply in scaled])
+        merged = average_updates(replies, {"w": w}, control, PARTS, sum(RECORDS))
+        w = merged.weights["w"]
         if control:
-            control = merge_control(control, {"w": average([r.extra["w"] for r in scaled])}, 1.0)
+            control = merge_control(control, merged.extra, 1.0)
         found.append(w)
     return found, kept, control
-
-
-def average(values):
-    """By records, as Flower's FedAvg."""
-    return np.average(values, axis=0, weights=RECORDS)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "scaffold"])

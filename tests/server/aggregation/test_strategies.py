@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from fl.config.run_config import RunConfig
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.payloads import TrainingReply
+from fl.messages.update_weight import weighted_update
 from fl.models import NetworkParts
-from server.aggregation.evidence import average_by_evidence, weight_sites
+from server.aggregation.evidence_average import average_updates
 from server.aggregation.strategies import STRATEGIES
 
 CLASSES = 3
@@ -41,14 +42,9 @@ def reply(site, value, n=10, annotated=None, recorded=None):
     )
 
 
-def averaged(replies):
-    """The plain average by records that every strategy of Flower's begins with."""
-    total = sum(r.n_records for r in replies)
-    return {k: sum(r.weights[k] * (r.n_records / total) for r in replies) for k in START}
-
-
-def merged(*replies):
-    return averaged(average_by_evidence(replies, START, PARTS))
+def merged(*replies, parts=PARTS):
+    most = sum(reply.n_records for reply in replies)
+    return average_updates(replies, START, {}, parts, most).weights
 
 
 def test_a_class_that_one_site_annotates_takes_that_sites_row():
@@ -58,9 +54,10 @@ def test_a_class_that_one_site_annotates_takes_that_sites_row():
     np.testing.assert_allclose(found["body.weight"], 6, rtol=1e-6)
 
 
-def test_a_class_that_nobody_annotates_is_averaged_plainly():
+def test_the_row_of_a_class_that_nobody_annotates_stays_as_it_was_sent():
     found = merged(*[reply(s, 5.0, annotated=(10, 0, 10)) for s in "ab"])
-    np.testing.assert_allclose(found["head.bias"], 5, rtol=1e-6)
+    np.testing.assert_array_equal(found["head.bias"], [5, 0, 5])
+    np.testing.assert_array_equal(found["head.weight"], [[5, 5], [1, 1], [5, 5]])
 
 
 def test_a_lead_that_one_site_records_takes_that_sites_column():
@@ -73,13 +70,14 @@ def test_a_lead_that_one_site_records_takes_that_sites_column():
 
 def test_where_all_annotate_alike_it_is_the_plain_average():
     replies = [reply("a", 1.0, n=30), reply("b", 4.0, n=10)]
-    assert average_by_evidence(replies, START, PARTS) == replies
-    np.testing.assert_allclose(averaged(replies)["head.bias"], 1.75)
+    for parts in (PARTS, NetworkParts()):
+        found = merged(*replies, parts=parts)
+        assert all((value == 1.75).all() for value in found.values())
 
 
-def test_one_site_changes_nothing():
-    (found,) = average_by_evidence([reply("a", 3.0)], START, PARTS)
-    assert all((found.weights[k] == 3.0).all() for k in START)
+def test_the_average_of_one_site_is_its_update():
+    found = merged(reply("a", 0.1))
+    assert all((found[k] == np.float32(0.1)).all() for k in START)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50), st.floats(-5, 5)), min_size=1))
@@ -91,22 +89,21 @@ def test_a_row_is_the_average_by_annotated_records(sites):
     found = merged(*replies)
     counts = np.array([r.annotated[1] for r in replies], dtype=float)
     values = np.array([r.weights["head.bias"][1] for r in replies])
-    if not counts.sum():
-        counts = np.array([r.n_records for r in replies], dtype=float)
-    expected = values @ counts / counts.sum()
+    expected = values @ counts / counts.sum() if counts.sum() else START["head.bias"][1]
     np.testing.assert_allclose(found["head.bias"][1], expected, atol=1e-4)
 
 
-def test_only_the_head_is_touched():
+def test_rows_and_columns_alone_are_averaged_by_their_own_records():
     replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, annotated=(0, 10, 10))]
-    for before, after in zip(replies, average_by_evidence(replies, START, PARTS), strict=True):
-        changed = {k for k in START if not np.array_equal(before.weights[k], after.weights[k])}
-        assert changed <= set(PARTS.head)
+    found, plain = merged(*replies), merged(*replies, parts=NetworkParts())
+    differ = {k for k in START if not np.array_equal(found[k], plain[k])}
+    assert differ == set(PARTS.head)
 
 
 def test_a_network_without_declared_parts_is_averaged_plainly():
     replies = [reply("a", 1.0, annotated=(10, 0, 0)), reply("b", 2.0, recorded=(10, 0))]
-    assert average_by_evidence(replies, START, NetworkParts()) == replies
+    found = merged(*replies, parts=NetworkParts())
+    assert all((value == 1.5).all() for value in found.values())
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -117,16 +114,16 @@ def test_every_strategy_can_be_made_from_the_settings(name):
 
 def test_equal_weights_average_to_themselves():
     replies = [reply(s, 0.1, n=n) for s, n in (("a", 3), ("b", 7), ("c", 11))]
-    found = averaged(average_by_evidence(replies, START, PARTS))
-    np.testing.assert_allclose(found["head.bias"], np.float32(0.1), rtol=1e-6)
+    found = merged(*replies)
+    np.testing.assert_array_equal(found["head.bias"], np.full(CLASSES, 0.1, np.float32))
     assert from_array_record(to_array_record(found)).keys() == START.keys()
 
 
 def test_a_site_may_count_by_its_records_by_their_root_or_as_one_of_many():
     replies = [reply("a", 1.0, n=100, annotated=(100, 50, 0)), reply("b", 4.0, n=25)]
-    assert weight_sites(replies, "records") == replies
+    assert [weighted_update(reply, "records") for reply in replies] == replies
     for weighting, ratio in (("root", 2.0), ("even", 1.0)):
-        one, other = weight_sites(replies, weighting)
+        one, other = (weighted_update(reply, weighting) for reply in replies)
         assert one.n_records / other.n_records == pytest.approx(ratio)
         # What it holds of each class keeps its share of the site's records.
         assert np.divide(one.annotated, one.n_records) == pytest.approx([1, 0.5, 0])

@@ -9,9 +9,12 @@ from flwr.app import ConfigRecord
 from support.prepared_sites import update
 
 from fl.config.run_config import RunConfig
+from fl.config.strategy_traits import strategy_traits
 from fl.messages.flower_arrays import to_array_record
+from fl.messages.payloads import SiteInfo
+from fl.messages.update_weight import most_weight, weighted_update
 from fl.models import NetworkParts
-from server.aggregation.evidence import average_by_evidence, weight_sites
+from server.aggregation.evidence_average import average_updates
 from server.aggregation.scaffold import initial_control, merge_control
 from server.aggregation.selected_nodes import SelectedNodes, configure_round
 from server.aggregation.strategies import STRATEGIES
@@ -28,22 +31,21 @@ def sent(site, value, n, annotated, recorded=None):
     return update(site, weights, n_records=n, **given)
 
 
-def averaged(*replies):
-    """The plain average by records of what is handed to a strategy."""
-    found = average_by_evidence(replies, START, PARTS)
-    total = sum(reply.n_records for reply in replies)
-    return {k: sum(r.weights[k] * (r.n_records / total) for r in found) for k in START}
+def averaged(*replies, start=START, parts=PARTS, control=None):
+    """The one update that is handed to a strategy for all of these."""
+    most = sum(reply.n_records for reply in replies)
+    return average_updates(replies, start, control or {}, parts, most)
 
 
 def test_roots_are_taken_in_thousandths_and_counts_keep_their_shares():
     reply = update("a", {}, n_records=100, annotated=(100, 25, 0), recorded=(100, 1))
-    (root,) = weight_sites([reply], "root")
+    root = weighted_update(reply, "root")
     assert (root.n_records, root.annotated, root.recorded) == (
         10_000,
         (10_000, 2500, 0),
         (10_000, 100),
     )
-    (even,) = weight_sites([reply], "even")
+    even = weighted_update(reply, "even")
     assert (even.n_records, even.annotated, even.recorded) == (1000, (1000, 250, 0), (1000, 10))
     assert root == replace(
         reply, n_records=10_000, annotated=root.annotated, recorded=root.recorded
@@ -55,18 +57,18 @@ def test_by_patients_a_site_counts_as_many_as_it_has_and_its_counts_are_of_them(
         update("a", {}, n_records=100, n_patients=3, annotated=(3, 1), recorded=(3, 2)),
         update("b", {}, n_records=9, n_patients=9, annotated=(9, 9), recorded=(9, 0)),
     ]
-    one, other = weight_sites(replies, "patients")
+    one, other = (weighted_update(reply, "patients") for reply in replies)
     assert (one, other) == (replace(replies[0], n_records=3), replies[1])
 
 
 def test_a_single_annotated_record_decides_its_class():
-    found = averaged(sent("a", 2.0, 10, (10, 1)), sent("b", 6.0, 30, (30, 0)))
+    found = averaged(sent("a", 2.0, 10, (10, 1)), sent("b", 6.0, 30, (30, 0))).weights
     np.testing.assert_allclose(found["head"].ravel(), [5, 2], rtol=1e-6)
     np.testing.assert_allclose(found["stem"], 5, rtol=1e-6)
 
 
 def test_a_site_that_alone_annotates_all_classes_decides_them_all():
-    found = averaged(sent("a", 2.0, 10, (10, 10)), sent("b", 6.0, 10, (0, 0)))
+    found = averaged(sent("a", 2.0, 10, (10, 10)), sent("b", 6.0, 10, (0, 0))).weights
     np.testing.assert_allclose(found["head"], 2, rtol=1e-6)
     np.testing.assert_allclose(found["stem"], 4, rtol=1e-6)
 
@@ -74,7 +76,7 @@ def test_a_site_that_alone_annotates_all_classes_decides_them_all():
 def test_a_single_recorded_lead_is_averaged_over_those_that_recorded_it():
     found = averaged(
         sent("a", 2.0, 10, (10, 10), recorded=(10, 1)), sent("b", 6.0, 30, (30, 30), (30, 1))
-    )
+    ).weights
     np.testing.assert_allclose(found["stem"], [[5, 4]], rtol=1e-6)
     np.testing.assert_allclose(found["head"], 5, rtol=1e-6)
 
@@ -85,10 +87,9 @@ def test_a_change_is_scaled_from_where_the_round_began():
         update(site, {"head": np.full((2, 1), value, np.float32)}, annotated=counts)
         for site, value, counts in (("a", 3.0, (10, 10)), ("b", 2.0, (10, 0)))
     ]
-    one, other = average_by_evidence(replies, start, NetworkParts(head=("head",)))
+    found = averaged(*replies, start=start, parts=NetworkParts(head=("head",)))
     # Half of the records are each site's; of the second class, all and none.
-    np.testing.assert_allclose(one.weights["head"].ravel(), [3, 1 + 2 * 2])
-    np.testing.assert_allclose(other.weights["head"].ravel(), [2, 1])
+    np.testing.assert_allclose(found.weights["head"].ravel(), [2.5, 3])
 
 
 def test_what_is_sent_beside_the_weights_is_averaged_by_the_same_records():
@@ -103,10 +104,31 @@ def test_what_is_sent_beside_the_weights_is_averaged_by_the_same_records():
         )
         for site, value, counts in (("a", 3.0, (10, 10)), ("b", 2.0, (10, 0)))
     ]
-    one, other = average_by_evidence(replies, start, NetworkParts(head=("head",)), control)
-    np.testing.assert_allclose(one.extra["head"].ravel(), [3, 1 + 2 * 2])
-    np.testing.assert_allclose(other.extra["head"].ravel(), [2, 1])
-    assert (one.extra["count"].item(), other.extra["count"].item()) == (3, 2)
+    found = averaged(*replies, start=start, parts=NetworkParts(head=("head",)), control=control)
+    np.testing.assert_allclose(found.extra["head"].ravel(), [2.5, 3])
+    np.testing.assert_allclose(found.extra["count"], 2.5)
+    assert (found.weights["head"] == 0).all()
+
+
+def test_the_update_for_all_holds_the_sums_of_what_was_sent_with_them():
+    found = averaged(sent("a", 2.0, 10, (10, 1)), sent("b", 6.0, 30, (30, 0)))
+    assert (found.n_records, found.annotated, found.recorded) == (40, (40, 1), (40, 40))
+
+
+@pytest.mark.parametrize(
+    ("weighting", "most"), [("records", 109), ("patients", 12), ("root", 13_000), ("even", 2000)]
+)
+def test_the_weight_of_sites_is_bounded_by_their_first_words(weighting, most):
+    sites = [
+        SiteInfo(site=name, n_train=patients, n_val=1, n_test=1, n_records=records)
+        for name, records, patients in (("a", 100, 3), ("b", 9, 9))
+    ]
+    assert most_weight(sites, weighting) == most
+    replies = [
+        update("a", {}, n_records=100, n_patients=3, annotated=(3,), recorded=(3,)),
+        update("b", {}, n_records=9, n_patients=9, annotated=(9,), recorded=(9,)),
+    ]
+    assert sum(weighted_update(reply, weighting).n_records for reply in replies) == most
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 3.0), (0.5, 2.0), (0.25, 1.5)])
@@ -124,7 +146,7 @@ def test_control_variates_begin_at_zero_and_have_the_parameters_shapes():
 
 
 def test_rules_that_compare_sites_with_each_other_do_not_average():
-    compares = {name for name, rule in STRATEGIES.items() if not rule.averages}
+    compares = {name for name in STRATEGIES if strategy_traits(name).needs_each_update}
     assert compares == {"fedmedian", "fedtrimmedavg", "krum"}
 
 

@@ -10,11 +10,12 @@ from support.rounds import Watching
 
 from fl.config.run_config import RunConfig
 from fl.runs.history_tables import read_rounds, read_sites
+from fl.training import state_dict
 from fl.util.errors import FederationError
 from server.aggregation.flower_internals import restore_memory
 from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
-from server.rounds import round_loop, weight_averaging
+from server.rounds import round_loop
 from server.rounds.checkpoints import TrainingProgress, load_progress
 from server.rounds.round_loop import may_be_last_round, out_of_patience, rounds_left, run_rounds
 
@@ -235,7 +236,7 @@ def test_a_clock_gives_the_seconds_since_its_last_reading(monkeypatch):
 
 
 def test_entries_that_stay_at_the_sites_are_not_merged(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_averaging, "local_entries", lambda *_: frozenset({"norm"}))
+    monkeypatch.setattr(state_dict, "local_entries", lambda *_: frozenset({"norm"}))
 
     def change(trained, number):
         return replace(trained, weights={"w": trained.weights["w"]})

@@ -13,9 +13,9 @@ from support.rounds import run
 import server.rounds.round_loop
 from fl.config.run_config import RunConfig
 from fl.runs.history_tables import read_rounds
+from fl.training import state_dict
 from fl.training.state_dict import load_weights, local_entries
 from partitions.splits import VAL
-from server.rounds import weight_averaging
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.weight_averaging import mean_weights, remember_round, rounds_to_average
 
@@ -91,7 +91,7 @@ def test_a_site_that_does_not_validate_the_mean_is_a_failure_of_its_line(tmp_pat
 
 
 def test_what_stays_at_the_sites_is_not_averaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_averaging, "local_entries", lambda *_: frozenset({"norm"}))
+    monkeypatch.setattr(state_dict, "local_entries", lambda *_: frozenset({"norm"}))
 
     def change(trained, number):
         return replace(trained, weights={"w": trained.weights["w"]})

@@ -1,0 +1,105 @@
+"""The steps of a secure sum as Flower messages. What is secret in them is sealed by the sites."""
+
+from typing import Literal
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fl.messages.flower_arrays import from_array_record, to_array_record
+from fl.messages.flower_codec import ARRAYS, CONFIG, run_settings
+from fl.messages.job import Job
+from fl.privacy.secure_aggregation.masks import Vector
+from fl.privacy.secure_aggregation.round_keys import KeyAnnouncement
+
+SECURE = "secure"  # key of a request's and of a reply's settings
+MASKED = "masked"  # the one array of a reply: a vector under its masks
+LONGEST_REPLY = 2**22  # characters of a site's answer to one step
+
+
+class SecureRequest(BaseModel):
+    """What the server asks in one step; each step has its own fields."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    context: str  # names the run, the training and the round
+    step: Literal["keys", "letters", "vector", "confirm", "reveal"]
+    announced: dict[str, KeyAnnouncement] = {}  # letters: the keys of all sites of the round
+    identities: dict[str, bytes] = {}  # letters: public keys of simulated sites, PEM
+    letters: dict[str, bytes] = {}  # vector: those to the site, by sender
+    most: int = 0  # vector: what the updates of the round's sites weigh together at most
+    sources: tuple[str, ...] = ()  # vector: those that are validated at any site
+    trains: bool = False  # vector: whether it has a part for updates
+    validates: bool = False  # vector: whether it has a part for validation
+    survivors: tuple[str, ...] = ()  # confirm
+    confirmations: dict[str, bytes] = {}  # reveal: signatures by site
+
+
+class SecureReply(BaseModel):
+    """What a site answers to a step."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    site: str
+    announced: KeyAnnouncement | None = None  # keys
+    identity: bytes = b""  # keys: the public key of a simulated site, PEM
+    sources: tuple[str, ...] = ()  # keys: those whose records the site validates
+    letters: dict[str, bytes] = {}  # letters: by receiver; reveal: shares by whose they are
+    signature: bytes = b""  # confirm
+
+
+def secure_step_request(job: Job, node: int, number: int, asked: SecureRequest) -> Message:
+    """Ask a node for a step without a vector."""
+    config = run_settings(job)
+    config["server-round"] = number
+    config[SECURE] = asked.model_dump_json()
+    return Message(RecordDict({CONFIG: config}), node, MessageType.QUERY)
+
+
+def with_secure_step(request: Message, asked: SecureRequest) -> Message:
+    """A request to train or to evaluate whose answer is to be one masked vector.
+
+    Flower's requests of a round share one content; this one has settings of its own.
+    """
+    content = request.content
+    config = ConfigRecord(dict(content.config_records[CONFIG]))
+    config[SECURE] = asked.model_dump_json()
+    own = RecordDict({ARRAYS: content.array_records[ARRAYS], CONFIG: config})
+    return Message(own, request.metadata.dst_node_id, request.metadata.message_type)
+
+
+def read_secure_request(message: Message) -> SecureRequest | None:
+    """The step that a request asks for; None for a plain one."""
+    content = message.content.config_records[CONFIG].get(SECURE)
+    return SecureRequest.model_validate_json(str(content)) if content else None
+
+
+def secure_step_reply(reply: SecureReply, request: Message) -> Message:
+    """A node's answer to a step without a vector."""
+    config = ConfigRecord({"site": reply.site, SECURE: reply.model_dump_json()})
+    return Message(RecordDict({CONFIG: config}), reply_to=request)
+
+
+def read_secure_reply(message: Message) -> SecureReply:
+    """A node's answer to a step; `ValueError` if it is none."""
+    text = str(message.content.config_records[CONFIG][SECURE])
+    if len(text) > LONGEST_REPLY:
+        raise ValueError(f"its answer has {len(text)} characters, more than {LONGEST_REPLY}")
+    return SecureReply.model_validate_json(text)
+
+
+def masked_reply(site: str, vector: Vector, request: Message) -> Message:
+    """A node's answer with its vector."""
+    arrays = to_array_record({MASKED: vector})
+    content = RecordDict({CONFIG: ConfigRecord({"site": site}), ARRAYS: arrays})
+    return Message(content, reply_to=request)
+
+
+def read_masked(message: Message, size: int) -> tuple[str, Vector]:
+    """A node's name and its vector; `ValueError` unless that is of the round's size."""
+    records = message.content.array_records
+    found: NDArray[np.int64] = from_array_record(records.get(ARRAYS, ArrayRecord()))[MASKED]
+    if found.dtype != np.int64 or found.shape != (size,):
+        raise ValueError(f"its vector is {found.shape} of {found.dtype}, not ({size},) of int64")
+    return str(message.content.config_records[CONFIG]["site"]), found

@@ -1,0 +1,61 @@
+"""The average of the sites' updates, where only some sites can train some of the weights."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fl.messages.payloads import TrainingReply
+from fl.models import NetworkParts
+from fl.privacy.fixed_point_sums import FixedPointSums, UpdateCounts, fixed_loss, loss_of
+from fl.training.state_dict import Weights
+
+
+def average_updates(
+    replies: Sequence[TrainingReply],
+    start: Weights,
+    extra: Weights,
+    parts: NetworkParts,
+    most: int,
+) -> TrainingReply:
+    """One update that stands for all: the average of their weights, and the sums of their counts.
+
+    A row of the head learns only where its class is annotated, and a column of the first
+    convolution only where its lead was recorded. Every other site sends them back unchanged,
+    and plain averaging by records would let it hold them back: two hospitals with twelve leads
+    among many with one would hardly train the other eleven. So each row and each column is
+    averaged by the records that train it, and stays as it was sent if none does.
+
+    `extra` are the arrays that went out beside the weights. Those with the name of such an entry
+    are averaged in the same way: SCAFFOLD corrects a weight by the mean of the sites' control
+    variates, which must be the mean over the sites whose weights are averaged.
+
+    The sum is one of whole numbers (`fl/privacy/fixed_point_sums.py`): no order of the replies
+    changes a bit. `most` is `most_weight` of the sites that were asked. `ValueError` for an update
+    that does not fit.
+    """
+    first = replies[0]
+    sums = FixedPointSums(start, extra, parts, len(first.annotated), len(first.recorded), most)
+    total = sum(
+        sums.encode(
+            reply.weights,
+            reply.extra,
+            UpdateCounts(
+                records=reply.n_records, annotated=reply.annotated, recorded=reply.recorded
+            ),
+        )
+        for reply in replies
+    )
+    weights, merged_extra, counts = sums.decode(np.asarray(total))
+    return replace(
+        first,
+        weights=weights,
+        extra=merged_extra,
+        n_records=counts.records,
+        annotated=counts.annotated,
+        recorded=counts.recorded,
+        loss_sum=loss_of(sum(fixed_loss(reply.loss_sum) for reply in replies)),
+        n_seen=sum(reply.n_seen for reply in replies),
+        steps=sum(reply.steps for reply in replies),
+        n_patients=sum(reply.n_patients for reply in replies),
+    )
