@@ -8,6 +8,8 @@ from flwr.app import Context, Message, MessageType
 from flwr.clientapp import ClientApp
 
 from clients.deploy import deployed_site
+from clients.deploy.site_folder import SITE_KEY
+from clients.deploy.site_policy.request_audit import RequestAudit
 from clients.deploy.site_policy.request_check import Asked, require_permitted
 from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
@@ -30,6 +32,7 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.flower_secure_codec import masked_reply, read_secure_request, secure_step_reply
 from fl.messages.job import Job
+from fl.messages.reply_signature import read_signing_key, sign_reply
 from fl.privacy.egress_policy import PolicyRefusal
 from fl.training.device import one_thread
 from fl.util.errors import ConfigError
@@ -42,14 +45,19 @@ def egress_guard(
 ) -> Message:
     """Answer a request; a hospital's reply is checked against the list of what may leave.
 
-    Why a request failed stays in the hospital's own log, and the next one is answered.
+    Why a request failed stays in the hospital's own log, and the next one is answered. Request
+    and answer are lines of its audit log before the answer leaves, signed with the site's key.
     """
     if not is_deployed(context.node_config):
         return answer(message, context)
+    audit = RequestAudit(context.node_config, message)
     try:
-        reply = answer(unpacked(message), context)
-        check_egress(reply, message)
-        return packed(reply)
+        request = unpacked(message)
+        audit.asked(request)
+        reply = answer(request, context)
+        check_egress(reply, request)
+        facts = audit.answered(reply)
+        return sign_reply(packed(reply), facts, read_signing_key(audit.folder / SITE_KEY))
     except KeyboardInterrupt:
         raise  # whoever runs the site ends it
     except BaseException as error:  # also SystemExit, which a library may raise
@@ -58,6 +66,7 @@ def egress_guard(
             log.warning("a request is refused: %s", one_line(str(error)))
         else:
             log.error("a request failed", exc_info=error)
+        audit.not_answered(error)
         return failure_reply(error, message)
 
 

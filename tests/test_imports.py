@@ -49,6 +49,8 @@ def may_use_flower(path):
         "fl/messages/flower_arrays.py",
         "fl/messages/flower_secure_codec.py",
         "fl/messages/array_internals.py",
+        "fl/messages/message_facts.py",
+        "fl/messages/reply_signature.py",
         "clients/app.py",
         "clients/deploy/supernode_internals.py",
         "clients/deploy/task_runner_internals.py",

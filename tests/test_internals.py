@@ -38,7 +38,8 @@ def is_undocumented(module, name=""):
     if not is_foreign(module):
         return False
     of_flower = module.split(".")[0] == "flwr" and module not in DOCUMENTED_BY_FLOWER
-    return of_flower or is_private(module) or is_private(name)
+    of_uvicorn = module.startswith("uvicorn.")  # it documents what `uvicorn` itself has
+    return of_flower or of_uvicorn or is_private(module) or is_private(name)
 
 
 def dotted(node):
@@ -180,6 +181,7 @@ def test_internals_name_the_exact_versions_they_were_tested_on(path):
         "from flwr.app.user_config import UserConfig",
         "import flwr\nflwr.server.start_server()",
         "def f():\n    from flwr.superlink import grid",
+        "from uvicorn.protocols.http.h11_impl import H11Protocol",
         "import torch\ntorch._foreach_add_([], [])",
         "from torch import _C",
         "import torch\ngetattr(torch, '_dynamo')",

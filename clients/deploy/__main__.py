@@ -2,10 +2,12 @@
 
 `python -m clients.deploy join INVITATION --data-dir D --site NAME` checks the data, shows what
 leaves the hospital and what does not, and serves. `init` only makes the site's folder and its
-policy, which says what a coordinator may ask; `key` only makes the site's key; `health`
-reports whether the site is at work. `personalize --weights MODEL.safetensors --data-dir D --out
-FOLDER` needs no federation: it makes the hospital's own model of a federation's, from its own
-recordings, and measures it on patients who had no part in it.
+policy, which says what a coordinator may ask; `key` only makes the site's key; `renew` takes the
+authority's new certificate from a new invitation; `health` reports whether the site is at work.
+`audit verify` checks its audit log, `audit show` prints it.
+`personalize --weights MODEL.safetensors --data-dir D --out FOLDER` needs no federation: it makes
+the hospital's own model of a federation's, from its own recordings, and measures it on patients
+who had no part in it.
 """
 
 import argparse
@@ -15,13 +17,17 @@ from pathlib import Path
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from clients.deploy.health import show_health
 from clients.deploy.join import join
+from clients.deploy.join_checks import renew
 from clients.deploy.keys import make_key
-from clients.deploy.site_folder import init
+from clients.deploy.site_folder import init, site_folder
 from clients.deploy.site_settings import MIN_COUNT
 from fl.config.strategy_traits import STRATEGY_TRAITS
+from fl.privacy.audit_log.commands import ACTIONS, WHAT, add_audit_flags, audit
+from fl.privacy.audit_log.log_file import FOLDER_NAME
 from fl.util.child_process import exit_immediately, handle_stop_signals
 from fl.util.command_line import CommandParser
 from fl.util.errors import exit_code
+from fl.util.network.proxies import exempt_loopback
 from fl.util.private_files import private_files
 
 
@@ -33,11 +39,18 @@ def personalize(options: argparse.Namespace) -> int:
     return make_own_model(options)
 
 
+def audit_log(options: argparse.Namespace) -> int:
+    """Check or print the site's audit log."""
+    return audit(options, site_folder(options).path / FOLDER_NAME)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": init,
     "join": join,
     "key": make_key,
+    "renew": renew,
     "health": show_health,
+    "audit": audit_log,
     "personalize": personalize,
 }
 METHODS = [name for name, traits in STRATEGY_TRAITS.items() if traits.own_models]
@@ -50,11 +63,15 @@ def parser(prog: str) -> argparse.ArgumentParser:
     making = commands.add_parser("init", help="make the site's folder and its policy")
     joining = commands.add_parser("join", help="take part in a federation")
     key = commands.add_parser("key", help="make this site's key, and nothing else")
+    renewing = commands.add_parser("renew", help="trust the authority's new certificate")
     health = commands.add_parser("health", help="whether the site is at work: exit code 0 or 1")
-    for command in (making, joining, key):
+    for command in (making, joining, key, renewing):
         command.add_argument("invitation", type=Path, help="file that the coordinator sent")
     own = commands.add_parser("personalize", help="a model of the hospital's own, from a file")
-    for command in (making, joining, key, health):
+    auditing = commands.add_parser("audit", help=WHAT)
+    auditing.add_argument("action", choices=ACTIONS)
+    add_audit_flags(auditing)
+    for command in (making, joining, key, renewing, health, auditing):
         command.add_argument("--site", required=True, help="this site's name in the federation")
         command.add_argument("--home", type=Path, help="site folder [heartfed-SITE]")
     _add_join_flags(joining)
@@ -102,6 +119,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m clients.deplo
     """Exit codes: 0 done, 2 something for the user to mend, 1 anything else."""
     options = parser(prog).parse_args(argv)
     handle_stop_signals()
+    exempt_loopback()  # a site's own processes speak to each other
     command = COMMANDS[options.command]
     program = prog.removeprefix("python -m ")
     with private_files():

@@ -17,6 +17,7 @@ import numpy as np
 
 import fl
 from clients.deploy.site_policy.request_check import require_same_version
+from clients.deploy.site_policy.site_log import head_facts
 from clients.deploy.site_settings import SiteSettings
 from clients.simulated_sites import Site
 from fl.data.cohort import Cohort
@@ -187,6 +188,7 @@ def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
         "failures": [],
         "command": [],
         "run": job.run,
+        "audit": head_facts(Path(settings.folder), settings.site),
         # The recordings are where this hospital has them, whatever the coordinator's folders are.
         "config": job.config.model_dump()
         | {"data": "real", "data_dir": settings.data_dir, "sources": settings.sources}

@@ -21,7 +21,7 @@ What leaves this hospital, encrypted, to {invitation.address} alone:
     and per annotated class, of patients (of records, where sites count by them)
   - histograms: how many patients of each class got which range of scores; summed losses
   - at the end, measures over all test records (F1, AUROC, ...), per class and together
-  - this site's name, the names of its data sets, and its public key
+  - this site's name, the names of its data sets, its public key, its signature of each reply
   - if something fails, one of a few general reasons, never the text of the error
 Every reply is checked against this list before it is sent. Nothing is reported of a class that
 fewer than {few} patients show, or that fewer than {few} lack (--min-count).
@@ -34,5 +34,5 @@ Weights are learnt from the recordings, and whoever sees the weights could try t
 the recordings. docs/deploy.md says what is known of this and what is not done against it.
 
 The program that runs is the one installed here; none is accepted from the coordinator.
-Log, splits, predictions and this site's own report: {settings.folder}
+Log, audit log, splits, predictions and this site's own report: {settings.folder}
 """

@@ -19,9 +19,31 @@ def show_health(options: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def note_at_work(folder: SiteFolder, port: int) -> None:
-    """Let `show_health` know this process, and the port that its SuperNode listens on."""
-    write_atomically(folder.state, json.dumps({"port": port, "process": os.getpid()}).encode())
+def note_at_work(folder: SiteFolder, port: int, node: int | None = None) -> None:
+    """Let `show_health` know this process, and the port that its SuperNode listens on.
+
+    `node`: the number by which the SuperLink knows the SuperNode, once it is connected.
+    """
+    state = {"port": port, "process": os.getpid(), "node": node}
+    write_atomically(folder.state, json.dumps(state).encode())
+
+
+def left_behind(folder: SiteFolder) -> int | None:
+    """The node of a SuperNode that did not end in order: its site's process is gone.
+
+    None if there is none, or if it is not known.
+    """
+    try:
+        state = json.loads(folder.state.read_text())
+        node, process = int(state["node"]), int(state["process"])
+        if process != os.getpid():  # in a container a later process may have the same number
+            os.kill(process, 0)
+            return None
+    except (ProcessLookupError, OverflowError):
+        return node
+    except (OSError, ValueError, KeyError, TypeError):  # PermissionError: it is alive
+        return None
+    return node
 
 
 def is_at_work(folder: SiteFolder) -> bool:

@@ -11,15 +11,16 @@ from rich.console import Console
 from clients.deploy import supernode_internals, task_runner_internals
 from clients.deploy.egress_notice import egress_notice
 from clients.deploy.flower_supernode import FlowerSuperNode
-from clients.deploy.join_checks import check_coordinator, check_data
+from clients.deploy.join_checks import check_coordinator, check_data, trust_authority
 from clients.deploy.joined_site import JoinedSite
 from clients.deploy.keys import ensure_key, ensure_secret, show_public_key
 from clients.deploy.resident_supernode import ResidentSuperNode
 from clients.deploy.site_folder import ensure_policy, read_invitation, site_folder
+from clients.deploy.site_policy.site_log import serving_event, site_log
 from clients.deploy.site_settings import SiteSettings
-from fl.util.atomic_io import write_atomically
 from fl.util.child_process import free_port, log_to_file
 from fl.util.errors import ConfigError
+from fl.util.network.proxies import forget_proxies, proxy_variable
 from fl.util.tested_versions import is_tested
 
 # With these both `supernode_internals` and `task_runner_internals` were tested.
@@ -35,7 +36,9 @@ def join(options: argparse.Namespace) -> int:
     """Check, show what leaves, and serve until ended."""
     site = joined_site(options)
     folder = site.folder
-    write_atomically(folder.ca, site.invitation.ca.encode())
+    if not proxy_variable(f"https://{site.invitation.address}"):
+        forget_proxies()  # one that Flower's client does not know would end it, though not used
+    trust_authority(folder, site.invitation)
     if options.print:
         command = supernode_class().command(site, free_port())
         print(f"FLWR_HOME={shlex.quote(str(folder.flower_home))} {shlex.join(command)}")
@@ -83,19 +86,24 @@ def serve(site: JoinedSite) -> int:
     `ConfigError` if it is of no use to start it again; any other error is logged, and it is.
     """
     site.console.print(f"{site.name}: serving; log in {site.folder.log}")
-    supernode, reported = supernode_class()(site), False
+    audit = site_log(site.folder.path)
+    audit.try_append(serving_event(site))
+    supernode, reported = supernode_class()(site), None
     try:
         while True:
-            if run_once(supernode, site) or not reported:
-                site.console.print(f"{site.name}: not connected; trying again")
-                reported = True
+            connected, reason = run_once(supernode, site)
+            if connected or reason != reported:
+                why = f": {reason}" if reason else ""
+                site.console.print(f"{site.name}: not connected; trying again{why}")
+                reported = reason
             time.sleep(RESTART)
     finally:
         site.folder.state.unlink(missing_ok=True)
+        audit.try_append({"event": "ended", "site": site.name})
 
 
-def run_once(supernode: ResidentSuperNode | FlowerSuperNode, site: JoinedSite) -> bool:
-    """One SuperNode from its start to its end; whether it was connected."""
+def run_once(supernode: ResidentSuperNode | FlowerSuperNode, site: JoinedSite) -> tuple[bool, str]:
+    """One SuperNode from its start to its end; whether it was connected, and why not if known."""
     log = logging.getLogger("heartfed")
     try:
         connected = supernode.run()
@@ -103,10 +111,11 @@ def run_once(supernode: ResidentSuperNode | FlowerSuperNode, site: JoinedSite) -
         raise
     except Exception as error:
         log.error("the SuperNode could not be served", exc_info=error)
-        return False
+        return False, ""
     if not connected:
         try:
             check_coordinator(site.invitation, site.folder, Console(quiet=True))
         except Exception as error:
             log.error("the coordinator: %s", error)
-    return connected
+            return False, str(error) if isinstance(error, ConfigError) else ""
+    return connected, ""

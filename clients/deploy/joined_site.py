@@ -11,6 +11,10 @@ from fl.messages.invitation import Invitation
 # Seconds: a SuperLink counts a node that vanished as connected for 60, and until then admits
 # nobody else with its key.
 NODE_LAPSE = 70.0
+# What `clients.deploy.supernode_internals` writes, a line each, and how it ends if refused. The
+# number of the node follows the first.
+CONNECTED, ARRIVED = "heartfed: connected as node ", "heartfed: a message has arrived"
+NOT_ADMITTED = 3
 
 
 @dataclass(frozen=True, kw_only=True)

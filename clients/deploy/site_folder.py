@@ -7,8 +7,11 @@ from pathlib import Path
 from clients.deploy.site_policy.policy_file import POLICY, read_policy, write_policy
 from clients.deploy.site_policy.request_rate import REQUESTS
 from fl.messages.invitation import Invitation
+from fl.privacy.audit_log.log_file import FOLDER_NAME
 from fl.util.errors import ConfigError
 from fl.util.private_files import make_tree_private
+
+SITE_KEY = "site.key"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class SiteFolder:
 
     @property
     def key(self) -> Path:
-        return self.path / "site.key"
+        return self.path / SITE_KEY
 
     @property
     def public_key(self) -> Path:
@@ -63,7 +66,8 @@ class SiteFolder:
 
         Only what this program writes: --home may name a folder that holds other things too.
         """
-        own = (self.log.parent, self.flower_home, self.path / "runs", self.path / "cache")
+        own = [self.log.parent, self.flower_home]
+        own += [self.path / name for name in ("runs", "cache", FOLDER_NAME)]
         files = (self.ca, self.admitted, self.state, self.policy, self.path / REQUESTS)
         for path in (*own, *files):
             make_tree_private(path)

@@ -20,8 +20,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from clients.deploy.resident_supernode import ARRIVED, CONNECTED, NOT_ADMITTED
+from clients.deploy.joined_site import ARRIVED, CONNECTED, NOT_ADMITTED, JoinedSite
 from fl.util.child_process import exit_immediately
 
 FLOWER_VERSIONS = ("1.41.0",)  # tested
@@ -61,7 +63,7 @@ def reporting_connection(connect: Callable[..., Any]) -> Callable[..., Any]:
     @contextlib.contextmanager
     def connection(*given: Any, **named: Any) -> Iterator[Any]:
         with connect(*given, **named) as made:
-            report(CONNECTED)
+            report(f"{CONNECTED}{made[0]}")  # the number of the node comes first
             yield made
 
     return connection
@@ -75,6 +77,30 @@ def replace_steps(loop: ModuleType) -> None:
         _init_connection=reporting_connection(vars(loop)["_init_connection"]),
         time=pauses,
     )
+
+
+def take_leave(site: JoinedSite, node: int) -> None:
+    """Take leave for a SuperNode that was killed, which could not do so.
+
+    Until then the SuperLink counts it as connected, for a minute: the coordinator waits for its
+    answer, and no other SuperNode is admitted with its key. Raises an error of httpx if the
+    SuperLink is away or refuses it.
+    """
+    from flwr.proto.fleet_pb2 import DeactivateNodeRequest
+    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+    from flwr.supernode.fleet_http_client import FleetHttpClient
+    from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+    key = load_ssh_private_key(site.folder.key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signed = NodeAuthHttpInterceptor(key, key.public_key())
+    with FleetHttpClient.from_server_address(
+        site.invitation.address,
+        insecure=False,
+        root_certificates=site.folder.ca.read_bytes(),
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperNode"), signed],
+    ) as client:
+        client.DeactivateNode(DeactivateNodeRequest(node_id=node))
 
 
 def is_refusal(error: BaseException | None) -> bool:

@@ -1,5 +1,6 @@
 """Where a monitor's samples come from: a recording, standard input, or a TCP port."""
 
+import errno
 import ipaddress
 import select
 import socket
@@ -96,9 +97,11 @@ class Listener:
             family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._server = socket.create_server(place[:2], family=family, backlog=1)
         except OSError as error:
+            busy = error.errno == errno.EADDRINUSE
+            why = "another program has that port" if busy else error.strerror
             raise ConfigError(
-                f"--listen {host}:{port}: cannot listen there ({error.strerror}). Name a free port "
-                "of an address of this machine."
+                f"--listen {host}:{port}: cannot listen there ({why}). Name a free port of an "
+                "address of this machine."
             ) from None
         self.host, self.port = self._server.getsockname()[:2]
 

@@ -59,7 +59,7 @@ REASONS = {
 # What a site's policy may refuse, by a code that names the rule and not its value.
 POLICY_CODES = (
     *("policy-file", "names", "task", "strategy", "split", "epochs", "rounds", "batch", "sites"),
-    *("gradient-steps", "revealing-weights", "trainings", "evaluations"),
+    *("gradient-steps", "revealing-weights", "trainings", "evaluations", "audit"),
 )
 REASONS |= {
     code: f"its policy refuses the request ({code}); its own log says why" for code in POLICY_CODES
@@ -84,17 +84,22 @@ class VersionMismatch(ConfigError):
     """The coordinator runs another version of the program than this site."""
 
 
-def reason_for(error: BaseException) -> str:
-    """The general reason that may leave for an error, whose own text may name a file."""
+def reason_code(error: BaseException) -> str:
+    """The code of an error in `REASONS`."""
     if isinstance(error, PolicyRefusal):
-        return REASONS[error.code]
+        return error.code
     kinds = {
         VersionMismatch: "version",
         ConfigError: "settings",
         DataError: "data",
         MemoryError: "memory",
     }
-    return REASONS[next((key for kind, key in kinds.items() if isinstance(error, kind)), "failed")]
+    return next((code for kind, code in kinds.items() if isinstance(error, kind)), "failed")
+
+
+def reason_for(error: BaseException) -> str:
+    """The general reason that may leave for an error, whose own text may name a file."""
+    return REASONS[reason_code(error)]
 
 
 def permitted_report(report: Mapping[str, Any]) -> dict[str, Any]:

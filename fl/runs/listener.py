@@ -11,11 +11,11 @@ class Listener(Protocol):
     """Whoever shows or writes down how a run is going."""
 
     def training(self, strategy: str, rounds: int, sites: Sequence[SiteInfo]) -> None:
-        """A training of `rounds` rounds begins."""
+        """A training of `rounds` rounds begins, or goes on with more sites."""
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         """A site has finished `doing` ("train", "val", "test"), or "failed", or its update was
-        "clipped": see `note`.
+        "clipped", or it "joined" a training that had begun: see `note`.
         """
 
     def round(self, row: RoundRow) -> None:

@@ -58,6 +58,14 @@ class TransferFacts(JsonRecord):
     seen_patients: int | None = None
 
 
+class AuditHead(JsonRecord):
+    """The last line of an audit log when a run ended: what is kept of it outside the log."""
+
+    of: str  # coordinator, or the site
+    line: int
+    sha256: str
+
+
 class RunFacts(JsonRecord):
     """How a run was made, and from what: the parts of run.json that reports show."""
 
@@ -78,6 +86,7 @@ class RunFacts(JsonRecord):
     non_iid: float | None = None
     not_measurable_centrally: tuple[str, ...] = ()  # classes
     resumed: tuple[str, ...] = ()
+    audit: AuditHead | None = None  # of a deployment
     # Of a run over folds: how many, sites with fewer patients, and patients without a test result
     # (training -> site -> number).
     site_folds: int = 0

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fl.messages.invitation import Invitation, fingerprint
 from fl.privacy.egress_policy import NAME, SITE
 from fl.util.errors import ConfigError, FederationError
+from server.deploy.audit.federation_log import note_order
 from server.deploy.federation_store import CONNECTION, FederationFolder
 from server.deploy.superlink_client import (
     ask_flower,
@@ -38,6 +39,7 @@ def invite(options: argparse.Namespace) -> int:
         task=settings.task,
         ca=folder.ca.read_text(),
     ).write(path)
+    note_order(folder, "invited", site=options.site)
     print(f"Send this file to {options.site}, by a way on which nobody can exchange it: {path}")
     print(f"Next, there: python -m clients.deploy key {path.name} --site {options.site}")
     return 0
@@ -62,7 +64,9 @@ def approve(options: argparse.Namespace) -> int:
     except (KeyError, TypeError, ValueError):
         raise FederationError(f"the SuperLink did not take the key of {site}: {answer}") from None
     keys = sorted({*folder.keys(site), key})
-    folder.note_site(site, node=node, approved=_now(), revoked="", keys=keys)
+    public = options.public_key.read_text().strip()
+    folder.note_site(site, node=node, approved=_now(), revoked="", keys=keys, public_key=public)
+    note_order(folder, "approved", site=site, node=node, key=key)
     print(f"{site} may take part. It need only be started.")
     return 0
 
@@ -109,6 +113,7 @@ def revoke(options: argparse.Namespace) -> int:
         return 0
     ask_flower(folder, *order)
     folder.note_site(options.site, revoked=_now())
+    note_order(folder, "revoked", site=options.site, node=node)
     print(f"{options.site} is shut out.")
     return 0
 

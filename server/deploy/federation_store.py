@@ -1,13 +1,16 @@
 """The coordinator's folder: its certificate authority, its settings, the sites it knows."""
 
+import datetime
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import fl
-from fl.messages.invitation import host_and_port
+from fl.messages.invitation import Invitation, host_and_port
+from fl.privacy.audit_log.log_file import KEEP_DAYS, MOST_DAYS
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 from server.deploy.certificates import make_authority, make_server_certificate
@@ -50,6 +53,12 @@ class FederationSettings:
     listen: str  # address that the reverse proxy listens on
     port: int  # of the reverse proxy
     superlink_port: int  # of the SuperLink, on loopback
+    audit_keep_days: int = KEEP_DAYS  # after which a file of the audit log is removed; 0: never
+
+    def __post_init__(self) -> None:
+        days = self.audit_keep_days
+        if type(days) is not int or not 0 <= days <= MOST_DAYS:
+            raise ValueError(f"audit_keep_days is {days!r}, and no number of days")
 
     @property
     def address(self) -> str:
@@ -75,11 +84,23 @@ class NodeState:
     node: int
     status: str  # registered (never seen), online, offline, unregistered
     seen: float  # seconds since 1970 of its last sign of life; 0: never
+    activated: float = 0.0  # and when it was last admitted, which a SuperNode is when it starts
 
     @property
     def admitted(self) -> bool:
         """Whether the SuperLink takes the node's key."""
         return self.status != "unregistered"
+
+
+def latest(times: Sequence[str]) -> float:
+    """Seconds since 1970 of the latest time that Flower writes; 0 if there is none."""
+    found = [0.0]
+    for text in times:
+        try:
+            found.append(datetime.datetime.fromisoformat(text).timestamp())
+        except ValueError:
+            continue  # Flower writes N/A or nothing for what has not happened
+    return max(found)
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,18 @@ class FederationFolder:
         """Site -> node, of those that may take part."""
         return {s: int(f["node"]) for s, f in self.sites().items() if not f["revoked"]}
 
+    def public_keys(self) -> dict[int, str]:
+        """Node -> public key in OpenSSH's form, of sites that may take part.
+
+        Those that an earlier version approved are not among them.
+        """
+        found = self.sites().values()
+        return {
+            int(f["node"]): f["public_key"]
+            for f in found
+            if not f["revoked"] and f.get("public_key")
+        }
+
     def note_site(self, site: str, **facts: Any) -> None:
         """Keep facts of a site, in a file of its own: two may be approved at once."""
         known = self.sites().get(site, {})
@@ -177,9 +210,22 @@ def make_federation(path: Path, settings: FederationSettings) -> FederationFolde
 
 
 def make_certificate(folder: FederationFolder) -> None:
-    """A new server certificate from the federation's authority; sites need nothing new."""
+    """A new server certificate from the federation's authority, with the server's key.
+
+    Sites need nothing new.
+    """
     hosts = folder.settings().certificate_hosts
     make_server_certificate(folder.ca, folder.ca_key, folder.certificate, folder.key, hosts)
+
+
+def renew_authority(folder: FederationFolder) -> None:
+    """A new certificate of the authority, with its key, and invitations that hold it.
+
+    A site that has the earlier certificate trusts what the authority signs until that ends.
+    """
+    make_authority(folder.ca, folder.ca_key, folder.settings().name)
+    for path in (folder.path / "invitations").glob("*.toml"):
+        replace(Invitation.read(path), ca=folder.ca.read_text()).write(path)
 
 
 def write_connection(folder: FederationFolder) -> None:

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 from starlette.applications import Starlette
@@ -25,8 +25,9 @@ from starlette.routing import Route
 
 from fl.util.polling import Backoff
 from fl.util.tested_versions import is_tested
-from server.deploy import fleet_internals
+from server.deploy.audit.refused_requests import RefusedRequests
 from server.deploy.federation_store import FederationFolder
+from server.deploy.proxy import fleet_internals
 from server.deploy.proxy.request_signatures import ApprovedKeys, UsedSignatures, signer
 
 FLEET = (
@@ -75,6 +76,7 @@ class FleetProxy:
     upstream: httpx.AsyncClient
     is_empty: Callable[[bytes], bool] = never
     permitted: Callable[[Mapping[str, str]], int] = anybody
+    refusals: RefusedRequests = field(default_factory=RefusedRequests)
 
     async def health(self, request: Request) -> Response:
         """200 if the SuperLink behind the proxy answers."""
@@ -88,12 +90,16 @@ class FleetProxy:
         """One request of a SuperNode."""
         most = self.permitted(request.headers)
         if not most:
+            self.refusals.count("no valid signature")
             # As the SuperLink answers, for a SuperNode whose clock is wrong.
             answered = JSONResponse({"detail": "Invalid SuperNode authentication"}, 401)
             return refused(request, answered)
+        if most == SMALL:  # the SuperLink will refuse it
+            self.refusals.count("key not approved")
         try:
             body = await read_body(request, most)
         except BodyRefused as refusal:
+            self.refusals.count(f"body {refusal}")
             return refused(request, PlainTextResponse(str(refusal), refusal.status))
         except ClientDisconnect:
             return PlainTextResponse("gone", 400)
@@ -175,6 +181,7 @@ def proxy_app(folder: FederationFolder) -> Starlette:
         base_url=f"https://127.0.0.1:{folder.settings().superlink_port}",
         verify=ssl.create_default_context(cafile=str(folder.ca)),
         timeout=30.0,
+        trust_env=False,  # no proxy of the environment is on the way to this machine
         limits=httpx.Limits(max_connections=None),
     )
     if is_known():
@@ -185,7 +192,7 @@ def proxy_app(folder: FederationFolder) -> Starlette:
 
     @asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
-        async with client:
+        async with client, proxy.refusals.noted_hourly(folder):
             yield
 
     return Starlette(routes=routes(proxy), lifespan=life)

@@ -6,7 +6,7 @@ progress.jsonl of the run directory; `run` and `status` read them.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,18 +30,18 @@ ASK = 5.0  # seconds between questions to the SuperLink whether the run still li
 class ProgressWriter:
     """A listener of the round loop that writes each step as a line."""
 
-    def __init__(self, path: Path, classes: Sequence[str]) -> None:
-        self._path, self._unknown = path, dict.fromkeys(classes)
-        self.sites: list[dict[str, Any]] = []  # rows of run.json
+    def __init__(
+        self,
+        path: Path,
+        classes: Sequence[str],
+        begun: Callable[[list[dict[str, Any]]], None] = lambda sites: None,
+    ) -> None:
+        """`begun` is given the rows of run.json's sites when a training begins."""
+        self._path, self._classes, self._begun = path, classes, begun
 
     def training(self, strategy: str, rounds: int, sites: Sequence["SiteInfo"]) -> None:
-        self.sites = [
-            {"site": s.site, "train": s.n_train, "val": s.n_val, "test": s.n_test}
-            # Patients of each split, by its first words; and what a hospital does not report.
-            | {"sources": [], "groups": [], "patients": None, "labels": self._unknown}
-            for s in sites
-        ]
         self._write("training", strategy, rounds, [asdict(site) for site in sites])
+        self._begun(site_rows([asdict(site) for site in sites], self._classes))
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         self._write("site", round_number, site, doing, note)
@@ -55,6 +55,26 @@ class ProgressWriter:
     def _write(self, step: str, *details: object) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps([step, *details]) + "\n")
+
+
+def site_rows(sites: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of run.json for sites, from their first words.
+
+    Patients of each split; and None or nothing for what a hospital does not report.
+    """
+    return [
+        {"site": s["site"], "train": s["n_train"], "val": s["n_val"], "test": s["n_test"]}
+        | {"sources": [], "groups": [], "patients": None, "labels": dict.fromkeys(classes)}
+        for s in sites
+    ]
+
+
+def sites_that_trained(run: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of run.json for the sites of the run's last training; none if that is not kept."""
+    for step, *details in reversed(next(_new_steps(run))):
+        if step == "training":
+            return site_rows(details[2], classes)
+    return []
 
 
 def watch(folder: FederationFolder, record: "RunRecord", view: "PlainView") -> None:

@@ -37,10 +37,13 @@ from fl.util.errors import ConfigError, DataError, FederationError, require_know
 from partitions.partition import CENTRAL, HEADER, Partition, write_partition
 from partitions.splits import TEST
 from server.aggregation.strategies import STRATEGIES
+from server.deploy.audit.federation_log import note_order, print_head
 from server.deploy.federation_store import CONNECTION, FederationFolder
-from server.deploy.progress import PROGRESS, watch
+from server.deploy.progress import PROGRESS, sites_that_trained, watch
+from server.deploy.server_app import write_results
 from server.deploy.superlink_client import ask_flower, show_flower_command, stop_run
 from server.rounds.initial_weights import keep_initial_weights, read_origin
+from server.rounds.training_results import TrainingResult, load_result, write_tables
 
 # Settings that say how a simulation makes hospitals; here they are real.
 SIMULATED = frozenset(
@@ -69,7 +72,14 @@ def run(options: argparse.Namespace) -> int:
         show_flower_command(folder, *start_command(folder, "RUN"), "--format", "json")
         return 0
     with ExitStack() as held:
-        return _run(options, folder, config, open_record(options, folder, config, held))
+        try:
+            record = open_record(options, folder, config, held)
+            if options.resume and (result := finished_training(record.folder, config)):
+                note_order(folder, "run-rewritten", run=record.content["run"])
+                return write_finished(record, config, result)
+            return _run(options, folder, config, record)
+        finally:
+            print_head(folder)
 
 
 def _run(
@@ -93,11 +103,37 @@ def _run(
         remaining = remaining_of(record.folder, config.model_dump(), record.content)
         watch(folder, record, make_view(console, options.quiet, remaining))
     except FederationError as error:
+        note_order(folder, "run-unfinished", run=record.content["run"])
         raise FederationError(f"{str(error).rstrip('.')}. {resume}") from None
     except KeyboardInterrupt:
         with suppress(FederationError):  # if it cannot be stopped now, --resume does it
             stop_run(folder, record.content["flower_run"])
+        note_order(folder, "run-stopped", run=record.content["run"])
         raise FederationError(f"interrupted. {resume}") from None
+    show_results(console, record)
+    return 0
+
+
+def finished_training(folder: Path, config: RunConfig) -> TrainingResult | None:
+    """The result of a run whose training is over, its test at the sites included; or None."""
+    return load_result(folder, TASKS[config.task], config.strategy)
+
+
+def write_finished(record: RunRecord, config: RunConfig, result: TrainingResult) -> int:
+    """Write what is left of a run whose training is over; no site is asked, nor the SuperLink."""
+    console = Console(highlight=False, markup=False, width=None if os.isatty(1) else 100)
+    task = TASKS[config.task]
+    console.print(
+        f"The training is over: the tables and pages of {record.folder} are written again"
+    )
+    if sites := sites_that_trained(record.folder, task.classes):
+        record.content["sites"] = sites
+    record.update()
+    write_results(record.folder, config.task, result)
+    write_tables(record.folder, task, [result])
+    record = RunRecord.read(record.folder)
+    record.content.pop("error", None)
+    record.update(status="completed")
     show_results(console, record)
     return 0
 
@@ -121,6 +157,7 @@ def make_job(
 def start(folder: FederationFolder, record: RunRecord, job: Job) -> None:
     """Let Flower start the run; `FederationError` if it cannot."""
     write_atomically(folder.jobs / f"{job.run}.json", job.model_dump_json().encode())
+    note_order(folder, "run-ordered", run=job.run, sites=sorted(job.nodes))
     (record.folder / PROGRESS).unlink(missing_ok=True)
     record.update(status="running", sites=[{"site": site} for site in job.nodes])
     answer = ask_flower(folder, *start_command(folder, job.run))
@@ -216,7 +253,7 @@ def open_record(
         record = RunRecord.read(options.resume)
         if "run" not in record.content:
             raise ConfigError(f"--resume: {options.resume} is a simulation's. Use run_sim.py.")
-        if "flower_run" in record.content:
+        if "flower_run" in record.content and not finished_training(record.folder, config):
             stop_run(folder, record.content["flower_run"])
         record.record_resumption()
         return record

@@ -3,17 +3,29 @@
 import argparse
 import datetime
 import ssl
+import sys
 
 import httpx
 
+from fl.util.errors import ConfigError
+from server.deploy.certificates import (
+    certificate_lines,
+    certificate_warnings,
+    require_valid_certificates,
+)
 from server.deploy.federation_store import FederationFolder, NodeState
 from server.deploy.progress import progress_line
 from server.deploy.superlink_client import list_nodes
 
 
 def show_status(options: argparse.Namespace) -> int:
-    """Show every site and the last run."""
+    """Show until when the certificates are valid, every site and the last run."""
     folder = FederationFolder(options.federation.absolute())
+    folder.settings()
+    for line in certificate_lines(folder.ca, folder.certificate):
+        print(line)
+    for line in certificate_warnings(folder.ca, folder.certificate):
+        print(line, file=sys.stderr, flush=True)
     nodes = {node.node: node for node in list_nodes(folder)}
     for site, facts in sorted(folder.sites().items()):
         node = nodes.get(int(facts["node"]))
@@ -42,8 +54,15 @@ def show_health(options: argparse.Namespace) -> int:
     folder = FederationFolder(options.federation.absolute())
     url = f"https://{folder.settings().own_address}/health"
     try:
+        require_valid_certificates(folder.ca, folder.certificate)
+    except ConfigError as error:
+        print(f"not at work: {error}")
+        return 1
+    try:
         trusted = ssl.create_default_context(cafile=str(folder.ca))
-        well = httpx.get(url, verify=trusted, timeout=5.0).status_code == 200
+        # The address is this machine's own, which no proxy of the environment need know.
+        answer = httpx.get(url, verify=trusted, timeout=5.0, trust_env=False)
+        well = answer.status_code == 200
     except httpx.HTTPError:
         well = False
     print("at work" if well else "not at work")

@@ -4,7 +4,6 @@ Each such command starts a Python. With the versions of Flower on which it was t
 goes through Flower's own client instead (`server.deploy.superlink_internals`).
 """
 
-import datetime
 import json
 import shlex
 import socket
@@ -19,7 +18,8 @@ from fl.util.child_process import flower_environment
 from fl.util.errors import FederationError
 from fl.util.tested_versions import is_tested
 from server.deploy import superlink_internals
-from server.deploy.federation_store import CONNECTION, FederationFolder, NodeState
+from server.deploy.certificates import require_valid_certificates
+from server.deploy.federation_store import CONNECTION, FederationFolder, NodeState, latest
 
 FRAME = str.maketrans("╭─╮│╰╯", "      ")  # which Flower draws around its messages
 SECONDS = 5.0  # within which the SuperLink accepts a connection
@@ -61,7 +61,11 @@ def ask_flower(folder: FederationFolder, *arguments: str) -> dict[str, Any]:
 
 
 def require_superlink(folder: FederationFolder) -> None:
-    """`FederationError` unless the SuperLink accepts connections."""
+    """`FederationError` unless the SuperLink accepts connections.
+
+    `ConfigError` if its certificate has expired.
+    """
+    require_valid_certificates(folder.ca, folder.certificate)
     try:
         socket.create_connection(("127.0.0.1", folder.settings().superlink_port), SECONDS).close()
     except OSError as error:
@@ -87,6 +91,7 @@ def direct(folder: FederationFolder) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
+        require_valid_certificates(folder.ca, folder.certificate)
         raise _away(folder, error) from None
 
 
@@ -100,21 +105,11 @@ def list_nodes(folder: FederationFolder) -> list[NodeState]:
         NodeState(
             node=int(node["node-id"]),
             status=node["status"],
-            seen=_latest([node["online-at"], node["offline-at"]]),
+            seen=latest([node["online-at"], node["offline-at"]]),
+            activated=latest([node["online-at"]]),
         )
         for node in found
     ]
-
-
-def _latest(times: Sequence[str]) -> float:
-    """Seconds since 1970 of the latest time; 0 if there is none."""
-    found = [0.0]
-    for text in times:
-        try:
-            found.append(datetime.datetime.fromisoformat(text).timestamp())
-        except ValueError:
-            continue  # Flower writes N/A for what has not happened
-    return max(found)
 
 
 def run_state(folder: FederationFolder, run_id: int) -> str:

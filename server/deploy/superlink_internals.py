@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from server.deploy.federation_store import FederationFolder, NodeState
+from server.deploy.federation_store import FederationFolder, NodeState, latest
 
 FLOWER_VERSIONS = ("1.41.0",)  # tested
 
@@ -45,6 +45,7 @@ def list_nodes(folder: FederationFolder) -> list[NodeState]:
             seen=info.online_until - HEARTBEAT_PATIENCE * info.heartbeat_interval
             if info.last_activated_at
             else 0.0,
+            activated=latest([info.last_activated_at]),
         )
         for info in found
     ]

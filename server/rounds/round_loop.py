@@ -38,6 +38,7 @@ from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.history import write_history
 from server.rounds.merging import RoundUpdates, merge, store_update
 from server.rounds.model_selection import validate_round
+from server.rounds.newcomers import admit_newcomers
 from server.rounds.reply_validation import LARGEST_EXTRA, validate_counts, validate_weights
 from server.rounds.secure_rounds import SecureRound, secure_validation
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
@@ -59,6 +60,7 @@ def run_rounds(
     federation.listener.training(name, config.rounds, list(federation.sites.values()))
     clock = Clock()
     while rounds_left(config, progress):
+        progress.failures += admit_newcomers(federation, progress.round + 1)
         if progress.unvalidated and may_be_last_round(config, progress):
             evaluated = validate_everywhere(federation, progress, progress.weights)
             progress.unvalidated["seconds"] += clock.seconds()

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fl.ecg.tasks import TASKS, Task
 from fl.messages.flower_codec import read_site_info, site_info_request
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
+from fl.messages.reply_signature import require_accepted
 from fl.runs.listener import Listener
 from fl.util.errors import FederationError
 from fl.util.one_line import one_line
@@ -39,11 +40,12 @@ class Federation:
 
     grid: Grid
     job: Job
-    nodes: Mapping[str, int]  # site -> node
-    sites: Mapping[str, SiteInfo]
+    nodes: dict[str, int]  # site -> node
+    sites: dict[str, SiteInfo]  # in order of name, as they are
     listener: Listener
     finished: tuple[FinishedTraining, ...] = ()  # trainings of this run that are over
     refused: tuple[dict[str, Any], ...] = ()  # failures of those that take no part: see RunRecord
+    declined: set[str] = field(default_factory=set)  # sites that are not asked to take part again
 
     @property
     def task(self) -> Task:
@@ -53,16 +55,18 @@ class Federation:
     def folder(self) -> Path:
         return Path(self.job.workspace)
 
+    def add(self, info: SiteInfo, node: int) -> None:
+        """Let another site take part, from now on."""
+        self.nodes[info.site], self.sites[info.site] = node, info
+        for site in sorted(self.nodes):
+            self.nodes[site] = self.nodes.pop(site)
+            self.sites[site] = self.sites.pop(site)
+
 
 def discover_sites(grid: Grid, job: Job, listener: Listener) -> Federation:
     """Ask every node which site it is. Every one must answer before a run begins."""
     nodes = _all_nodes(grid, job)
-    requests = [site_info_request(job, node) for node in nodes]
-    replies = collect(grid, requests, job.config.timeout, lambda reply: None)
-    if not job.deployed:
-        # The sites of a simulation are parts of one program: if one cannot start, none should.
-        _require_answers(job, nodes, replies)
-    answers, refused = _first_words(job, nodes, replies)
+    answers, refused = first_words(grid, job, nodes, job.config.timeout)
     needed = math.ceil(job.config.quorum * len(nodes))
     if len(answers) < needed:
         reasons = "; ".join(f"{f['site']}: {f['reason']}" for f in refused)
@@ -79,11 +83,24 @@ def discover_sites(grid: Grid, job: Job, listener: Listener) -> Federation:
         sites={info.site: info for info, _ in answers},
         listener=listener,
         refused=tuple(refused),
+        declined={failure["site"] for failure in refused},
     )
 
 
+def first_words(
+    grid: Grid, job: Job, nodes: Sequence[int], timeout: float
+) -> tuple[list[tuple[SiteInfo, int]], list[dict[str, Any]]]:
+    """Ask these nodes which site they are: the answers by name, and the failures of others."""
+    requests = [site_info_request(job, node) for node in nodes]
+    replies = collect(grid, requests, timeout, lambda reply: None)
+    if not job.deployed:
+        # The sites of a simulation are parts of one program: if one cannot start, none should.
+        _require_answers(job, nodes, replies)
+    return _first_words(job, nodes, replies, timeout)
+
+
 def _first_words(
-    job: Job, nodes: Sequence[int], replies: Sequence[Message]
+    job: Job, nodes: Sequence[int], replies: Sequence[Message], timeout: float
 ) -> tuple[list[tuple[SiteInfo, int]], list[dict[str, Any]]]:
     """What the sites answered to the first question, by name; and those whose answer is refused.
 
@@ -96,11 +113,12 @@ def _first_words(
     by_node = {reply.metadata.src_node_id: reply for reply in replies}
     for node in sorted(nodes):
         if node not in by_node:
-            reasons[node] = f"no answer within {job.config.timeout:g} s"
+            reasons[node] = f"no answer within {timeout:g} s"
         elif by_node[node].has_error():
             reasons[node] = one_line(by_node[node].error.reason or "failed")
         else:
             try:
+                require_accepted(by_node[node])
                 info = read_site_info(by_node[node])
                 validate_site_info(info)
                 _require_own_name(job, info, node)
@@ -195,6 +213,7 @@ def send_requests(
             failed[site] = f"{request.doing}: {note}"
             return
         try:
+            require_accepted(reply)
             request.read(site, reply)
         except MemoryError:  # of this machine
             raise

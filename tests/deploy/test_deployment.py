@@ -199,6 +199,7 @@ def test_what_crosses_the_wire_is_of_the_listed_kinds(walked):
     validation = {f"validation-{name}" for name in records}
     for message in messages:
         content = unpacked(message).content
+        assert set(content.pop("signature")) == {"signature"}
         trained = message.metadata.message_type == "train"
         assert set(content) <= (records | validation if trained else records)
         for name in {"config", "validation-config"} & set(content):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import psutil
 import pytest
@@ -57,6 +58,25 @@ def test_a_run_completes_with_flowers_own_processes(federation):
     for site in SITES:
         assert "Start `flwr-clientapp` process" in log_of(federation, site)
         assert "flwr.proto" not in log_of(federation, site)
+
+
+def test_a_killed_supernode_is_missed_after_a_minute_and_its_site_asked_again(federation):
+    """Nobody can take leave for it by documented names; it is not --timeout that it costs."""
+    flags = ("--rounds", "2", *FLAGS, "--name", "killed", "--timeout", "600")
+    before = log_of(federation, SITES[1]).count("Receiving: train")
+    process = federation.start(
+        *("run", "server.deploy", "run", federation.folder, *flags), awaited="training patients"
+    )
+    await_that(lambda: log_of(federation, SITES[1]).count("Receiving: train") > before)
+    children = psutil.Process(federation.processes[SITES[1]].pid).children(recursive=True)
+    (killed,) = [c for c in children if "flower-supernode" in " ".join(c.cmdline()[:2])]
+    killed.send_signal(signal.SIGKILL)
+    at = time.monotonic()
+    assert process.wait(500) == 0
+    del federation.processes["run"]
+    assert time.monotonic() - at < 300
+    record = facts(federation.base / "runs" / "killed" / "run.json")
+    assert (record["status"], record["failures"]) == ("completed", [])
 
 
 def test_code_that_the_coordinator_sends_is_not_executed(federation):

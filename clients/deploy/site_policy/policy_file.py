@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fl.privacy.audit_log.log_file import KEEP_DAYS, MOST_DAYS
 from fl.privacy.egress_policy import PolicyRefusal
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
@@ -55,6 +56,18 @@ class SitePolicy(BaseModel):
     )
     privacy: Literal["none"] = Field(
         default="none", description="protection that every run must have; this version knows none"
+    )
+    audit_required: bool = Field(
+        default=True,
+        description="whether a request is refused that the audit log cannot record, on a full disk "
+        "say; false: it is answered, and the site's log has a warning",
+    )
+    audit_keep_days: int = Field(
+        default=KEEP_DAYS,
+        ge=0,
+        le=MOST_DAYS,
+        description="days after which a file of the audit log is removed, which the log then "
+        "states; 0: never",
     )
 
 

@@ -14,7 +14,7 @@ from fl.evaluation.predictions import Predictions
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.run_files import CENTRAL, UNSEEN, Run
 from fl.reports.units import unit_of, units
-from fl.runs.run_facts import SiteFailure
+from fl.runs.run_facts import AuditHead, SiteFailure
 from fl.training.saved_weights import own_model_name
 
 SPLITS = ("train", "val", "test")
@@ -43,6 +43,7 @@ class SiteView:
     versions: dict[str, str]
     heartfed: str
     started: str
+    audit: AuditHead | None  # of this hospital's own log
     sources: tuple[str, ...]
     folds: int  # of its patients, each of whom is tested once; 0 without folds
     unit: str  # what its examples are called
@@ -90,6 +91,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
         versions=run.facts.versions,
         heartfed=run.facts.heartfed,
         started=run.facts.started,
+        audit=run.facts.audit if run.facts.audit and run.facts.audit.of == site else None,
         sources=sources,
         folds=run.folds,
         unit=unit_of(run.task, sources, units(run.task, run.facts.data)),

@@ -44,6 +44,7 @@ WORDS = {
     "patients": "number of patients",
 }
 UPDATE = "the network's weights after local training, and SCAFFOLD's control variates where used"
+SIGNATURE = "in a deployment, its signature of the message"
 ARRAYS = {
     "positive": f"histogram by patient of the scores of each class's positives, {BINS} bins",
     "negative": f"histogram by patient of the scores of each class's negatives, {BINS} bins",
@@ -84,7 +85,7 @@ def contents(secure: bool = False) -> list[Content]:
         Content(
             kind,
             KINDS.get(kind, kind),
-            (*_words(TEXTS[kind]), *_words(NUMBERS[kind]), *arrays.get(kind, [])),
+            (*_words(TEXTS[kind]), *_words(NUMBERS[kind]), *arrays.get(kind, []), SIGNATURE),
         )
         for kind in TEXTS
     ]

@@ -43,7 +43,7 @@ class PlainView:
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         if doing == "failed":
             self.console.print(f"round {round_number}: {site} is left out: {note}")
-        elif doing == "clipped":
+        elif doing in ("clipped", "joined"):
             self.console.print(f"round {round_number}: {site}: {note}")
 
     def round(self, row: RoundRow) -> None:
@@ -107,7 +107,8 @@ class LiveView(PlainView):
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
         super().training(strategy, rounds, sites)
         total = rounds * len(sites) if strategy == LOCAL else rounds
-        self.tasks[strategy] = self.bar.add_task(strategy, total=total)
+        if strategy not in self.tasks:  # otherwise it goes on with more sites
+            self.tasks[strategy] = self.bar.add_task(strategy, total=total)
         # Local and pooled training run at the same time: their lines are shown together.
         others = self.sites if strategy == POOLED else {}
         self.sites = others | {s.site: f"{s.n_train} training patients" for s in sites}
@@ -116,8 +117,8 @@ class LiveView(PlainView):
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         super().site(round_number, site, doing, note)
-        words = {"train": "trained", "val": "validated", "test": "tested", "clipped": "clipped"}
-        done = words.get(doing, "failed")
+        words = {"train": "trained", "val": "validated", "test": "tested"}
+        done = words.get(doing, doing)
         self.sites[site] = f"round {round_number}: {done} {note}"
         self._draw()
 

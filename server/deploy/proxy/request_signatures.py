@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from fl.messages.invitation import fingerprint
-from server.deploy import fleet_internals
 from server.deploy.federation_store import FederationFolder
+from server.deploy.proxy import fleet_internals
 
 AHEAD, BEHIND = 5.0, 305.0  # seconds by which a site's clock may differ, as in Flower 1.41
 LONGEST_HEADER = 4096  # characters; of a key on the largest usual curve there are about 400

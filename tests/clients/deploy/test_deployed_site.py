@@ -35,6 +35,8 @@ from fl.messages.job import Job
 from fl.models import NetworkParts, parts_of
 from fl.models.mixture import MixtureOfNetworks
 from fl.predict.saved_model import load_model
+from fl.privacy.audit_log.digests import arrays_digest
+from fl.privacy.audit_log.log_file import log_files
 from fl.privacy.egress_policy import REASONS
 from fl.training import frozen
 from fl.training.loop import predict
@@ -162,10 +164,44 @@ def test_predictions_stay_and_only_listed_measures_leave(own, tmp_path):
         assert (folder / "report" / page).stat().st_size > 0
     kept = folder / "checkpoint" / "sites" / "site-1" / "tested-fedavg.safetensors"
     assert all(np.array_equal(start[k], v) for k, v in load_weights(kept).items())
+    asked = audit_lines(tmp_path)[-2]
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["audit"]["of"], run["audit"]["line"]) == ("site-1", asked["line"])
+    sent = audit_lines(tmp_path)[-1]
+    assert {"macro_f1", "macro_auroc", "sha256", "classes"} <= sent["measures"].keys()
     # The hospital's recordings are where it has them, so its page can draw and explain them.
     page = (folder / "report" / "sites" / "site-1.html").read_text()
+    assert run["audit"]["sha256"] in page
     assert "amber speaks for" in page or "holds no wrong prediction" in page
     assert not (folder / "report" / "embedding.svg").exists()  # too few test records
+
+
+def audit_lines(folder):
+    files = log_files(folder / "audit")
+    return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def test_the_audit_log_has_digests_and_counts_and_no_record_and_no_patient(own, tmp_path):
+    LocalGrid(app, 1)
+    start = initial_weights(job())
+    answer(own, site_info_request(job(), 7))
+    reply = answer(own, training_request(job(), to_array_record(start), 7, 1))
+    trained = read_training_reply(unpacked(reply))
+    answer(own, training_request(job(), to_array_record({}), 7, 1))
+    found = audit_lines(tmp_path)
+    assert [line["event"] for line in found] == ["asked", "answered"] * 2 + ["asked", "failed"]
+    assert found[1]["numbers"]["n-train"] > 0
+    ask, sent = found[2:4]
+    assert (ask["kind"], ask["round"], ask["run"], ask["strategy"]) == ("train", 1, "r-1", "fedavg")
+    assert ask["arrays"] == {"number": len(start), "sha256": arrays_digest(start)}
+    assert sent["arrays"] == {"number": len(start), "sha256": arrays_digest(trained.weights)}
+    assert sent["numbers"]["num-examples"] == trained.n_records
+    written = b"".join(file.read_bytes() for file in log_files(tmp_path / "audit")).decode()
+    cohort = deployed_site.site_cohort(own)
+    names = {*cohort.names.tolist(), *cohort.patients.tolist()}
+    names |= {name.split("/")[-1] for name in names}
+    assert len(names) >= 30
+    assert [name for name in names | {own.data_dir} if name in written] == []
 
 
 def test_a_model_of_the_hospitals_own_stays_in_its_folder(own, tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from flwr.supernode.nodestate import NodeStateFactory
 from support.sites import joined
 
 from clients.deploy import supernode_internals
-from clients.deploy.joined_site import NODE_LAPSE
-from clients.deploy.resident_supernode import ARRIVED, CONNECTED, NOT_ADMITTED, check_admission
+from clients.deploy.joined_site import ARRIVED, CONNECTED, NODE_LAPSE, NOT_ADMITTED
+from clients.deploy.resident_supernode import check_admission
 from fl.util.errors import ConfigError
 
 
@@ -135,11 +135,11 @@ def test_a_connection_is_reported_once_it_is_made(capsys):
     @contextlib.contextmanager
     def connect(address):
         assert capsys.readouterr().out == ""
-        yield made.append(address) or "connection"
+        yield made.append(address) or (7, "receive")
 
     with supernode_internals.reporting_connection(connect)("here") as connection:
-        assert (connection, made) == ("connection", ["here"])
-        assert capsys.readouterr().out == f"{CONNECTED}\n"
+        assert (connection, made) == ((7, "receive"), ["here"])
+        assert capsys.readouterr().out == f"{CONNECTED}7\n"
 
 
 def test_flowers_main_loop_has_the_steps_that_are_replaced():

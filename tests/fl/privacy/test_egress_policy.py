@@ -34,7 +34,7 @@ from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, Tr
 from fl.privacy import egress_policy
 from fl.privacy.egress_policy import EgressError, reason_for
 from fl.util.errors import ConfigError, DataError, UnusableRecord
-from server.deploy.packed_grid import PackedGrid
+from server.deploy.grids.packed_grid import PackedGrid
 from server.engines.in_process import LocalGrid
 
 JOB = Job(strategy="x", config={})

@@ -12,16 +12,18 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fl.util.tested_versions import PUBLIC_ONLY
 from server.deploy.certificates import make_authority, make_server_certificate
-from server.deploy.proxy import connection_limits
-from server.deploy.proxy.connection_limits import LimitedConnection, LimitedServer, address_group
+from server.deploy.proxy import connection_internals
+from server.deploy.proxy.connection_internals import LimitedServer, address_group
+from server.deploy.proxy.limited_server import limited_server
 
 
 @contextlib.asynccontextmanager
 async def serving(app, **config):
     """The proxy's server on a port of loopback."""
     config = {"host": "127.0.0.1", "port": 0, "lifespan": "off", "log_level": "critical"} | config
-    server = LimitedServer(uvicorn.Config(app, http=LimitedConnection, ws="none", **config))
+    server = limited_server(app, **config)
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
         while not server.started:
@@ -62,7 +64,7 @@ async def drip(writer, part, number=1000):
 
 
 def test_half_requests_are_not_held(monkeypatch):
-    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection_internals, "HEAD_SECONDS", 0.3)
 
     async def attack():
         async with serving(PLAIN) as (server, port):
@@ -85,7 +87,7 @@ def test_half_requests_are_not_held(monkeypatch):
 
 
 def test_a_body_after_the_answer_is_cut_off(monkeypatch):
-    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection_internals, "HEAD_SECONDS", 0.3)
 
     async def attack():
         async with serving(PLAIN) as (_, port):
@@ -101,7 +103,7 @@ def test_a_body_after_the_answer_is_cut_off(monkeypatch):
 
 
 def test_more_connections_of_one_address_than_permitted_are_closed(monkeypatch):
-    monkeypatch.setattr(connection_limits, "MOST_OF_AN_ADDRESS", 3)
+    monkeypatch.setattr(connection_internals, "MOST_OF_AN_ADDRESS", 3)
 
     async def attack():
         async with serving(PLAIN) as (_, port):
@@ -121,7 +123,7 @@ def test_more_connections_of_one_address_than_permitted_are_closed(monkeypatch):
 
 
 def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch):
-    monkeypatch.setattr(connection_limits, "TAKE_SECONDS", 0.3)
+    monkeypatch.setattr(connection_internals, "TAKE_SECONDS", 0.3)
 
     async def much(request):
         return Response(b"x" * 2**25)
@@ -147,7 +149,7 @@ async def slow_body(parts, pause):
 
 
 def test_slow_but_honest_requests_are_served(monkeypatch):
-    monkeypatch.setattr(connection_limits, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connection_internals, "HEAD_SECONDS", 0.2)
 
     async def served():
         async with serving(PLAIN) as (_, port), httpx.AsyncClient() as client:
@@ -161,7 +163,7 @@ def test_slow_but_honest_requests_are_served(monkeypatch):
 
 
 def test_half_a_tls_handshake_is_not_held(monkeypatch, tmp_path):
-    monkeypatch.setattr(connection_limits, "TLS_SECONDS", 0.3)
+    monkeypatch.setattr(connection_internals, "TLS_SECONDS", 0.3)
     paths = [tmp_path / name for name in ("ca.pem", "ca.key", "server.pem", "server.key")]
     make_authority(*paths[:2], "f")
     make_server_certificate(*paths, ["127.0.0.1"])
@@ -177,6 +179,34 @@ def test_half_a_tls_handshake_is_not_held(monkeypatch, tmp_path):
                 assert (await client.get(f"https://127.0.0.1:{port}/")).status_code == 200
 
     asyncio.run(attack())
+
+
+async def requests_of(port, number):
+    """Status of each of so many requests, while as many connections are held as are permitted."""
+    async with httpx.AsyncClient() as client:
+        return [(await client.get(f"http://127.0.0.1:{port}/")).status_code for _ in range(number)]
+
+
+def test_with_an_untested_uvicorn_its_documented_limits_hold(monkeypatch, capsys):
+    monkeypatch.setenv(PUBLIC_ONLY, "1")
+    monkeypatch.delenv("HEARTFED_REPORTED", raising=False)
+    monkeypatch.setattr(connection_internals, "MOST", 3)
+
+    async def served():
+        async with serving(PLAIN, timeout_graceful_shutdown=1) as (server, port):
+            assert type(server) is uvicorn.Server
+            assert not isinstance(server, LimitedServer)
+            assert await requests_of(port, 2) == [200, 200]
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            assert await requests_of(port, 1) == [503]
+            for _, writer in held:
+                writer.close()
+            await asyncio.sleep(0.05)
+            assert await requests_of(port, 1) == [200]
+
+    asyncio.run(served())
+    assert "uvicorn" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

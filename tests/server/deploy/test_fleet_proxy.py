@@ -14,8 +14,8 @@ from fl.util import tested_versions
 from fl.util.polling import Backoff
 from server.deploy import fleet_proxy
 from server.deploy.federation_store import FederationSettings, make_federation
-from server.deploy.fleet_internals import holds_no_message
 from server.deploy.fleet_proxy import FLEET, PULL, FleetProxy, never, proxy_app
+from server.deploy.proxy.fleet_internals import holds_no_message
 
 
 class SuperLink(httpx.AsyncBaseTransport):

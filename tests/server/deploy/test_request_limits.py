@@ -20,9 +20,9 @@ from starlette.applications import Starlette
 from fl.messages.invitation import fingerprint
 from server.deploy import fleet_proxy
 from server.deploy.federation_store import FederationFolder
-from server.deploy.fleet_internals import KEY, SIGNATURE, SIGNED_AT
 from server.deploy.fleet_proxy import FleetProxy, signed_by
 from server.deploy.proxy import request_signatures
+from server.deploy.proxy.fleet_internals import KEY, SIGNATURE, SIGNED_AT
 from server.deploy.proxy.request_signatures import ApprovedKeys, UsedSignatures, signer
 
 PUSH = "/v1/fleet/push-object"

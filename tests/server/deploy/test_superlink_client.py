@@ -82,6 +82,8 @@ def test_nodes_are_listed(folder, flower):
         (NODE, "offline", True),
         (5, "registered", True),
     ]
+    admitted = datetime.datetime(2026, 11, 25, 22, 5, tzinfo=datetime.UTC).timestamp()
+    assert [node.activated for node in found] == [admitted, 0.0]
     assert last_seen(found[0]) == "2026-11-25T22:06:00+00:00"
     assert last_seen(found[1]) == "never"
     assert flower[0] == [["flwr", "supernode", "list", "heartfed", "--format", "json"]]

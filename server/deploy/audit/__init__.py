@@ -1,0 +1,1 @@
+"""The coordinator's audit log: who was asked what, what came, and who was admitted."""

@@ -1,0 +1,1 @@
+"""Flower grids of a deployment, one around the other."""
