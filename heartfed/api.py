@@ -53,13 +53,13 @@ def predict(
     """
     text = str(recording)
     try:
-        record = read_record(text, fs, unit)
+        record = read_record(text, fs, unit, single_beats=True)
+        return predict_recording(model, record, text, source=source, windows=False, detector="")
     except UnusableRecord as verdict:
         answer = without_signal(text, verdict)
         if answer is None:
             raise
         return answer
-    return predict_recording(model, record, text, source=source, windows=False, detector="")
 
 
 def read_run(folder: str | Path) -> Run:

@@ -5,12 +5,13 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.common.countdown import Countdown
 from fl.util.atomic_io import write_atomically
 
 # Options whose values are folders of one machine: left out of the command in the documents.
@@ -27,6 +28,7 @@ class StoredResults:
 
     def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
         self.path = path
+        self._countdown: Countdown | None = None
         self.content: dict[str, Any] = {**stamp, "results": {}}
         if path.exists():
             stored = json.loads(path.read_text())
@@ -35,13 +37,21 @@ class StoredResults:
             else:
                 print(f"{path}: made with other settings; starting again.")
 
+    def expect(self, names: Iterable[str]) -> None:
+        """The results that the study will ask for: from now on, the time left is printed."""
+        self._countdown = Countdown(len(set(names) - self.content["results"].keys()))
+
     def get_or_make(self, name: str, make: Callable[[], Any]) -> Any:
         """The result of this name; it is made and written if it is not in the file."""
         results = self.content["results"]
         if name not in results:
             began = time.monotonic()
             results[name] = make()
-            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+            text = f"{name}: {time.monotonic() - began:.0f} s"
+            if self._countdown is None:
+                print(text, flush=True)
+            else:
+                self._countdown.done(text)
             self.write()
         return results[name]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.results_store import command, put_between_marks
 from fl.evaluation.bootstrap import (
     Draws,
@@ -248,6 +249,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/coverage.md"))
     options = parser.parse_args()
     counted: dict[Plan, Counted] = {}
+    countdown = Countdown(len(PLANS))
     for windows in (1, 8):
         rng = stream(options.seed, "population", windows)
         population = Group.drawn(POPULATION // windows, windows, rng)
@@ -255,7 +257,7 @@ def main() -> None:
         for plan in PLANS:
             if plan.windows == windows:
                 counted[plan] = simulate(plan, truth, options.seed)
-                print(f"{plan}: done", flush=True)
+                countdown.done(str(plan))
     head = f"`{command('studies.coverage', data=False)}`, seed {options.seed}."
     text = "\n".join([head, "", *table(counted), "", verdict(counted)])
     print(text)

@@ -29,6 +29,7 @@ import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.results_store import (
     StoredResults,
     command,
@@ -291,12 +292,13 @@ def main() -> None:
         for key, (name, seed) in wanted.items()
         if key not in file.content["results"]
     }
+    countdown = Countdown(len(cases))
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(run, case): key for key, case in cases.items()}
         for done in as_completed(waiting):
             file.content["results"][waiting[done]] = done.result()
             file.write()
-            print(f"{waiting[done]}: {done.result()}", flush=True)
+            countdown.done(f"{waiting[done]}: {done.result()}")
     text = table(file.content)
     print("\n".join(text))
     note = f"Made by `{command('studies.federated')}` on {file.content['machine']}."

@@ -250,9 +250,9 @@ def _study() -> int:
         "machine": machine_description("cpu"),
     }
     file = StoredResults(options.json, stamp)
-    for chosen in INPUTS:
-        if options.only and chosen.task != options.only:
-            continue
+    inputs = [chosen for chosen in INPUTS if options.only in ("", chosen.task)]
+    file.expect(f"{c.task}/{way}/{one}" for c in inputs for way in WAYS for one in TRAININGS)
+    for chosen in inputs:
         source = run(chosen.source, [*chosen.source_flags, *options.source_flags.split()], options)
         weights = source / "weights" / "fedavg-best.safetensors"
         for number, way in enumerate(WAYS):

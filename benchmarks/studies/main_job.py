@@ -25,6 +25,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 import run_sim
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.process_watch import ProcessWatch
 from clients.app import app as client_app
 from clients.local_training import evaluate_site, network_for
@@ -188,7 +189,10 @@ def main() -> None:
     options, flags = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         seeds = [int(s) for s in options.seeds.split(",")]
-        results = [one_seed(seed, flags, Path(folder)) for seed in seeds]
+        countdown, results = Countdown(len(seeds)), []
+        for seed in seeds:
+            results.append(one_seed(seed, flags, Path(folder)))
+            countdown.done(f"seed {seed}")
     print(table(results))
     if options.json:
         machine = {"system": platform.platform(), "cores": psutil.cpu_count()}

@@ -273,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": command("studies.monitor"),
     }
     stored = StoredResults(options.json, stamp)
+    stored.expect(DS2)
     results = {}
     for name in DS2:
         record = DATASETS["mitdb"].read(options.data_dir, name)

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.results_store import command, machine_description, put_between_marks
 from fl.util.atomic_io import write_atomically
 
@@ -266,15 +267,16 @@ def make_all(
     stored = json.loads(path.read_text()) if path.exists() else {}
     kept = dict(stored.get("results", {})) if stored.get("settings") == dict(base) else {}
     left = [cell for cell in wanted if cell.name not in kept]
+    countdown = Countdown(len(left))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, context) as pool:
         made = {pool.submit(central_auroc, cell, base, str(options.work)): cell for cell in left}
-        for number, done in enumerate(as_completed(made), start=1):
+        for done in as_completed(made):
             cell = made[done]
             kept[cell.name] = done.result()
             content = {"settings": dict(base), "results": kept}
             write_atomically(path, json.dumps(content, indent=1).encode())
-            print(f"{number} of {len(left)}: {cell.name}: {kept[cell.name]}", flush=True)
+            countdown.done(f"{cell.name}: {kept[cell.name]}")
     return kept
 
 

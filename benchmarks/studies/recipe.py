@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.results_store import command, machine_description, put_between_marks
 from fl.config.cli import flag_of
 from fl.config.config_file import load_config
@@ -109,7 +110,7 @@ def made(folder: Path, settings: Settings) -> Outcome:
     known = json.loads(path.read_text()) if path.exists() else None
     if known is not None:
         _check_settings(path, known["config"], settings)
-    if known is None or known["status"] != "completed":
+    if not completed(folder):
         begun = ["--resume", str(folder)]
         new = [*_flags(settings), "--out", str(folder.parent), "--name", folder.name]
         words = [sys.executable, str(ROOT / "run_sim.py"), "--quiet", "--no-pages"]
@@ -120,6 +121,16 @@ def made(folder: Path, settings: Settings) -> Outcome:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise ConfigError(last[-1] if last else f"exit code {done.returncode}")
     return validated(folder)
+
+
+def completed(folder: Path) -> bool:
+    """Whether the run in this folder is there and over."""
+    path = folder / "run.json"
+    return path.exists() and json.loads(path.read_text())["status"] == "completed"
+
+
+def _folder(work: Path, name: str, seed: int) -> Path:
+    return work / f"{name.replace(' ', '-').replace(':', '')}-{seed}"
 
 
 def _check_settings(path: Path, config: Mapping[str, Any], settings: Settings) -> None:
@@ -222,18 +233,22 @@ def main(given: Sequence[str] | None = None) -> None:
     wanted = {name: rows[name] for name in rows if not chosen or name in {BASELINE, *chosen}}
     results: dict[str, dict[int, Outcome]] = {}
     skipped: dict[str, str] = {}
-    for seed in map(int, options.seeds.split(",")):
+    seeds = [int(text) for text in options.seeds.split(",")]
+    folders = [_folder(options.work, name, seed) for seed in seeds for name in wanted]
+    countdown = Countdown(sum(not completed(folder) for folder in folders))
+    for seed in seeds:
         for name, changed in wanted.items():
             settings = base | changed | {"seed": str(seed)}
-            folder = options.work / f"{name.replace(' ', '-').replace(':', '')}-{seed}"
+            folder = _folder(options.work, name, seed)
+            show = print if completed(folder) else countdown.done
             try:
                 load_config(settings)
                 results.setdefault(name, {})[seed] = made(folder, settings)
             except ConfigError as error:
                 skipped[f"{name}, seed {seed}"] = str(error)
-                print(f"{name}, seed {seed} is skipped: {error}", flush=True)
+                show(f"{name}, seed {seed} is skipped: {error}")
             else:
-                print(f"{name}, seed {seed}: {results[name][seed]}", flush=True)
+                show(f"{name}, seed {seed}: {results[name][seed]}")
         text = report({name: found for name, found in results.items() if found}, skipped)
         made_by = f"Made by `{command('studies.recipe')}` on {machine_description('cpu')}."
         put_between_marks(options.results, "recipe", f"{text}\n\n{made_by}")

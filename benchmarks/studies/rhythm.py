@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.common.countdown import Countdown
 from benchmarks.common.results_store import (
     StoredResults,
     command,
@@ -109,9 +110,10 @@ class Study:
     def train(self, recipes: dict[str, RhythmRecipe], numbers: Sequence[int]) -> None:
         """Train all folds of all recipes that are not stored yet."""
         named = [(n, job) for n, recipe in recipes.items() for job in self.jobs(recipe, numbers)]
+        countdown = Countdown(sum(not job.path.exists() for _, job in named))
         for job, seconds in run_missing([job for _, job in named], self.workers):
             name = next(n for n, other in named if other == job)
-            print(f"{name}, fold {job.fold}: {seconds:.0f} s of training", flush=True)
+            countdown.done(f"{name}, fold {job.fold}: {seconds:.0f} s of training")
 
 
 def validation_row(study: Study, cohort: Cohort, recipe: RhythmRecipe, folds: Sequence[int]) -> Any:

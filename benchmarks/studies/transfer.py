@@ -219,6 +219,7 @@ def study(task: str, options: argparse.Namespace) -> None:
     stamp = {"settings": settings, "machine": machine}
     stored = StoredResults(options.json.with_name(f"{options.json.stem}-{task}.json"), stamp)
     sources = sources_of(task, Path(options.data_dir), options.own)
+    stored.expect(source.partition("=")[0] for source in sources)
     results = {}
     for source in sources:
         folders = [finished_run(task, source, sources, seed, options) for seed in seeds]

@@ -53,7 +53,7 @@ def add_run_options(made: argparse.ArgumentParser) -> None:
         "--no-pages",
         action="store_false",
         dest="pages",
-        help="write no report/ (python -m fl.reports RUN does it later)",
+        help="write no report/ (python -m fl.reports RUN does it later); its models can be used",
     )
     group.add_argument(
         "--tensorboard",

@@ -9,11 +9,12 @@ import scipy  # loads its parts only when they are used; workers that only train
 from numpy.typing import NDArray
 
 Signal = NDArray[np.float32]
+LARGEST_DENOMINATOR = 10_000  # of a ratio of rates; with more, a rate is met to 1 in 100,000
 
 
 def resample(signal: Signal, fs: float, to: float) -> Signal:
     """The same signal at `to` Hz instead of `fs` Hz, by a polyphase filter (no aliasing)."""
-    ratio = Fraction(to).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+    ratio = rate_ratio(fs, to)
     if ratio == 1:
         return signal
     # 'line' subtracts the straight line from first to last sample and adds it back afterwards;
@@ -22,6 +23,13 @@ def resample(signal: Signal, fs: float, to: float) -> Signal:
         signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line"
     )
     return np.asarray(resampled, dtype=np.float32)
+
+
+def rate_ratio(fs: float, to: float) -> Fraction:
+    """`to` / `fs` (Hz), whose numerator and denominator set the length of a polyphase filter."""
+    ratio = Fraction(to).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+    # Not larger: at 123456.789 Hz the filter would have 2.5e9 numbers.
+    return ratio.limit_denominator(LARGEST_DENOMINATOR)
 
 
 def bandpass(signal: Signal, fs: float, low: float = 0.5, high: float = 40.0) -> Signal:

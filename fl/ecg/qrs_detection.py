@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
+from fl.ecg.filters import bandpass, resample
 from fl.util.fast_import import import_quietly
 
 Peaks = NDArray[np.int64]  # (beat,) sample numbers
@@ -15,6 +17,19 @@ Peaks = NDArray[np.int64]  # (beat,) sample numbers
 JITTER_SECONDS = 0.005  # standard deviation of where it puts an R peak
 MISSED, DOUBLED = 0.005, 0.005  # shares of beats
 LATER_SECONDS = 0.2, 0.4  # a doubled beat's second peak, usually its T wave
+
+# Of `find_r_peaks`, chosen on DS1.
+ENERGY_FS = 125.0  # Hz
+QRS_BAND = (5.0, 20.0)  # Hz, most of a QRS complex and little of the T wave
+ENERGY_SECONDS = 0.1  # about the width of a QRS complex
+REFRACTORY = 0.25  # s between two beats, at least
+USUAL_SECONDS = 3.0  # holds a beat even at 20 per minute
+LOWEST = 0.2  # of the energy of a usual beat
+
+# Which detector finds the beats of a recording that nobody annotated, by how long it is: chosen on
+# DS1 (docs/results.md, made by benchmarks/studies/beat_detectors.py).
+SHORT_DETECTOR, LONG_DETECTOR = "energy", "gqrs"
+SHORT_SECONDS = 60.0
 
 MATCH_SECONDS = 0.15  # ANSI/AAMI EC57: a detection this near to an annotated beat has found it
 
@@ -34,10 +49,39 @@ def _gqrs(signal: NDArray[np.floating[Any]], fs: float) -> Peaks:
         return np.asarray(detect(sig=signal, fs=fs), dtype=np.int64)
 
 
+def _energy(signal: NDArray[np.floating[Any]], fs: float) -> Peaks:
+    lead = resample(np.asarray(signal, np.float32)[None], fs, ENERGY_FS)
+    found = find_r_peaks(bandpass(lead, ENERGY_FS)[0])
+    return np.asarray(np.rint(found * (fs / ENERGY_FS)).astype(np.int64).clip(0, len(signal) - 1))
+
+
+def find_r_peaks(lead: NDArray[np.float32]) -> Peaks:
+    """R peaks of a lead at 125 Hz without baseline wander: (sample,) -> (beat,) samples.
+
+    They are where the power between 5 and 20 Hz is at least a fifth of that of a usual beat, moved
+    to the largest deflection within 50 ms. What is usual is the median of the whole lead: nothing
+    is learnt from its beginning.
+    """
+    qrs = bandpass(lead[None], ENERGY_FS, *QRS_BAND)[0]
+    energy = scipy.ndimage.uniform_filter1d(qrs**2, round(ENERGY_SECONDS * ENERGY_FS))
+    parts = np.array_split(energy, max(1, round(len(energy) / (USUAL_SECONDS * ENERGY_FS))))
+    usual = float(np.quantile([part.max() for part in parts], 0.5, method="lower"))
+    found, _ = scipy.signal.find_peaks(
+        energy, distance=round(REFRACTORY * ENERGY_FS), height=LOWEST * usual
+    )
+    return at_largest_deflection(found, lead, ENERGY_FS)
+
+
 DETECTORS: dict[str, Callable[[NDArray[np.floating[Any]], float], Peaks]] = {
     "xqrs": _xqrs,
     "gqrs": _gqrs,
+    "energy": _energy,
 }
+
+
+def usual_detector(seconds: float) -> str:
+    """The detector for a recording of so many seconds that nobody annotated and no flag names."""
+    return SHORT_DETECTOR if seconds < SHORT_SECONDS else LONG_DETECTOR
 
 
 def detect_beats(name: str, signal: NDArray[np.floating[Any]], fs: float) -> Peaks:

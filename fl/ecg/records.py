@@ -59,6 +59,16 @@ class Annotations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutBeats:
+    """Where single heartbeats, which somebody cut out of recordings, lie in one signal."""
+
+    starts: NDArray[np.int64]  # (beat,) first sample
+    ends: NDArray[np.int64]  # (beat,) one past the last sample that is no padding
+    missing: NDArray[np.bool_]  # (beat,) whether samples of it are missing; they are 0
+    lines: tuple[int, ...]  # (beat,) of the table; empty if the whole table is one beat
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One recording of one patient as its source delivers it, in mV at its own rate."""
 
@@ -80,6 +90,8 @@ class Record:
     unit: str = MILLIVOLTS  # of `signal`; NO_UNIT where the source lost mV
     other_codes: tuple[str, ...] = ()  # diagnosis codes of none of the classes, as written
     notes: tuple[str, ...] = ()  # what its files left open or had wrong, and how it was read
+    # Of single heartbeats one after the other, which are no recording; None of a recording.
+    cut_beats: CutBeats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,12 @@ def _explain(options: argparse.Namespace) -> int:
     check_question(model.network, model.task, model.task.classes[0], options.method)
     _check_place(options, model)
     record = read_record(
-        options.record, options.fs, options.unit, options.leads, options.ignore_checksums
+        options.record,
+        options.fs,
+        options.unit,
+        options.leads,
+        options.ignore_checksums,
+        single_beats=True,
     )
     starts = None if model.task.exclusive else _window_starts(options, record)
     prepared = prepare(model, record, windows=False, detector=options.detector, starts=starts)

@@ -5,12 +5,13 @@ At its first sample a stream is continued backwards by that sample; `resample` c
 recording by a straight line, so that the first tenth of a second differs.
 """
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
+
+from fl.ecg.filters import rate_ratio
 
 Samples = NDArray[np.float64]  # (sample,)
 
@@ -23,7 +24,7 @@ class Resampler:
 
     def __init__(self, fs: float, to: float) -> None:
         """From `fs` Hz to `to` Hz."""
-        ratio = Fraction(to).limit_denominator(1000) / Fraction(fs).limit_denominator(1000)
+        ratio = rate_ratio(fs, to)
         self._up, self._down = ratio.numerator, ratio.denominator
         longest = max(self._up, self._down)
         self._half = REACH * longest

@@ -10,6 +10,9 @@ medical device.
 Answers are written as they come, in the order of the recordings. A recording that cannot be read
 is named in a line, and the others are answered; Ctrl-C or a full disk keeps what is written.
 
+A table of single heartbeats that were cut out of recordings, one a line, is answered line by line
+by a model of the task beat-plain.
+
 Of beats, a summary by the hour follows: heart rate, S and V beats, pauses, and the share of the
 time that cannot be said. JSON has it as `summary`; CSV has the beats alone.
 """
@@ -277,7 +280,12 @@ def _explained(model: SavedModel, name: str, options: argparse.Namespace) -> Ans
     """The answer to one recording, whose figures are written."""
     try:
         record = read_record(
-            name, options.fs, options.unit, options.leads, options.ignore_checksums
+            name,
+            options.fs,
+            options.unit,
+            options.leads,
+            options.ignore_checksums,
+            single_beats=True,
         )
         prepared = prepare(model, record, options.windows, options.detector)
         prediction = predict_prepared(model, record, name, prepared, options.source)

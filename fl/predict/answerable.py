@@ -14,7 +14,7 @@ from fl.ecg.acceptability import (
     with_evident_rate,
 )
 from fl.ecg.labels import AAMI
-from fl.ecg.records import Record
+from fl.ecg.records import CutBeats, Record
 from fl.ecg.rhythm.windows import WINDOW_SECONDS
 from fl.predict.holter_summary import HolterSummary, summarise
 from fl.predict.prediction import RecordingPrediction, SegmentPrediction
@@ -56,6 +56,28 @@ def as_far_as_answerable(
         cannot_say=refused[0] if all(refused) and refused else "",
         not_answered=classes,
         summary=_summary(findings, parts, record) if beats else None,
+    )
+
+
+def cuts_as_far_as_answerable(
+    prediction: RecordingPrediction, beats: CutBeats, cannot_say: Sequence[str]
+) -> RecordingPrediction:
+    """Answers to single beats, with their lines, and without those that are refused by a reason.
+
+    `cannot_say` (beat,) are the reasons, "" for a beat that is answered. Whether beats follow each
+    other, and how fast, is not known: there is no summary.
+    """
+    findings = []
+    for place, (finding, sentence) in enumerate(zip(prediction.findings, cannot_say, strict=True)):
+        found = replace(finding, line=beats.lines[place] if beats.lines else None)
+        if sentence:
+            none = dict.fromkeys(found.p)
+            found = replace(found, p=none, predicted=(), cannot_say=sentence)
+        findings.append(found)
+    return replace(
+        prediction,
+        findings=tuple(findings),
+        cannot_say=cannot_say[0] if cannot_say and all(cannot_say) else "",
     )
 
 

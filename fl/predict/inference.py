@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.data.shards import shard_in_memory
-from fl.ecg.beat_cuts import PlainBeatMaker, infarction_parts, joined_examples
+from fl.ecg.beat_cuts import PlainBeatMaker, given_cuts, infarction_parts, joined_examples
 from fl.ecg.beat_examples import BeatExampleMaker
 from fl.ecg.beat_pictures import WholeBeatMaker, beat_bounds, lead_of
 from fl.ecg.beat_segments import (
@@ -22,18 +22,19 @@ from fl.ecg.beat_segments import (
 )
 from fl.ecg.filters import Signal, zscore
 from fl.ecg.labels import UNKNOWN
-from fl.ecg.qrs_detection import detect_beats
+from fl.ecg.qrs_detection import detect_beats, usual_detector
 from fl.ecg.records import Examples, Record
 from fl.ecg.rhythm.features import feature_rows
 from fl.ecg.rhythm.windows import WINDOW_SECONDS, filter_recording, lead_indices, normalised_window
+from fl.ecg.tasks import BEAT_PLAIN
 from fl.evaluation.decisions.decision_rule import answer
-from fl.predict.answerable import as_far_as_answerable
-from fl.predict.prediction import RecordingPrediction, SegmentPrediction
+from fl.predict.answerable import as_far_as_answerable, cuts_as_far_as_answerable
+from fl.predict.prediction import CUT_OUT, RecordingPrediction, SegmentPrediction
 from fl.predict.saved_model import SavedModel
 from fl.training.loop import predict
+from fl.util.errors import UnusableRecord
 
 WHOLE_SECONDS = 150.0  # a longer recording is cut; the longest single example in training has 144 s
-DEFAULT_DETECTOR = "xqrs"
 WITHOUT_NEIGHBOUR = "the first or last beat has no neighbour on one side, which its picture needs"
 
 
@@ -61,6 +62,7 @@ class Prepared:
     without_example: tuple[int, ...]  # R peaks of beats that have none: see `beat_examples`
     ranges: list[tuple[int, int]]  # of each example: first sample and one past the last
     cohort: Cohort
+    cannot_say: tuple[str, ...] = ()  # (example,) why one has no answer; of single beats alone
 
 
 def prepare(
@@ -76,6 +78,9 @@ def prepare(
     `starts` (s), for rhythm, are those of the 10 s windows to read instead, and `filtered` the
     signal as `filter_recording` gives it, if it is known already.
     """
+    require_recording_or_cuts(model, record)
+    if record.cut_beats is not None:
+        return _prepared_cuts(model, record)
     without_example: tuple[int, ...] = ()
     if model.task.exclusive:
         beats, peaks, examples = beat_examples(model, record, detector)
@@ -94,6 +99,42 @@ def prepare(
     )
 
 
+def require_recording_or_cuts(model: SavedModel, record: Record) -> None:
+    """`UnusableRecord` for single beats, unless the model's task is about beats by themselves."""
+    if record.cut_beats is None or isinstance(model.task.make_examples, PlainBeatMaker):
+        return
+    reads = "compares a beat with those beside it" if model.task.exclusive else "reads several"
+    raise UnusableRecord(
+        record.name,
+        "single-beat",
+        f"the {model.task.name} task {reads}: give the recording around them. A model of the task "
+        f"{BEAT_PLAIN.name} answers single beats: heartfed simulate --task {BEAT_PLAIN.name}",
+    )
+
+
+def _prepared_cuts(model: SavedModel, record: Record) -> Prepared:
+    """Beats that came cut out, one example each."""
+    beats = record.cut_beats
+    assert beats is not None
+    cuts, cannot_say = given_cuts(record)
+    starts = beats.starts.tolist()
+    examples = Examples(
+        names=[f"{record.name}/{start:06d}" for start in starts],
+        signals=list(cuts[:, None]),
+        leads=(0,),
+        labels=np.full((len(starts), len(model.task.classes)), UNKNOWN, dtype=np.int8),
+        features=np.zeros((len(starts), 0), dtype=np.float32),
+    )
+    return Prepared(
+        beats=CUT_OUT,
+        peaks=beats.starts,
+        without_example=(),
+        ranges=list(zip(starts, beats.ends.tolist(), strict=True)),
+        cohort=Cohort.of(model.task, [shard_in_memory(model.task, record, examples)]),
+        cannot_say=cannot_say,
+    )
+
+
 def predict_prepared(
     model: SavedModel, record: Record, name: str, prepared: Prepared, source: str
 ) -> RecordingPrediction:
@@ -101,6 +142,8 @@ def predict_prepared(
     p = predict(model.network, prepared.cohort)
     p, predicted = answer(model.rule, p, [source] * len(p), model.task.classes)
     prediction = as_prediction(model, record, name, prepared, p, predicted)
+    if record.cut_beats is not None:
+        return cuts_as_far_as_answerable(prediction, record.cut_beats, prepared.cannot_say)
     return as_far_as_answerable(prediction, record, model.task.exclusive)
 
 
@@ -185,7 +228,7 @@ def beat_examples(
     if record.annotations is not None and not detector:
         found_by, (peaks, _) = "annotations", annotated_beats(record.annotations)
     else:
-        found_by = detector or DEFAULT_DETECTOR
+        found_by = detector or usual_detector(record.signal.shape[1] / record.fs)
         peaks = detect_beats(found_by, record.signal[record.leads.index(lead)], record.fs)
     labels = np.full((len(peaks), len(model.task.classes)), UNKNOWN, dtype=np.int8)
     return found_by, peaks, example_maker.from_peaks(record, peaks, labels)

@@ -11,6 +11,11 @@ from pathlib import Path
 
 from fl.datasets.readers.beat_annotations import beat_annotations, has_annotations
 from fl.datasets.readers.exports.csv_tables.csv_recording import TABLES, read_csv
+from fl.datasets.readers.exports.csv_tables.cut_beats import (
+    has_wide_lines,
+    read_beats,
+    read_one_beat,
+)
 from fl.datasets.readers.exports.formats.content import NAMES, Other, kind_of
 from fl.datasets.readers.exports.formats.format import Format
 from fl.datasets.readers.exports.formats.recording import Recording, read_recording
@@ -18,7 +23,7 @@ from fl.datasets.readers.own_files import own_file
 from fl.datasets.readers.wfdb_signals import read_waveform
 from fl.datasets.record_discovery import WFDB_PARTS
 from fl.ecg.records import MILLIVOLTS, NO_UNIT, Record
-from fl.util.errors import DataError
+from fl.util.errors import DataError, UnusableRecord
 
 
 def read_record(
@@ -27,13 +32,15 @@ def read_record(
     unit: str,
     leads: Sequence[str] = (),
     ignore_checksums: bool = False,
+    single_beats: bool = False,
 ) -> Record:
     """The recording named on the command line.
 
     `fs` (Hz) is the sampling rate of a table that does not give it, `unit` a name of
     `csv_recording.UNITS` or "" for what the file says, and `leads` are the columns of a table
-    without a header. `ignore_checksums` reads signals that differ from theirs. Raises DataError or
-    ConfigError with one line that says what is wrong.
+    without a header. `ignore_checksums` reads signals that differ from theirs. With `single_beats`
+    a table of heartbeats that were cut out of recordings is read too: see `Record.cut_beats`.
+    Raises DataError or ConfigError with one line that says what is wrong.
     """
     path = Path(text)
     suffix = path.suffix.lower()
@@ -43,7 +50,15 @@ def read_record(
     if suffix in WFDB_PARTS and (header.exists() or not path.is_file()):
         raise DataError(f"{text}: is a part of a WFDB record. Name its header: {header}")
     if path.is_file() and (suffix in TABLES or not Path(f"{path}.hea").exists()):
-        return _record(_read_file(path, fs, unit, leads, ignore_checksums), unit)
+        is_table = single_beats and suffix in TABLES
+        if is_table and has_wide_lines(path) and (beats := read_beats(path, fs, unit, leads)):
+            return beats
+        try:
+            return _record(_read_file(path, fs, unit, leads, ignore_checksums), unit)
+        except UnusableRecord as error:
+            if is_table and error.reason == "single-beat":
+                return read_one_beat(path, fs, unit, leads)
+            raise
     if suffix in TABLES:
         raise DataError(f"{path}: cannot be read (no such file). Name a CSV file.")
     return read_wfdb(path, unit, ignore_checksums)

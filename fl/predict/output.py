@@ -55,7 +55,8 @@ class TextWriter(PredictionWriter):
 
     def _head(self, first: Sequence[RecordingPrediction]) -> str:
         classes = self.model.task.classes
-        self.width = max([6, *(len(prediction.record) for prediction in first)])
+        self.width = max([6, *(len(_place(p, f)) for p in first for f in p.findings)])
+        self.width = max([self.width, *(len(p.record) for p in first)])
         self.predicted = max([9, *(len(_predicted(f)) for p in first for f in p.findings)])
         self.summaries: list[str] = []
         head = f"{'record':{self.width}}  {'samples':>17}  {'predicted':{self.predicted}}  "
@@ -74,7 +75,8 @@ class TextWriter(PredictionWriter):
             answer = f"{_predicted(segment):{self.predicted}}  {p}"
             if segment.cannot_say:
                 answer = f"cannot say: {segment.cannot_say}"
-            lines.append(f"{name}  {samples:>17}  {answer}\n")
+            place = f"{_place(prediction, segment):{self.width}}"
+            lines.append(f"{place}  {samples:>17}  {answer}\n")
         if not prediction.findings:
             lines.append(f"{name}  {'':>17}  cannot say: {prediction.cannot_say}\n")
         if prediction.summary is not None:
@@ -99,7 +101,7 @@ class CsvWriter(PredictionWriter):
         for segment in prediction.findings:
             peak = "" if segment.peak is None else segment.peak
             p = ["" if segment.p[c] is None else f"{segment.p[c]:.7f}" for c in classes]
-            where = [prediction.record, segment.start, segment.end, peak]
+            where = [_place(prediction, segment), segment.start, segment.end, peak]
             lines.append([*where, "|".join(segment.predicted), *p, segment.cannot_say])
         if not prediction.findings:
             lines.append([prediction.record, *[""] * (4 + len(classes)), prediction.cannot_say])
@@ -123,7 +125,7 @@ class JsonWriter(PredictionWriter):
         return json.dumps(facts, indent=1).removesuffix("\n}") + ',\n "records": ['
 
     def _one(self, prediction: RecordingPrediction) -> str:
-        text = indent(json.dumps(asdict(prediction), indent=1), "  ")
+        text = indent(json.dumps(_as_json(prediction), indent=1), "  ")
         separator, self.separator = self.separator, ","
         return f"{separator}\n{text}"
 
@@ -145,7 +147,21 @@ class JsonLinesWriter(PredictionWriter):
         return ""
 
     def _one(self, prediction: RecordingPrediction) -> str:
-        return json.dumps(self.facts | asdict(prediction)) + "\n"
+        return json.dumps(self.facts | _as_json(prediction)) + "\n"
+
+
+def _place(prediction: RecordingPrediction, segment: SegmentPrediction) -> str:
+    """The recording; of a single beat in a table its line too, `beats.csv:3`."""
+    return prediction.record if segment.line is None else f"{prediction.record}:{segment.line}"
+
+
+def _as_json(prediction: RecordingPrediction) -> dict[str, Any]:
+    """All fields; `line` where a finding is a single beat of a table."""
+    content = asdict(prediction)
+    for finding in content["findings"]:
+        if finding["line"] is None:
+            del finding["line"]
+    return content
 
 
 def _csv_lines(lines: Sequence[Sequence[Any]]) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fl.ecg.acceptability import LeadQuality
 from fl.predict.holter_summary import HolterSummary
 
+CUT_OUT = "cut out"  # `RecordingPrediction.beats` of single beats, which nobody had to find
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentPrediction:
@@ -17,6 +19,7 @@ class SegmentPrediction:
     predicted: tuple[str, ...]  # the classes that are predicted
     cannot_say: str = ""  # why there is no answer; "" if there is one
     lead_quality: tuple[LeadQuality, ...] = ()
+    line: int | None = None  # of the table, which holds this single beat; None for all else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class RecordingPrediction:
     record: str  # its name, as it was given
     fs: float  # Hz
     leads: tuple[str, ...]
-    beats: str  # how the beats were found: "annotations" or a detector; "" for rhythm
+    beats: str  # how the beats were found: "annotations", a detector, CUT_OUT; "" for rhythm
     findings: tuple[SegmentPrediction, ...]
     cannot_say: str = ""  # why no part of it is answered; "" if a part is
     not_answered: tuple[str, ...] = ()  # classes that its leads cannot show

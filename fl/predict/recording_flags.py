@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from fl.datasets.readers.exports.csv_tables.flags import add_table_flags
-from fl.ecg.qrs_detection import DETECTORS
+from fl.ecg.qrs_detection import DETECTORS, LONG_DETECTOR, SHORT_DETECTOR, SHORT_SECONDS
 from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 
 DISCLAIMER = "Research software, not a medical device: no result may guide the care of a patient."
@@ -34,5 +34,6 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
         choices=sorted(DETECTORS),
         default="",
         help="beat: find the beats with this detector, even if they are annotated "
-        "[the annotations if there are any, else xqrs]",
+        f"[the annotations if there are any, else {SHORT_DETECTOR}, or {LONG_DETECTOR} from "
+        f"{SHORT_SECONDS:g} s on]",
     )

@@ -38,7 +38,9 @@ class PredictionJob:
         return answers_to(model, names, self._read, self.reading)
 
     def _read(self, name: str) -> Record:
-        return read_record(name, self.fs, self.unit, self.leads, self.ignore_checksums)
+        return read_record(
+            name, self.fs, self.unit, self.leads, self.ignore_checksums, single_beats=True
+        )
 
 
 def all_answers(

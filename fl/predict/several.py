@@ -18,7 +18,13 @@ from fl.ecg.records import Record
 from fl.ecg.rhythm.windows import filter_signals, require_length
 from fl.evaluation.decisions.decision_rule import answer
 from fl.predict.answerable import as_far_as_answerable, without_signal
-from fl.predict.inference import Prepared, as_prediction, predict_prepared, prepare
+from fl.predict.inference import (
+    Prepared,
+    as_prediction,
+    predict_prepared,
+    prepare,
+    require_recording_or_cuts,
+)
 from fl.predict.prediction import RecordingPrediction
 from fl.predict.saved_model import SavedModel
 from fl.training.loop import predict
@@ -113,6 +119,7 @@ def _answered(
     items = [item for item in batch if isinstance(item, _Item)]
     if not model.task.exclusive and model.task.stride == 1 and not reading.windows:
         for item in items:
+            _attempt(item, lambda item: require_recording_or_cuts(model, item.record))
             _attempt(item, lambda item: require_length(item.record))
         for alike in _alike(items):
             _filter_and_assess(model, alike)

@@ -28,8 +28,7 @@ def write_report(folder: Path) -> None:
         _write_repeated(folder)
         return
     run = read_run(folder)
-    write_cards(run)
-    write_own_cards(run)
+    _write_models(run)
     recordings = Recordings(run.facts)
     # A real hospital's page is written there, from records and predictions that never leave it:
     # its coordinator knows none of its records.
@@ -42,6 +41,19 @@ def write_report(folder: Path) -> None:
             site_page(view_of_site(run, site), recordings, networks, own),
         )
     write_index(run)
+
+
+def write_models(folder: Path) -> None:
+    """weights/<strategy>.json and .md of a completed run, for a run that has no pages.
+
+    A model cannot be used without its .json, which has its task, thresholds and calibration.
+    """
+    _write_models(read_run(folder))
+
+
+def _write_models(run: Run) -> None:
+    write_cards(run)
+    write_own_cards(run)
 
 
 def write_index(run: Run) -> None:

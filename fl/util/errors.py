@@ -77,7 +77,7 @@ REASONS = {
     "amplitude": "the heartbeats are far smaller or larger than a heart's: wrong unit or gain",
     "no-signal": "no lead has a usable signal",
     "too-short": "the recording is too short",
-    "single-beat": "it is one heartbeat cut out of a recording",
+    "single-beat": "it holds single heartbeats, cut out of recordings",
     "no-row": "the table of labels does not list it",
     "no-label": "no label among the classes of the task",
     "no-infarction-label": "it is labelled neither as an infarction nor as normal",

@@ -14,9 +14,9 @@ from heartfed.web import monitor_pages, run_pages, upload_pages
 from heartfed.web.guard import Guard
 from heartfed.web.pages import sorry
 from heartfed.web.settings import Settings
+from heartfed.web.upload.kept import KeptAnswers
 
 STATIC = Path(__file__).with_name("static")
-PARTS = (upload_pages.routes, monitor_pages.routes, run_pages.routes)
 WORDS = {
     404: ("No such page", "Choose one of the pages above."),
     405: ("Not possible here", "Choose one of the pages above."),
@@ -24,10 +24,13 @@ WORDS = {
 
 
 def application(settings: Settings) -> Starlette:
-    """The application; `routes(settings)` of each part gives its pages."""
+    """The application; `routes` of each part gives its pages."""
+    kept = KeptAnswers()  # an upload may be replayed on the monitor's page
     return Starlette(
         routes=[
-            *(route for part in PARTS for route in part(settings)),
+            *upload_pages.routes(settings, kept),
+            *monitor_pages.routes(settings, kept),
+            *run_pages.routes(settings),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         middleware=[Middleware(Guard, settings=settings)],

@@ -1,14 +1,15 @@
 """The pages under /monitor: the trace of a replayed recording, its beats and its alarms.
 
 A browser names a recording by its place in the list of the folder that was given on the command
-line, never by a path. Each page that is open has a monitor of its own, which ends with it.
+line, never by a path, or an upload by the key that only its page has. Each page that is open has a
+monitor of its own, which ends with it, and with the upload when that is forgotten.
 """
 
 import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ from fl.predict.recording_list import recordings_named
 from fl.util.errors import ConfigError, DataError
 from heartfed.web.pages import page, sorry
 from heartfed.web.settings import ServedModel, Settings
+from heartfed.web.upload.kept import GONE, KeptAnswers
+from heartfed.web.upload.replay import UPLOADED, models_of_monitor, why_no_replay
 
 MOST_MONITORS = 8  # open at the same time
 MOST_LISTED = 200  # recordings on the page
@@ -46,20 +49,28 @@ class Sessions:
     acknowledged: dict[str, list[str]] = field(default_factory=dict)  # alarms, to be looked at
 
 
-def routes(settings: Settings) -> list[BaseRoute]:
-    """What is served under /monitor."""
+def routes(settings: Settings, kept: KeptAnswers) -> list[BaseRoute]:
+    """What is served under /monitor; uploads in `kept` may be replayed."""
     sessions = Sessions()
     every = _recordings(settings)
     choices = every[: MOST_LISTED + 1]
 
     async def show(request: Request) -> Response:
+        key = request.query_params.get(UPLOADED, "")
+        uploaded = kept.find(key) if key else None
+        if key and uploaded is None:
+            return sorry(410, "No longer kept", GONE, HERE)
+        if uploaded and (why_not := why_no_replay(uploaded.record, settings.models)):
+            return sorry(400, "Monitor", f"This upload cannot be replayed: {why_not}.", HERE)
         return page(
             "monitor.html",
             here=HERE,
             title="Monitor",
             choices=[name for name, _ in choices],
             not_listed=len(every) - len(choices),
-            models=[one.name for one in _beat_models(settings)],
+            uploaded=uploaded.name if uploaded else "",
+            key=key,
+            models=[one.name for one in models_of_monitor(settings.models)],
             speeds=SPEEDS,
             rules=list(ALARMS.values()),
         )
@@ -68,14 +79,21 @@ def routes(settings: Settings) -> list[BaseRoute]:
         if len(sessions.monitors) >= MOST_MONITORS:
             return sorry(503, "Monitor", f"{MOST_MONITORS} monitors are open. Close one.", HERE)
         try:
-            place, model, speed = _asked(request, len(choices), _beat_models(settings))
-            record = await asyncio.to_thread(_read, choices[place][1])
+            place, model, speed = _asked(request, len(choices), models_of_monitor(settings.models))
+            if place is None:
+                record = _uploaded(kept, request, settings)
+            else:
+                record = await asyncio.to_thread(_read, choices[place][1])
         except (ConfigError, DataError) as error:
             return sorry(400, "Monitor", str(error), HERE)
         classifier = BeatClassifier(model.model, settings.source) if model else None
         monitor = Monitor(record.leads, record.fs, classifier)
+        # Asked before every block: an upload that is forgotten is replayed no further.
+        key = request.query_params.get(UPLOADED, "")
+        there = (lambda: kept.find(key) is not None) if place is None else (lambda: True)
         return StreamingResponse(
-            _events(settings, sessions, monitor, record, speed), media_type="text/event-stream"
+            _events(settings, sessions, monitor, record, speed, there),
+            media_type="text/event-stream",
         )
 
     async def acknowledge(request: Request) -> Response:
@@ -95,11 +113,6 @@ def routes(settings: Settings) -> list[BaseRoute]:
     ]
 
 
-def _beat_models(settings: Settings) -> list[ServedModel]:
-    """The models that read nothing later than a beat."""
-    return [one for one in settings.models if one.model.task.causal]
-
-
 def _recordings(settings: Settings) -> list[tuple[str, str]]:
     """Name on the page and path of each recording; the first is the synthetic one, without path."""
     found = [("Synthetic signal (no patient)", "")]
@@ -112,17 +125,32 @@ def _recordings(settings: Settings) -> list[tuple[str, str]]:
 
 def _asked(
     request: Request, choices: int, models: list[ServedModel]
-) -> tuple[int, ServedModel | None, float]:
-    """The recording's place in the list, the model, and the speed; `ConfigError` otherwise."""
+) -> tuple[int | None, ServedModel | None, float]:
+    """The recording's place in the list, the model, and the speed; `ConfigError` otherwise.
+
+    The place is None for an upload.
+    """
     given = request.query_params
     try:
-        place, speed = int(given.get("recording", "0")), float(given.get("speed", "1"))
+        recording, speed = given.get("recording", "0"), float(given.get("speed", "1"))
+        place = None if recording == UPLOADED else int(recording)
         which = int(given.get("model", "0"))
     except ValueError:
         raise ConfigError("The address of this stream is not one that the page makes.") from None
-    if not 0 <= place < choices or speed not in SPEEDS or not 0 <= which <= len(models):
+    offered = place is None or 0 <= place < choices
+    if not offered or speed not in SPEEDS or not 0 <= which <= len(models):
         raise ConfigError("This recording, model or speed is not offered. Load the page again.")
     return place, models[which - 1] if which else None, speed
+
+
+def _uploaded(kept: KeptAnswers, request: Request, settings: Settings) -> Record:
+    """The recording of an upload; `DataError` if it cannot be replayed."""
+    found = kept.find(request.query_params.get(UPLOADED, ""))
+    if found is None or found.record is None:
+        raise DataError(GONE)
+    if why_not := why_no_replay(found.record, settings.models):
+        raise DataError(f"This upload cannot be replayed: {why_not}.")
+    return found.record
 
 
 def _read(path: str) -> Record:
@@ -137,9 +165,14 @@ def _read(path: str) -> Record:
 
 
 async def _events(
-    settings: Settings, sessions: Sessions, monitor: Monitor, record: Record, speed: float
+    settings: Settings,
+    sessions: Sessions,
+    monitor: Monitor,
+    record: Record,
+    speed: float,
+    there: Callable[[], bool],
 ) -> AsyncIterator[str]:
-    """Server-sent events: what is drawn, and what the monitor reports."""
+    """Events for the page: what is drawn, and what the monitor reports, while that is kept."""
     name = secrets.token_urlsafe(16)
     sessions.monitors[name], sessions.acknowledged[name] = monitor, []
     size = max(1, round(BLOCK_SECONDS * record.fs))
@@ -159,6 +192,9 @@ async def _events(
             due = began + (start + size) / record.fs / speed
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if settings.closing.is_set():
+                return
+            if not there():
+                yield _message("gone")
                 return
             block = record.signal[:, start : start + size]
             found = await asyncio.to_thread(partial(_push, sessions, name, block))

@@ -13,22 +13,19 @@ from heartfed.web.pages import page, sorry
 from heartfed.web.settings import MIB, Settings
 from heartfed.web.upload.answering import AnsweredUpload, answer_upload, explanation
 from heartfed.web.upload.beats_shown import part_of_finding
-from heartfed.web.upload.kept import KeptAnswers
+from heartfed.web.upload.kept import GONE, KeptAnswers
 from heartfed.web.upload.reading import Unreadable, read_upload
 from heartfed.web.upload.received import Upload, UploadError, received
+from heartfed.web.upload.replay import why_no_replay
 from heartfed.web.upload.view import Asked, content
 from heartfed.web.upload.workers import Busy, Workers
 
 HERE = "/"
-GONE = (
-    "This answer is no longer kept. Nothing of an upload is written to a disk, and the memory is "
-    "used for later ones. Upload the recording again."
-)
 
 
-def routes(settings: Settings) -> list[BaseRoute]:
-    """What is served under / and /answer."""
-    pages = UploadPages(settings)
+def routes(settings: Settings, kept: KeptAnswers) -> list[BaseRoute]:
+    """What is served under / and /answer; the answers are put into `kept`."""
+    pages = UploadPages(settings, kept)
     return [
         Route("/", pages.form),
         Route("/answer", pages.upload, methods=["POST"]),
@@ -47,10 +44,10 @@ async def _to_form(request: Request) -> Response:
 class UploadPages:
     """The pages with what they share: threads that answer, and the answers of the last minutes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kept: KeptAnswers) -> None:
         self.settings = settings
         self.workers = Workers()
-        self.kept = KeptAnswers()
+        self.kept = kept
 
     async def form(self, request: Request) -> Response:
         """Where a recording is chosen."""
@@ -101,7 +98,10 @@ class UploadPages:
             return sorry(410, "No longer kept", GONE, HERE)
         asked = Asked.of(request.query_params)
         shown = await self.workers.run(partial(self._page, upload, asked))
-        return page("answer.html", here=HERE, title=upload.name, key=key, **shown)
+        why_not = why_no_replay(upload.record, self.settings.models)
+        return page(
+            "answer.html", here=HERE, title=upload.name, key=key, why_no_replay=why_not, **shown
+        )
 
     def _page(self, upload: AnsweredUpload, asked: Asked) -> dict[str, Any]:
         explained: ExplainedAnswer | None = None

@@ -12,7 +12,7 @@ from fl.config.run_options import RunOptions
 from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
-from fl.reports.build import write_report
+from fl.reports.build import write_models, write_report
 from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.notices import simulated_note
@@ -69,8 +69,8 @@ def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool 
     except BaseException as error:
         record.update(status="failed", error=f"{type(error).__name__}: {error}")
         raise
-    if session.options.pages:
-        write_report(record.folder)
+    write = write_report if session.options.pages else write_models
+    write(record.folder)
     print_results(console, summary, synthetic, units_in(config.task, record.content))
     if config.simulated_rare:
         console.print(simulated_note(config.simulated_rare))

@@ -32,6 +32,7 @@ FILES = {
     *("run.json", "partition.csv", "rounds.csv", "sites.csv", "summary.json", "predictions.csv"),
     "partition.svg",
     *("weights/fedavg-best.safetensors", "weights/fedavg-last.safetensors"),
+    *("weights/fedavg.json", "weights/fedavg.md"),  # without pages too: prediction reads them
 }
 COLUMNS = {
     "partition.csv": "source,record,patient,site,split,labels",

@@ -100,6 +100,9 @@ def choose(file: StoredResults, choosing: Choosing, options: argparse.Namespace)
     """The comparisons on DS1 and SVDB."""
     file.content["results"]["left out/choose"] = left_out(choosing.cohort)
     rows = {name: shortened(RECIPES[name], options.epochs) for name in options.only or RECIPES}
+    alone = [name for name in LEAVE_ONE_OUT if name in rows]
+    cells = [f"choose/{name}" for name in rows] + [f"leave one out/{name}" for name in alone]
+    file.expect(["fibrillation", *(f"{cell}/{seed}" for cell in cells for seed in options.seeds)])
     get_or_make(file, "fibrillation", BEAT.preprocessing, choosing.fibrillation)
     fitted = file.content["results"]["fibrillation"]
     print(f"fibrillation: slope {fitted['slope']:.2f}, at {fitted['at']:.2f}", flush=True)
@@ -111,7 +114,7 @@ def choose(file: StoredResults, choosing: Choosing, options: argparse.Namespace)
                 recipe.digest,
                 partial(choosing.across_folds, recipe, seed),
             )
-        for name in (name for name in LEAVE_ONE_OUT if name in rows):
+        for name in alone:
             get_or_make(
                 file,
                 f"leave one out/{name}/{seed}",
@@ -130,6 +133,7 @@ def open_ds2(file: StoredResults, ds2: OnDS2, options: argparse.Namespace) -> No
     used = ds2.recordings.examples((*CHOOSING, "ds2"))
     file.content["results"]["left out/ds2"] = left_out(used)
     data = data_digest(ds2.recordings, ("ds2",))
+    file.expect(f"ds2/{name}/{seed}" for name in PROTOCOLS for seed in options.seeds)
     for seed in options.seeds:
         for name, recipe in PROTOCOLS.items():
             get_or_make(

@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
     }
     file = StoredResults(options.json, stamp)
     if options.choose:
+        file.expect(f"choose/{rate:g}" for rate in RATES)
         for rate in RATES:
             recipe = Recipe(
                 model=options.model,
@@ -96,8 +97,10 @@ def run(options: argparse.Namespace) -> int:
         return 0
     recipe = Recipe(model=options.model, passes=options.passes, lr=options.lr)
     splits = {RANDOM: partial(random_split, cohort, SEED), APART: partial(patient_split, cohort)}
+    titles = [title for title in splits if options.only in ("", title.split()[0])]
+    file.expect(f"{title}, pooled" for title in titles)
     for title, split in splits.items():
-        if options.only in ("", title.split()[0]):
+        if title in titles:
             _get_or_make(
                 file,
                 f"{title}, pooled",

@@ -125,9 +125,10 @@ def study(task: str, options: argparse.Namespace) -> None:
     stamp = {"settings": settings, "machine": machine}
     stored = StoredResults(options.json.with_name(f"{options.json.stem}-{task}.json"), stamp)
     results: dict[str, Mapping[str, Any]] = {}
-    for model in networks_of(task):
-        if options.models and model not in options.models.split(","):
-            continue
+    chosen = options.models.split(",") if options.models else networks_of(task)
+    models = [model for model in networks_of(task) if model in chosen]
+    stored.expect(models)
+    for model in models:
         folder = finished_run(options.work, task, model, options.seed, options.data_dir)
         made = stored.get_or_make(
             model,

@@ -75,9 +75,10 @@ def main() -> None:
         "command": command("studies.remedies"),
     }
     file = StoredResults(options.json, stamp)
-    for name in STUDIED:
-        if options.only in (None, name):
-            run_task(name, options, file)
+    names = [name for name in STUDIED if options.only in (None, name)]
+    file.expect(f"{name}/{row}" for name in names for row in STUDIED[name].rows())
+    for name in names:
+        run_task(name, options, file)
     file.write()
     text = "\n".join(tables(file.content))
     print(text)

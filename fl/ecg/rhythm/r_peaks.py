@@ -4,9 +4,16 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from fl.ecg.beat_cuts import ENERGY_SECONDS, LOWEST, QRS_BAND, REFRACTORY, USUAL_SECONDS
 from fl.ecg.filters import Signal, bandpass
-from fl.ecg.qrs_detection import Peaks, at_largest_deflection
+from fl.ecg.qrs_detection import (
+    ENERGY_SECONDS,
+    LOWEST,
+    QRS_BAND,
+    REFRACTORY,
+    USUAL_SECONDS,
+    Peaks,
+    at_largest_deflection,
+)
 
 PREFERRED = ("II", "I", "V5", "V2", "V1")  # leads in which beats are compared, best first
 
@@ -20,9 +27,9 @@ def main_lead(leads: tuple[str, ...]) -> int:
 def r_peaks(signal: Signal, leads: tuple[str, ...], fs: float) -> Peaks:
     """R peaks of a recording (lead, sample) that has no baseline wander: (beat,) samples.
 
-    As `fl.ecg.beat_cuts.find_r_peaks`: where the power between 5 and 20 Hz is at least a fifth of
-    that of a usual beat. Here it is the mean of all leads, each relative to its own usual beat: a
-    tall T wave in one lead is then no beat. A peak is moved to the largest deflection of
+    As `fl.ecg.qrs_detection.find_r_peaks`: where the power between 5 and 20 Hz is at least a fifth
+    of that of a usual beat. Here it is the mean of all leads, each relative to its own usual beat:
+    a tall T wave in one lead is then no beat. A peak is moved to the largest deflection of
     `main_lead` within 50 ms.
     """
     qrs = bandpass(signal, fs, *QRS_BAND)

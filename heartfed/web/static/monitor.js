@@ -206,6 +206,10 @@ function start() {
     JSON.parse(message.data).events.forEach(show);
     stop();
   });
+  source.addEventListener("gone", () => {
+    log((first + samples.length) / (fs || 1), "the upload is no longer kept");
+    stop();
+  });
   source.addEventListener("error", () => {
     // A stream that broke would otherwise be asked for again, from its beginning.
     log((first + samples.length) / (fs || 1), "the stream ended");
@@ -220,3 +224,4 @@ at("choose").addEventListener("submit", (submitted) => {
 at("stop").addEventListener("click", stop);
 window.addEventListener("resize", resize);
 resize();
+if (at("upload")) start(); // its page has asked for it

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from fl.ecg.beat_cuts import CUT_FS, find_r_peaks
-from fl.ecg.filters import bandpass, resample
+from fl.ecg.qrs_detection import SHORT_DETECTOR, detect_beats
 from fl.ecg.records import Record
 from fl.explain.saliency import usual_method
+from fl.predict.answerable import without_signal
 from fl.predict.explanation import ExplainedAnswer, explain_findings
 from fl.predict.inference import Prepared, predict_prepared, prepare
 from fl.predict.output import CsvWriter, JsonWriter
@@ -87,11 +87,10 @@ class AnsweredUpload:
         record = self.record
         if record is None:
             return np.zeros(0, dtype=np.int64)
+        if record.cut_beats is not None:
+            return record.cut_beats.starts
         lead = record.leads.index("II") if "II" in record.leads else 0
-        signal = resample(record.signal[[lead]], record.fs, CUT_FS)
-        found = find_r_peaks(np.asarray(bandpass(signal, CUT_FS)[0]))
-        peaks: NDArray[np.int64] = np.rint(found * (record.fs / CUT_FS)).astype(np.int64)
-        return peaks
+        return detect_beats(SHORT_DETECTOR, record.signal[lead], record.fs)
 
 
 def answer_upload(read: ReadUpload, models: Sequence[ServedModel], source: str) -> AnsweredUpload:
@@ -115,7 +114,8 @@ def _answer(read: ReadUpload, served: ServedModel, source: str) -> ModelAnswer:
             prepared = prepare(served.model, read.record, False, "")
             found = predict_prepared(served.model, read.record, read.name, prepared, source)
     except (ConfigError, DataError) as error:
-        return ModelAnswer(served=served, prediction=None, error=str(error))
+        why_not = without_signal(read.name, error)
+        return ModelAnswer(served=served, prediction=why_not, error="" if why_not else str(error))
     except Exception as error:
         # The text of an unexpected error could hold what the file says about a patient.
         text = f"the model cannot be applied ({type(error).__name__} in HeartFed); report it"

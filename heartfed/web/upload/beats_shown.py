@@ -1,12 +1,13 @@
 """The beats of a part of a recording: marks for the sheet, rows for the table, links to others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.ecg.records import CutBeats, Record
 from fl.predict.beat_words import beat_measures
 from fl.predict.prediction import SegmentPrediction
 from fl.reports.number_format import number
@@ -45,15 +46,14 @@ def _peaks(upload: AnsweredUpload, marked: int | None) -> NDArray[np.int64]:
         return peaks_of(upload.answers[marked])
     if upload.record is None:
         return np.zeros(0, dtype=np.int64)
-    if upload.cannot_say:  # a single heartbeat: its largest deflection
-        lead = upload.record.signal[0]
-        return np.array([np.abs(lead - np.median(lead)).argmax()], dtype=np.int64)
     return upload.found_peaks
 
 
 def words_of(upload: AnsweredUpload, marked: int | None, part: Part) -> dict[int, str]:
     """What is seen of each beat of the part, by its R peak."""
     assert upload.record is not None
+    if upload.record.cut_beats is not None:
+        return _words_of_cuts(upload.record, upload.record.cut_beats, part)
     words: dict[int, str] = {}
     sets = {tuple(inside(_peaks(upload, marked), part)): _peaks(upload, marked)}
     for i, answer in enumerate(upload.answers):
@@ -65,6 +65,31 @@ def words_of(upload: AnsweredUpload, marked: int | None, part: Part) -> dict[int
         for beat, found in zip(chosen, measures, strict=True):
             words[int(peaks[beat])] = found.in_words
     return words
+
+
+def _words_of_cuts(record: Record, beats: CutBeats, part: Part) -> dict[int, str]:
+    """How wide the QRS complex of each single beat of the part is, by its first sample.
+
+    A beat that begins at its R peak does not show that.
+    """
+    words = {}
+    for beat in inside(beats.starts, part):
+        start, end = int(beats.starts[beat]), int(beats.ends[beat])
+        signal = record.signal[:, start:end]
+        alone = replace(record, signal=signal, cut_beats=None)
+        qrs = None
+        if signal.shape[1]:
+            peak = np.abs(signal[0] - np.median(signal[0])).argmax(keepdims=True)
+            qrs = beat_measures(alone, peak, [0])[0].qrs
+        words[start] = "" if qrs is None else f"QRS about {1000 * qrs:.0f} ms wide"
+    return words
+
+
+def place_of(record: Record, beat: int, peak: int) -> str:
+    """Where a beat is: `3.60 s`, or `line 3` of a table of single beats."""
+    if record.cut_beats is None or not record.cut_beats.lines:
+        return f"{peak / record.fs:.2f} s"
+    return f"line {record.cut_beats.lines[beat]}"
 
 
 def marks_of(
@@ -81,14 +106,14 @@ def marks_of(
     for beat in inside(peaks, part):
         peak = int(peaks[beat])
         if marked is None:
-            around = round(0.1 * record.fs)
+            start, end = _around(record, beat, peak)
             mark = BeatMark(
                 number=beat,
-                start=max(0, peak - around),
-                end=min(peak + around, record.signal.shape[1]),
+                start=start,
+                end=end,
                 peak=peak,
                 label="",
-                words=f"{peak / record.fs:.2f} s: {words[peak]}",
+                words=f"{place_of(record, beat, peak)}: {words[peak] or 'no class'}",
             )
         else:
             prediction = upload.answers[marked].prediction
@@ -100,10 +125,18 @@ def marks_of(
                 end=finding.end,
                 peak=peak,
                 label="".join(finding.predicted) or "?",
-                words=f"{peak / record.fs:.2f} s: {beat_in_words(finding)}. {words[peak]}",
+                words=f"{place_of(record, beat, peak)}: {beat_in_words(finding)}. {words[peak]}",
             )
         marks.append(mark)
     return marks
+
+
+def _around(record: Record, beat: int, peak: int) -> tuple[int, int]:
+    """The samples to be marked of a beat that no model answered."""
+    if record.cut_beats is not None:
+        return peak, max(int(record.cut_beats.ends[beat]), peak + 1)
+    around = round(0.1 * record.fs)
+    return max(0, peak - around), min(peak + around, record.signal.shape[1])
 
 
 def beat_in_words(finding: SegmentPrediction) -> str:
@@ -124,7 +157,7 @@ class BeatCell:
     finding: int
     label: str
     text: str  # `V, samples 175 to 235`
-    p: str
+    p: str  # of its class; of single beats that of every class
     answered: bool
 
 
@@ -132,7 +165,7 @@ class BeatCell:
 class BeatRow:
     """A beat in the table: its time, what each model answered, and what is seen of it."""
 
-    time: str
+    place: str  # its time in s, or `line 3` of a table of single beats
     peak: int
     cells: tuple[BeatCell | None, ...]  # (beat model,)
     words: str
@@ -144,16 +177,20 @@ def beat_rows(upload: AnsweredUpload, part: Part, words: Mapping[int, str]) -> l
         i for i, a in enumerate(upload.answers) if a.is_of_beats and a.prediction and has_beats(a)
     ]
     cells: dict[int, dict[int, BeatCell]] = {}
+    numbers: dict[int, int] = {}
     for column in columns:
         prediction = upload.answers[column].prediction
         assert prediction is not None
         for beat in inside(peaks_of(upload.answers[column]), part):
             finding = prediction.findings[beat]
             assert finding.peak is not None
-            cells.setdefault(finding.peak, {})[column] = _beat_cell(column, beat, finding)
+            cells.setdefault(finding.peak, {})[column] = _beat_cell(
+                column, beat, finding, every_class=upload.record.cut_beats is not None
+            )
+            numbers[finding.peak] = beat
     return [
         BeatRow(
-            time=f"{peak / upload.record.fs:.2f}",
+            place=place_of(upload.record, numbers[peak], peak).removesuffix(" s"),
             peak=peak,
             cells=tuple(found.get(column) for column in columns),
             words=words.get(peak, ""),
@@ -162,7 +199,9 @@ def beat_rows(upload: AnsweredUpload, part: Part, words: Mapping[int, str]) -> l
     ]
 
 
-def _beat_cell(model: int, number_of: int, finding: SegmentPrediction) -> BeatCell:
+def _beat_cell(
+    model: int, number_of: int, finding: SegmentPrediction, every_class: bool
+) -> BeatCell:
     label = "".join(finding.predicted) or "no class"
     p = finding.p.get(label)
     if finding.cannot_say:
@@ -174,9 +213,14 @@ def _beat_cell(model: int, number_of: int, finding: SegmentPrediction) -> BeatCe
         finding=number_of,
         label=label,
         text=text,
-        p="" if p is None else number(p),
+        p="" if p is None else _every_class(finding) if every_class else number(p),
         answered=not finding.cannot_say and p is not None,
     )
+
+
+def _every_class(finding: SegmentPrediction) -> str:
+    """`N .970, S .020, V .010`; a class that is not answered is left out."""
+    return ", ".join(f"{name} {number(p)}" for name, p in finding.p.items() if p is not None)
 
 
 def ectopic(upload: AnsweredUpload, marked: int | None, part: Part) -> list[dict[str, Any]]:

@@ -14,6 +14,10 @@ from heartfed.web.upload.answering import AnsweredUpload
 MOST = 64  # answers
 MOST_BYTES = 2**30
 SECONDS = 1800.0  # since it was last looked at
+GONE = (
+    "This answer is no longer kept. Nothing of an upload is written to a disk, and the memory is "
+    "used for later ones. Upload the recording again."
+)
 
 
 class KeptAnswers:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from fl.datasets.readers.exports.csv_tables.csv_recording import ONE_BEAT, UNITS, read_csv
+from fl.datasets.readers.exports.csv_tables.csv_recording import UNITS
 from fl.datasets.record_discovery import WFDB_PARTS
-from fl.ecg.records import MILLIVOLTS, NO_UNIT, Record
+from fl.ecg.records import Record
 from fl.predict.answerable import without_signal
 from fl.predict.input_files import read_record
 from fl.util.errors import ConfigError, DataError, UnusableRecord
@@ -25,6 +23,7 @@ from heartfed.web.upload.received import Upload, UploadedFile
 
 MEMORY = Path("/dev/shm")
 LONGEST = 26 * 3600.0  # s: a day's Holter recording, and some
+MOST_BEATS = 20_000  # of single heartbeats in one table
 PIECE = 2**20  # bytes that are written at a time
 # The flags of the command line, as the page calls them.
 FIELDS = {
@@ -44,7 +43,7 @@ class ReadUpload:
     """The recording of an upload, or why none of it can be answered."""
 
     name: str  # of its file
-    record: Record | None  # also of a single heartbeat, to be drawn; None without a usable lead
+    record: Record | None  # or single heartbeats; None without a usable lead
     cannot_say: str = ""  # why no model can answer; "" if they may be asked
 
 
@@ -57,6 +56,8 @@ def read_upload(upload: Upload) -> ReadUpload:
         main = _main_file([file.name for file in upload.files], folder)
         try:
             return _read(folder / main, options)
+        except Unreadable:
+            raise
         except (ConfigError, DataError) as error:
             raise Unreadable(_as_on_page(str(error), folder)) from None
         except Exception as error:
@@ -153,37 +154,31 @@ def _names_segments(header: Path) -> bool:
 def _read(path: Path, options: Options) -> ReadUpload:
     try:
         record = read_record(
-            str(path), options.fs, options.unit, options.leads, options.ignore_checksums
+            str(path),
+            options.fs,
+            options.unit,
+            options.leads,
+            options.ignore_checksums,
+            single_beats=True,
         )
     except UnusableRecord as error:
         found = without_signal(path.name, error)
         if found is None:
             raise
-        beat = _single_beat(path, options) if error.reason == "single-beat" else None
-        return ReadUpload(name=path.name, record=beat, cannot_say=found.cannot_say)
+        return ReadUpload(name=path.name, record=None, cannot_say=found.cannot_say)
+    beats = 0 if record.cut_beats is None else len(record.cut_beats.starts)
+    if beats > MOST_BEATS:
+        raise Unreadable(
+            f"{path.name}: has {beats:,} heartbeats; up to {MOST_BEATS:,} are shown. Use "
+            "`heartfed predict` for more."
+        )
     seconds = record.signal.shape[1] / record.fs
-    if seconds > LONGEST:
+    if seconds > LONGEST and not beats:
         raise Unreadable(
             f"{path.name}: lasts {seconds / 3600:.0f} hours; up to {LONGEST / 3600:.0f} are shown. "
             "Use `heartfed predict` for longer recordings."
         )
     return ReadUpload(name=path.name, record=record)
-
-
-def _single_beat(path: Path, options: Options) -> Record:
-    """One heartbeat as it is in its table, to be drawn."""
-    found = read_csv(path, options.fs, options.unit, options.leads, shortest=0.0)
-    assert len(next(iter(found.signals.values()))) < ONE_BEAT * found.fs
-    return Record(
-        source="",
-        name=path.stem,
-        patient=path.stem,
-        signal=np.nan_to_num(np.stack(list(found.signals.values()))).astype(np.float32),
-        leads=tuple(found.signals),
-        fs=found.fs,
-        labels=None,
-        unit=NO_UNIT if options.unit == NO_UNIT else MILLIVOLTS,
-    )
 
 
 def _as_on_page(text: str, folder: Path) -> str:

@@ -19,6 +19,7 @@ TALL, LOW = 25.0, 18.0  # mm of a row, of few leads and of many
 MANY = 6  # leads from which on rows are low
 STEP = 0.2  # mm: of more samples, the lowest and the highest are drawn
 HUNDREDTH = 100.0  # units of a path in a mm
+FARTHEST = 1000.0  # mm of a trace from its middle; what is farther is on no paper
 BAND_GROUP = 0.04  # s: contributions are shown as means over as long
 
 
@@ -156,7 +157,7 @@ def _path(record: Record, lead: int, begin: float, median: float) -> str:
     if len(shown) < 2 or np.ptp(record.signal[lead]) < FLAT:
         return ""
     x = SPEED * np.arange(len(shown), dtype=np.float64) / record.fs
-    y = -GAIN * (shown.astype(np.float64) - median)
+    y = (-GAIN * (shown.astype(np.float64) - median)).clip(-FARTHEST, FARTHEST)
     x, y = _thinned(x, y, record.fs)
     points = np.rint(HUNDREDTH * np.stack([x, y], axis=1)).astype(np.int64)
     steps = np.diff(points, axis=0)

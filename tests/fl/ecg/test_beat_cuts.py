@@ -13,12 +13,12 @@ from fl.ecg.beat_cuts import (
     CUT_SAMPLES,
     PlainBeatMaker,
     cut_beats,
-    find_r_peaks,
     infarction_beats,
     infarction_parts,
     infarction_recording,
 )
 from fl.ecg.labels import DOUBTFUL, UNKNOWN
+from fl.ecg.qrs_detection import find_r_peaks
 from fl.ecg.records import Annotations, Record
 from fl.ecg.tasks import BEAT_PLAIN, MI, MI_12LEAD
 from fl.util.errors import UnusableRecord

@@ -1,11 +1,21 @@
 """Filters keep the time and shape of waves, and remove only noise and baseline."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl.ecg.filters import bandpass, remove_baseline, resample, windows_around, zscore
+from fl.ecg.filters import (
+    LARGEST_DENOMINATOR,
+    bandpass,
+    rate_ratio,
+    remove_baseline,
+    resample,
+    windows_around,
+    zscore,
+)
 
 
 def sine(hz, fs, seconds=10.0, leads=1):
@@ -85,3 +95,15 @@ def test_each_lead_has_its_own_baseline():
     two = np.stack([np.full(900, 1.0), np.linspace(0, 9, 900)]).astype(np.float32)
     separately = np.concatenate([remove_baseline(two[:1], 180.0), remove_baseline(two[1:], 180.0)])
     np.testing.assert_array_equal(remove_baseline(two, 180.0), separately)
+
+
+@pytest.mark.parametrize("fs", [123456.789, 999999.999, 360.001, 1.5])
+def test_no_sampling_rate_makes_a_filter_of_any_length(fs):
+    ratio = rate_ratio(fs, 125.0)
+    assert ratio.denominator <= LARGEST_DENOMINATOR
+    assert float(ratio) == pytest.approx(125.0 / fs, rel=2e-5)
+
+
+@pytest.mark.parametrize("fs", [100, 128, 250, 257, 360, 500, 977.5])
+def test_usual_rates_are_met_exactly(fs):
+    assert rate_ratio(fs, 180.0) * Fraction(fs) == 180

@@ -142,7 +142,7 @@ def test_from_python_a_flat_line_is_an_answer_too(weights, table):
 
 def test_a_single_heartbeat_is_answered_with_the_reason(weights, table):
     answer = predict(load_model(weights), table(heartbeats(75, seconds=0.8, fs=FS), ["II"]), fs=FS)
-    assert answer.cannot_say.startswith("it is one heartbeat cut out of a recording (0.8 s; ")
+    assert answer.cannot_say.startswith("it holds single heartbeats, cut out of recordings (the ")
     assert answer.findings == ()
 
 

@@ -137,8 +137,10 @@ def test_an_empty_file_is_called_empty(tmp_path):
 def test_a_single_beat_is_one_clear_line(tmp_path):
     beat = np.exp(-(((np.arange(100) - 40) / 4) ** 2))
     (tmp_path / "beat.csv").write_text("II\n" + "\n".join(f"{v:.4f}" for v in beat))
-    with pytest.raises(DataError, match="One heartbeat cut out of a recording is not answered"):
+    with pytest.raises(DataError, match="single heartbeats, cut out of recordings"):
         read_record(str(tmp_path / "beat.csv"), 125, "")
+    record = read_record(str(tmp_path / "beat.csv"), 125, "", single_beats=True)
+    assert (record.leads, record.unit, record.cut_beats.starts.tolist()) == (("II",), "NU", [0])
 
 
 def test_a_table_without_a_header_needs_its_leads(tmp_path):

@@ -13,22 +13,21 @@ from support import made_runs
 from fl.config.config_file import load_config
 from fl.datasets.readers import wfdb_access
 from fl.datasets.source_selection import select_sources
+from fl.ecg.qrs_detection import usual_detector
 from fl.predict.__main__ import main
 from fl.predict.inference import predict_recording
 from fl.predict.input_files import read_record
 from fl.predict.saved_model import load_model
-from fl.reports.card import write_cards
-from fl.reports.run_files import read_run
 
 WEIGHTS = "weights/fedavg-best.safetensors"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of each task with its model cards; tests must not change it."""
+    """A run of each task, without pages; tests must not change it."""
     out = tmp_path_factory.mktemp("runs")
     for name in ("rhythm", "beat"):
-        write_cards(read_run(made_runs.make(out, name)))
+        made_runs.make(out, name)
     return out
 
 
@@ -168,7 +167,7 @@ def test_beats_without_annotations_are_found_by_a_detector(runs, recording, tmp_
     printed = json.loads(capsys.readouterr().out)
     assert printed["thresholds"].keys() == {"S", "V"}
     (result,) = printed["records"]
-    assert result["beats"] == "xqrs"
+    assert result["beats"] == usual_detector(3 * record.signal.shape[1] / record.fs) == "energy"
     peaks = [f["peak"] for f in result["findings"]]
     assert len(peaks) > 10
     assert peaks == sorted(peaks)

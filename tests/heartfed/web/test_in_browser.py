@@ -1,16 +1,20 @@
 """The pages in a real browser: uploads answered, no complaint of it, keyboard, narrow screens."""
 
+import re
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uvicorn
+from support import cut_beats
 from support.browser import executable
 from support.web_models import made_signal, served, table
 
 from fl.predict.inference import predict_recording
 from fl.predict.input_files import read_record
+from fl.reports.number_format import number
 from heartfed.web.application import application
 from heartfed.web.serve import listening
 from heartfed.web.settings import MIB, Settings
@@ -18,12 +22,22 @@ from heartfed.web.settings import MIB, Settings
 pytestmark = pytest.mark.skipif(executable() is None, reason="no Chromium is installed")
 
 
+def with_v(one):
+    """The untrained model with thresholds by which some beats are V and the others N."""
+    rule = one.model.rule
+    at = {name: 0.2 if name == "V" else 0.9 for name in rule.thresholds["pooled"]}
+    rule = rule.model_copy(update={"thresholds": {"pooled": at}})
+    return replace(one, model=replace(one.model, rule=rule))
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     return (
         served(folder, "cnn1d", "rhythm", threshold=0.3),
-        served(folder, "beat_cnn", "beat", threshold=0.2),
+        with_v(served(folder, "beat_cnn", "beat")),
+        served(folder, "cnn1d", "beat-plain", threshold=0.2),
+        served(folder, "beat_gru_causal", "beat-causal", threshold=0.2),
     )
 
 
@@ -115,16 +129,57 @@ def test_a_table_with_decimal_commas_is_answered_by_keyboard_and_on_a_narrow_scr
     assert Path(download.value.path()).read_text().startswith("record,start,end,peak,predicted,")
 
 
-def test_a_single_beat_a_sound_and_60_mib(page, tmp_path, address):
+def test_a_segmented_beat_has_its_class_and_other_models_say_why_not(page, models, tmp_path):
+    page.set_viewport_size({"width": 390, "height": 844})
+    beat = tmp_path / "beat.csv"
+    beat.write_bytes(cut_beats.table(cut_beats.cuts(1)))
+    upload(page, beat)
+    page.wait_for_selector("table.beats")
+    record = read_record(str(beat), None, "", single_beats=True)
+    (found,) = predict_recording(
+        models[2].model, record, "beat.csv", source="pooled", windows=False, detector=""
+    ).findings
+    shown = page.inner_text("table.beats")
+    assert f"{found.predicted[0]}, samples 0 to 120" in shown
+    assert f"{found.predicted[0]} {number(found.p[found.predicted[0]])}" in shown
+    assert page.locator("p.answer", has_text="it holds single heartbeats").count() == 3
+    assert page.locator("svg.sheet .beat").count() == 1
+    assert fits(page)
+    page.locator("table.beats a").first.click()
+    page.wait_for_selector("#bands")
+    with page.expect_download() as download:
+        page.click("a[download] >> nth=0")
+    assert "cannot_say" in Path(download.value.path()).read_text()
+
+
+def test_an_upload_is_replayed_as_a_monitor_would_see_it(page, tmp_path):
+    file = tmp_path / "ward.csv"
+    file.write_bytes(table(made_signal(30.0)))
+    upload(page, file)
+    page.get_by_role("button", name="Replay as a monitor would see it").press("Enter")
+    page.wait_for_selector("#trace")
+    assert page.inner_text("#recording option:checked") == "ward.csv (uploaded)"
+    page.locator("#time", has_text=re.compile(r"\d s")).wait_for()  # it began by itself
+    page.click("#stop")
+    page.select_option("#speed", "60.0")
+    page.click("#start")
+    page.locator("#log").filter(has_text="end:").wait_for()
+    assert re.match("[NSVFQ] ", page.inner_text("#class"))
     page.set_viewport_size({"width": 390, "height": 844})
     assert fits(page)
-    beat = tmp_path / "beat.csv"
-    beat.write_bytes(table(made_signal(1.0, 250.0, 1)[:, :187], "II", fs=None))
-    upload(page, beat, fs="250")
-    page.wait_for_selector("#cannot-say")
-    assert "one heartbeat cut out of a recording" in page.inner_text("#cannot-say")
+    # Forgotten while it is replayed: the replay ends.
+    page.select_option("#speed", "1.0")
+    page.click("#start")
+    page.locator("#time", has_text=re.compile(r"\d s")).wait_for()
+    page.evaluate(
+        "fetch(document.querySelector('a[href^=\"/answer/\"]').href + '/forget', {method: 'POST'})"
+    )
+    page.locator("#log").filter(has_text="the upload is no longer kept").wait_for()
+
+
+def test_a_sound_and_60_mib(page, tmp_path, address):
+    page.set_viewport_size({"width": 390, "height": 844})
     assert fits(page)
-    page.goto(address)
     sound = tmp_path / "sound.mp3"
     sound.write_bytes(b"ID3\x04" + bytes(2000))
     upload(page, sound)

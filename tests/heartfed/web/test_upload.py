@@ -7,9 +7,11 @@ import re
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import cut_beats
 from support.hospital_files import WRITERS, secrets_in, stored
 from support.small_records import write
 from support.web_client import WebClient, pieces
@@ -17,6 +19,7 @@ from support.web_models import made_signal, served, table
 
 from fl.predict.inference import predict_recording
 from fl.predict.input_files import read_record
+from fl.reports.number_format import number
 from heartfed.web.application import application
 from heartfed.web.settings import MIB, Settings
 from heartfed.web.upload import reading
@@ -115,7 +118,7 @@ def test_a_beat_shows_its_features_in_words_and_may_be_explained(web):
 
 
 @pytest.mark.parametrize("file", ["beat.csv", "line.csv"])
-def test_a_single_beat_is_drawn_and_not_answered(web, file):
+def test_a_single_beat_is_drawn_and_not_answered_by_models_that_need_more(web, file):
     beat = made_signal(1.0, 250.0, 1)[:, :187]
     content = table(beat, "II", fs=None)
     fields = {"fs": "250"}
@@ -123,13 +126,72 @@ def test_a_single_beat_is_drawn_and_not_answered(web, file):
         content, fields = ",".join(f"{v:.4f}" for v in beat[0]).encode(), fields | {"leads": "II"}
     answer = web.upload((file, content), **fields)
     assert answer.status_code == 200, text_of(answer)
-    assert "Cannot say: it is one heartbeat cut out of a recording" in text_of(answer)
+    text = text_of(answer)
+    assert text.count("Cannot say : it holds single heartbeats, cut out of recordings") == 2
+    assert text.count("A model of the task beat-plain answers single beats") == 2
+    assert "1 single heartbeat, cut out of recordings; lead II, 250 Hz." in text
     assert answer.text.count('class="trace"') == 1
-    words = re.findall(r'data-words="([^"]*)"', answer.text)
-    assert len(words) == 1
-    assert re.fullmatch(
-        r"0\.40 s: no interval before it to compare, QRS about \d+ ms wide", words[0]
-    )
+    (words,) = re.findall(r'data-words="([^"]*)"', answer.text)
+    place = "line 1" if file == "line.csv" else r"0\.00 s"
+    assert re.fullmatch(rf"{place}: QRS about \d+ ms wide", words)
+    assert "replayed" not in text
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The application with a model of single beats, and one that needs more."""
+    folder = tmp_path_factory.mktemp("plain")
+    models = tuple(served(folder, "cnn1d", task, 0.2) for task in ("beat-plain", "rhythm"))
+    client = WebClient(application(Settings(models=models, most_upload=2 * MIB)))
+    yield client
+    client.close()
+
+
+def test_single_beats_are_answered_line_by_line(plain):
+    beats = cut_beats.cuts(30)
+    beats[2] = 0.5  # flat
+    answer = plain.upload(("beats.csv", cut_beats.table(beats, label="1.000000")))
+    text = text_of(answer)
+    assert "30 single heartbeats, cut out of recordings; lead II, 125 Hz." in text
+    assert "as Kachuee et al. 2018" in text
+    assert "is taken for a class" in text
+    assert "cannot say: its signal is flat" in text
+    assert "Part 1 of 1" not in text
+    rows = list(csv.DictReader(io.StringIO(plain.get(f"{answer.url.path}/0.csv").text)))
+    assert [row["record"] for row in rows] == [f"beats.csv:{i}" for i in range(1, 31)]
+    first = rows[0]
+    assert f"line 1 {first['predicted']} , samples 0 to 120" in text
+    p = ", ".join(f"{c} {number(float(first[f'p_{c}']))}" for c in "NSVFQ")
+    assert p in text
+    found = json.loads(plain.get(f"{answer.url.path}/0.json").text)["records"][0]["findings"]
+    assert [f["line"] for f in found] == list(range(1, 31))
+    why = plain.get(f"{answer.url.path}?model=0&finding=4&class=N")
+    assert "Where the model looked" in why.text
+    assert re.search(r'class="(for|against) level-\d"', why.text)
+    none = json.loads(plain.get(f"{answer.url.path}/1.json").text)["records"][0]
+    assert none["cannot_say"].startswith("it holds single heartbeats")
+
+
+def test_hostile_tables_of_beats_are_answered_in_words(plain, monkeypatch):
+    beats = cut_beats.table(cut_beats.cuts(3))
+    many = b"\n".join([beats] * 4)
+    monkeypatch.setattr(reading, "MOST_BEATS", 10)
+    assert "has 12 heartbeats; up to 10 are shown" in text_of(plain.upload(("a.csv", many)))
+    for content, fields in (
+        (beats.replace(b",", b"<b>,", 1), {}),
+        (beats, {"fs": "999999.999", "leads": "II"}),
+        (beats, {"fs": "0.001", "leads": "II"}),
+        (beats, {"leads": "<b>"}),
+        (b",".join([b"1e308"] * 187), {"fs": "125", "leads": "II"}),
+        (b",".join([b"-1e308,1e308"] * 100), {"fs": "125", "leads": "II"}),
+        (b"\n".join([b"," * 186] * 3), {}),
+        (b"\n".join([b"0," * 186 + b"0"] * 3), {}),
+        (b",".join(str(i).encode() for i in range(187)), {"fs": "125", "leads": "II"}),
+    ):
+        answer = plain.upload(("a.csv", content), **fields)
+        assert answer.status_code in (200, 422), text_of(answer)
+        assert "<b>" not in answer.text
+        assert "in HeartFed" not in answer.text
 
 
 def test_a_wfdb_record_is_its_header_and_its_data_together(web, tmp_path):
@@ -250,6 +312,24 @@ def test_no_upload_is_a_servers_error(web, content, name, fs, leads):
         assert "Cannot be read: " in answer.text
 
 
+NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=15)
+@given(
+    lines=st.lists(st.lists(NUMBERS, min_size=30, max_size=30), min_size=1, max_size=4),
+    fs=st.sampled_from(["125", "15.1", "360", "100000.001"]),
+    unit=st.sampled_from(["", "NU", "uV"]),
+)
+def test_no_table_of_beats_is_a_servers_error(plain, lines, fs, unit):
+    content = "\n".join(",".join(map(repr, line)) for line in lines).encode()
+    answer = plain.upload(("a.csv", content), fs=fs, unit=unit, leads="II")
+    assert answer.status_code in (200, 422)
+    assert "in HeartFed" not in answer.text
+    if answer.status_code == 200:
+        assert "NaN" not in plain.get(f"{answer.url.path}/0.json").text
+
+
 @settings(max_examples=40)
 @given(body=st.binary(max_size=200), boundary=st.text(max_size=20))
 def test_no_body_is_a_servers_error(web, body, boundary):
@@ -290,10 +370,10 @@ def test_nothing_of_an_upload_stays_on_a_disk(web, tmp_path, monkeypatch):
     seen = []
     read_record_itself = reading.read_record
 
-    def watched(path, *options):
+    def watched(path, *options, **more):
         folder = Path(path).parent
         seen.append((folder, folder.stat().st_mode & 0o777))
-        return read_record_itself(path, *options)
+        return read_record_itself(path, *options, **more)
 
     monkeypatch.setattr(reading, "read_record", watched)
     monkeypatch.setattr(reading, "MEMORY", tmp_path)
@@ -309,6 +389,14 @@ def test_twenty_uploads_at_once_are_all_answered(web):
     answers = web.all(("POST", "/answer", {"files": f, "follow_redirects": True}) for f in files)
     assert [a.status_code for a in answers] == [200] * 20
     assert all(f"<h1>{i}.csv</h1>" in a.text for i, a in enumerate(answers))
+
+
+def test_a_recording_that_is_too_long_is_refused_with_its_length(web, monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST", 7200.0)
+    content = table(np.tile(made_signal(20.0, 2.0, 1), 400), "II", fs=2.0)
+    answer = web.upload(("a.csv", content))
+    assert answer.status_code == 422
+    assert "lasts 2 hours; up to 2 are shown" in text_of(answer)
 
 
 def test_a_long_recording_has_parts_and_a_summary(web):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def read_csv(
     }
     _check_length(path, table.values.shape[0] / rate, shortest)
     if unit != NO_UNIT:
-        _check_span(path, list(signals.values()), unit or MILLIVOLTS)
+        check_span(path, list(signals.values()), unit or MILLIVOLTS)
     return Recording(
         name=path.stem,
         signals=signals,
@@ -160,14 +161,11 @@ def _check_length(path: Path, seconds: float, shortest: float) -> None:
     detail = f"{seconds:.1f} s; at least {MIN_SECONDS:g} s"
     if seconds >= ONE_BEAT:
         raise UnusableRecord(path.name, "too-short", detail)
-    detail += (
-        ". One heartbeat cut out of a recording is not answered: the beat tasks compare a beat "
-        "with those beside it, the rhythm task reads several. Give the recording around it"
-    )
+    detail += ". Give the recording around it"
     raise UnusableRecord(path.name, "single-beat", detail)
 
 
-def _check_span(path: Path, signals: list[NDArray[np.float64]], unit: str) -> None:
+def check_span(path: Path, signals: Iterable[NDArray[np.floating[Any]]], unit: str) -> None:
     """`DataError` if the values are too small or too large for an ECG in the stated unit."""
     span, (smallest, largest) = _span(signals), USUAL_SPAN
     if span is not None and not smallest <= span <= largest:
@@ -177,7 +175,7 @@ def _check_span(path: Path, signals: list[NDArray[np.float64]], unit: str) -> No
         )
 
 
-def _span(signals: Iterable[NDArray[np.float64]]) -> float | None:
+def _span(signals: Iterable[NDArray[np.floating[Any]]]) -> float | None:
     """mV from the 1st to the 99th percentile of a lead, median of those that are not flat."""
     spans = []
     for samples in signals:

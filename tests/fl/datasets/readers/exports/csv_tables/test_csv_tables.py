@@ -197,7 +197,7 @@ REFUSED = {
     "one beat": (
         "\n".join(table().split("\n")[:82]),
         {},
-        "0.8 s; at least 5 s. One heartbeat cut out of a recording is not answered",
+        "0.8 s; at least 5 s. Give the recording around it",
     ),
     "zeros": ("I,II\n1,\0\n", {}, "is not text"),
     "nothing": ("", {}, "has no samples"),
