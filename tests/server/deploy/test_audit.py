@@ -221,7 +221,9 @@ def test_signed_replies_are_taken_and_the_log_proves_who_sent_them(tmp_path, log
 
 
 @pytest.mark.parametrize(
-    "change", [another_body, another_count, no_signature, one_more_record, Replay()], ids=str
+    "change",
+    [another_body, another_count, no_signature, one_more_record, Replay()],
+    ids=lambda change: getattr(change, "__name__", "replay"),
 )
 def test_a_reply_that_is_changed_on_its_way_is_refused(tmp_path, log, change):
     progress = signed_rounds(tmp_path, signing(PreparedSites(), change), log)
