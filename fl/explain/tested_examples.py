@@ -23,14 +23,8 @@ def tested_examples(folder: Path, facts: RunFacts) -> tuple[Cohort, NDArray[np.s
     The sources' examples are made again unless they are still in the cache. Raises ConfigError or
     DataError if the sources are not where the run found them.
     """
-    config = load_config(facts.config)
-    task, choice = TASKS[config.task], select_sources(config)
-    used = {entry.source for entry in facts.data}
-    sources = {name: source for name, source in choice.sources.items() if name in used}
-    run_cache = Path(facts.data[0].cache).parent
-    cache = run_cache if run_cache.is_dir() else default_cache_dir()
-    shards = prepare_all(sources, Path(config.data_dir), task, cache)
-    cohort, _ = Cohort.open(task, list(shards.values())).without_duplicates()
+    task = TASKS[load_config(facts.config).task]
+    cohort, _ = Cohort.open(task, shards_of_run(facts)).without_duplicates()
     site_of = _tested(folder / "partition.csv")
     keys = zip(cohort.sources.tolist(), cohort.names.tolist(), strict=True)
     sites = np.array([site_of.get(key, "") for key in keys], dtype=np.str_)
@@ -38,6 +32,20 @@ def tested_examples(folder: Path, facts: RunFacts) -> tuple[Cohort, NDArray[np.s
     if not len(kept):
         raise DataError(f"{folder}: no test record of the run is in its sources any more.")
     return cohort.take(kept), sites[kept]
+
+
+def shards_of_run(facts: RunFacts) -> list[Path]:
+    """The cache folders of a run's sources, made again unless they are still there.
+
+    Raises ConfigError or DataError if the sources are not where the run found them.
+    """
+    config = load_config(facts.config)
+    choice = select_sources(config)
+    used = {entry.source for entry in facts.data}
+    sources = {name: source for name, source in choice.sources.items() if name in used}
+    run_cache = Path(facts.data[0].cache).parent
+    cache = run_cache if run_cache.is_dir() else default_cache_dir()
+    return list(prepare_all(sources, Path(config.data_dir), TASKS[config.task], cache).values())
 
 
 def _tested(path: Path) -> dict[tuple[str, str], str]:

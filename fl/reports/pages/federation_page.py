@@ -8,6 +8,7 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.reports.arrangement import arrangement_drawing
+from fl.reports.attack_text import attack_section
 from fl.reports.card import model_files
 from fl.reports.figures import federation_charts
 from fl.reports.figures.class_curves import precision_recall, reliability, roc
@@ -63,6 +64,7 @@ def federation_page(run: Run) -> str:
         results=results,
         shown=results.central,
         unseen=[(name, r.unseen) for name, r in run.strategies.items() if r.unseen],
+        attack=attack_section(run.folder),
         failures=run.facts.failures,
         contents=contents(bool(run.config.get("secure_aggregation"))),
         totals=totals(run),

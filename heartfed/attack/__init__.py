@@ -1,0 +1,1 @@
+"""`heartfed runs attack`: what an attacker learns from a run."""
