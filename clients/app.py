@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import torch  # noqa: F401  (workers must have torch loaded before Flower unpickles the app)
 from flwr.app import Context, Message, MessageType
@@ -9,11 +10,13 @@ from flwr.clientapp import ClientApp
 
 from clients.deploy import deployed_site
 from clients.deploy.site_folder import SITE_KEY
+from clients.deploy.site_policy.policy_file import policy_of
 from clients.deploy.site_policy.request_audit import RequestAudit
 from clients.deploy.site_policy.request_check import Asked, require_permitted
 from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, site_test, train_site
+from clients.secure_keys import Keyring, hospital_keyring
 from clients.secure_steps import answer_step, masked_vector
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
@@ -30,10 +33,17 @@ from fl.messages.flower_codec import (
     site_info_reply,
     training_reply,
 )
-from fl.messages.flower_secure_codec import masked_reply, read_secure_request, secure_step_reply
+from fl.messages.flower_secure_codec import (
+    SecureRequest,
+    check_secure_egress,
+    masked_reply,
+    read_secure_request,
+    secure_step_reply,
+)
 from fl.messages.job import Job
 from fl.messages.reply_signature import read_signing_key, sign_reply
 from fl.privacy.egress_policy import PolicyRefusal
+from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.training.device import one_thread
 from fl.util.errors import ConfigError
 from fl.util.one_line import one_line
@@ -55,7 +65,7 @@ def egress_guard(
         request = unpacked(message)
         audit.asked(request)
         reply = answer(request, context)
-        check_egress(reply, request)
+        (check_secure_egress if read_secure_request(request) else check_egress)(reply, request)
         facts = audit.answered(reply)
         return sign_reply(packed(reply), facts, read_signing_key(audit.folder / SITE_KEY))
     except KeyboardInterrupt:
@@ -87,14 +97,30 @@ app = GuardedApp()
 def _site(message: Message, context: Context) -> tuple[Job, Site]:
     job = read_job(message)
     if is_deployed(context.node_config):
-        if job.config.secure_aggregation:
-            raise ConfigError("--secure-aggregation is for simulations: see docs/privacy.md.")
         settings = SiteSettings.from_node(context.node_config)
         require_permitted(_asked(message), job, settings)
         one_thread()
         site = deployed_site.open_site(job, settings)
         return deployed_site.with_site_device(job, settings), site
     return job, open_site(job, int(context.node_config["partition-id"]))
+
+
+def _keyring(context: Context) -> Keyring | None:
+    """A hospital's keys for a secure sum; None in a simulation. `ConfigError` without a key."""
+    if not is_deployed(context.node_config):
+        return None
+    settings = SiteSettings.from_node(context.node_config)
+    folder = Path(settings.folder)
+    own = read_signing_key(folder / SITE_KEY)
+    if own is None:
+        raise ConfigError(f"{folder / SITE_KEY}: there is no key to sign with.")
+    return hospital_keyring(folder, settings.site, own, policy_of(folder).fewest_sites)
+
+
+def _require_secure(asked: SecureRequest | None, job: Job) -> None:
+    """`ProtocolViolationError` if what must leave under masks alone is asked for without them."""
+    if job.config.secure_aggregation and asked is None:
+        raise ProtocolViolationError("a run under secure aggregation asks for a plain answer")
 
 
 def _asked(message: Message) -> Asked:
@@ -115,7 +141,7 @@ def query(message: Message, context: Context) -> Message:
     job, site = _site(message, context)
     asked = read_secure_request(message)
     if asked is not None:
-        return secure_step_reply(answer_step(site, job, asked), message)
+        return secure_step_reply(answer_step(site, job, asked, _keyring(context)), message)
     return site_info_reply(site_info(site, job.config.per_recording), message)
 
 
@@ -129,11 +155,12 @@ def train(message: Message, context: Context) -> Message:
     number, mu = read_round(message), read_mu(message)
     if is_deployed(context.node_config):
         require_varied_answers(site, job, weights, number)
+    asked = read_secure_request(message)
+    _require_secure(asked, job)
     validation = None
     if read_validate_first(message):
         validation = evaluate_site(site, job, weights, VAL, None, number - 1)
     trained = train_site(site, job, weights, number, mu, extra)
-    asked = read_secure_request(message)
     if asked is not None:
         vector = masked_vector(site, job, asked, (weights, extra), trained, validation)
         return masked_reply(site.name, vector, message)
@@ -152,6 +179,8 @@ def evaluate(message: Message, context: Context) -> Message:
         validated = evaluate_site(site, job, weights, VAL, None, number)
         vector = masked_vector(site, job, asked, (weights, extra), None, validated)
         return masked_reply(site.name, vector, message)
+    if split != TEST:
+        _require_secure(asked, job)
     if split != TEST or rule is None:
         evaluated = evaluate_site(site, job, weights, split, rule, number)
     else:

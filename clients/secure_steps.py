@@ -5,6 +5,7 @@ What it keeps between the steps of a round lies in its own folder, readable by i
 
 from pathlib import Path
 
+from clients.secure_keys import Keyring, simulated_keyring
 from clients.simulated_sites import Site
 from fl.messages.flower_secure_codec import SecureReply, SecureRequest
 from fl.messages.job import Job
@@ -23,45 +24,44 @@ from fl.privacy.secure_aggregation.masked_site import (
     share_secrets,
 )
 from fl.privacy.secure_aggregation.masks import Vector
-from fl.privacy.secure_aggregation.round_keys import (
-    Identities,
-    IdentityKey,
-    identity_from_pem,
-    new_identity,
-    pem_of,
-    private_from_pem,
-    private_pem,
-)
+from fl.privacy.secure_aggregation.round_keys import pem_of
 from fl.training.state_dict import Weights
 from fl.util.atomic_io import write_atomically
 from partitions.splits import TRAIN, VAL
 
-IDENTITY, SECRETS = "identity.pem", "secrets.json"
+SECRETS = "secrets.json"
 
 
-def answer_step(site: Site, job: Job, asked: SecureRequest) -> SecureReply:
-    """The answer to a step without a vector; `ProtocolViolationError` if it is not its turn."""
+def answer_step(
+    site: Site, job: Job, asked: SecureRequest, keyring: Keyring | None = None
+) -> SecureReply:
+    """The answer to a step without a vector; `ProtocolViolationError` if it is not its turn.
+
+    `keyring`: a hospital's; None: the keys of a simulated site, in its folder.
+    """
     folder = _folder(site, job)
-    identity = _identity(folder)
+    keys = keyring or simulated_keyring(folder)
+    identity = keys.identity
     if asked.step == "keys":
         secrets, announced = announce_keys(asked.context, site.name, identity)
         _keep(folder, secrets)
         return SecureReply(
             site=site.name,
             announced=announced,
-            identity=pem_of(identity.public_key()),
+            identity=pem_of(identity.public_key()) if keys.simulated else b"",
             sources=_sources(site),
         )
     secrets = _kept(folder, asked)
     if asked.step == "letters":
         secrets.roster = dict(asked.identities)
-        letters = share_secrets(secrets, asked.announced, _identities(secrets))
+        others = keys.others(secrets.roster)
+        letters = share_secrets(secrets, asked.announced, others, keys.fewest)
         reply = SecureReply(site=site.name, letters=letters)
     elif asked.step == "confirm":
         signature = confirm_survivors(secrets, list(asked.survivors), identity)
         reply = SecureReply(site=site.name, signature=signature)
     elif asked.step == "reveal":
-        shares = reveal_shares(secrets, asked.confirmations, _identities(secrets))
+        shares = reveal_shares(secrets, asked.confirmations, keys.others(secrets.roster))
         reply = SecureReply(site=site.name, letters=shares)
     else:
         raise ProtocolViolationError(f"the step {asked.step!r} comes with a request to train")
@@ -116,16 +116,3 @@ def _kept(folder: Path, asked: SecureRequest) -> SiteSecrets:
     if secrets is None or secrets.context != asked.context:
         raise ProtocolViolationError("it made no keys for this round")
     return secrets
-
-
-def _identity(folder: Path) -> IdentityKey:
-    """The long-lived key of a simulated site, which is made when it is first needed."""
-    path = folder / IDENTITY
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, private_pem(new_identity()))
-    return private_from_pem(path.read_bytes())
-
-
-def _identities(secrets: SiteSecrets) -> Identities:
-    return {name: identity_from_pem(pem) for name, pem in secrets.roster.items()}

@@ -2,7 +2,8 @@
 
 `python -m clients.deploy join INVITATION --data-dir D --site NAME` checks the data, shows what
 leaves the hospital and what does not, and serves. `init` only makes the site's folder and its
-policy, which says what a coordinator may ask; `key` only makes the site's key; `renew` takes the
+policy, which says what a coordinator may ask; `key` only makes the site's key; `trust` keeps other
+hospitals' public keys, for secure aggregation; `renew` takes the
 authority's new certificate from a new invitation; `health` reports whether the site is at work.
 `audit verify` checks its audit log, `audit show` prints it.
 `personalize --weights MODEL.safetensors --data-dir D --out FOLDER` needs no federation: it makes
@@ -18,7 +19,7 @@ import fl  # noqa: F401  (first: it turns telemetry off before flwr is imported)
 from clients.deploy.health import show_health
 from clients.deploy.join import join
 from clients.deploy.join_checks import renew
-from clients.deploy.keys import make_key
+from clients.deploy.keys import make_key, trust
 from clients.deploy.site_folder import init, site_folder
 from clients.deploy.site_settings import MIN_COUNT
 from fl.config.strategy_traits import STRATEGY_TRAITS
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": init,
     "join": join,
     "key": make_key,
+    "trust": trust,
     "renew": renew,
     "health": show_health,
     "audit": audit_log,
@@ -63,15 +65,19 @@ def parser(prog: str) -> argparse.ArgumentParser:
     making = commands.add_parser("init", help="make the site's folder and its policy")
     joining = commands.add_parser("join", help="take part in a federation")
     key = commands.add_parser("key", help="make this site's key, and nothing else")
+    trusting = commands.add_parser("trust", help="know other hospitals for secure aggregation")
     renewing = commands.add_parser("renew", help="trust the authority's new certificate")
     health = commands.add_parser("health", help="whether the site is at work: exit code 0 or 1")
-    for command in (making, joining, key, renewing):
+    for command in (making, joining, key, trusting, renewing):
         command.add_argument("invitation", type=Path, help="file that the coordinator sent")
+    trusting.add_argument(
+        "keys", type=Path, nargs="+", metavar="KEY.pub", help="public keys that they sent"
+    )
     own = commands.add_parser("personalize", help="a model of the hospital's own, from a file")
     auditing = commands.add_parser("audit", help=WHAT)
     auditing.add_argument("action", choices=ACTIONS)
     add_audit_flags(auditing)
-    for command in (making, joining, key, renewing, health, auditing):
+    for command in (making, joining, key, trusting, renewing, health, auditing):
         command.add_argument("--site", required=True, help="this site's name in the federation")
         command.add_argument("--home", type=Path, help="site folder [heartfed-SITE]")
     _add_join_flags(joining)

@@ -8,7 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.deploy.site_folder import SiteFolder, read_invitation, site_folder
+from clients.secure_keys import read_peer
 from fl.messages.invitation import fingerprint
+from fl.privacy.egress_policy import SITE
+from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
 from fl.util.private_files import FILE, make_private
@@ -22,6 +25,32 @@ def make_key(options: argparse.Namespace) -> int:
     folder = site_folder(options)
     ensure_key(folder)
     show_public_key(folder)
+    return 0
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Keep other hospitals' public keys, which secure aggregation knows them by.
+
+    They are handed over by these hospitals, and not by the coordinator, who could exchange them.
+    """
+    read_invitation(options)
+    folder = site_folder(options)
+    found = []
+    for path in options.keys:
+        try:
+            name, _ = read_peer(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+        except ProtocolViolationError as error:
+            raise ConfigError(str(error)) from None
+        if not SITE.fullmatch(name) or name == folder.site:
+            raise ConfigError(f"{path}: is the key of {name!r}, which is no other hospital.")
+        found.append((name, path.read_bytes()))
+    folder.peers.mkdir(parents=True, exist_ok=True)
+    for name, content in found:
+        write_atomically(folder.peers / f"{name}.pub", content)
+        print(f"{name}: {fingerprint(content)}")
+    print("Compare these by telephone with the hospitals themselves. They count from now on.")
     return 0
 
 

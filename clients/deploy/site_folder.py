@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clients.deploy.site_policy.policy_file import POLICY, read_policy, write_policy
 from clients.deploy.site_policy.request_rate import REQUESTS
+from clients.secure_keys import PEERS
 from fl.messages.invitation import Invitation
 from fl.privacy.audit_log.log_file import FOLDER_NAME
 from fl.util.errors import ConfigError
@@ -54,6 +55,11 @@ class SiteFolder:
         return self.path / POLICY
 
     @property
+    def peers(self) -> Path:
+        """Public keys of other hospitals, for secure aggregation: handed over by themselves."""
+        return self.path / PEERS
+
+    @property
     def flower_home(self) -> Path:
         return self.path / "flwr"
 
@@ -67,7 +73,7 @@ class SiteFolder:
         Only what this program writes: --home may name a folder that holds other things too.
         """
         own = [self.log.parent, self.flower_home]
-        own += [self.path / name for name in ("runs", "cache", FOLDER_NAME)]
+        own += [self.path / name for name in ("runs", "cache", PEERS, FOLDER_NAME)]
         files = (self.ca, self.admitted, self.state, self.policy, self.path / REQUESTS)
         for path in (*own, *files):
             make_tree_private(path)

@@ -10,12 +10,23 @@ from pydantic import BaseModel, ConfigDict
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_codec import ARRAYS, CONFIG, run_settings
 from fl.messages.job import Job
+from fl.privacy.egress_policy import NAME, REASONS, SITE, EgressError
 from fl.privacy.secure_aggregation.masks import Vector
-from fl.privacy.secure_aggregation.round_keys import KeyAnnouncement
+from fl.privacy.secure_aggregation.round_keys import KEY_BYTES, KeyAnnouncement
+from fl.privacy.secure_aggregation.secret_shares import SEALED_BYTES
 
 SECURE = "secure"  # key of a request's and of a reply's settings
 MASKED = "masked"  # the one array of a reply: a vector under its masks
 LONGEST_REPLY = 2**22  # characters of a site's answer to one step
+LONGEST_SIGNATURE = 144  # bytes
+# Fields of an answer beside the name, by step, and the bytes of each of its letters.
+FIELDS = {
+    "keys": frozenset({"announced", "sources"}),
+    "letters": frozenset({"letters"}),
+    "confirm": frozenset({"signature"}),
+    "reveal": frozenset({"letters"}),
+}
+LETTER_BYTES = {"letters": SEALED_BYTES, "reveal": KEY_BYTES}
 
 
 class SecureRequest(BaseModel):
@@ -103,3 +114,47 @@ def read_masked(message: Message, size: int) -> tuple[str, Vector]:
     if found.dtype != np.int64 or found.shape != (size,):
         raise ValueError(f"its vector is {found.shape} of {found.dtype}, not ({size},) of int64")
     return str(message.content.config_records[CONFIG]["site"]), found
+
+
+def check_secure_egress(reply: Message, request: Message) -> None:
+    """`EgressError` unless a hospital's answer to a step holds what is listed and nothing else."""
+    if reply.has_error():
+        if reply.error.reason not in REASONS.values():
+            raise EgressError("an error's own words")
+        return
+    asked = read_secure_request(request)
+    if asked is None:
+        raise EgressError("an answer to a step that was not asked for")
+    content = reply.content
+    words = dict(content.config_records.get(CONFIG, {}))
+    if asked.step == "vector":
+        arrays = from_array_record(content.array_records.get(ARRAYS, ArrayRecord()))
+        if (set(content), set(words), set(arrays)) != ({CONFIG, ARRAYS}, {"site"}, {MASKED}):
+            raise EgressError("more than one masked vector")
+        if arrays[MASKED].dtype != np.int64 or arrays[MASKED].ndim != 1:
+            raise EgressError("a vector that is not one of whole numbers")
+    elif (set(content), set(words)) != ({CONFIG}, {"site", SECURE}):
+        raise EgressError(f"more than the answer to the step {asked.step!r}")
+    else:
+        _check_step(read_secure_reply(reply), asked.step)
+    if not SITE.fullmatch(str(words["site"])):
+        raise EgressError("site is not a name")
+
+
+def _check_step(reply: SecureReply, step: str) -> None:
+    found = {name for name in SecureReply.model_fields if name != "site" and getattr(reply, name)}
+    odd = sorted(found - FIELDS[step])
+    if odd:
+        raise EgressError(f"{odd[0]} in an answer to the step {step!r}")
+    if not all(NAME.fullmatch(name) for name in reply.sources):
+        raise EgressError("a source is not a name")
+    signatures = [reply.signature]
+    if reply.announced is not None:
+        signatures.append(reply.announced.signature)
+        if {len(reply.announced.mask_key), len(reply.announced.channel_key)} != {KEY_BYTES}:
+            raise EgressError(f"a key that is not of {KEY_BYTES} bytes")
+    if max(map(len, signatures)) > LONGEST_SIGNATURE:
+        raise EgressError("what is no signature")
+    for name, letter in reply.letters.items():
+        if not SITE.fullmatch(name) or len(letter) != LETTER_BYTES[step]:
+            raise EgressError("a letter that holds more than shares")

@@ -20,6 +20,7 @@ from fl.messages.flower_codec import (
     VALIDATE_FIRST,
     VALIDATION_PREFIX,
 )
+from fl.messages.flower_secure_codec import SECURE
 from fl.messages.job import Job
 from fl.privacy import egress_policy
 from fl.privacy.audit_log.digests import arrays_digest, text_digest
@@ -80,6 +81,8 @@ def _request_facts(message: Message, with_settings: bool) -> Facts:
     config = dict(records.pop(CONFIG, None) or {})
     arrays = _array_facts(records.pop(ARRAYS, None))
     facts |= {name: config[key] for key, name in ASKED.items() if key in config}
+    if SECURE in config:
+        facts["secure"] = _secure_facts(str(config[SECURE]))
     if RULE in config:
         facts["rule-sha256"] = text_digest(str(config[RULE]))
     text = str(config.get("job", ""))
@@ -100,13 +103,22 @@ def _reply_facts(message: Message) -> Facts:
     facts: Facts = {}
     records = dict(message.content)
     for before in ("", VALIDATION_PREFIX):
-        texts = dict(records.pop(f"{before}{CONFIG}", None) or {})
+        texts: Facts = dict(records.pop(f"{before}{CONFIG}", None) or {})
+        if SECURE in texts:  # keys, letters that only others can open, or shares
+            texts[SECURE] = text_digest(str(texts[SECURE]))
         numbers = dict(records.pop(f"{before}{METRICS}", None) or {})
         measures = _measures(str(texts.pop("report", "{}")))
         arrays = _array_facts(records.pop(f"{before}{ARRAYS}", None))
         found = {"names": texts, "numbers": numbers, "measures": measures, "arrays": arrays}
         facts |= {f"{before}{name}": value for name, value in found.items() if value}
     return facts | _others(records)
+
+
+def _secure_facts(text: str) -> Facts:
+    """Which step of which secure sum, and the digest of all that came with it."""
+    asked = json.loads(text)
+    named = {name: one_line(str(asked[name])) for name in ("step", "context") if name in asked}
+    return named | {"sha256": text_digest(text)}
 
 
 def _array_facts(record: object) -> Facts:

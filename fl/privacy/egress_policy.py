@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.score_histograms import BINS
+from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.util.errors import ConfigError, DataError
 
 SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a site's name
@@ -54,12 +55,13 @@ REASONS = {
     "settings": "it does not accept the settings of this run; its own log says which",
     "data": "its data cannot be used; its own log says why",
     "memory": "it ran out of memory",
+    "secure": "it refuses a step of the secure sum; its own log says why",
     "failed": "it failed; its own log says why",
 }
 # What a site's policy may refuse, by a code that names the rule and not its value.
 POLICY_CODES = (
     *("policy-file", "names", "task", "strategy", "split", "epochs", "rounds", "batch", "sites"),
-    *("gradient-steps", "revealing-weights", "trainings", "evaluations", "audit"),
+    *("gradient-steps", "revealing-weights", "trainings", "evaluations", "audit", "privacy"),
 )
 REASONS |= {
     code: f"its policy refuses the request ({code}); its own log says why" for code in POLICY_CODES
@@ -93,6 +95,7 @@ def reason_code(error: BaseException) -> str:
         ConfigError: "settings",
         DataError: "data",
         MemoryError: "memory",
+        ProtocolViolationError: "secure",
     }
     return next((code for kind, code in kinds.items() if isinstance(error, kind)), "failed")
 

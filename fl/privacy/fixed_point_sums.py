@@ -80,9 +80,10 @@ class FixedPointSums:
         if most < 1:
             raise ValueError(f"the sites of a round count {most} records, fewer than 1")
         room = FREE_BITS - int(most).bit_length()
-        self._start, self._extra = start, extra
+        # By name: what crosses a network may come in another order.
+        self._start, self._extra = dict(sorted(start.items())), dict(sorted(extra.items()))
         self._classes, self._columns = classes, 1 + classes + leads
-        entries = [*start.items(), *extra.items()]
+        entries = [*self._start.items(), *self._extra.items()]
         self._before = _flat([value for _, value in entries])
         self._column = np.concatenate(
             [np.zeros(0, np.int64), *(_column_of(n, v, parts, classes) for n, v in entries)]

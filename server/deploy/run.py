@@ -202,11 +202,6 @@ def settings(options: argparse.Namespace, folder: FederationFolder) -> RunConfig
             f"{folder.settings().task!r}. Leave it out, or make a federation with --task "
             f"{config.task}: the hospitals prepare their recordings for one task."
         )
-    if config.secure_aggregation:
-        raise ConfigError(
-            "--secure-aggregation runs in simulations alone so far: hospitals do not yet know each "
-            "other's keys (docs/privacy.md). Leave it out."
-        )
     check_model(config.model, TASKS[config.task])
     check_remedies(config)
     require_known(config.strategy, STRATEGIES, "--strategy")

@@ -80,7 +80,7 @@ class SecureRound:
         asked = self._asked(
             "letters",
             announced=secure.announced,
-            identities={site: reply.identity for site, reply in keys.items()},
+            identities={s: r.identity for s, r in keys.items() if r.identity},  # of a simulation
         )
         letters = self._step(secure.announced, lambda site: asked)
         secure.take_letters({site: reply.letters for site, reply in letters.items()})

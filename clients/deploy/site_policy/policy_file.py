@@ -46,7 +46,8 @@ class SitePolicy(BaseModel):
     fewest_sites: int = Field(
         default=2,
         ge=1,
-        description="sites of a run, as the coordinator says: it cannot be checked here",
+        description="sites of a run, as the coordinator says; under secure aggregation they are "
+        "counted by their signed keys, else it cannot be checked here",
     )
     gradient_steps: bool = Field(
         default=False,
@@ -54,8 +55,10 @@ class SitePolicy(BaseModel):
         "coordinator can compute how many records show each class, also where --min-count "
         "withholds it",
     )
-    privacy: Literal["none"] = Field(
-        default="none", description="protection that every run must have; this version knows none"
+    privacy: Literal["none", "secure-aggregation"] = Field(
+        default="none",
+        description="protection that every run must have; secure-aggregation: the coordinator "
+        "learns the sum over the hospitals alone (docs/privacy.md)",
     )
     audit_required: bool = Field(
         default=True,

@@ -93,6 +93,8 @@ def _require_run(job: Job, policy: SitePolicy) -> None:
         raise PolicyRefusal(
             "sites", f"the run has {job.expected_sites} sites; permitted: {policy.fewest_sites}"
         )
+    if policy.privacy == "secure-aggregation" and not config.secure_aggregation:
+        raise PolicyRefusal("privacy", "a run without --secure-aggregation is asked for")
     if takes_gradient_steps(config) and not policy.gradient_steps:
         raise PolicyRefusal(
             "gradient-steps",

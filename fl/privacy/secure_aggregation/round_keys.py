@@ -16,6 +16,7 @@ KEY_BYTES = 32  # of an X25519 key, and of every key and seed that is derived or
 IdentityKey = ec.EllipticCurvePrivateKey
 Identities = Mapping[str, ec.EllipticCurvePublicKey]  # by site
 SIGNATURE_HASH = hashes.SHA384()
+USE = b"heartfed secure aggregation"  # in all that is signed: the same keys sign other things too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,12 @@ class KeyAnnouncement:
 
 def announced_bytes(context: str, site: str, mask_key: bytes, channel_key: bytes) -> bytes:
     """What the signature of an announcement is over. `context` names the run and its round."""
-    return b"\0".join([b"keys", context.encode(), site.encode(), mask_key + channel_key])
+    return b"\0".join([USE, b"keys", context.encode(), site.encode(), mask_key + channel_key])
 
 
 def confirmed_bytes(context: str, survivors: list[str]) -> bytes:
     """What a site signs when it confirms whose vectors arrived."""
-    return b"\0".join([b"survivors", context.encode(), *(s.encode() for s in survivors)])
+    return b"\0".join([USE, b"survivors", context.encode(), *(s.encode() for s in survivors)])
 
 
 def sign(key: IdentityKey, content: bytes) -> bytes:

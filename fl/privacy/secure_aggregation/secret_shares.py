@@ -16,7 +16,8 @@ from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.privacy.secure_aggregation.round_keys import KEY_BYTES, agreed_key
 
 HALF = 16  # bytes of a secret that is split at once
-NONCE = 12  # bytes
+NONCE, TAG = 12, 16  # bytes that ChaCha20-Poly1305 adds
+SEALED_BYTES = NONCE + 2 * KEY_BYTES + TAG  # of a letter
 
 
 @dataclass(frozen=True)

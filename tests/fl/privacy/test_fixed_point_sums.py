@@ -84,6 +84,15 @@ def test_the_order_of_the_sites_changes_no_bit(order, seed):
     assert np.array_equal(one, other)
 
 
+def test_the_order_in_which_the_entries_came_changes_no_number():
+    ((weights, extra, counts),) = sites(1, 3)
+    other = FixedPointSums(
+        dict(reversed(START.items())), CONTROL, PARTS, classes=3, leads=2, most=1000
+    )
+    mixed = other.encode(dict(reversed(weights.items())), extra, counts)
+    assert np.array_equal(sums().encode(weights, extra, counts), mixed)
+
+
 @given(st.integers(0, 1000))
 def test_masks_that_cancel_leave_the_sum_as_it_is(seed):
     """Integers wrap around, so a sum under masks is the plain one, bit for bit."""
