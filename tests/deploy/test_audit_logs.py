@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.federations import Federation, facts, write_folder
+from support.federations import Federation, facts, synthetic_folders
 
 from fl.privacy.audit_log.log_file import log_files
 
@@ -22,13 +22,8 @@ def lines_of(folder):
 def federation(tmp_path_factory):
     """Two sites at work, on synthetic recordings, and a run that is over."""
     base = tmp_path_factory.mktemp("audited")
-    for i, site in enumerate(SITES):
-        names = [f"S{n:05d}" for n in range(1 + i * 20, 21 + i * 20)]
-        write_folder(base / "data" / site, names)
     with Federation(base, sites=SITES) as made:
-        made.flags = {
-            site: ("--sources", f"own={base / 'data' / site}", "--min-count", "1") for site in SITES
-        }
+        made.flags = synthetic_folders(base, SITES)
         made.serve()
         made.admit_all()
         run = ("server.deploy", "run", made.folder, *FLAGS, "--name", "run", "--quiet")

@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from support.federations import SITES, Federation, await_that, facts, write_folder
+from support.federations import SITES, Federation, await_that, facts, synthetic_folders
 
 # A whole deployment with three sites: about two minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -20,13 +20,8 @@ MOST = 60.0  # seconds that the end of a SuperNode may cost beyond a round; a la
 def federation(tmp_path_factory):
     """Three sites at work, on synthetic recordings."""
     base = tmp_path_factory.mktemp("killed")
-    for i, site in enumerate(SITES):
-        names = [f"S{n:05d}" for n in range(1 + i * 30, 31 + i * 30)]
-        write_folder(base / "data" / site, names)
     with Federation(base) as made:
-        made.flags = {
-            site: ("--sources", f"own={base / 'data' / site}", "--min-count", "1") for site in SITES
-        }
+        made.flags = synthetic_folders(base)
         # Everything here is on loopback, where a proxy has no part, of whatever kind.
         for name in ("HTTPS_PROXY", "http_proxy", "ALL_PROXY", "grpc_proxy"):
             made.env[name] = "socks5://127.0.0.1:9"

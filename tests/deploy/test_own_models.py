@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.federations import Federation, facts, write_folder
+from support.federations import Federation, facts, synthetic_folders
 
 from fl.training.saved_weights import own_model_name
 
@@ -17,13 +17,8 @@ FEW = ("--personal-epochs", "1")
 def federation(tmp_path_factory):
     """Two sites at work, on synthetic recordings."""
     base = tmp_path_factory.mktemp("own-models")
-    for i, site in enumerate(SITES):
-        names = [f"S{n:05d}" for n in range(1 + i * 30, 31 + i * 30)]
-        write_folder(base / "data" / site, names)
     with Federation(base, sites=SITES) as made:
-        made.flags = {
-            site: ("--sources", f"own={base / 'data' / site}", "--min-count", "1") for site in SITES
-        }
+        made.flags = synthetic_folders(base, SITES)
         made.serve()
         made.admit_all()
         yield made

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from support.federations import SITES, Federation, facts, write_folder
+from support.federations import SITES, Federation, facts, synthetic_folders
 
 from fl.training.state_dict import load_weights
 
@@ -16,13 +16,8 @@ FLAGS = ("--model", "cnn1d", "--rounds", "2", "--local-epochs", "1", "--timeout"
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory):
     base = tmp_path_factory.mktemp("secure")
-    for i, site in enumerate(SITES):
-        names = [f"S{n:05d}" for n in range(1 + i * 30, 31 + i * 30)]
-        write_folder(base / "data" / site, names)
     with Federation(base) as made:
-        made.flags = {
-            site: ("--sources", f"own={base / 'data' / site}", "--min-count", "1") for site in SITES
-        }
+        made.flags = synthetic_folders(base)
         made.serve()
         made.admit_all()
         yield made

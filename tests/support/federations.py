@@ -76,6 +76,16 @@ def link_source(root, data_dir, source, records):
     assert DATASETS[source].record_names(data_dir)
 
 
+def synthetic_folders(base, sites=SITES):
+    """A folder of thirty synthetic recordings for each site; the flags of its `join`, by site."""
+    flags = {}
+    for i, site in enumerate(sites):
+        folder = base / "data" / site
+        write_folder(folder, [f"S{n:05d}" for n in range(1 + i * 30, 31 + i * 30)])
+        flags[site] = ("--sources", f"own={folder}", "--min-count", "1")
+    return flags
+
+
 class Federation:
     """A coordinator's folder, its processes, and those of its sites."""
 

@@ -14,14 +14,14 @@ from flwr.serverapp import Grid
 from fl.messages.message_facts import reply_facts, request_facts
 from fl.messages.reply_signature import is_signed, refuse_content, take_signature
 from fl.privacy.audit_log.log_file import AuditLog
-from server.engines.grid_base import BaseGrid
+from server.deploy.grids.around_grid import AroundGrid
 
 Facts = dict[str, Any]
 ABOUT = ("site", "kind", "round", "split", "run")  # facts of a request that its reply repeats
 NOT_SIGNED = "it is not signed with the key that was approved for the site"
 
 
-class AuditedGrid(BaseGrid):
+class AuditedGrid(AroundGrid):
     """Another grid, whose messages are noted, and whose replies are refused if not signed.
 
     `nodes`: site -> the node approved for it; `keys`: node -> its public key. The replies of a
@@ -36,21 +36,12 @@ class AuditedGrid(BaseGrid):
         run: str,
         keys: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
-        self._grid, self._log, self._run_name, self._keys = grid, log, run, keys
+        super().__init__(grid)
+        self._log, self._run_name, self._keys = log, run, keys
         self._site_of = {node: site for site, node in nodes.items()}
         self._asked: dict[str, Facts] = {}
         self._node_asked: dict[str, int] = {}
         self.pull_waits = bool(getattr(grid, "pull_waits", False))
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         requests = list(messages)

@@ -2,30 +2,15 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from flwr.app import Message
-from flwr.serverapp import Grid
 
 from fl.messages.flower_arrays import packed, unpacked
-from server.engines.grid_base import BaseGrid
+from server.deploy.grids.around_grid import AroundGrid
 
 
-class PackedGrid(BaseGrid):
+class PackedGrid(AroundGrid):
     """Another grid, whose messages travel with all their arrays packed into one."""
-
-    def __init__(self, grid: Grid) -> None:
-        self._grid = grid
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         return self._grid.push_messages([packed(message) for message in messages])

@@ -17,14 +17,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fl.messages.flower_codec import CLIENT_FAILED
 from fl.util.errors import FederationError
-from server.engines.grid_base import BaseGrid
+from server.deploy.grids.around_grid import AroundGrid
 from server.engines.numbered_message import NumberedMessage
 
 RETURN = 30.0  # seconds within which a site that went away may come back
@@ -62,7 +61,7 @@ class Asked:
         )
 
 
-class ReturningGrid(BaseGrid):
+class ReturningGrid(AroundGrid):
     """Another grid, of nodes that may go away and come back.
 
     `activated`: node -> seconds since 1970 when its SuperNode was last admitted; it is asked every
@@ -77,20 +76,11 @@ class ReturningGrid(BaseGrid):
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._grid, self._activated, self._look = grid, activated, look
+        super().__init__(grid)
+        self._activated, self._look = activated, look
         self._clock, self._now = clock, now
         self._looked = clock()
         self._asked: dict[str, Asked] = {}  # by the number of each time a request was sent
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send requests, and remember which of the nodes are connected now."""
@@ -123,11 +113,6 @@ class ReturningGrid(BaseGrid):
             if asked is not None and (taken := self._taken(asked, reply)) is not None:
                 replies.append(taken)
         return [*replies, *self._restarted(wanted), *self._returned(wanted)]
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        return self._grid.send_and_receive(messages, timeout=timeout)
 
     def _taken(self, asked: Asked, reply: Message) -> Message | None:
         """The reply of a site; None if it is the SuperLink's and the site may come back."""
