@@ -61,6 +61,7 @@ def ideas(base: Settings) -> dict[str, dict[str, str]]:
         "mean of the last 3 rounds": {"average_rounds": "3"},
         "mean of the last 5 rounds": {"average_rounds": "5"},
         **added,
+        "half again as many rounds": {"rounds": str(round(1.5 * rounds))},
         "twice the rounds": {"rounds": str(2 * rounds)},
         "server momentum .5": {**momentum, "server_momentum": "0.5"},
         "server momentum .9": {**momentum, "server_momentum": "0.9"},
