@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ LOOSE = {"fl": set(), "server": {"app.py"}}  # files outside the rooms, beside _
 MOST_ENTRIES = 16  # of a folder
 
 
+@cache
 def imports_of(path):
     """Every module that a file imports, in functions too, `from a import b` as `a` and `a.b`."""
     names = set()

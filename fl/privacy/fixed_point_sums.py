@@ -21,9 +21,9 @@ from fl.models import NetworkParts
 from fl.training.state_dict import Weights
 
 FREE_BITS = 62  # of 64: one for the sign, and one so that the limits themselves fit
-# No change of a weight is as large as two to this power, and none of what a strategy sends beside
-# the weights as two to that; `server/rounds/reply_validation.py` refuses what may be.
-BOUND_BITS = 21
+# No change of a weight in a round is as large as two to this power, and none of what a strategy
+# sends beside the weights as two to that; `server/rounds/reply_validation.py` refuses what is.
+BOUND_BITS = 10
 EXTRA_BOUND_BITS = 31
 
 LOSS_SCALE = float(1 << 20)  # a loss is added in parts of this size
@@ -64,7 +64,8 @@ class FixedPointSums:
     `start` and `extra` are what the sites were sent: weights, and a strategy's arrays beside them.
     A row of the head counts by the records that annotate its class and a lead's column of
     the first layer by those that hold the lead, in `extra` too where the names agree; all else
-    counts by all records. With `parts` empty everything does. `most` bounds the sum over the
+    counts by all records, and so does such a row or column where no site can train it. With `parts`
+    empty everything does. `most` bounds the sum over the
     round's sites of any count.
     """
 
@@ -80,7 +81,9 @@ class FixedPointSums:
         if most < 1:
             raise ValueError(f"the sites of a round count {most} records, fewer than 1")
         room = FREE_BITS - int(most).bit_length()
-        # By name: what crosses a network may come in another order.
+        # By name in a vector, because what crosses a network may come in another order; and as they
+        # were given in what comes out, because Flower's FedAvgM takes arrays by their place.
+        self._order = list(start), list(extra)
         self._start, self._extra = dict(sorted(start.items())), dict(sorted(extra.items()))
         self._classes, self._columns = classes, 1 + classes + leads
         entries = [*self._start.items(), *self._extra.items()]
@@ -88,6 +91,7 @@ class FixedPointSums:
         self._column = np.concatenate(
             [np.zeros(0, np.int64), *(_column_of(n, v, parts, classes) for n, v in entries)]
         )
+        self._partly = np.flatnonzero(self._column)  # those that some sites alone can train
         bits = np.full(len(self._before), room - BOUND_BITS)
         bits[sum(value.size for value in start.values()) :] = room - EXTRA_BOUND_BITS
         self._scale = np.exp2(bits)
@@ -96,10 +100,12 @@ class FixedPointSums:
     @property
     def size(self) -> int:
         """Numbers in a vector."""
-        return len(self._before) + self._columns
+        return len(self._before) + len(self._partly) + self._columns
 
     def encode(self, weights: NamedArrays, extra: NamedArrays, counts: UpdateCounts) -> Vector:
         """An update as one vector: its changes times its counts, then the counts themselves.
+
+        Between them stand the changes that some sites alone can train, times all records.
 
         `ValueError` if a change is too large for the room there is.
         """
@@ -110,20 +116,25 @@ class FixedPointSums:
         scaled = (after - self._before) * self._scale
         if not (np.abs(scaled) < self._limit).all():
             raise ValueError("an update holds NaN, or a change too large for 64-bit sums")
-        return np.concatenate([np.rint(scaled * columns[self._column]).astype(np.int64), columns])
+        by_evidence = np.rint(scaled * columns[self._column]).astype(np.int64)
+        plainly = np.rint(scaled[self._partly] * columns[0]).astype(np.int64)
+        return np.concatenate([by_evidence, plainly, columns])
 
     def decode(self, total: Vector) -> tuple[Weights, Weights, UpdateCounts]:
         """From the sum of updates: the average weights and `extra`, and the sums of the counts.
 
-        An entry that nobody's records train stays as it was sent. Each has its own type.
+        An entry that nobody's records train is averaged by all records. Each has its own type.
         """
-        size = len(self._before)
-        columns = total[size:]
-        behind = columns[self._column].astype(np.float64)
-        change = np.divide(total[:size] / self._scale, behind, out=np.zeros(size), where=behind > 0)
+        size, columns = len(self._before), total[-self._columns :]
+        behind, added = columns[self._column], total[:size].copy()
+        untrained = behind[self._partly] == 0
+        places = self._partly[untrained]
+        added[places] = total[size : -self._columns][untrained]
+        behind[places] = columns[0]
+        change = np.divide(added / self._scale, behind, out=np.zeros(size), where=behind > 0)
         average, place = self._before + change, 0
         found: list[Weights] = []
-        for group in (self._start, self._extra):
+        for group, order in zip((self._start, self._extra), self._order, strict=True):
             arrays: Weights = {}
             for name, value in group.items():
                 part = average[place : place + value.size].reshape(value.shape)
@@ -131,7 +142,7 @@ class FixedPointSums:
                     value.dtype
                 )
                 place += value.size
-            found.append(arrays)
+            found.append({name: arrays[name] for name in order})
         n, rest = int(columns[0]), columns[1:].tolist()
         classes, leads = rest[: self._classes], rest[self._classes :]
         counts = UpdateCounts(records=n, annotated=tuple(classes), recorded=tuple(leads))

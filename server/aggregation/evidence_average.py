@@ -24,7 +24,7 @@ def average_updates(
     convolution only where its lead was recorded. Every other site sends them back unchanged,
     and plain averaging by records would let it hold them back: two hospitals with twelve leads
     among many with one would hardly train the other eleven. So each row and each column is
-    averaged by the records that train it, and stays as it was sent if none does.
+    averaged by the records that train it, and by all if none does.
 
     `extra` are the arrays that went out beside the weights. Those with the name of such an entry
     are averaged in the same way: SCAFFOLD corrects a weight by the mean of the sites' control

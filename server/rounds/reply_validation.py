@@ -26,6 +26,7 @@ LARGEST_VALUE = 1e6
 # Of what a strategy sends beside the weights: changes of weights divided by learning rates. These
 # limits keep a change below the bounds of `fl/privacy/fixed_point_sums.py`.
 LARGEST_EXTRA = 1e9
+LARGEST_CHANGE = 1000.0  # of a weight in a round
 
 
 def validate_site_info(info: SiteInfo) -> None:
@@ -55,6 +56,14 @@ def validate_weights(
             raise ValueError(f"{name} holds NaN or infinite values")
         if value.dtype.kind == "f" and value.size and np.abs(value).max() > largest:
             raise ValueError(f"{name} holds {np.abs(value).max():g}, more than {largest:g}")
+
+
+def validate_change(weights: Mapping[str, NDArray[Any]], start: Weights) -> None:
+    """`ValueError` if an entry changed in one round by more than any training changes it."""
+    for name, before in start.items():
+        change = np.abs(np.subtract(weights[name], before, dtype=np.float64)).max(initial=0.0)
+        if change > LARGEST_CHANGE:
+            raise ValueError(f"{name} changed by {change:g}, more than {LARGEST_CHANGE:g}")
 
 
 def validate_counts(

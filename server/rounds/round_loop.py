@@ -39,7 +39,12 @@ from server.rounds.history import write_history
 from server.rounds.merging import RoundUpdates, merge, store_update
 from server.rounds.model_selection import validate_round
 from server.rounds.newcomers import admit_newcomers
-from server.rounds.reply_validation import LARGEST_EXTRA, validate_counts, validate_weights
+from server.rounds.reply_validation import (
+    LARGEST_EXTRA,
+    validate_change,
+    validate_counts,
+    validate_weights,
+)
 from server.rounds.secure_rounds import SecureRound, secure_validation
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
 from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
@@ -256,6 +261,7 @@ def _training_requests(
                 )
         trained = read_training_reply(reply)
         validate_weights(trained.weights, updates.shared)
+        validate_change(trained.weights, updates.shared)
         validate_weights(trained.extra, progress.extra, LARGEST_EXTRA)
         validate_counts(trained, info[site], federation.task, federation.job.config.weighting)
         updates.trained[site] = trained if store is None else store_update(trained, store)

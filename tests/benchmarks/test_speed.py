@@ -99,7 +99,7 @@ def test_the_quickstart_trains_and_validates_with_its_own_code(make_job):
     assert later < first
 
 
-@pytest.mark.parametrize("engine", ["pool", "local"])
+@pytest.mark.parametrize("engine", [pytest.param("pool", marks=pytest.mark.slow), "local"])
 def test_an_engine_does_every_request_of_every_round(make_job, engine):
     case = run_case(make_job(2, workers=2), engine, idle=False)
     assert len(case["rounds"]) == 2

@@ -4,7 +4,8 @@ import run_sim
 from benchmarks.speed import target
 
 RESULTS = {
-    "pooled/0": {"sources": {"a": 0.9, "b": 0.7}},  # target: 0.95 of 0.8
+    # Targets: 0.95 of 0.8, and 0.95 of the way from 0.5 to 0.8.
+    "pooled/0": {"sources": {"a": 0.9, "b": 0.7}},
     "as shipped/0": [
         {"round": 1, "seconds": 10.0, "sources": {"a": 0.9, "b": 0.5}},
         {"round": 2, "seconds": 21.0, "sources": {"a": 0.8, "b": 0.72}},
@@ -17,10 +18,12 @@ RESULTS = {
 def test_the_first_round_that_reaches_the_target_counts():
     _, _, shipped, quick = target.table(RESULTS)
     assert shipped == (
-        "| as shipped | 0 | 0.800 | 0.760 | round 2 of 3 | 21 | 0.760 after round 2 |"
+        "| as shipped | 0 | 0.800 | 0.760: 21 s, round 2 of 3 | 0.785: not in 3 rounds, 30 s "
+        "| 0.760 after round 2 |"
     )
     assert quick == (
-        "| quickstart | 0 | 0.800 | 0.760 | not in 1 rounds | more than 7 | 0.750 after round 1 |"
+        "| quickstart | 0 | 0.800 | 0.760: not in 1 rounds, 7 s | 0.785: not in 1 rounds, 7 s "
+        "| 0.750 after round 1 |"
     )
 
 

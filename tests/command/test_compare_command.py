@@ -105,7 +105,7 @@ def is_own_model(path):
 
 def test_the_run_directory_holds_the_weights_of_all_and_run_json_lists_each(parent):
     folder = parent / "seed-0"
-    files = {path for path in (folder / "weights").iterdir() if not is_own_model(path)}
+    files = {p for p in (folder / "weights").glob("*.safetensors") if not is_own_model(p)}
     weights = {path.name.removesuffix(".safetensors") for path in files}
     best = {f"{name}-best" for name in (*NAMES[1:], "local-site-1", "local-site-2")}
     assert weights == best | {f"{name}-last" for name in NAMES[1:]}

@@ -229,6 +229,7 @@ def test_flowers_own_engine_gives_the_same_weights(runs, tmp_path):
     assert (tmp_path / "run" / file).read_bytes() == (runs("rhythm") / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_weights_under_skew(runs, tmp_path):
     arguments = [*QUICK, *RUNS["skew"], "--engine", "ray", "--out", str(tmp_path), "--name", "run"]
     done = command(*arguments, "--workers", "2")

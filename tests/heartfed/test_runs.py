@@ -68,6 +68,7 @@ def test_runs_stand_side_by_side_with_the_settings_that_differ(printed):
     assert "SYNTHETIC DATA" in text
 
 
+@pytest.mark.slow
 def test_a_page_that_compares_them_can_be_written_too(printed, out, tmp_path):
     page = tmp_path / "both.html"
     assert f"Page: {page}" in printed("compare", "rhythm", str(out / "beat"), "--page", str(page))

@@ -14,7 +14,8 @@ def without_seconds(path):
 def results(folder):
     """Everything that must not depend on whether the run was killed."""
     files = ("sites.csv", "summary.json", "predictions.csv", "partition.csv")
-    weights = sorted((folder / "weights").iterdir())
+    # All but the model cards, which tell when the run was made and by which command.
+    weights = sorted(path for path in (folder / "weights").iterdir() if path.suffix != ".md")
     return {
         "rounds.csv": without_seconds(folder / "rounds.csv"),
         **{name: (folder / name).read_bytes() for name in files},

@@ -100,6 +100,7 @@ def test_a_folder_without_a_run_is_a_mistake(tmp_path, capsys):
     assert "Name a run directory" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_real_hospital_has_the_picture_on_its_own_page(drawn, tmp_path):
     own = made_runs.Path(made_runs.shutil.copytree(drawn, tmp_path / "own"))
     made_runs.change(own / "run.json", lambda facts: facts.update(engine="deployment"))

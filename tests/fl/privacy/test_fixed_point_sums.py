@@ -49,29 +49,28 @@ def sites(n, seed):
     return found
 
 
-def mean_by(values, counts, before):
-    """The average in double precision; what nobody counts for stays as it was."""
-    counts = np.array(counts, dtype=float)
-    if not counts.sum():
-        return before
+def mean_by(values, counts, records):
+    """The average in double precision; by all records where nobody counts."""
+    counts = np.array(counts if sum(counts) else records, dtype=float)
     return np.tensordot(counts, np.array(values, dtype=float), axes=1) / counts.sum()
 
 
 @given(st.integers(1, 8), st.integers(0, 10_000))
 def test_each_row_and_column_is_the_average_by_its_own_records(n, seed):
     given_ = sites(n, seed)
+    records = [c.records for _, _, c in given_]
     total = sum(sums().encode(*site) for site in given_)
     weights, extra, counts = sums().decode(total)
     assert counts.records == sum(c.records for _, _, c in given_)
     for row in range(3):
         by = [c.annotated[row] for _, _, c in given_]
-        head = mean_by([w["head"][row] for w, _, _ in given_], by, START["head"][row])
+        head = mean_by([w["head"][row] for w, _, _ in given_], by, records)
         np.testing.assert_allclose(weights["head"][row], head, rtol=1e-6, atol=1e-6)
-        control = mean_by([e["head"][row] for _, e, _ in given_], by, CONTROL["head"][row])
+        control = mean_by([e["head"][row] for _, e, _ in given_], by, records)
         np.testing.assert_allclose(extra["head"][row], control, rtol=1e-6, atol=1e-6)
     for lead in range(2):
         by = [c.recorded[lead] for _, _, c in given_]
-        stem = mean_by([w["stem"][:, lead] for w, _, _ in given_], by, START["stem"][:, lead])
+        stem = mean_by([w["stem"][:, lead] for w, _, _ in given_], by, records)
         np.testing.assert_allclose(weights["stem"][:, lead], stem, rtol=1e-6, atol=1e-6)
     assert weights["seen"] == 10
     assert {k: v.dtype for k, v in weights.items()} == {k: v.dtype for k, v in START.items()}
@@ -82,6 +81,14 @@ def test_the_order_of_the_sites_changes_no_bit(order, seed):
     vectors = [sums().encode(*site) for site in sites(7, seed)]
     one, other = sum(vectors), sum(vectors[i] for i in order)
     assert np.array_equal(one, other)
+
+
+def test_what_comes_out_is_in_the_order_of_what_was_sent():
+    """Flower's FedAvgM takes arrays by their place."""
+    for start in (START, dict(reversed(START.items()))):
+        made = FixedPointSums(start, CONTROL, PARTS, classes=3, leads=2, most=1000)
+        weights, _, _ = made.decode(sum(made.encode(*site) for site in sites(2, 0)))
+        assert list(weights) == list(start)
 
 
 def test_the_order_in_which_the_entries_came_changes_no_number():
@@ -145,5 +152,5 @@ def test_the_average_is_the_true_one_rounded_to_a_float():
     made = FixedPointSums(START, CONTROL, NetworkParts(), classes=3, leads=2, most=most)
     weights, _, _ = made.decode(sum(made.encode(*site) for site in given_))
     by = [c.records for _, _, c in given_]
-    true = mean_by([w["head"] for w, _, _ in given_], by, START["head"])
+    true = mean_by([w["head"] for w, _, _ in given_], by, by)
     assert np.abs(weights["head"] - true).max() <= np.spacing(np.float32(4.0)) / 2 * 1.001

@@ -118,10 +118,10 @@ def test_a_bug_is_answered_in_words_and_its_text_is_not_printed(monkeypatch, cap
     async def headers(request):
         return PlainTextResponse("x", headers={"cache-control": "max-age=5"})
 
-    def parts(settings):
+    def parts(settings, *kept):
         return [Route("/bug", broken), Route("/own", own_policy), Route("/kept", headers)]
 
-    monkeypatch.setattr(web_application, "PARTS", (parts,))
+    monkeypatch.setattr(web_application.upload_pages, "routes", parts)
     answer = ask(path="/bug")
     printed = capsys.readouterr()
     assert answer.status_code == 500

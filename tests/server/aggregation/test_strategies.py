@@ -54,10 +54,12 @@ def test_a_class_that_one_site_annotates_takes_that_sites_row():
     np.testing.assert_allclose(found["body.weight"], 6, rtol=1e-6)
 
 
-def test_the_row_of_a_class_that_nobody_annotates_stays_as_it_was_sent():
-    found = merged(*[reply(s, 5.0, annotated=(10, 0, 10)) for s in "ab"])
-    np.testing.assert_array_equal(found["head.bias"], [5, 0, 5])
-    np.testing.assert_array_equal(found["head.weight"], [[5, 5], [1, 1], [5, 5]])
+def test_a_class_that_nobody_annotates_is_averaged_plainly():
+    found = merged(
+        reply("a", 4.0, annotated=(10, 0, 10)), reply("b", 8.0, n=30, annotated=(0, 0, 30))
+    )
+    np.testing.assert_array_equal(found["head.bias"], [4, 7, 7])
+    np.testing.assert_array_equal(found["head.weight"], [[4, 4], [7, 7], [7, 7]])
 
 
 def test_a_lead_that_one_site_records_takes_that_sites_column():
@@ -89,7 +91,9 @@ def test_a_row_is_the_average_by_annotated_records(sites):
     found = merged(*replies)
     counts = np.array([r.annotated[1] for r in replies], dtype=float)
     values = np.array([r.weights["head.bias"][1] for r in replies])
-    expected = values @ counts / counts.sum() if counts.sum() else START["head.bias"][1]
+    if not counts.sum():
+        counts = np.array([r.n_records for r in replies], dtype=float)
+    expected = values @ counts / counts.sum()
     np.testing.assert_allclose(found["head.bias"][1], expected, atol=1e-4)
 
 

@@ -160,8 +160,21 @@ def test_who_attacks_is_named(tmp_path, attack, kind):
     assert named == {NODE if kind == "query" else LIAR}
 
 
-def test_an_update_a_thousand_times_too_long_is_clipped_and_its_site_named(tmp_path):
+def test_an_update_that_no_training_makes_is_refused_and_its_site_named(tmp_path):
     far = weights(lambda a: (a * 1000).astype(a.dtype))
+    job = prepared_job(tmp_path, 4, rounds=1)
+    sites = lying({"train"}, far, PreparedSites(n_train=(10, 10, 10, 10)))
+    progress = run_rounds(
+        federation_of(job, sites, Watching()), STRATEGIES["fedavg"].make(job.config), start()
+    )
+    (failure,) = progress.failures
+    assert failure["site"] == LIAR
+    assert failure["reason"] == "its update is refused: w changed by 2000, more than 1000"
+    np.testing.assert_allclose(progress.weights["w"], (1 + 3 + 4) / 3, rtol=1e-6)
+
+
+def test_an_update_hundreds_of_times_too_long_is_clipped_and_its_site_named(tmp_path):
+    far = weights(lambda a: (a * 400).astype(a.dtype))
     sites = PreparedSites(n_train=(10, 10, 10, 10))
     job = prepared_job(tmp_path, 4, rounds=1, clip_updates=3.0)
     watching = Watching()
@@ -170,7 +183,7 @@ def test_an_update_a_thousand_times_too_long_is_clipped_and_its_site_named(tmp_p
     (failure,) = progress.failures
     assert failure["site"] == LIAR
     assert "more than 3, and is clipped to that length (--clip-updates)" in failure["reason"]
-    # Sites add 1, 3, 4 and, in place of 2000, the median of 1, 3, 4 and 2000.
+    # Sites add 1, 3, 4 and, in place of 800, the median of 1, 3, 4 and 800.
     np.testing.assert_allclose(progress.weights["w"], (1 + 3.5 + 3 + 4) / 4, rtol=1e-6)
 
 
