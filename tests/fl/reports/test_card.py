@@ -1,7 +1,9 @@
 """The model card, and the JSON file beside the weights that prediction reads."""
 
 import hashlib
+import json
 import re
+import shutil
 
 import pytest
 from support import made_runs
@@ -116,3 +118,18 @@ def test_one_sites_own_model_lists_its_own_sources_and_patients(written):
     }
     train = {row["patient"] for row in rows if row["split"] == "train"}
     assert f"of {len(train)} patients trained the weights" in text
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_card_says_what_the_server_learnt_and_that_no_budget_bounds_the_rest(
+    written, tmp_path, secure
+):
+    run = tmp_path / "run"
+    shutil.copytree(written("rhythm"), run)
+    record = facts(run / "run.json")
+    record["config"]["secure_aggregation"] = secure
+    (run / "run.json").write_text(json.dumps(record))
+    write_cards(read_run(run))
+    card = (run / "weights" / "fedavg.md").read_text()
+    assert ("the server learnt the sum alone" in card) is secure
+    assert "o privacy budget bounds" in card
