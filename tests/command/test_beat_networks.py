@@ -22,6 +22,7 @@ def run(out, model, engine):
     return out / name
 
 
+@pytest.mark.slow
 def test_rows_of_beats_give_the_same_bits_in_process_and_in_workers(tmp_path):
     here, workers = (run(tmp_path, "beat_gru", engine) for engine in ("local", "ray"))
     for file in ("weights/fedavg-last.safetensors", "predictions.csv", "summary.json"):

@@ -165,6 +165,7 @@ def test_the_run_says_that_each_patient_was_tested_once(parent, capsys):
     assert "2 folds" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_pages_are_written_as_of_any_run(copy):
     write_report(copy)
     assert (copy / "report" / "index.html").is_file()

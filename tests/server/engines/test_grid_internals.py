@@ -20,6 +20,7 @@ def _untested(monkeypatch):
     monkeypatch.setenv(tested_versions._REPORTED, "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_untested")
 def test_flowers_own_engine_gives_the_same_weights_and_one_line_says_so(make_job, capfd):
     job = make_job(sites=2, engine="ray", workers=1)
