@@ -58,7 +58,7 @@ class RoundVector:
         """
         parts: list[Vector] = []
         if self.sums is not None:
-            parts.append(self._encode_update(self.sums, trained))
+            parts.append(encode_update(self.sums, trained))
         if self.sources is not None:
             parts.append(self._encode_validation(self.sources, validated))
         return np.concatenate(parts)
@@ -69,36 +69,10 @@ class RoundVector:
         place = 0
         if self.sums is not None:
             place = self.sums.size + UPDATE_NUMBERS
-            trained = self._decode_update(self.sums, total[:place])
+            trained = decode_update(self.sums, total[:place])
         if self.sources is not None:
             validated = self._decode_validation(self.sources, total[place:])
         return trained, validated
-
-    def _encode_update(self, sums: FixedPointSums, trained: TrainingReply | None) -> Vector:
-        if trained is None:
-            return np.zeros(sums.size + UPDATE_NUMBERS, dtype=np.int64)
-        counts = UpdateCounts(
-            records=trained.n_records, annotated=trained.annotated, recorded=trained.recorded
-        )
-        loss = fixed_loss(trained.loss_sum)
-        numbers = [trained.n_patients, trained.n_seen, trained.steps, loss]
-        return np.append(sums.encode(trained.weights, trained.extra, counts), _whole(numbers))
-
-    def _decode_update(self, sums: FixedPointSums, total: Vector) -> TrainingReply:
-        weights, extra, counts = sums.decode(total[: sums.size])
-        n_patients, n_seen, steps, loss = total[sums.size :].tolist()
-        return TrainingReply(
-            site=ALL_SITES,
-            weights=weights,
-            extra=extra,
-            n_records=counts.records,
-            annotated=counts.annotated,
-            recorded=counts.recorded,
-            loss_sum=loss_of(loss),
-            n_seen=n_seen,
-            steps=steps,
-            n_patients=n_patients,
-        )
 
     def _encode_validation(
         self, sources: Sequence[str], validated: EvaluationReply | None
@@ -145,6 +119,36 @@ class RoundVector:
     @property
     def _histogram_size(self) -> int:
         return sum(counts.size for counts in vars(self._empty).values())
+
+
+def encode_update(sums: FixedPointSums, trained: TrainingReply | None) -> Vector:
+    """An update and the numbers beside it; zeros for none."""
+    if trained is None:
+        return np.zeros(sums.size + UPDATE_NUMBERS, dtype=np.int64)
+    counts = UpdateCounts(
+        records=trained.n_records, annotated=trained.annotated, recorded=trained.recorded
+    )
+    loss = fixed_loss(trained.loss_sum)
+    numbers = [trained.n_patients, trained.n_seen, trained.steps, loss]
+    return np.append(sums.encode(trained.weights, trained.extra, counts), _whole(numbers))
+
+
+def decode_update(sums: FixedPointSums, total: Vector) -> TrainingReply:
+    """From the sum of updates one that stands for all: their average, and sums of their counts."""
+    weights, extra, counts = sums.decode(total[: sums.size])
+    n_patients, n_seen, steps, loss = total[sums.size :].tolist()
+    return TrainingReply(
+        site=ALL_SITES,
+        weights=weights,
+        extra=extra,
+        n_records=counts.records,
+        annotated=counts.annotated,
+        recorded=counts.recorded,
+        loss_sum=loss_of(loss),
+        n_seen=n_seen,
+        steps=steps,
+        n_patients=n_patients,
+    )
 
 
 def round_vector(

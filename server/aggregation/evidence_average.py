@@ -1,13 +1,13 @@
 """The average of the sites' updates, where only some sites can train some of the weights."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from fl.messages.payloads import TrainingReply
+from fl.messages.round_vector import decode_update, encode_update
 from fl.models import NetworkParts
-from fl.privacy.fixed_point_sums import FixedPointSums, UpdateCounts, fixed_loss, loss_of
+from fl.privacy.fixed_point_sums import FixedPointSums
 from fl.training.state_dict import Weights
 
 
@@ -36,26 +36,5 @@ def average_updates(
     """
     first = replies[0]
     sums = FixedPointSums(start, extra, parts, len(first.annotated), len(first.recorded), most)
-    total = sum(
-        sums.encode(
-            reply.weights,
-            reply.extra,
-            UpdateCounts(
-                records=reply.n_records, annotated=reply.annotated, recorded=reply.recorded
-            ),
-        )
-        for reply in replies
-    )
-    weights, merged_extra, counts = sums.decode(np.asarray(total))
-    return replace(
-        first,
-        weights=weights,
-        extra=merged_extra,
-        n_records=counts.records,
-        annotated=counts.annotated,
-        recorded=counts.recorded,
-        loss_sum=loss_of(sum(fixed_loss(reply.loss_sum) for reply in replies)),
-        n_seen=sum(reply.n_seen for reply in replies),
-        steps=sum(reply.steps for reply in replies),
-        n_patients=sum(reply.n_patients for reply in replies),
-    )
+    total = sum(encode_update(sums, reply) for reply in replies)
+    return decode_update(sums, np.asarray(total))

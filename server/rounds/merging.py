@@ -60,7 +60,6 @@ def merge(
     require_quorum(updates, failures, federation.job.config.quorum)
     if updates.summed is not None:
         trained = counted = [updates.summed]
-        sender = min(updates.summed_sites)
     else:
         trained = [updates.trained[site] for site in sorted(updates.trained)]
         if number == 1:
@@ -70,7 +69,9 @@ def merge(
         counted = _as_they_count(federation, progress, updates, clipped.updates)
         progress.n_seen |= {reply.site: reply.n_seen for reply in trained}
     # Written again: Flower's strategies stop at a reply that holds more than the others do.
-    replies = [training_reply(reply, updates.requests[reply.site or sender]) for reply in counted]
+    # What stands for all sites answers any one of the requests.
+    anyone = min(updates.requests)
+    replies = [training_reply(reply, updates.requests[reply.site or anyone]) for reply in counted]
     result, _ = strategy.aggregate_train(number, replies)
     if result is None:
         raise FederationError(f"Round {number}: {type(strategy).__name__} gave no weights.")

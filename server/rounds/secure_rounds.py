@@ -29,7 +29,7 @@ from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from partitions.splits import VAL
 from server.rounds.evaluation_validation import validate_evaluation
-from server.rounds.reply_validation import LARGEST_EXTRA, validate_weights
+from server.rounds.reply_validation import LARGEST_EXTRA, validate_change, validate_weights
 from server.rounds.site_requests import (
     SECURE_STEP,
     TRAINING,
@@ -215,7 +215,9 @@ def _check_update(trained: TrainingReply, most: int, weights: Weights, extra: We
             raise ValueError(f"{name} is {counts}, of {trained.n_records} in all")
     if not 0 <= trained.steps <= trained.n_seen:
         raise ValueError(f"{trained.steps} steps on {trained.n_seen} examples")
-    validate_weights(trained.weights, {name: weights[name] for name in trained.weights})
+    start = {name: weights[name] for name in trained.weights}
+    validate_weights(trained.weights, start)
+    validate_change(trained.weights, start)
     validate_weights(trained.extra, extra, LARGEST_EXTRA)
 
 

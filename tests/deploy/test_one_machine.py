@@ -19,6 +19,7 @@ import uuid
 import psutil
 import pytest
 from support.documents import ROOT, as_pattern, blocks, section
+from support.federations import wait_or_kill
 
 from fl.util.child_process import free_port
 
@@ -120,11 +121,7 @@ class Walk:
         for process in reversed(self.going_on):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            wait_or_kill(process, 30)
 
     def __enter__(self):
         return self

@@ -201,17 +201,22 @@ class Federation:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            wait_or_kill(process, 20)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+def wait_or_kill(process, seconds):
+    """Until a process that was asked to end has ended; whatever it started ends with it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def await_that(holds, seconds=PATIENCE):

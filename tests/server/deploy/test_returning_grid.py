@@ -41,10 +41,10 @@ class SuperLink(BaseGrid):
     run = None
 
     def set_run(self, run):
-        raise NotImplementedError
+        raise AssertionError("a run is set before")
 
     def send_and_receive(self, messages, *, timeout=None):
-        raise NotImplementedError
+        raise AssertionError("requests are pushed and replies pulled")
 
     def get_node_ids(self):
         return [NODE] if self.connected else []
