@@ -109,3 +109,22 @@ class Browser:
 
     def _of(self, method: str) -> list[dict]:
         return [event["params"] for event in self.events if event["method"] == method]
+
+
+def too_wide(page) -> list[str]:
+    """What reaches beyond a Playwright page's window, once it is loaded and laid out."""
+    page.wait_for_load_state("load")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(
+        """() => {
+            const root = document.documentElement, width = window.innerWidth;
+            const right = (e) => e.getBoundingClientRect().right;
+            if (root.scrollWidth <= width) return [];
+            const wide = [...document.querySelectorAll("body *")].filter(
+                (e) => right(e) > width && !e.parentElement.closest(".scroll"));
+            const words = (e) =>
+                `${e.tagName}.${e.getAttribute("class")} to ${right(e)}: ` +
+                e.textContent.slice(0, 60);
+            return [`page ${root.scrollWidth} in window ${width}`, ...wide.map(words)];
+        }"""
+    )

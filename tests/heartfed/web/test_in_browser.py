@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from support import cut_beats
-from support.browser import executable
+from support.browser import executable, too_wide
 from support.web_models import made_signal, served, table
 
 from fl.predict.inference import predict_recording
@@ -91,10 +91,6 @@ def upload(page, *files, **fields):
     page.click("form button[type=submit]")
 
 
-def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
 def test_a_table_with_decimal_commas_is_answered_by_keyboard_and_on_a_narrow_screen(page, tmp_path):
     file = tmp_path / "ward.csv"
     file.write_bytes(table(made_signal(), separator=";", decimal=","))
@@ -123,7 +119,7 @@ def test_a_table_with_decimal_commas_is_answered_by_keyboard_and_on_a_narrow_scr
     assert not page.locator(".bands").first.is_visible()
     assert page.get_attribute("#bands", "aria-pressed") == "false"
     page.set_viewport_size({"width": 390, "height": 844})
-    assert fits(page)
+    assert too_wide(page) == []
     with page.expect_download() as download:
         page.click("a[download] >> nth=0")
     assert Path(download.value.path()).read_text().startswith("record,start,end,peak,predicted,")
@@ -144,7 +140,7 @@ def test_a_segmented_beat_has_its_class_and_other_models_say_why_not(page, model
     assert f"{found.predicted[0]} {number(found.p[found.predicted[0]])}" in shown
     assert page.locator("p.answer", has_text="it holds single heartbeats").count() == 3
     assert page.locator("svg.sheet .beat").count() == 1
-    assert fits(page)
+    assert too_wide(page) == []
     page.locator("table.beats a").first.click()
     page.wait_for_selector("#bands")
     with page.expect_download() as download:
@@ -166,7 +162,7 @@ def test_an_upload_is_replayed_as_a_monitor_would_see_it(page, tmp_path):
     page.locator("#log").filter(has_text="end:").wait_for()
     assert re.match("[NSVFQ] ", page.inner_text("#class"))
     page.set_viewport_size({"width": 390, "height": 844})
-    assert fits(page)
+    assert too_wide(page) == []
     # Forgotten while it is replayed: the replay ends.
     page.select_option("#speed", "1.0")
     page.click("#start")
@@ -179,7 +175,7 @@ def test_an_upload_is_replayed_as_a_monitor_would_see_it(page, tmp_path):
 
 def test_a_sound_and_60_mib(page, tmp_path, address):
     page.set_viewport_size({"width": 390, "height": 844})
-    assert fits(page)
+    assert too_wide(page) == []
     sound = tmp_path / "sound.mp3"
     sound.write_bytes(b"ID3\x04" + bytes(2000))
     upload(page, sound)

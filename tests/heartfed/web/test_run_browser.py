@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from support.browser import executable
+from support.browser import executable, too_wide
 from support.live_runs import LiveRun
 from support.live_server import served
 
@@ -74,7 +74,7 @@ def test_a_run_is_followed_until_it_is_over(page, complaints, tmp_path):
             expect(rounds).to_contain_text("3 rounds", timeout=PATIENCE)
             assert page.locator("[data-section=rounds] details").get_attribute("open") is None
             assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
-            assert fits(page)
+            assert too_wide(page) == []
             report = run.folder / "report"
             report.mkdir()
             (report / "index.html").write_text("<style>h1{color:red}</style><h1>Report</h1>")
@@ -100,14 +100,14 @@ def test_hostile_text_runs_nothing(page, complaints, tmp_path):
             page.goto(address + path)
             assert "HeartFed" in page.title()
             assert page.locator("main img, main i").count() == 0
-            assert fits(page), path
+            assert too_wide(page) == [], path
         page.goto(f"{address}/runs/%3Ci%3Ebad")
         run.round(strategy=HOSTILE, train_loss=float("inf"))
         run.checkpoint("fedavg", [{"round": 1, "site": HOSTILE, "reason": HOSTILE}])
         expect(page.get_by_role("status")).to_contain_text("round 1", timeout=PATIENCE)
         expect(page.get_by_role("cell", name=HOSTILE).first).to_be_visible(timeout=PATIENCE)
         assert "HeartFed" in page.title()
-        assert fits(page)
+        assert too_wide(page) == []
         assert complaints == []
         page.goto(f"{address}/runs/good/files/report/index.html")
         assert page.title() == ""
