@@ -17,7 +17,7 @@ from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, site_test, train_site
 from clients.secure_keys import Keyring, hospital_keyring
-from clients.secure_steps import answer_step, masked_vector
+from clients.secure_steps import answer_step, masked_vector, sites_sharing_noise
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -157,10 +157,11 @@ def train(message: Message, context: Context) -> Message:
         require_varied_answers(site, job, weights, number)
     asked = read_secure_request(message)
     _require_secure(asked, job)
+    sharing = sites_sharing_noise(site, job, asked)
     validation = None
     if read_validate_first(message):
-        validation = evaluate_site(site, job, weights, VAL, None, number - 1)
-    trained = train_site(site, job, weights, number, mu, extra)
+        validation = evaluate_site(site, job, weights, VAL, None, number - 1, sharing)
+    trained = train_site(site, job, weights, number, mu, extra, sharing)
     if asked is not None:
         vector = masked_vector(site, job, asked, (weights, extra), trained, validation)
         return masked_reply(site.name, vector, message)
@@ -176,7 +177,8 @@ def evaluate(message: Message, context: Context) -> Message:
     weights, extra = split_extra(read_weights(message))
     asked = read_secure_request(message)
     if asked is not None:
-        validated = evaluate_site(site, job, weights, VAL, None, number)
+        sharing = sites_sharing_noise(site, job, asked)
+        validated = evaluate_site(site, job, weights, VAL, None, number, sharing)
         vector = masked_vector(site, job, asked, (weights, extra), None, validated)
         return masked_reply(site.name, vector, message)
     if split != TEST:
@@ -190,5 +192,5 @@ def evaluate(message: Message, context: Context) -> Message:
             settings = SiteSettings.from_node(context.node_config)
             deployed_site.write_site_report(site, settings, job, tested.rule, number, weights)
     if is_deployed(context.node_config):
-        evaluated = deployed_site.permitted_evaluation(evaluated)
+        evaluated = deployed_site.permitted_evaluation(evaluated, job.config)
     return evaluation_reply(evaluated, message)

@@ -16,6 +16,7 @@ from clients.local_objectives.evidence import trained_entries
 from clients.personalization.own_model import OwnModel
 from clients.personalization.own_model_file import write_own_model
 from clients.personalization.own_training import keep_training
+from clients.private_steps import noised_validation, train_privately, without_counts
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
 from clients.validation_reply import Probabilities, loss_sum_of, validation_reply
@@ -26,6 +27,7 @@ from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.frozen import network_to_train
 from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.state_dict import (
@@ -70,11 +72,13 @@ def train_site(
     round_number: int,
     mu: float = 0.0,
     extra: Weights | None = None,
+    sharing: int = 1,
 ) -> TrainingReply:
     """Train the given weights on the site's records for one round.
 
     `mu` is the weight of FedProx's term; `extra` are the arrays that the strategy sends beside
-    the weights, if it does (SCAFFOLD's control variate).
+    the weights, if it does (SCAFFOLD's control variate). `sharing`: how many sites bring the noise
+    of differential privacy together.
     """
     config = job.config
     objective = LOCAL_OBJECTIVES[config.strategy]
@@ -91,15 +95,11 @@ def train_site(
         trained=trained_entries(config, site.splits[TRAIN], start),
         device=config.device,
     )
-    plan = training_plan(config, site.name, round_number)
-    fitted = fit(
-        network,
-        site.splits[TRAIN],
-        replace(plan, withheld=_withheld_classes(site)) if site.min_count else plan,
-        state=_optimizer_before(site, job, round_number),
-        penalty=objective.penalty(begin),
-        pull=objective.pull(begin),
-    )
+    if is_private(config):
+        pull = objective.pull(begin)
+        fitted = train_privately(network, site, job, round_number, pull, sharing)
+    else:
+        fitted = _train(network, site, job, round_number, begin)
     end = get_weights(network)
     update = objective.extra(begin, end, fitted.lr_sum)
     shared, own = _shared_and_own(job, end)
@@ -110,7 +110,24 @@ def train_site(
         _count_steps(site, job, round_number, fitted.steps)
     if update.kept:
         site_state(site, job, EXTRA).put(round_number, update.kept)
-    return _training_reply(site, job, shared, update.sent, fitted)
+    reply = _training_reply(site, job, shared, update.sent, fitted)
+    return without_counts(reply) if is_private(config) else reply
+
+
+def _train(
+    network: nn.Module, site: Site, job: Job, round_number: int, begin: RoundStart
+) -> FitResult:
+    """One round of plain training, as the strategy wants it."""
+    objective = LOCAL_OBJECTIVES[job.config.strategy]
+    plan = training_plan(job.config, site.name, round_number)
+    return fit(
+        network,
+        site.splits[TRAIN],
+        replace(plan, withheld=_withheld_classes(site)) if site.min_count else plan,
+        state=_optimizer_before(site, job, round_number),
+        penalty=objective.penalty(begin),
+        pull=objective.pull(begin),
+    )
 
 
 def site_state(site: Site, job: Job, kind: str) -> ClientState:
@@ -216,16 +233,21 @@ def evaluate_site(
     split: str,
     rule: DecisionRule | None,
     round_number: int,
+    sharing: int = 1,
 ) -> EvaluationReply:
     """Evaluate the weights of a round on one split of the site's records.
 
     On validation the site sends histograms of scores by source; on test it sends its measures,
     and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
+    `sharing` is that of `train_site`.
     """
     if split != TEST:
         network = network_of_round(site, job, weights, round_number)
         p = predict(network, site.splits[split], device=job.config.device)
-        return validation_reply(site, p, split)
+        reply = validation_reply(site, p, split)
+        if is_private(job.config):
+            return noised_validation(reply, site, job, round_number, sharing)
+        return reply
     if rule is None:
         raise ValueError("a test needs the decision rule of the weights")
     return site_test(site, job, weights, rule, round_number).reply

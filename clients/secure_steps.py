@@ -24,6 +24,7 @@ from fl.privacy.secure_aggregation.masked_site import (
     share_secrets,
 )
 from fl.privacy.secure_aggregation.masks import Vector
+from fl.privacy.secure_aggregation.neighbours import fewest_survivors
 from fl.privacy.secure_aggregation.round_keys import pem_of
 from fl.training.state_dict import Weights
 from fl.util.atomic_io import write_atomically
@@ -93,6 +94,16 @@ def masked_vector(
     masked = mask_vector(secrets, asked.letters, layout.encode(update, validated))
     _keep(folder, secrets)
     return masked
+
+
+def sites_sharing_noise(site: Site, job: Job, asked: SecureRequest | None) -> int:
+    """How many sites bring the noise of one sum together: 1 where there is no secure sum.
+
+    As many as must stay to the end, so that the sum has enough of it whoever is lost.
+    """
+    if asked is None:
+        return 1
+    return fewest_survivors(len(_kept(_folder(site, job), asked).announced))
 
 
 def _sources(site: Site) -> tuple[str, ...]:

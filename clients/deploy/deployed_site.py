@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 
 import fl
+from clients.deploy.site_policy.policy_file import policy_of
+from clients.deploy.site_policy.privacy_budget import spent_budget
 from clients.deploy.site_policy.request_check import require_same_version
 from clients.deploy.site_policy.site_log import head_facts
 from clients.deploy.site_settings import SiteSettings
 from clients.simulated_sites import Site
+from fl.config.run_config import RunConfig
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import select_sources
@@ -30,6 +33,7 @@ from fl.evaluation.predictions import read_predictions, write_predictions
 from fl.explain.run_networks import keep_tested
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
+from fl.privacy.differential_privacy.guarantee import guarantee_of, is_private
 from fl.privacy.egress_policy import NAME, SITE, permitted_report
 from fl.runs.history_tables import write_history_tables
 from fl.runs.results import RunSummary, TrainingSummary, decided_by, write_summary
@@ -124,10 +128,12 @@ def write_site_partition(path: Path, settings: SiteSettings, seed: int) -> None:
     write_partition(path, site_cohort(settings), site_partition(settings, seed))
 
 
-def permitted_evaluation(evaluated: EvaluationReply) -> EvaluationReply:
-    """A site's measures without what may not leave."""
+def permitted_evaluation(evaluated: EvaluationReply, config: RunConfig) -> EvaluationReply:
+    """A site's measures without what may not leave; under differential privacy none of a test."""
     if evaluated.report is None:
         return evaluated
+    if is_private(config):
+        return replace(evaluated, report=None, n_records=0, n_patients=0, loss_sum=0.0)
     permitted = permitted_report(evaluated.report.to_json())
     return replace(evaluated, report=GroupMeasures.from_json(permitted, "the site's measures"))
 
@@ -197,6 +203,23 @@ def _facts(job: Job, settings: SiteSettings) -> dict[str, Any]:
         "synthetic": [],
         "data": [shard_facts(shard, {}) for shard in cohort.shards],
         "sites": site_rows(cohort, partition),
+        "privacy": _privacy(job, settings),
+    }
+
+
+def _privacy(job: Job, settings: SiteSettings) -> dict[str, Any] | None:
+    """What the run promised the site's patients, and what all runs together have spent of them."""
+    promised = guarantee_of(job.config)
+    if promised is None:
+        return None
+    folder = Path(settings.folder)
+    epsilon, delta = spent_budget(folder)
+    policy = policy_of(folder)
+    return promised.to_json() | {
+        "spent_epsilon": epsilon,
+        "spent_delta": delta,
+        "epsilon_budget": policy.epsilon_budget,
+        "delta_budget": policy.delta_budget,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import ValidationError, model_validator
 
+from fl.config.private_settings import NONE, private_defaults
 from fl.config.sections import (
     BARE_COMPARE,
     ComparisonSettings,
@@ -12,6 +13,7 @@ from fl.config.sections import (
     EngineSettings,
     ModelSettings,
     PartitionSettings,
+    PrivacySettings,
     RoundSettings,
     TrainingSettings,
 )
@@ -30,6 +32,8 @@ RESERVED_NAMES = frozenset({*NOT_FEDERATED, "central", "unseen"})
 PLAIN = "fedavg"  # the strategy whose sites do plain training and nothing else
 FEWEST_SECURE_SITES = 3  # whose updates a sum can hide
 SGD_LR = 0.05  # default of every task
+# Settings that --dp patient fills in its own way.
+CHANGED_BY_PRIVACY = ("imbalance", "averaging", "optimizer", "lr")
 
 
 # The last section first: pydantic takes the fields of the last base first, so that the keys of
@@ -37,6 +41,7 @@ SGD_LR = 0.05  # default of every task
 class RunConfig(
     EngineSettings,
     ComparisonSettings,
+    PrivacySettings,
     RoundSettings,
     TrainingSettings,
     ModelSettings,
@@ -71,6 +76,8 @@ class RunConfig(
             filled["imbalance"] = task.imbalance
         if self.per_recording < 0:
             filled["per_recording"] = task.per_recording
+        if self.dp != NONE:
+            filled |= private_defaults(self)
         self._check_baseline_rates()
         self._check_secure_aggregation()
         for name, value in filled.items():
@@ -155,7 +162,14 @@ class RunConfig(
     def for_baseline(self, name: str) -> Self:
         """The settings of `local` or `pooled` training: plain, with a rate of its own if given."""
         own = {LOCAL: self.lr_local, POOLED: self.lr_pooled}[name]
-        return self.for_strategy(PLAIN).model_copy(update={"lr": own} if own else {})
+        plain = self if self.dp == NONE else self.without_privacy()
+        return plain.for_strategy(PLAIN).model_copy(update={"lr": own} if own else {})
+
+    def without_privacy(self) -> Self:
+        """The settings of the same run without differential privacy, with its usual defaults."""
+        usual = {name: type(self).model_fields[name].default for name in CHANGED_BY_PRIVACY}
+        scope = {"dp": NONE, "dp_scope": "all", "noise_multiplier": 0.0}
+        return type(self)(**(self.model_dump(exclude_unset=False) | usual | scope))
 
     def for_seed(self, seed: int) -> Self:
         """The settings of one repetition."""

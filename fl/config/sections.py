@@ -348,6 +348,55 @@ class RoundSettings(Section):
     timeout: float = Field(3600.0, gt=0, description="seconds to wait for the sites of a round")
 
 
+class PrivacySettings(Section):
+    """How much the weights and counts that leave a site may tell of one patient."""
+
+    title: ClassVar[str] = "differential privacy"
+
+    dp: Literal["none", "patient"] = Field(
+        "none",
+        description="patient: whether one patient's recordings were among a site's changes what "
+        "leaves it by no more than --epsilon and --delta allow (DP-SGD; needs the extra "
+        "'privacy')",
+    )
+    epsilon: float = Field(8.0, gt=0, description="privacy budget of each patient for the run")
+    delta: float | Literal["auto"] = Field(
+        "auto",
+        description="chance that --epsilon does not hold, well below one over the number of "
+        "patients; auto: 1e-05",
+    )
+    clip: float = Field(
+        1.0, gt=0, description="most that one patient moves the sum of gradients of a step"
+    )
+    dp_scope: Literal["all", "head"] = Field(
+        "all",
+        description="head: the dense layers alone are trained, on those of --init-from, which must "
+        "know none of these patients",
+    )
+    sample_rate: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="chance of each patient to be drawn for a step; a round has --local-epochs "
+        "over this many steps, or one under --secure-aggregation",
+    )
+    noise_multiplier: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of a step's noise over --clip; 0: the least that keeps "
+        "--epsilon",
+    )
+
+    @model_validator(mode="after")
+    def _check_delta(self) -> Self:
+        if self.delta != "auto" and not 0 < self.delta < 0.1:
+            raise ValueError(
+                f"--delta is {self.delta}: a chance above 0 and below 0.1, or auto. It should be "
+                "well below one over the number of patients."
+            )
+        return self
+
+
 class ComparisonSettings(Section):
     """What the result is compared with, and how often the run is repeated."""
 
@@ -424,6 +473,7 @@ SECTIONS: tuple[type[Section], ...] = (
     ModelSettings,
     TrainingSettings,
     RoundSettings,
+    PrivacySettings,
     ComparisonSettings,
     EngineSettings,
 )

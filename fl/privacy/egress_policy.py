@@ -62,6 +62,7 @@ REASONS = {
 POLICY_CODES = (
     *("policy-file", "names", "task", "strategy", "split", "epochs", "rounds", "batch", "sites"),
     *("gradient-steps", "revealing-weights", "trainings", "evaluations", "audit", "privacy"),
+    "budget",
 )
 REASONS |= {
     code: f"its policy refuses the request ({code}); its own log says why" for code in POLICY_CODES

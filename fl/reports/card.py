@@ -13,6 +13,7 @@ from fl.ecg.tasks import TASKS
 from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.pages.participants import patients_of
+from fl.reports.privacy_text import privacy_sentences
 from fl.reports.run_files import Run
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
@@ -102,6 +103,7 @@ def _content(run: Run, model: ModelFile) -> dict[str, Any]:
         "origin": transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         "sources": training_sources(run, model),
         "groups": list(_groups(model)),
+        "privacy": privacy_sentences(run.facts.privacy) if run.facts.privacy else [],
         "federated": model.strategy not in NOT_FEDERATED,
         "trained_on": _trained_on(run, model),
         "simulated_note": simulated_note(run.simulated_rare),

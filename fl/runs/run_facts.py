@@ -66,6 +66,30 @@ class AuditHead(JsonRecord):
     sha256: str
 
 
+class PrivacyFacts(JsonRecord):
+    """What a run with differential privacy promises each patient: `Guarantee`.
+
+    A hospital's own file also has what all runs together have spent of its patients' privacy.
+    """
+
+    unit: str
+    epsilon: float
+    delta: float
+    sampling: str
+    sample_rate: float
+    steps: int
+    clip: float
+    noise_multiplier: float
+    validation_noise_multiplier: float
+    scope: str
+    accountant: str
+    against: str
+    spent_epsilon: float | None = None
+    spent_delta: float | None = None
+    epsilon_budget: float | None = None
+    delta_budget: float | None = None
+
+
 class RunFacts(JsonRecord):
     """How a run was made, and from what: the parts of run.json that reports show."""
 
@@ -87,6 +111,7 @@ class RunFacts(JsonRecord):
     not_measurable_centrally: tuple[str, ...] = ()  # classes
     resumed: tuple[str, ...] = ()
     audit: AuditHead | None = None  # of a deployment
+    privacy: PrivacyFacts | None = None  # None: no differential privacy
     # Of a run over folds: how many, sites with fewer patients, and patients without a test result
     # (training -> site -> number).
     site_folds: int = 0

@@ -23,6 +23,7 @@ from fl.datasets.source_selection import select_sources
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.models import check_model
+from fl.privacy.differential_privacy.guarantee import guarantee_of, with_noise
 from fl.reports.terminal.progress import make_view
 from fl.reports.terminal.result_tables import print_results
 from fl.reports.transfer_text import transfer_line
@@ -143,7 +144,7 @@ def make_job(
 ) -> Job:
     """The run as the ServerApp reads it."""
     return Job(
-        config=config,
+        config=with_noise(config),
         strategy=config.strategy,
         workspace=str(record.folder.resolve()),
         shards=tuple(str(path) for path in shards),
@@ -160,6 +161,8 @@ def start(folder: FederationFolder, record: RunRecord, job: Job) -> None:
     note_order(folder, "run-ordered", run=job.run, sites=sorted(job.nodes))
     (record.folder / PROGRESS).unlink(missing_ok=True)
     record.update(status="running", sites=[{"site": site} for site in job.nodes])
+    if promised := guarantee_of(job.config):
+        record.update(privacy=promised.to_json())
     answer = ask_flower(folder, *start_command(folder, job.run))
     try:
         record.update(flower_run=int(answer["run-id"]))

@@ -11,6 +11,7 @@ from fl.data.example_cache import default_cache_dir, prepare_all
 from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
+from fl.privacy.differential_privacy.guarantee import with_noise
 from fl.runs.run_record import RunRecord, shard_facts
 from fl.util.cores import available_cores
 from fl.util.errors import DataError
@@ -40,7 +41,7 @@ class PreparedRun:
     def job(self, config: RunConfig, folder: Path) -> Job:
         """The run as its workers know it; `folder` is the run directory."""
         return Job(
-            config=config,
+            config=with_noise(config),
             strategy=config.strategy,
             workspace=str(folder.resolve()),
             shards=tuple(str(path) for path in self.shards),

@@ -12,8 +12,10 @@ from fl.config.run_options import RunOptions
 from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
+from fl.privacy.differential_privacy.guarantee import guarantee_of
 from fl.reports.build import write_models, write_report
 from fl.reports.figures.label_mix import label_mix_svg
+from fl.reports.privacy_text import privacy_sentences
 from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import (
@@ -27,7 +29,7 @@ from fl.reports.terminal.result_tables import print_results
 from fl.reports.units import units_in
 from fl.runs.listener import Listener
 from fl.runs.results import RunSummary, write_summary
-from fl.runs.run_facts import TransferFacts
+from fl.runs.run_facts import PrivacyFacts, TransferFacts
 from fl.runs.run_progress import remaining_of
 from fl.runs.run_record import RunRecord
 from fl.training.simulated_recordings import rare_class_counts
@@ -142,6 +144,10 @@ def train(
 ) -> list[TrainingResult]:
     """Every training of the run; each is added to run.json when it ends."""
     job = prepared.job(config, record.folder)
+    if promised := guarantee_of(job.config):
+        record.update(privacy=promised.to_json())
+        facts = PrivacyFacts.from_json(promised.to_json(), "privacy")
+        session.console.print(" ".join(privacy_sentences(facts)), soft_wrap=True)
     results: list[TrainingResult] = []
 
     def finished(result: TrainingResult) -> None:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from fl.config.run_config import RESERVED_NAMES
 from fl.ecg.tasks import Task
 from fl.evaluation.decisions.score_histograms import PATIENT, empty_histograms
@@ -18,17 +20,19 @@ from server.rounds.reply_validation import MOST_RECORDS, MOST_SEEN
 SHARES = ("macro_precision", "macro_recall", "macro_auprc", "macro_brier", "macro_ece", "accuracy")
 # Measures of a class that are no shares.
 UNBOUNDED = frozenset({"brier_skill", "calibration_slope", "calibration_intercept"})
+MOST_NOISED = float(PATIENT) * 10**6  # patients in a bin of a noised histogram, either way
 ROUNDING = 1e-9  # a sum of shares of patients may be 1.0000000000000002
 CLASS_COUNTS = ("n", "positive", "patients", "positive_patients")
 SUBGROUPS = {"sex": frozenset(SEXES.values()), "age": frozenset(AGE_BANDS)}
 
 
 def validate_evaluation(
-    evaluated: EvaluationReply, info: SiteInfo, task: Task, split: str
+    evaluated: EvaluationReply, info: SiteInfo, task: Task, split: str, noised: bool = False
 ) -> EvaluationReply:
     """The same evaluation; `ValueError` unless it can be added to those of other sites.
 
-    `info` are the site's first words, which bound what it may count.
+    `info` are the site's first words, which bound what it may count. Histograms with the noise of
+    differential privacy (`noised`) may be below zero, and are bounded by their length alone.
     """
     if evaluated.site != info.site:
         raise ValueError(f"it calls itself {evaluated.site!r}")
@@ -44,7 +48,7 @@ def validate_evaluation(
     if not 0 <= evaluated.loss_sum <= LARGEST_EXAMPLE_LOSS * evaluated.n_patients * (1 + ROUNDING):
         raise ValueError(f"its loss is {evaluated.loss_sum:g} over {evaluated.n_patients} patients")
     for source, validation in evaluated.by_source.items():
-        _validate_source(source, validation, len(task.classes))
+        _validate_source(source, validation, len(task.classes), noised)
     if sum(source.n_patients for source in evaluated.by_source.values()) > most:
         raise ValueError(f"its sources have more than the {most} patients it began the run with")
     if evaluated.report is not None:
@@ -52,15 +56,19 @@ def validate_evaluation(
     return evaluated
 
 
-def _validate_source(source: str, validation: SourceValidation, classes: int) -> None:
+def _validate_source(source: str, validation: SourceValidation, classes: int, noised: bool) -> None:
     if not NAME.fullmatch(source) or source in RESERVED_NAMES:
         raise ValueError(f"{source!r} is no name of a source")
     if validation.n_patients < 0:
         raise ValueError(f"{source} has {validation.n_patients} patients")
     like = empty_histograms(classes)
     for name, counts in vars(validation.scores).items():
-        if counts.shape != getattr(like, name).shape or (counts < 0).any():
+        if counts.shape != getattr(like, name).shape or (not noised and (counts < 0).any()):
             raise ValueError(f"its counts are not those of {classes} classes ({name})")
+        if noised and (np.abs(counts.astype(float)) > MOST_NOISED).any():
+            raise ValueError(f"a histogram of {source} counts more than any noise does")
+    if noised:
+        return
     if (validation.scores.patients > validation.n_patients).any():
         raise ValueError(f"a class of {source} has more patients than {source} has")
     if (validation.scores.patients[:, 0] > validation.scores.patients[:, 1]).any():

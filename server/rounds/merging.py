@@ -18,6 +18,7 @@ from fl.messages.flower_codec import training_reply
 from fl.messages.payloads import EvaluationReply, TrainingReply
 from fl.messages.update_weight import most_weight, weighted_update
 from fl.models import NetworkParts, parts_of
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
 from server.aggregation.clipping import FEWEST_SITES, Clipped, clip_updates
@@ -89,7 +90,10 @@ def merge(
     progress.round = number
     progress.unvalidated = {
         "participants": updates.participants,
-        "train_loss": mean_loss([(reply.loss_sum, reply.n_seen) for reply in trained]),
+        # Under differential privacy sites send no loss.
+        "train_loss": None
+        if is_private(federation.job.config)
+        else mean_loss([(reply.loss_sum, reply.n_seen) for reply in trained]),
     }
 
 

@@ -1,7 +1,7 @@
 """Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fl.evaluation.decisions.score_histograms import confusion_f1s
 from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply
 from fl.messages.round_vector import ALL_SITES
+from fl.privacy.differential_privacy.private_histograms import readable_histograms
 from fl.privacy.fixed_point_sums import fixed_loss, loss_of
 from fl.runs.history_tables import SiteRow
 from fl.runs.round_selection import (
@@ -46,6 +47,38 @@ def validate_round(
     progress.site_rows += validation.site_rows
     choose_if_best(progress, validation, progress.weights)
     return validation.figures
+
+
+def validate_private_round(
+    task: Task, strategy: str, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
+) -> dict[str, Any]:
+    """The same under differential privacy, where the last round is the one that counts.
+
+    A choice among rounds would spend privacy in each. So only the last round is validated, by the
+    sum of noised histograms, for its thresholds and its calibration; the others have no figures.
+    """
+    if evaluated:
+        sums = sum_sources(evaluated, len(task.classes))
+        readable = {
+            source: replace(found, scores=readable_histograms(found.scores))
+            for source, found in sums.items()
+        }
+        everyone = EvaluationReply(
+            site=ALL_SITES,
+            n_records=sum(reply.n_records for reply in evaluated),
+            n_patients=sum(reply.n_patients for reply in evaluated),
+            loss_sum=0.0,
+            by_source=readable,
+            report=None,
+        )
+        validation = measure_validation(task, strategy, progress.round, [everyone])
+        progress.rule = validation.rule
+        figures = validation.figures
+    else:
+        measures = dict.fromkeys(("val_loss", "val_macro_f1", "val_macro_auroc"))
+        figures = {"strategy": strategy, "round": progress.round, **measures}
+    progress.best_round, progress.best_weights = progress.round, dict(progress.weights)
+    return figures
 
 
 def choose_if_best(

@@ -22,6 +22,7 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.payloads import EvaluationReply
 from fl.messages.round_vector import ALL_SITES
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights, unmerged_entries
 from fl.util.errors import FederationError
@@ -37,7 +38,7 @@ from server.rounds.checkpoints import TrainingProgress, save_progress
 from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.history import write_history
 from server.rounds.merging import RoundUpdates, merge, store_update
-from server.rounds.model_selection import validate_round
+from server.rounds.model_selection import validate_private_round, validate_round
 from server.rounds.newcomers import admit_newcomers
 from server.rounds.reply_validation import (
     LARGEST_EXTRA,
@@ -168,6 +169,8 @@ def next_round(
     name = federation.job.config.strategy
     progress.memory, progress.memory_saved = strategy_memory(name, strategy), memory_is_saved(name)
     progress.unvalidated["seconds"] = clock.seconds()
+    if is_private(federation.job.config) and progress.round < federation.job.config.rounds:
+        finish_round(federation, progress, [])
 
 
 def finish_round(
@@ -176,7 +179,9 @@ def finish_round(
     """The last merged round is validated: write its lines, and see if it is the best so far."""
     training, progress.unvalidated = progress.unvalidated, {}
     training["seconds"] = round(training["seconds"], 3)
-    validation = validate_round(federation.task, federation.job.strategy, progress, evaluated)
+    private = is_private(federation.job.config)
+    measure = validate_private_round if private else validate_round
+    validation = measure(federation.task, federation.job.strategy, progress, evaluated)
     failures = sum(f["round"] == progress.round for f in progress.failures)
     row = RoundRow(**validation, **training, failures=failures)
     progress.round_rows.append(row)

@@ -23,6 +23,7 @@ from fl.messages.flower_secure_codec import (
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.messages.round_vector import ALL_SITES, RoundVector, round_vector
 from fl.messages.update_weight import most_weight
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.privacy.secure_aggregation.unmasking import SecureSum
 from fl.training.state_dict import Weights
@@ -197,7 +198,8 @@ class SecureRound:
                     n_val=sum(info.n_val for info in stayed),
                     n_test=sum(info.n_test for info in stayed),
                 )
-                validate_evaluation(validated, together, self.federation.task, VAL)
+                noised = is_private(self.federation.job.config)
+                validate_evaluation(validated, together, self.federation.task, VAL, noised)
         except ValueError as error:
             raise ProtocolViolationError(
                 f"the sum over {len(stayed)} sites cannot be one of honest answers: {error}. "

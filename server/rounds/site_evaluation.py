@@ -8,6 +8,7 @@ from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.messages.flower_arrays import to_array_record
 from fl.messages.flower_codec import evaluation_request, read_evaluation_reply
 from fl.messages.payloads import EvaluationReply
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.state_dict import Weights
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
@@ -27,10 +28,11 @@ def evaluation_requests(
 ) -> dict[str, SiteRequest]:
     """Requests to evaluate weights, the longest first; the answers go into `evaluated`."""
     job, arrays = federation.job, to_array_record(weights)
+    noised = is_private(job.config) and split == VAL
 
     def read(site: str, reply: Message) -> None:
         found = read_evaluation_reply(reply)
-        evaluated[site] = validate_evaluation(found, info[site], federation.task, split)
+        evaluated[site] = validate_evaluation(found, info[site], federation.task, split, noised)
 
     info = federation.sites
     n_patients = {s: info[s].n_val if split == VAL else info[s].n_test for s in sites}

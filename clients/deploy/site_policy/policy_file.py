@@ -55,10 +55,21 @@ class SitePolicy(BaseModel):
         "coordinator can compute how many records show each class, also where --min-count "
         "withholds it",
     )
-    privacy: Literal["none", "secure-aggregation"] = Field(
+    privacy: Literal["none", "secure-aggregation", "differential-privacy", "both"] = Field(
         default="none",
         description="protection that every run must have; secure-aggregation: the coordinator "
-        "learns the sum over the hospitals alone (docs/privacy.md)",
+        "learns the sum over the hospitals alone; differential-privacy: --dp patient "
+        "(docs/privacy.md)",
+    )
+    epsilon_budget: float = Field(
+        default=0.0,
+        ge=0,
+        description="epsilon that all runs together may spend of each patient's privacy; a run "
+        "that would not fit is refused before it trains, and so is every run without --dp "
+        "patient; 0: no budget",
+    )
+    delta_budget: float = Field(
+        default=1e-4, ge=0, lt=1, description="the same of delta; it counts with epsilon_budget"
     )
     audit_required: bool = Field(
         default=True,

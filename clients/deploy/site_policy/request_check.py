@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fl
 from clients.deploy.site_policy.policy_file import SitePolicy, policy_of
+from clients.deploy.site_policy.privacy_budget import charge
 from clients.deploy.site_policy.request_rate import count_request
 from clients.deploy.site_settings import SiteSettings
 from clients.local_objectives import LOCAL_OBJECTIVES
@@ -13,6 +14,7 @@ from fl.config.run_config import RunConfig
 from fl.config.strategy_traits import strategy_traits
 from fl.messages.job import Job
 from fl.models import MODELS
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.privacy.egress_policy import SITE, PolicyRefusal, VersionMismatch
 
 
@@ -44,6 +46,8 @@ def require_permitted(asked: Asked, job: Job, settings: SiteSettings) -> None:
         _require_rate(folder, "trainings", policy.trainings_per_hour)
     elif asked.kind == "evaluate":
         _require_rate(folder, "evaluations", policy.evaluations_per_hour)
+    for split in asked.splits or ("",):
+        charge(folder, policy, job.run, job.config, asked.kind, split)
 
 
 def require_same_version(job: Job) -> None:
@@ -93,9 +97,12 @@ def _require_run(job: Job, policy: SitePolicy) -> None:
         raise PolicyRefusal(
             "sites", f"the run has {job.expected_sites} sites; permitted: {policy.fewest_sites}"
         )
-    if policy.privacy == "secure-aggregation" and not config.secure_aggregation:
+    if policy.privacy in ("secure-aggregation", "both") and not config.secure_aggregation:
         raise PolicyRefusal("privacy", "a run without --secure-aggregation is asked for")
-    if takes_gradient_steps(config) and not policy.gradient_steps:
+    if policy.privacy in ("differential-privacy", "both") and not is_private(config):
+        raise PolicyRefusal("privacy", "a run without --dp patient is asked for")
+    # Noise hides how many records show a class.
+    if takes_gradient_steps(config) and not is_private(config) and not policy.gradient_steps:
         raise PolicyRefusal(
             "gradient-steps",
             f"{config.strategy} with --optimizer {config.optimizer} takes plain gradient steps, "

@@ -25,6 +25,7 @@ from fl.reports.pages.provenance import provenance
 from fl.reports.pages.sentences import details, sites_above, table_of
 from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
+from fl.reports.privacy_text import privacy_sentences
 from fl.reports.run_files import CENTRAL, Run
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
@@ -66,6 +67,7 @@ def federation_page(run: Run) -> str:
         unseen=[(name, r.unseen) for name, r in run.strategies.items() if r.unseen],
         attack=attack_section(run.folder),
         failures=run.facts.failures,
+        privacy=privacy_sentences(run.facts.privacy) if run.facts.privacy else [],
         contents=contents(bool(run.config.get("secure_aggregation"))),
         totals=totals(run),
         sent_measures=measures(),

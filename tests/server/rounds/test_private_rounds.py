@@ -1,0 +1,83 @@
+"""A run with differential privacy: the last round counts, and nothing leaves without noise."""
+
+from pathlib import Path
+
+import pytest
+from support.rounds import digest, read_table, run
+
+from clients.app import app as client_app
+from fl.messages.flower_codec import read_evaluation_reply, read_training_reply
+from fl.privacy.differential_privacy.guarantee import with_noise
+
+PRIVATE = {"dp": "patient", "epsilon": 8.0, "rounds": 2, "local_epochs": 1, "model": "cnn_simple"}
+
+
+def private_job(make_job, sites=3, **settings):
+    job = make_job(sites, **(PRIVATE | settings))
+    return job.model_copy(update={"config": with_noise(job.config)})
+
+
+class Listening:
+    """The clients, and what they answered."""
+
+    def __init__(self):
+        self.trained, self.validated = [], []
+
+    def __call__(self, message, context):
+        reply = client_app(message, context)
+        split = message.content.config_records["config"].get("split")
+        if message.metadata.message_type == "train":
+            self.trained.append(read_training_reply(reply))
+        elif split == "val":
+            self.validated.append(read_evaluation_reply(reply))
+        return reply
+
+
+def test_the_last_round_counts_and_is_the_only_one_that_is_validated(make_job):
+    job, client = private_job(make_job), Listening()
+    run(job, client)
+    rows = read_table(job, "rounds.csv")
+    assert [row["val_macro_auroc"] == "n/a" for row in rows] == [True, False]
+    assert all(row["train_loss"] == row["val_loss"] == "n/a" for row in rows)
+    assert len(client.validated) == 3
+    last = Path(job.workspace) / "weights"
+    best, final = (last / f"fedavg-{name}.safetensors" for name in ("best", "last"))
+    assert best.read_bytes() == final.read_bytes()
+
+
+def test_no_loss_and_no_count_of_classes_or_leads_leaves_and_histograms_are_noised(make_job):
+    client = Listening()
+    run(private_job(make_job), client)
+    for reply in client.trained:
+        assert reply.loss_sum == 0
+        assert set(reply.annotated) == set(reply.recorded) == {reply.n_patients}
+    for found in client.validated:
+        assert found.loss_sum == 0
+        for source in found.by_source.values():
+            assert not source.scores.patients.any()
+            counts = source.scores.positive[source.scores.positive != 0]
+            assert (counts < 0).any()
+
+
+def test_a_private_run_repeats_bit_for_bit_and_its_noise_depends_on_the_seed(make_job):
+    first, again = private_job(make_job, name="a"), private_job(make_job, name="b")
+    other = private_job(make_job, name="c", epsilon=1.0)
+    for job in (first, again, other):
+        run(job)
+    assert digest(first) == digest(again) != digest(other)
+
+
+def test_under_secure_aggregation_sites_share_the_noise_of_one_step(make_job):
+    job = private_job(make_job, secure_aggregation=True)
+    run(job)
+    rows = read_table(job, "rounds.csv")
+    assert rows[-1]["val_macro_auroc"] != "n/a"
+    assert [row["participants"] for row in rows] == ["3", "3"]
+
+
+@pytest.mark.parametrize("strategy", ["fedadam", "fedmedian", "personal"])
+def test_other_strategies_train_too(make_job, strategy):
+    job = private_job(make_job, strategy=strategy, rounds=1, personal_epochs=1)
+    run(job)
+    (row,) = read_table(job, "rounds.csv")
+    assert 0 <= float(row["val_macro_auroc"]) <= 1
