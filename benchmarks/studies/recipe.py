@@ -11,20 +11,16 @@ in --work; a second call makes those that are missing and goes on with one that 
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from benchmarks.common.countdown import Countdown
+from benchmarks.common.made_runs import Settings, completed, folder_of, make_run
 from benchmarks.common.results_store import command, machine_description, put_between_marks
-from fl.config.cli import flag_of
 from fl.config.config_file import load_config
 from fl.config.run_config import POOLED
 from fl.ecg.tasks import RHYTHM, TASKS
@@ -32,11 +28,9 @@ from fl.runs.history_tables import read_rounds
 from fl.runs.results import read_summary
 from fl.util.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
 MAIN_JOB = {"clients": "8", "compare": "fedavg", "site_folds": "0"}
 BASELINE = "as it is"
 MEASURES = {"val_macro_auroc": "macro-AUROC", "val_macro_f1": "macro-F1"}
-Settings = Mapping[str, str]
 
 
 def ideas(base: Settings) -> dict[str, dict[str, str]]:
@@ -107,45 +101,8 @@ def validated(folder: Path) -> Outcome:
 
 def made(folder: Path, settings: Settings) -> Outcome:
     """The run in this folder, made or brought to its end first; `ConfigError` if it cannot be."""
-    path = folder / "run.json"
-    known = json.loads(path.read_text()) if path.exists() else None
-    if known is not None:
-        _check_settings(path, known["config"], settings)
-    if not completed(folder):
-        begun = ["--resume", str(folder)]
-        new = [*_flags(settings), "--out", str(folder.parent), "--name", folder.name]
-        words = [sys.executable, str(ROOT / "run_sim.py"), "--quiet", "--no-pages"]
-        done = subprocess.run(
-            [*words, *(new if known is None else begun)], cwd=ROOT, capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise ConfigError(last[-1] if last else f"exit code {done.returncode}")
+    make_run(folder, settings)
     return validated(folder)
-
-
-def completed(folder: Path) -> bool:
-    """Whether the run in this folder is there and over."""
-    path = folder / "run.json"
-    return path.exists() and json.loads(path.read_text())["status"] == "completed"
-
-
-def _folder(work: Path, name: str, seed: int) -> Path:
-    return work / f"{name.replace(' ', '-').replace(':', '')}-{seed}"
-
-
-def _check_settings(path: Path, config: Mapping[str, Any], settings: Settings) -> None:
-    wanted = load_config(settings).model_dump(mode="json")
-    for name in settings:
-        if config.get(name) != wanted[name]:
-            raise ConfigError(
-                f"{path}: {name} is {config.get(name)!r}, not {wanted[name]!r}. Name another "
-                "--work, or delete the run."
-            )
-
-
-def _flags(settings: Settings) -> list[str]:
-    return [word for name, value in settings.items() for word in (flag_of(name), value)]
 
 
 def paired(values: Sequence[float]) -> str:
@@ -235,12 +192,12 @@ def main(given: Sequence[str] | None = None) -> None:
     results: dict[str, dict[int, Outcome]] = {}
     skipped: dict[str, str] = {}
     seeds = [int(text) for text in options.seeds.split(",")]
-    folders = [_folder(options.work, name, seed) for seed in seeds for name in wanted]
+    folders = [folder_of(options.work, name, seed) for seed in seeds for name in wanted]
     countdown = Countdown(sum(not completed(folder) for folder in folders))
     for seed in seeds:
         for name, changed in wanted.items():
             settings = base | changed | {"seed": str(seed)}
-            folder = _folder(options.work, name, seed)
+            folder = folder_of(options.work, name, seed)
             show = print if completed(folder) else countdown.done
             try:
                 load_config(settings)

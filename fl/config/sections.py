@@ -370,8 +370,8 @@ class PrivacySettings(Section):
     )
     dp_scope: Literal["all", "head"] = Field(
         "all",
-        description="head: the dense layers alone are trained, on those of --init-from, which must "
-        "know none of these patients",
+        description="head: the dense layers alone are trained, from those of --init-from on, which "
+        "must know none of these patients",
     )
     sample_rate: float = Field(
         0.25,

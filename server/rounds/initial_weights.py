@@ -9,6 +9,7 @@ from fl.config.run_config import RunConfig
 from fl.ecg.tasks import TASKS
 from fl.messages.job import Job
 from fl.models import parts_of
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.runs.run_facts import TransferFacts
 from fl.runs.run_record import RunRecord
 from fl.training.frozen import frozen_entries
@@ -86,8 +87,10 @@ def _origin(config: RunConfig) -> Origin:
     parts = parts_of(config.model, task)
     frozen = frozen_entries(config.freeze, config.model, config.task)
     optional = {*parts.classifier, *parts_of(facts["model"], TASKS[facts["task"]]).classifier}
-    dropped = set(parts.classifier) if frozen else set()
-    if not frozen and not _head_fits(facts, config, saved, network, parts.head):
+    # Every step of private training costs privacy: it begins with the saved dense layers.
+    retrained = bool(frozen) and not is_private(config)
+    dropped = set(parts.classifier) if retrained else set()
+    if not retrained and not _head_fits(facts, config, saved, network, parts.head):
         dropped = set(parts.head)
     for name in [*network, *(name for name in saved if name not in network)]:
         only_one = name not in network or name not in saved
@@ -128,7 +131,7 @@ def _head_fits(
 def _why_fresh(facts: dict[str, Any], config: RunConfig, fresh: Iterable[str]) -> str:
     if not list(fresh):
         return ""
-    if config.freeze != "none":
+    if config.freeze != "none" and not is_private(config):
         return f"--freeze {config.freeze} trains them from the start"
     if tuple(facts["classes"]) != TASKS[config.task].classes:
         return "its classes are others"
