@@ -3,11 +3,11 @@
     python -m benchmarks.studies.privacy --data-dir DATA --work RUNS --seeds 41,42,43
 
 A body is trained on PTB-XL and Georgia. The main job (CPSC2018 and MIT-BIH, which share no patient
-with them) then trains its dense layers (`head`) or all layers (`all`) from there, without privacy,
-and with several epsilons; as one step a round under secure aggregation, where sites share the noise,
-or with each site's own noise. Figures are of the test. Rates, rounds and the clip were chosen on
-validation of seed 40, with `head` and epsilon 8. Runs stay in --work; a second call makes those
-that are missing.
+with them) then trains its dense layers (`head`) or all layers (`all`) from there, without privacy
+and with several epsilons: as one step a round under secure aggregation, where sites share the
+noise, or with each site's own noise. Figures are of the test. Rates, rounds and the clip were
+chosen on validation of seed 40, with `head` and epsilon 8. Runs stay in --work; a second call makes
+those that are missing.
 """
 
 import argparse
@@ -59,7 +59,8 @@ def measured(folder: Path) -> dict[str, float]:
     assert result.central is not None
     privacy = read_json(folder / "run.json").get("privacy") or {}
     auroc, f1 = result.central.macro_auroc.value, result.central.macro_f1.value
-    assert auroc is not None and f1 is not None
+    assert auroc is not None
+    assert f1 is not None
     return {
         "auroc": auroc,
         "f1": f1,

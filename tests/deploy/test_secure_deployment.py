@@ -57,3 +57,31 @@ def test_a_secure_run_is_the_plain_one_bit_for_bit(federation):
     secure = [json.loads(line) for path in lines for line in path.read_text().splitlines()]
     steps = {line["secure"]["step"] for line in secure if "secure" in line}
     assert steps == {"keys", "letters", "vector", "confirm", "reveal"}
+
+
+def test_a_private_run_spends_the_budget_of_each_hospital_and_one_that_exceeds_it_is_refused(
+    federation,
+):
+    for site in SITES:
+        path = federation.home(site) / "site_policy.toml"
+        text = path.read_text().replace("epsilon_budget = 0.0", "epsilon_budget = 12.0")
+        path.write_text(text)
+    private = ("--dp", "patient", "--epsilon", "8")
+    federation.do("server.deploy", "run", federation.folder, *FLAGS, *private, "--name", "dp")
+    run = federation.base / "runs" / "dp"
+    record = facts(run / "run.json")
+    assert record["privacy"]["epsilon"] == 8
+    sites = json.loads((run / "summary.json").read_text())["strategies"]["fedavg"]["sites"]
+    assert not any(sites.values())  # no measure of a test has left
+    for site in SITES:
+        (spent,) = json.loads((federation.home(site) / "privacy-budget.json").read_text()).values()
+        assert (spent["rounds"], spent["validations"]) == (2, 1)
+        assert 7.9 < spent["epsilon"] <= 8
+        own = facts(federation.home(site) / "runs" / record["run"] / "run.json")
+        assert own["privacy"]["spent_epsilon"] == spent["epsilon"]
+    for words, more in ((private, "again"), ((), "plain-again")):
+        found = federation.run(
+            "server.deploy", "run", federation.folder, *FLAGS, *words, "--name", more
+        )
+        assert found.returncode == 1
+        assert "its policy refuses the request (budget)" in found.stdout + found.stderr

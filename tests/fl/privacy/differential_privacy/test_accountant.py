@@ -84,7 +84,7 @@ def test_a_run_s_settings_get_their_noise_and_its_promise():
     assert 2.97 < spent_epsilon(config) <= 3.0
     promised = guarantee_of(config)
     assert promised is not None
-    assert promised.steps == steps_of_run(config) == 5 * 12
+    assert promised.steps == steps_of_run(config) == 5 * 4
     assert gaussian_delta(validation_noise(config), 3.0) <= DELTA
 
 
