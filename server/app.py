@@ -11,6 +11,7 @@ from fl.config.strategy_traits import trains_as
 from fl.evaluation.predictions import Predictions
 from fl.messages.job import Job
 from fl.messages.payloads import SiteInfo
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.runs.history_tables import RoundRow
 from fl.runs.listener import Listener
 from fl.runs.results import decided_by
@@ -177,6 +178,7 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
             sites,
             **decided_by(progress.rule),
             **chosen_of(progress),
+            **({"last_counts": True} if is_private(job.config) else {}),
             rounds=progress.round,
             gradient_steps=progress.steps,
             lr=job.config.lr,

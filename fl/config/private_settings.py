@@ -29,6 +29,14 @@ def private_defaults(config: "RunConfig") -> dict[str, Any]:
         "optimizer": "sgd",
         "lr": config.lr or (SHARED_NOISE_LR if config.secure_aggregation else PRIVATE_LR),
     }
+    # Noise regularises enough, and what hides a part of the signal costs what little is left of it.
+    if "weight_decay" not in config.model_fields_set:
+        found["weight_decay"] = 0.0
+    for name in ("dropout", "signal_dropout"):
+        if getattr(config, name) < 0:
+            found[name] = 0.0
+    if config.augment == "auto":
+        found["augment"] = "none"
     if not config.local_epochs:
         found["local_epochs"] = 1
     if not config.rounds and config.secure_aggregation:

@@ -68,6 +68,7 @@ class TrainingSummary(JsonRecord):
     best_round: int | None
     # Its weights are the mean of so many rounds up to the best one; None: that round's own.
     averaged: int | None = None
+    last_counts: bool | None = None  # under differential privacy no round is chosen by validation
     thresholds_by_site: dict[str, dict[str, Thresholds] | None] = Field(default_factory=dict)
     calibration_by_site: dict[str, Calibration | None] = Field(default_factory=dict)
     best_round_by_site: dict[str, int] = Field(default_factory=dict)
@@ -91,6 +92,13 @@ class TrainingSummary(JsonRecord):
             return f"round {'n/a' if self.best_round is None else self.best_round}"
         first = self.best_round - self.averaged + 1
         return f"the mean of rounds {first} to {self.best_round}"
+
+    @property
+    def chosen_how(self) -> str:
+        """What chose them, in words."""
+        if self.last_counts:
+            return "the last round, as no other was validated"
+        return "best on validation"
 
     @field_validator("sites", mode="before")
     @classmethod

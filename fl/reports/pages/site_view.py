@@ -57,6 +57,7 @@ class SiteView:
     reports: dict[str, GroupMeasures]  # strategy -> the site's own measures
     thresholds: dict[str, Thresholds] | None  # of the main strategy, for its sources
     chosen: str  # the main strategy's weights, in words
+    chosen_how: str  # what chose them, in words
     differences: list[ComparisonRow]
     failures: list[SiteFailure]
     predictions: Predictions  # of the main strategy
@@ -111,6 +112,7 @@ def view_of_site(run: Run, site: str) -> SiteView:
         },
         thresholds=_thresholds(main.thresholds, sources),
         chosen=main.chosen,
+        chosen_how=main.chosen_how,
         differences=[row for row in run.differences if row.site == site],
         failures=[row for row in run.facts.failures if row.site == site],
         predictions=run.predictions.of(run.main, site),

@@ -18,7 +18,7 @@ def result_table(
     strategy: str, result: TrainingSummary, classes: Sequence[str], synthetic: bool
 ) -> Table:
     """A row per site; then their mean, spread and worst site, central and unseen records."""
-    title = f"{strategy}: test, weights of {result.chosen} (best on validation)"
+    title = f"{strategy}: test, weights of {result.chosen} ({result.chosen_how})"
     if result.best_round_by_fold:
         title = f"{strategy}: test of {len(result.best_round_by_fold)} folds together"
     if synthetic:
