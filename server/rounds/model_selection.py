@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
 from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
-from fl.evaluation.decisions.score_histograms import confusion_f1s
+from fl.evaluation.decisions.score_histograms import confusion_f1s, empty_histograms
 from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply
 from fl.messages.round_vector import ALL_SITES
-from fl.privacy.differential_privacy.private_histograms import readable_histograms
+from fl.privacy.differential_privacy.private_histograms import readable_histograms, share_of
 from fl.privacy.fixed_point_sums import fixed_loss, loss_of
 from fl.runs.history_tables import SiteRow
 from fl.runs.round_selection import (
@@ -59,8 +59,13 @@ def validate_private_round(
     """
     if evaluated:
         sums = sum_sources(evaluated, len(task.classes))
+        # With the noise of all, a small source's own histograms would rank its scores backwards.
+        whole = sum((found.scores for found in sums.values()), empty_histograms(len(task.classes)))
+        everybody = sum(found.n_patients for found in sums.values())
         readable = {
-            source: replace(found, scores=readable_histograms(found.scores))
+            source: replace(
+                found, scores=share_of(readable_histograms(whole), found.n_patients, everybody)
+            )
             for source, found in sums.items()
         }
         everyone = EvaluationReply(

@@ -54,6 +54,12 @@ def readable_histograms(noised: ScoreHistograms) -> ScoreHistograms:
     )
 
 
+def share_of(scores: ScoreHistograms, patients: int, of: int) -> ScoreHistograms:
+    """The part of everybody's histograms that falls to a source with so many of the patients."""
+    parts = {name: counts * patients // max(of, 1) for name, counts in vars(scores).items()}
+    return ScoreHistograms(**parts)
+
+
 def _coarse(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """(class, BINS) -> (class, COARSE_BINS)."""
     return np.asarray(counts.reshape(len(counts), COARSE_BINS, WIDTH).sum(axis=2))
