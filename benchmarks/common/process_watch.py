@@ -28,6 +28,13 @@ def memory_of(pid: int) -> int:
     return total
 
 
+def _started(process: psutil.Process) -> float:
+    try:
+        return process.create_time()
+    except psutil.Error:
+        return 0.0
+
+
 class ProcessWatch:
     """Peak memory and processor seconds of all processes together, while the watch is open.
 
@@ -53,6 +60,18 @@ class ProcessWatch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def end_all(self) -> None:
+        """End the process, its descendants, and whatever was seen of them that is still alive."""
+        for process in tree(self._pid):
+            self._cpu.setdefault((process.pid, _started(process)), 0.0)
+        for pid, started in list(self._cpu):
+            try:
+                process = psutil.Process(pid)
+                if process.create_time() == started:
+                    process.kill()
+            except psutil.Error:
+                continue  # the process has ended
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every):

@@ -14,9 +14,10 @@ import psutil
 from benchmarks.common.countdown import Countdown
 from fl.util.atomic_io import write_atomically
 
-# Options whose values are folders of one machine: left out of the command in the documents.
+# Options whose values are paths of one machine: left out of the command in the documents.
 FOLDER_OPTIONS = (
     *("--weights", "--data-dir", "--cache-dir", "--json", "--results", "--work", "--out", "--runs"),
+    "--peer",
 )
 
 

@@ -97,6 +97,15 @@ def timed(path: Path, doing: str, site: str, work: Callable[[], Any]) -> Any:
     return result
 
 
+def count_steps(job: Job, site: str, steps: int, number: int = 0, began: float = 0.0) -> None:
+    """Write how many steps a site trained as a line of this process's file.
+
+    `number` is the round and `began` the moment, where they are known.
+    """
+    with (Path(job.workspace) / f"visits-{os.getpid()}.csv").open("a") as file:
+        file.write(f"{site},{number},{steps},{began:.6f}\n")
+
+
 class PoolWorker:
     """The state of a process of the bare pool: the job and the initial weights."""
 
@@ -183,7 +192,10 @@ def client_of(idle: bool) -> Any:
         kind = message.metadata.message_type
         doing = read_split(message)[0] if kind == "evaluate" else kind
         site = str(context.node_config["partition-id"])
-        return timed(Path(job.workspace), doing, site, lambda: app(message, context))
+        reply = timed(Path(job.workspace), doing, site, lambda: app(message, context))
+        if kind == "train" and reply.has_content():
+            count_steps(job, site, int(reply.content["metrics"]["steps"]))
+        return reply
 
     def answering(message: Any, context: Any) -> Any:
         kind = message.metadata.message_type

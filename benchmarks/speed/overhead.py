@@ -17,6 +17,7 @@ import csv
 import itertools
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +85,31 @@ def torch_seconds() -> float:
     return seconds[0] - seconds[1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What runs a case: a module in an environment, and how long it may take."""
+
+    python: str = sys.executable
+    module: str = "benchmarks.speed.engine_run"
+    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of this process
+    limit: float = LIMIT  # seconds
+
+
 def run_case(
-    job: Job, engine: str, idle: bool, memory: float = 0.0, keep: Path | None = None
+    job: Job,
+    engine: str,
+    idle: bool,
+    memory: float = 0.0,
+    keep: Path | None = None,
+    runner: Runner | None = None,
 ) -> dict[str, Any]:
     """One training by one engine in a new process and a new folder.
 
     `memory` is the seconds between two readings of the memory; 0 reads none. `keep`: where the
-    last round's weights are copied to.
+    last round's weights are copied to. Raises RuntimeError if the case fails, and
+    `subprocess.TimeoutExpired` if it takes too long; its processes are ended in any case.
     """
+    runner = runner or Runner()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "partition.csv").symlink_to(Path(job.workspace) / "partition.csv")
@@ -100,16 +119,19 @@ def run_case(
         case = folder / "case.json"
         text = {"engine": engine, "idle": idle, "job": job.model_dump()}
         case.write_text(json.dumps(text))
-        words = [sys.executable, "-m", "benchmarks.speed.engine_run", str(case)]
+        words = [runner.python, "-m", runner.module, str(case)]
+        environment = os.environ | runner.environment
         began = time.time()
         with (folder / "output.txt").open("w+") as output:
-            process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                words, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
             with ProcessWatch(process.pid, memory or 0.5, bool(memory)) as watch:
                 try:
-                    code = process.wait(LIMIT)
+                    code = process.wait(runner.limit)
                 finally:
-                    process.kill()
-            ended = time.time()
+                    ended = time.time()
+                    watch.end_all()
             if code != 0:
                 output.seek(0)
                 raise RuntimeError(f"{engine}: exit code {code}\n{output.read()[-3000:]}")
@@ -117,6 +139,7 @@ def run_case(
         if keep is not None:
             shutil.copy(folder / "weights" / f"{job.strategy}-last.safetensors", keep)
         requests = [row for path in folder.glob("requests-*.csv") for row in _rows(path)]
+        visits = [line for p in folder.glob("visits-*.csv") for line in p.read_text().split()]
     ends = [moments["began"], *moments["rounds"]]
     return {
         "start": moments["began"] - began,
@@ -127,6 +150,7 @@ def run_case(
         "cpu": watch.cpu_seconds,
         "peak_bytes": watch.peak,
         "requests": requests,
+        "steps": sum(int(line.split(",")[2]) for line in visits),
     }
 
 

@@ -7,6 +7,7 @@ either those of HeartFed, so that only the federation differs, or written plainl
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -15,17 +16,19 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
+from benchmarks.speed.engine_run import count_steps
 from benchmarks.speed.plain_training import PlainResLSTM, records_of, validate
 from benchmarks.speed.plain_training import train as train_plainly
 from clients.simulated_sites import Site, open_site, sites_of
 from clients.training_plan import training_plan
 from fl.ecg.tasks import TASKS
+from fl.messages.flower_arrays import from_array_record
 from fl.messages.job import Job
 from fl.models import build_network
 from fl.training.loop import fit as train_on
 from fl.training.loop import predict
 from fl.training.losses import mean_loss
-from fl.training.state_dict import set_weights
+from fl.training.state_dict import save_weights, set_weights
 from partitions.splits import TRAIN, VAL
 from server.app import initial_weights
 from server.engines.ray_workers import n_workers
@@ -56,6 +59,7 @@ def train(message: Message, context: Context) -> Message:
     elif not message.content["config"]["idle"]:
         fitted = train_on(network, own, training_plan(job.config, site.name, number))
         loss = fitted.loss_sum / fitted.n_seen
+        count_steps(job, site.name, fitted.steps)
     metrics = MetricRecord({"train_loss": loss, "num-examples": len(site.splits[TRAIN])})
     content = {"arrays": ArrayRecord(network.state_dict()), "metrics": metrics}
     return Message(content=RecordDict(content), reply_to=message)
@@ -106,6 +110,8 @@ def run(job: Job, idle: bool, moments: Any, plain: bool) -> None:
             num_rounds=job.config.rounds,
         )
         moments.round()
+        last = Path(job.workspace) / "weights" / f"{job.strategy}-last.safetensors"
+        save_weights(last, from_array_record(result.arrays))
         if len(result.train_metrics_clientapp) < job.config.rounds:
             raise RuntimeError("a round has no result")
         moments.finished()

@@ -2,10 +2,10 @@
 
 from fl.config.run_config import RunConfig
 from fl.evaluation.seed_summary import over_seeds
-from fl.reports.build import write_report
 from fl.reports.terminal.comparison_tables import print_seeds
 from fl.runs.results import read_summary, write_seeds
 from fl.runs.run_record import RunRecord
+from server.experiment.pages import write_report
 from server.experiment.parts import Part, marked_if_it_fails, run_parts
 from server.experiment.run import Session
 from server.experiment.site_folds import run_with_folds

@@ -13,7 +13,6 @@ from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
 from fl.privacy.differential_privacy.guarantee import guarantee_of
-from fl.reports.build import write_models, write_report
 from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.privacy_text import privacy_sentences
 from fl.reports.tensorboard import TensorBoard
@@ -38,6 +37,7 @@ from partitions.splits import TRAIN
 from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
+from server.experiment.pages import write_models, write_report
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.experiment.transfer import record_transfer
 from server.rounds.initial_weights import keep_initial_weights

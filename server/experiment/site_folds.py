@@ -1,12 +1,12 @@
 """A run over folds of the sites' patients: one run for each fold, and all of them as one."""
 
 from fl.config.run_config import RunConfig
-from fl.reports.build import write_report
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import fold_lines, left_out
 from fl.reports.terminal.result_tables import print_results
 from fl.runs.run_record import RunRecord
 from server.experiment.fold_merge import merge_folds
+from server.experiment.pages import write_report
 from server.experiment.parts import Part, marked_if_it_fails, run_parts
 from server.experiment.run import Session, run_once
 from server.experiment.transfer import record_transfer
