@@ -21,6 +21,7 @@ from fl.explain.run_networks import RunNetworks
 from fl.explain.tested_examples import shards_of_run
 from fl.messages.job import Job
 from fl.models import build_network
+from fl.privacy.differential_privacy.guarantee import with_noise
 from fl.reports.run_files import Run, is_repeated, read_run
 from fl.training.saved_weights import own_model_name
 from fl.training.state_dict import Weights, load_weights, set_weights
@@ -153,7 +154,7 @@ def open_run(folder: Path, strategy: str = "") -> AttackedRun:
             f"--strategy is {strategy!r}.{guess} Federated trainings of this run: "
             f"{', '.join(run.federated) or 'none'}."
         )
-    config = load_config(run.config).for_strategy(strategy)
+    config = with_noise(load_config(run.config).for_strategy(strategy))
     place = folder.resolve()
     if run.folds:
         config, place = config.for_fold(1), place / "fold-1"

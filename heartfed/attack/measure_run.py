@@ -40,6 +40,7 @@ from fl.privacy.attacks.patient_scores import (
 )
 from fl.privacy.attacks.shadow_models import Shadows, train_shadows
 from fl.privacy.attacks.success import measure
+from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.frozen import network_to_train
 from fl.training.loop import TrainingPlan
 from fl.training.state_dict import set_weights
@@ -105,7 +106,14 @@ def measure_run(
     bench = _Bench(run, settings, say, rows=[], missing=[])
     bench.final_model()
     bench.own_models()
-    bench.one_round(bench.replay())
+    config = run.job.config
+    if is_private(config) and config.secure_aggregation:
+        bench.missing.append(
+            "updates and their sum: sites share the noise of a private run under secure "
+            "aggregation, and its rounds are not repeated"
+        )
+    else:
+        bench.one_round(bench.replay())
     train = run.sites[run.smallest].splits[TRAIN]
     inversion = None
     if settings.inversions:
@@ -115,7 +123,6 @@ def measure_run(
             bench.missing.append("gradient inversion: the smallest hospital has one patient")
     else:
         bench.missing.append("gradient inversion: left out by --inversions 0")
-    config = run.job.config
     return AttackReport(
         heartfed=fl.__version__,
         task=config.task,
@@ -153,8 +160,7 @@ class _Bench:
         self.say("the final model")
         seen = self._seen(self.run.network(self.run.final_weights), everyone)
         self._add(FINAL, LOSS, loss_score(seen), everyone)
-        config, epochs = self.run.job.config, self._epochs()
-        plan = replace(training_plan(config, "shadow", 1), rounds=1, epochs=epochs)
+        plan = replace(training_plan(self._usual, "shadow", 1), rounds=1, epochs=self._epochs())
         scores = self._ratios(self._fresh_network, everyone, plan, seen, FINAL)
         for attack, score in scores.items():
             self._add(FINAL, attack, score, everyone)
@@ -201,6 +207,12 @@ class _Bench:
             if len(parts) == len(whole):
                 self._over_sites(UPDATE, attack, parts, whole)
 
+    @property
+    def _usual(self) -> RunConfig:
+        """How shadow models are trained: as the sites, but without noise."""
+        config = self.run.job.config
+        return config.without_privacy() if is_private(config) else config
+
     def shadow_facts(self) -> ShadowFacts | None:
         """The shadow models that were trained."""
         config, settings = self.run.job.config, self.settings
@@ -223,7 +235,7 @@ class _Bench:
         """Scores of one hospital's patients, by attack."""
         before = self._seen(self.run.network(dict(seen.before)), patients)
         after = self._seen(self.run.network(dict(seen.updates[site])), patients)
-        plan = training_plan(self.run.job.config, site, seen.number)
+        plan = training_plan(self._usual, site, seen.number)
         start = self._network_before(seen)
         ratios = self._ratios(start, patients, plan, after, f"{UPDATE} of {site}")
         return {LOSS: loss_score(after), FALL: fall_score(before, after), **ratios}
@@ -234,7 +246,7 @@ class _Bench:
         after = self._seen(self.run.network(dict(seen.after)), everyone)
         self._add(SUM, LOSS, loss_score(after), everyone)
         self._add(SUM, FALL, fall_score(before, after), everyone)
-        plan = training_plan(self.run.job.config, "shadow", seen.number)
+        plan = training_plan(self._usual, "shadow", seen.number)
         start = self._network_before(seen)
         for attack, score in self._ratios(start, everyone, plan, after, SUM).items():
             self._add(SUM, attack, score, everyone)
