@@ -20,6 +20,7 @@ class ClientState:
 
     folder: Path
     prune: bool = True  # keep the last rounds only
+    synced: bool = True  # what is kept survives a power failure too
 
     def before(self, round_number: int) -> Weights:
         """The arrays of the last round before this one; nothing if there was none."""
@@ -28,7 +29,7 @@ class ClientState:
 
     def put(self, round_number: int, arrays: Weights) -> None:
         """Keep arrays of this round."""
-        save_weights(self._path(round_number), arrays)
+        save_weights(self._path(round_number), arrays, synced=self.synced)
         if self.prune:
             for old in self._rounds()[:-KEPT_ROUNDS]:
                 self._path(old).unlink()

@@ -135,7 +135,8 @@ def site_state(site: Site, job: Job, kind: str) -> ClientState:
 
     The site's own entries of the model are kept of every round: the best round may be any.
     """
-    return ClientState(site.folder / job.strategy / kind, prune=kind != ENTRIES)
+    folder = site.folder / job.strategy / kind
+    return ClientState(folder, prune=kind != ENTRIES, synced=site.synced)
 
 
 def site_entries_before(site: Site, job: Job, round_number: int) -> Weights:

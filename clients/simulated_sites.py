@@ -22,6 +22,9 @@ class Site:
     folder: Path
     min_count: int = 0  # counts below this do not leave the site
     weights: Path | None = None  # folder of its own models, which stay; None: `folder`
+    # What it keeps between rounds survives a power failure. To wait for the disk at each visit
+    # takes as long as a small site's training, and a killed run needs none of it.
+    synced: bool = True
 
 
 @lru_cache(maxsize=4)
@@ -47,6 +50,7 @@ def open_sites(
             },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
             weights=Path(workspace) / "weights",
+            synced=False,
         )
         for name in partition.sites
     }
@@ -73,4 +77,5 @@ def open_trainee(job: Job, number: int) -> Site:
         name=POOLED,
         splits={TRAIN: Cohort.joined([everyone[name].splits[TRAIN] for name in sorted(everyone)])},
         folder=Path(job.workspace) / "checkpoint" / "sites" / POOLED,
+        synced=False,
     )

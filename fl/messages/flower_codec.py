@@ -8,6 +8,7 @@ against it.
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,13 @@ def evaluation_request(
 
 def read_job(message: Message) -> Job:
     """The settings in a request."""
-    return Job.model_validate_json(str(message.content.config_records[CONFIG]["job"]))
+    return _parsed_job(str(message.content.config_records[CONFIG]["job"]))
+
+
+@lru_cache(maxsize=4)
+def _parsed_job(text: str) -> Job:
+    """The settings, which all requests of a round have in common."""
+    return Job.model_validate_json(text)
 
 
 def set_local_folders(message: Message, workspace: str, shards: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 
 import torch
+from torch import nn
 
 from fl.util.errors import ConfigError
 
@@ -19,6 +20,27 @@ def mixed_precision(
     if enabled is None:
         enabled = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(kind, torch.bfloat16) if enabled else contextlib.nullcontext()
+
+
+def move_to(network: nn.Module, device: str) -> None:
+    """Move a network to a device. One that is there is left alone: torch would visit every weight.
+
+    A network's weights are all on one device.
+    """
+    first = next(network.parameters(), None)
+    if first is None or first.device.type != torch.device(device).type:
+        network.to(device)
+
+
+def seed_dropout(seed: int, device: str) -> None:
+    """Seed the random numbers that a network draws on a device.
+
+    `torch.manual_seed` also notes the seed for a GPU that is never used, with the whole call stack.
+    """
+    if torch.device(device).type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def one_thread() -> None:

@@ -56,6 +56,8 @@ def train_mode(network: nn.Module) -> None:
     and it has no dropout: its output for a recording is always the same.
     """
     network.train()
+    if all(parameter.requires_grad for parameter in network.parameters()):
+        return  # most networks, and the search below takes as long as a small site's training step
     for module in network.modules():
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):

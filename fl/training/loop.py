@@ -19,7 +19,7 @@ from fl.training.added_examples import with_added_examples
 from fl.training.augmentation import augment_batch
 from fl.training.batches import ROW_BATCH, epoch_batches
 from fl.training.class_imbalance import added_log_odds, class_weights, epoch_order, focal_exponent
-from fl.training.device import mixed_precision, one_thread
+from fl.training.device import mixed_precision, move_to, one_thread, seed_dropout
 from fl.training.dropout import dropout_set_to
 from fl.training.flat_optimizers import SGD, AdamW, Optimizer
 from fl.training.flat_parameters import FlatParameters
@@ -124,8 +124,9 @@ def _fit(
         own, seed=plan.seed, site=plan.site, imbalance=plan.imbalance, simulated=plan.simulated
     )
     rng = stream(plan.seed, "fit", plan.site, plan.round)
-    torch.manual_seed(torch_seed(plan.seed, "dropout", plan.site, plan.round))
-    train_mode(network.to(plan.device))
+    seed_dropout(torch_seed(plan.seed, "dropout", plan.site, plan.round), plan.device)
+    move_to(network, plan.device)
+    train_mode(network)
     rows = FlatParameters.of(network)
     optimizer = _optimizer(rows, plan, pull, anchor)
     _restore_state(optimizer, rows, state)
@@ -197,7 +198,8 @@ def predict(
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
-    network.to(device).eval()
+    move_to(network, device)
+    network.eval()
     rows, probabilities = [], []
     with torch.inference_mode(), mixed_precision(device, bf16):
         for batch, example, used in crop_batches(network, cohort, crops, batch_size, device):

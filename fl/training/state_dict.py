@@ -95,12 +95,17 @@ def mean_of_weights(rounds: Sequence[Weights], kept: Collection[str] = ()) -> We
     }
 
 
-def save_weights(path: Path, weights: Weights, facts: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all; `facts` go into its header."""
+def save_weights(
+    path: Path, weights: Weights, facts: dict[str, str] | None = None, synced: bool = True
+) -> None:
+    """Write a safetensors file, whole or not at all; `facts` go into its header.
+
+    `synced`: as `write_atomically`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {k: np.asarray(v, order="C") for k, v in weights.items()}
     file = save(arrays, metadata=facts)
-    write_atomically(path, _with_sorted_facts(file) if facts else file)
+    write_atomically(path, _with_sorted_facts(file) if facts else file, synced=synced)
 
 
 def _with_sorted_facts(file: bytes) -> bytes:

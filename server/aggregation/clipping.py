@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fl.messages.payloads import TrainingReply
 from fl.training.state_dict import Weights
 
 # Of two sites neither is the odd one; of three, two agree.
 FEWEST_SITES = 3
+Norms = tuple[float, float]  # of the change of the weights, and of that of a strategy's arrays
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,61 @@ class Clipped:
 
 
 def clip_updates(
-    trained: Sequence[TrainingReply], start: Weights, extra: Weights, multiple: float
+    trained: Sequence[TrainingReply],
+    start: Weights,
+    extra: Weights,
+    multiple: float,
+    others: Sequence[Norms] = (),
 ) -> Clipped:
     """Scale updates to the median norm over the sites if theirs is more than `multiple` times that.
 
     `start` and `extra` are what was sent: weights, and a strategy's arrays beside them, whose
-    changes are measured and scaled by themselves. If no norm is above the bound, the very same
+    changes are measured and scaled by themselves. `others` are the norms of further updates of the
+    round, none of which is too long. If no norm is above the bound, the very same
     objects are returned, so that the bits of an honest run do not change. Nothing is done with
     fewer than `FEWEST_SITES` sites, with a multiple of 0, or where the median is 0.
     """
-    if multiple == 0 or len(trained) < FEWEST_SITES:
+    sites = len(trained) + len(others)
+    if multiple == 0 or sites < FEWEST_SITES or not trained:
         return Clipped(list(trained), {})
     updates, notes = list(trained), {}
-    for field, before in (("weights", start), ("extra", extra)):
-        norms = np.array([update_norm(getattr(one, field), before) for one in trained])
-        median = float(np.median(norms))
-        if median == 0:
-            continue
-        for place in np.flatnonzero(norms > multiple * median).tolist():
-            site, ratio = trained[place].site, float(norms[place] / median)
+    norms = np.array([*(update_norms(one, start, extra) for one in trained), *others])
+    medians = np.median(norms, axis=0)
+    above = too_long(norms, multiple)[: len(trained)]
+    for column, (field, before) in enumerate((("weights", start), ("extra", extra))):
+        for place in np.flatnonzero(above[:, column]).tolist():
+            site, ratio = trained[place].site, float(norms[place, column] / medians[column])
             arrays = getattr(trained[place], field)
             scaled: dict[str, Any] = {field: _scaled(arrays, before, 1 / ratio)}
             updates[place] = replace(updates[place], **scaled)
             what = "update" if field == "weights" else "update of the strategy's arrays"
             notes[site] = (
-                f"its {what} is {ratio:.4g} times as long as the median of {len(trained)} sites, "
+                f"its {what} is {ratio:.4g} times as long as the median of {sites} sites, "
                 f"more than {multiple:g}, and is clipped to that length (--clip-updates)"
             )
     return Clipped(updates, notes)
+
+
+def too_long(norms: ArrayLike, multiple: float) -> NDArray[np.bool_]:
+    """Which norms are more than `multiple` times the median: (site, 2) -> (site, 2).
+
+    None is with fewer than `FEWEST_SITES` sites, with a multiple of 0, or where the median is 0.
+    """
+    lengths = np.asarray(norms, dtype=np.float64).reshape(-1, 2)
+    if multiple == 0 or len(lengths) < FEWEST_SITES:
+        return np.zeros(lengths.shape, dtype=bool)
+    medians = np.median(lengths, axis=0)
+    return np.asarray((lengths > multiple * medians) & (medians > 0))
+
+
+def any_too_long(norms: Sequence[Norms], multiple: float) -> list[bool]:
+    """Of each site whether `too_long` finds one of its norms."""
+    return [any(found) for found in too_long(norms, multiple).tolist()]
+
+
+def update_norms(update: TrainingReply, start: Weights, extra: Weights) -> Norms:
+    """The norms of an update's weights and of the strategy's arrays beside them."""
+    return update_norm(update.weights, start), update_norm(update.extra, extra)
 
 
 def update_norm(arrays: Mapping[str, NDArray[Any]], start: Weights) -> float:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fl.messages.payloads import TrainingReply
-from fl.messages.round_vector import decode_update, encode_update
+from fl.messages.round_vector import UPDATE_NUMBERS, decode_update, encode_update
 from fl.models import NetworkParts
 from fl.privacy.fixed_point_sums import FixedPointSums
 from fl.training.state_dict import Weights
+from server.aggregation.update_sums import UpdateSum
 
 
 def average_updates(
@@ -17,6 +18,7 @@ def average_updates(
     extra: Weights,
     parts: NetworkParts,
     most: int,
+    totals: Sequence[UpdateSum] = (),
 ) -> TrainingReply:
     """One update that stands for all: the average of their weights, and the sums of their counts.
 
@@ -31,10 +33,14 @@ def average_updates(
     variates, which must be the mean over the sites whose weights are averaged.
 
     The sum is one of whole numbers (`fl/privacy/fixed_point_sums.py`): no order of the replies
-    changes a bit. `most` is `most_weight` of the sites that were asked. `ValueError` for an update
-    that does not fit.
+    changes a bit. `most` is `most_weight` of the sites that were asked. `totals` are sums of other
+    updates of the round. `ValueError` for an update that does not fit.
     """
-    first = replies[0]
+    first = replies[0] if replies else totals[0].updates[0]
     sums = FixedPointSums(start, extra, parts, len(first.annotated), len(first.recorded), most)
-    total = sum(encode_update(sums, reply) for reply in replies)
-    return decode_update(sums, np.asarray(total))
+    total = np.zeros(sums.size + UPDATE_NUMBERS, dtype=np.int64)
+    for reply in replies:
+        total += encode_update(sums, reply)
+    for one in totals:
+        total += one.total
+    return decode_update(sums, total)

@@ -10,7 +10,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fl.util.errors import FederationError
-from server.engines.grid_base import SimulatedGrid, error_reply
+from server.engines.grid_base import SimulatedGrid
+from server.engines.site_visits import error_reply
 
 Requests = list[Message]
 Answers = list[tuple[Message, float]]  # replies in order of arrival, each with its seconds

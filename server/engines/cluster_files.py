@@ -106,7 +106,7 @@ class SiteFiles:
         for name, content in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content)
+            write_atomically(path, content, synced=False)
             if path.parent.name in FOR_TRAINING:
                 for old in sorted(path.parent.glob("[0-9]*"))[:-ROUNDS_KEPT]:
                     old.unlink()

@@ -37,10 +37,11 @@ from server.engines.cluster_files import (
     lay_out,
 )
 from server.engines.ray_workers import KEEP_FREED_MEMORY, ClientWorker
+from server.engines.site_visits import Visits
 
 CLEAN_UP = 5.0  # seconds for the workers to remove their folders
 
-Answer = tuple[Message, Context, Files]  # reply, the site's context, files that the client wrote
+Answer = tuple[Visits, Files]  # what the clients replied, files that they wrote
 
 
 def versions() -> dict[str, str]:
@@ -86,17 +87,19 @@ class ClusterWorker(ClientWorker):
 
     def handle_with_files(
         self,
-        message: Message,
-        context: Context,
+        messages: Sequence[Message],
+        contexts: Sequence[Context],
         arrays: Sequence[ArrayRecord],
+        combine: Sequence[Any],
         shards: tuple[str, ...],
         files: Files,
     ) -> Answer:
-        """As `handle`, with the site's files laid out before; also the files that it wrote."""
+        """As `handle`, with the sites' files laid out before; also the files that they wrote."""
         lay_out(self._folder / SITES, files)
-        set_local_folders(message, str(self._folder), shards)
-        reply, context = self.handle(message, context, arrays)
-        return reply, context, changed_files(self._folder / SITES, files)
+        for message in messages:
+            set_local_folders(message, str(self._folder), shards)
+        visits = self.handle(messages, contexts, arrays, combine)
+        return visits, changed_files(self._folder / SITES, files)
 
     def remove_folder(self) -> None:
         """Leave nothing on this machine but the cache."""
@@ -156,16 +159,25 @@ class ClusterWorkers:
                 "%s (%s) fetched %d bytes", machine.address, node[:8], fetched
             )
 
-    def send(self, actor: Any, message: Message, context: Context, arrays: Any) -> Any:
+    def send(
+        self,
+        actor: Any,
+        messages: Sequence[Message],
+        contexts: Sequence[Context],
+        arrays: Any,
+        combine: Sequence[Any],
+    ) -> Any:
         shards = self._shards[self.machines[actor].node]
-        files = self._files.needed(message, int(str(context.node_config["partition-id"])))
-        return actor.handle_with_files.remote(message, context, arrays, shards, files)
+        files: Files = {}
+        for message, context in zip(messages, contexts, strict=True):
+            files |= self._files.needed(message, int(str(context.node_config["partition-id"])))
+        return actor.handle_with_files.remote(messages, contexts, arrays, combine, shards, files)
 
-    def read(self, answer: Answer) -> tuple[Message, Context]:
-        """Also puts what the client wrote into the run directory."""
-        reply, context, files = answer
+    def read(self, answer: Answer) -> Visits:
+        """Also puts what the clients wrote into the run directory."""
+        visits, files = answer
         self._files.keep(files)
-        return reply, context
+        return visits
 
     def clean_up(self, actors: Sequence[Any]) -> None:
         if actors:

@@ -3,16 +3,17 @@
 import itertools
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
-from flwr.app import Context, Error, Message, RecordDict, UserConfig
+from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
-from fl.messages.flower_codec import CLIENT_FAILED
 from fl.util.polling import Backoff
 from server.engines.grid_internals import identify_server
 from server.engines.numbered_message import NumberedMessage
+from server.engines.site_visits import Combine, Combined
 
 
 class BaseGrid(Grid):
@@ -38,8 +39,11 @@ class SimulatedGrid(BaseGrid):
 
     pull_waits = True  # `pull_messages` waits for a reply by itself: no need to sleep between calls
 
+    combines = False  # whether a worker may send one answer for several sites: `combine_with`
+
     def __init__(self, n_nodes: int) -> None:
         identify_server()
+        self.combined: list[Combined] = []  # answers for several sites that have come
         self._run: Any = None
         self._numbers = itertools.count(1)
         self.contexts = {
@@ -85,6 +89,10 @@ class SimulatedGrid(BaseGrid):
         self.abandon(waiting)
         return replies
 
+    def combine_with(self, combine: Combine | None) -> None:
+        """Let workers combine replies to what is sent from now on. For grids that combine."""
+        raise NotImplementedError
+
     @abstractmethod
     def submit(self, message: Message) -> None:
         """Queue one message for its node."""
@@ -94,9 +102,15 @@ class SimulatedGrid(BaseGrid):
         """Forget messages whose replies are no longer wanted."""
 
 
-def error_reply(message: Message, error: BaseException) -> Message:
-    """What the server receives when a client fails: the kind of error and its text."""
-    return Message(Error(CLIENT_FAILED, f"{type(error).__name__}: {error}"), reply_to=message)
+@dataclass(frozen=True, kw_only=True)
+class Combining:
+    """How several sites' replies become one answer: `combine` at the worker, `read` here.
+
+    `read` is given the requests and the answer that stands for the replies to them.
+    """
+
+    combine: Combine
+    read: Callable[[Sequence[Message], Any], None]
 
 
 def collect(
@@ -104,11 +118,34 @@ def collect(
     messages: Iterable[Message],
     timeout: float,
     on_reply: Callable[[Message], None],
+    combining: Combining | None = None,
 ) -> list[Message]:
-    """Send requests and return the replies that come in time; `on_reply` gets each as it comes."""
+    """Send requests and return the replies that come in time; `on_reply` gets each as it comes.
+
+    With `combining`, a grid that combines replies may return fewer.
+    """
     requests = list(messages)
     for request in requests:
         request.metadata.ttl = timeout  # a site that comes back later need not answer any more
+    if not (isinstance(grid, SimulatedGrid) and grid.combines):
+        combining = None
+    if combining is None:
+        return _collected(grid, requests, timeout, on_reply)
+    combiner = cast(SimulatedGrid, grid)
+    combiner.combine_with(combining.combine)
+    try:
+        return _collected(grid, requests, timeout, on_reply, combining)
+    finally:
+        combiner.combine_with(None)
+
+
+def _collected(
+    grid: Grid,
+    requests: Sequence[Message],
+    timeout: float,
+    on_reply: Callable[[Message], None],
+    combining: Combining | None = None,
+) -> list[Message]:
     # A grid gives no number for a request that it could not send: no reply will come.
     numbers = grid.push_messages(requests)
     waiting = {n: request for n, request in zip(numbers, requests, strict=True) if n}
@@ -122,11 +159,20 @@ def collect(
                 continue
             replies.append(_from_the_node_asked(reply, waiting.pop(number)))
             on_reply(replies[-1])
+        if combining is not None:
+            _read_combined(cast(SimulatedGrid, grid), waiting, combining)
         if waiting and backoff is not None:
             time.sleep(backoff.delay())
     if waiting and isinstance(grid, SimulatedGrid):
         grid.abandon(waiting)
     return replies
+
+
+def _read_combined(grid: SimulatedGrid, waiting: dict[str, Message], combining: Combining) -> None:
+    """Read the answers for several sites that have come; nobody waits for those sites any more."""
+    for combined in grid.combined:
+        combining.read([waiting.pop(number) for number in combined.numbers], combined.answer)
+    grid.combined.clear()
 
 
 def _from_the_node_asked(reply: Message, request: Message) -> Message:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from server.engines.grid_base import SimulatedGrid, error_reply
+from server.engines.grid_base import SimulatedGrid
+from server.engines.site_visits import error_reply
 
 
 class LocalGrid(SimulatedGrid):

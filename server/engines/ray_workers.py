@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before
     from flwr.app import ArrayRecord, Context, Message
     from flwr.clientapp import ClientApp
 
+    from server.engines.site_visits import Visits
+
 # The longest path of a socket in Ray's folder: date and time, process, number of the socket.
 RAY_SOCKET = "session_2026-01-01_12-00-00_123456_4194304/sockets/plasma_store_1"
 OBJECT_STORE = 256 * 2**20  # bytes; weights and counts are all that passes through it
@@ -44,6 +46,7 @@ class ClientWorker:
     """A process that runs clients."""
 
     def __init__(self, modules: Sequence[str] = (), n_gpus: float = 0.0) -> None:
+        self._combine: tuple[tuple[Any, ...], Any] = ((), None)  # where Ray holds it, and it
         with without_garbage_collection():
             for name in modules:
                 importlib.import_module(name)
@@ -57,15 +60,28 @@ class ClientWorker:
         self._app = client_app
 
     def handle(
-        self, message: "Message", context: "Context", arrays: "Sequence[ArrayRecord]"
-    ) -> "tuple[Message, Context]":
-        """The client's reply, and its context, in which it may have stored something.
+        self,
+        messages: "Sequence[Message]",
+        contexts: "Sequence[Context]",
+        arrays: "Sequence[ArrayRecord]",
+        combine: Sequence[Any] = (),
+    ) -> "Visits":
+        """What the client replies to each request, or one answer for several.
 
-        `arrays`: those of the message, sent apart because all requests of a round share them.
+        `arrays`: those of each message, sent apart because all requests of a round share them.
+        `combine`: where Ray holds the function that combines replies, or nothing.
         """
-        for name, record in zip(message.content.array_records, arrays, strict=True):
-            message.content[name] = record
-        return self._app(message, context), context
+        from server.engines.site_visits import make_visits  # here: it loads Flower
+
+        return make_visits(self._app, messages, contexts, arrays, self._loaded(combine))
+
+    def _loaded(self, place: Sequence[Any]) -> Any:
+        """The function that Ray holds there, which is loaded once for all requests of a round."""
+        if tuple(place) != self._combine[0]:
+            import ray
+
+            self._combine = tuple(place), ray.get(place[0]) if place else None
+        return self._combine[1]
 
 
 def start_worker(n_gpus: float, modules: Sequence[str] = ()) -> Any:
@@ -95,10 +111,17 @@ class LocalWorkers:
         actor.serve.remote(self._app)
         yield from ()  # it takes requests at once: Ray queues them
 
-    def send(self, actor: Any, message: "Message", context: "Context", arrays: Any) -> Any:
-        return actor.handle.remote(message, context, arrays)
+    def send(
+        self,
+        actor: Any,
+        messages: "Sequence[Message]",
+        contexts: "Sequence[Context]",
+        arrays: Any,
+        combine: Sequence[Any],
+    ) -> Any:
+        return actor.handle.remote(messages, contexts, arrays, combine)
 
-    def read(self, answer: "tuple[Message, Context]") -> "tuple[Message, Context]":
+    def read(self, answer: "Visits") -> "Visits":
         return answer
 
     def clean_up(self, actors: Sequence[Any]) -> None:

@@ -78,7 +78,7 @@ def _rounds(grid: Grid, job: Job, number: int, done: Callable[[int], None]) -> R
     before, seen = start, {}
     for last in range(1, number + 1):
         before = dict(progress.weights)
-        updates = train_sites(federation, strategy, progress)
+        updates = train_sites(federation, strategy, progress, each_update=last == number)
         if last == number:
             seen = {
                 site: before | {name: reply.weights[name] for name in reply.weights}

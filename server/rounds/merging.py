@@ -21,13 +21,16 @@ from fl.models import NetworkParts, parts_of
 from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
-from server.aggregation.clipping import FEWEST_SITES, Clipped, clip_updates
+from server.aggregation.clipping import FEWEST_SITES, Clipped, clip_updates, update_norms
 from server.aggregation.evidence_average import average_updates
 from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
+from server.aggregation.update_sums import SumUpdates, UpdateSum, sites_to_ask_again
 from server.rounds.checkpoints import TrainingProgress
+from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.model_selection import mean_loss
-from server.rounds.site_requests import Federation
+from server.rounds.reply_validation import UpdateCheck
+from server.rounds.site_requests import Federation, Summing
 
 CLIPPED = "clipped"  # what a listener hears of a site whose update counts for less
 
@@ -43,13 +46,15 @@ class RoundUpdates:
     # Under secure aggregation the sum over these sites stands for all, and none of theirs is known.
     summed: TrainingReply | None = None
     summed_sites: tuple[str, ...] = ()
+    sums: list[UpdateSum] = field(default_factory=list)  # of updates that are in `trained` no more
     validated: dict[str, EvaluationReply] = field(default_factory=dict)  # the weights as sent
     failures: list[dict[str, Any]] = field(default_factory=list)  # of both
 
     @property
     def participants(self) -> int:
         """How many sites' updates there are."""
-        return len(self.summed_sites) if self.summed else len(self.trained)
+        summed = sum(len(one.updates) for one in self.sums)
+        return len(self.summed_sites) if self.summed else len(self.trained) + summed
 
 
 def merge(
@@ -62,10 +67,12 @@ def merge(
     if updates.summed is not None:
         trained = counted = [updates.summed]
     else:
-        trained = [updates.trained[site] for site in sorted(updates.trained)]
+        single = [updates.trained[site] for site in sorted(updates.trained)]
+        summed = [update for one in updates.sums for update in one.updates]
+        trained = sorted([*single, *summed], key=lambda update: update.site)
         if number == 1:
             _say_what_does_not_protect(federation.job.config, len(trained))
-        clipped = _clipped(federation, progress, updates, trained)
+        clipped = _clipped(federation, progress, updates, single)
         failures += [{"round": number, "site": s, "reason": r} for s, r in clipped.notes.items()]
         counted = _as_they_count(federation, progress, updates, clipped.updates)
         progress.n_seen |= {reply.site: reply.n_seen for reply in trained}
@@ -105,7 +112,8 @@ def _clipped(
 ) -> Clipped:
     """The updates, none of them many times as long as the others; who is shortened is named."""
     multiple = federation.job.config.clip_updates
-    clipped = clip_updates(trained, updates.shared, progress.extra, multiple)
+    summed = [norms for one in updates.sums for norms in one.norms]
+    clipped = clip_updates(trained, updates.shared, progress.extra, multiple, summed)
     for site, reason in sorted(clipped.notes.items()):
         federation.listener.site(updates.number, site, CLIPPED, reason)
     return Clipped(clipped.updates, dict(sorted(clipped.notes.items())))
@@ -172,9 +180,48 @@ def _as_they_count(
     parts = parts_of(config.model, TASKS[config.task]) if by_evidence else NetworkParts()
     most = most_weight((federation.sites[site] for site in updates.requests), config.weighting)
     try:
-        return [average_updates(weighted, updates.shared, progress.extra, parts, most)]
+        shared, extra = updates.shared, progress.extra
+        return [average_updates(weighted, shared, extra, parts, most, updates.sums)]
     except ValueError as error:
         raise FederationError(f"Round {updates.number}: {error}") from None
+
+
+def summing_of(
+    federation: Federation, progress: TrainingProgress, updates: RoundUpdates, check: UpdateCheck
+) -> Summing | None:
+    """How workers add up the round's updates; None if each of them travels by itself.
+
+    Some strategies must see each. Under differential privacy no site may be asked again, which a
+    sum may need: a second answer costs as much privacy as the first.
+    """
+    config = federation.job.config
+    if strategy_traits(config.strategy).needs_each_update or is_private(config):
+        return None
+    asked = {site: federation.sites[site] for site in updates.requests}
+
+    def read(found: UpdateSum) -> None:
+        updates.sums.append(found)
+        updates.validated.update({one.site: one for one in found.validated})
+
+    combine = SumUpdates(
+        config=config,
+        shared=updates.shared,
+        extra=progress.extra,
+        most=most_weight(asked.values(), config.weighting),
+        sites={federation.nodes[site]: info for site, info in asked.items()},
+        validates=bool(progress.unvalidated),
+        check=check,
+        check_validation=validate_evaluation,
+    )
+    return Summing(combine=combine, read=read)
+
+
+def take_back_long_updates(updates: RoundUpdates, extra: Weights, multiple: float) -> list[str]:
+    """Drop the sums that hold an update which is to be clipped; the sites to ask again, by name."""
+    single = [update_norms(one, updates.shared, extra) for one in updates.trained.values()]
+    again = sites_to_ask_again(updates.sums, single, multiple) if updates.sums else []
+    updates.sums[:] = [one for one in updates.sums if not any(one is other for other in again)]
+    return sorted(site for one in again for site in one.sites)
 
 
 def store_update(trained: TrainingReply, store: UpdateStore) -> TrainingReply:

@@ -6,12 +6,13 @@ numbers that no hospital reaches.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.ecg.tasks import Task
+from fl.ecg.tasks import TASKS, Task
 from fl.messages.payloads import SiteInfo, TrainingReply
 from fl.privacy.egress_policy import SITE
 from fl.privacy.fixed_point_sums import LARGEST_LOSS
@@ -64,6 +65,23 @@ def validate_change(weights: Mapping[str, NDArray[Any]], start: Weights) -> None
         change = np.abs(np.subtract(weights[name], before, dtype=np.float64)).max(initial=0.0)
         if change > LARGEST_CHANGE:
             raise ValueError(f"{name} changed by {change:g}, more than {LARGEST_CHANGE:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateCheck:
+    """All checks of an update. `shared` and `extra` are what the site was sent."""
+
+    shared: Weights
+    extra: Weights
+    task: str
+    weighting: str
+
+    def __call__(self, trained: TrainingReply, info: SiteInfo) -> None:
+        """`ValueError` unless the update can be merged; `info` are the site's first words."""
+        validate_weights(trained.weights, self.shared)
+        validate_change(trained.weights, self.shared)
+        validate_weights(trained.extra, self.extra, LARGEST_EXTRA)
+        validate_counts(trained, info, TASKS[self.task], self.weighting)
 
 
 def validate_counts(

@@ -37,15 +37,16 @@ from server.aggregation.update_store import update_store_for
 from server.rounds.checkpoints import TrainingProgress, save_progress
 from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.history import write_history
-from server.rounds.merging import RoundUpdates, merge, store_update
+from server.rounds.merging import (
+    RoundUpdates,
+    merge,
+    store_update,
+    summing_of,
+    take_back_long_updates,
+)
 from server.rounds.model_selection import validate_private_round, validate_round
 from server.rounds.newcomers import admit_newcomers
-from server.rounds.reply_validation import (
-    LARGEST_EXTRA,
-    validate_change,
-    validate_counts,
-    validate_weights,
-)
+from server.rounds.reply_validation import UpdateCheck
 from server.rounds.secure_rounds import SecureRound, secure_validation
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
 from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
@@ -190,17 +191,34 @@ def finish_round(
 
 
 def train_sites(
-    federation: Federation, strategy: Strategy, progress: TrainingProgress
+    federation: Federation,
+    strategy: Strategy,
+    progress: TrainingProgress,
+    each_update: bool = False,
 ) -> RoundUpdates:
-    """Let the next round's sites train, and all sites validate the last round if needed."""
+    """Let the next round's sites train, and all sites validate the last round if needed.
+
+    `each_update`: every site's own update is wanted, even where a sum would do.
+    """
     updates = _prepare_round(federation, strategy, progress)
-    requests = _training_requests(federation, progress, updates)
+    check = UpdateCheck(
+        shared=updates.shared,
+        extra=progress.extra,
+        task=federation.job.config.task,
+        weighting=federation.job.config.weighting,
+    )
+    requests = _training_requests(federation, progress, updates, check)
     if progress.unvalidated:
         others = federation.sites.keys() - requests.keys()
         requests |= evaluation_requests(
             federation, progress.weights, progress.round, VAL, others, updates.validated
         )
-    updates.failures.extend(send_requests(federation, requests))
+    summing = None if each_update else summing_of(federation, progress, updates, check)
+    updates.failures.extend(send_requests(federation, requests, summing))
+    multiple = federation.job.config.clip_updates
+    while again := take_back_long_updates(updates, progress.extra, multiple):
+        asked = {site: requests[site] for site in again}
+        updates.failures.extend(send_requests(federation, asked))
     return updates
 
 
@@ -251,7 +269,7 @@ def _prepare_round(
 
 
 def _training_requests(
-    federation: Federation, progress: TrainingProgress, updates: RoundUpdates
+    federation: Federation, progress: TrainingProgress, updates: RoundUpdates, check: UpdateCheck
 ) -> dict[str, SiteRequest]:
     """The round's requests to train; their answers go into `updates` once they are checked."""
     store = update_store_for(len(updates.requests), updates.shared, federation.folder)
@@ -265,10 +283,7 @@ def _training_requests(
                     read_incoming_validation(reply), info[site], federation.task, VAL
                 )
         trained = read_training_reply(reply)
-        validate_weights(trained.weights, updates.shared)
-        validate_change(trained.weights, updates.shared)
-        validate_weights(trained.extra, progress.extra, LARGEST_EXTRA)
-        validate_counts(trained, info[site], federation.task, federation.job.config.weighting)
+        check(trained, info[site])
         updates.trained[site] = trained if store is None else store_update(trained, store)
 
     return {

@@ -20,7 +20,8 @@ from fl.runs.listener import Listener
 from fl.util.errors import FederationError
 from fl.util.one_line import one_line
 from partitions.splits import TEST, VAL
-from server.engines.grid_base import collect
+from server.engines.grid_base import Combining, collect
+from server.engines.site_visits import Combine
 from server.rounds.history import FinishedTraining
 from server.rounds.reply_validation import validate_site_info
 
@@ -192,12 +193,21 @@ class SiteRequest:
     read: Callable[[str, Message], None]  # raises ValueError to refuse it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summing:
+    """How several sites' replies become one where they are made, and who reads that one."""
+
+    combine: Combine
+    read: Callable[[Any], None]
+
+
 def send_requests(
-    federation: Federation, requests: Mapping[str, SiteRequest]
+    federation: Federation, requests: Mapping[str, SiteRequest], summing: Summing | None = None
 ) -> list[dict[str, Any]]:
     """Send one request to each of these sites, in this order; the failures, by name of site.
 
-    Each reply is read as it comes and then emptied: those of many sites would fill memory.
+    Each reply is read as it comes and then emptied: those of many sites would fill memory. With
+    `summing` one answer may stand for the replies of several sites.
     """
     site_of = {node: site for site, node in federation.nodes.items()}
     timeout = federation.job.config.timeout
@@ -224,7 +234,18 @@ def send_requests(
             del failed[site]
         reply.content = RecordDict()
 
-    collect(federation.grid, [r.request for r in requests.values()], timeout, read_reply)
+    def read_summed(answered: Sequence[Message], answer: Any) -> None:
+        for message in answered:
+            site = site_of[message.metadata.dst_node_id]
+            request = requests[site]
+            federation.listener.site(request.round_number, site, request.doing, "")
+            del failed[site]
+        if summing is not None:
+            summing.read(answer)
+
+    combining = Combining(combine=summing.combine, read=read_summed) if summing else None
+    sent = [r.request for r in requests.values()]
+    collect(federation.grid, sent, timeout, read_reply, combining)
     for site in sorted(failed):
         federation.listener.site(requests[site].round_number, site, "failed", failed[site])
     return [

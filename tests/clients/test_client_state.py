@@ -1,6 +1,7 @@
 """What stays at a site from round to round."""
 
 import numpy as np
+import pytest
 
 from clients.client_state import ClientState
 
@@ -44,3 +45,12 @@ def test_a_round_done_again_replaces_what_it_kept(tmp_path):
 
 def test_nothing_is_before_the_first_round(tmp_path):
     assert ClientState(tmp_path / "none").before(1) == {}
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_what_is_kept_waits_for_the_disk_only_where_it_should(tmp_path, monkeypatch, synced):
+    waited = []
+    monkeypatch.setattr("os.fsync", waited.append)
+    ClientState(tmp_path, synced=synced).put(1, {"w": np.ones(1)})
+    assert bool(waited) == synced
+    assert ClientState(tmp_path).before(2)["w"] == [1]
