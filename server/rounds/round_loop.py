@@ -4,6 +4,7 @@ A site validates the weights it is sent before it trains them, so that a round n
 to each site: the validation of a round is known when the requests of the next one are answered.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -117,6 +118,8 @@ def validate_everywhere(
 
 def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
     """Write a checkpoint."""
+    if not federation.job.deployed:
+        os.sync()  # what simulated sites keep of the round is on the disk before what counts on it
     save_progress(federation.folder / "checkpoint" / federation.job.strategy, progress)
 
 
