@@ -22,8 +22,8 @@ class Site:
     folder: Path
     min_count: int = 0  # counts below this do not leave the site
     weights: Path | None = None  # folder of its own models, which stay; None: `folder`
-    # What it keeps between rounds is on the disk when a visit ends. To wait for that takes as long as
-    # a small site's training, and in a simulation the server waits once, before its checkpoint.
+    # What it keeps between rounds is on the disk when a visit ends. To wait for that takes as long
+    # as a small site's training, and in a simulation the server waits once, before its checkpoint.
     synced: bool = True
 
 
