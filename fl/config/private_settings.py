@@ -1,11 +1,11 @@
-"""What `--dp patient` asks of the other settings, and what it makes of their defaults."""
+"""What `--dp patient` asks of the other settings, and what it makes of their defaults.
 
-from typing import TYPE_CHECKING, Any
+`config` is a `RunConfig`, whose module imports this one.
+"""
+
+from typing import Any
 
 from fl.config.strategy_traits import strategy_traits
-
-if TYPE_CHECKING:
-    from fl.config.run_config import RunConfig
 
 NONE, PATIENT = "none", "patient"  # values of --dp
 HEAD = "head"  # the value of --dp-scope that trains the dense layers alone
@@ -19,7 +19,7 @@ SHARED_NOISE_ROUNDS = 80  # of one step each
 UNSUITED = ("fedbn", "scaffold")
 
 
-def private_defaults(config: "RunConfig") -> dict[str, Any]:
+def private_defaults(config: Any) -> dict[str, Any]:
     """What differs from the usual defaults; `ValueError` if a setting cannot be private."""
     _require_head(config)
     _require_suited(config)
@@ -44,7 +44,7 @@ def private_defaults(config: "RunConfig") -> dict[str, Any]:
     return found | ({"freeze": FEATURES} if config.dp_scope == HEAD else {})
 
 
-def _require_head(config: "RunConfig") -> None:
+def _require_head(config: Any) -> None:
     if config.dp_scope == HEAD and not config.init_from:
         raise ValueError(
             "--dp-scope is 'head', but no --init-from names the weights of the other layers. They "
@@ -52,7 +52,7 @@ def _require_head(config: "RunConfig") -> None:
         )
 
 
-def _require_suited(config: "RunConfig") -> None:
+def _require_suited(config: Any) -> None:
     """`ValueError` for a setting that would let something leave that no noise covers."""
     for name in config.strategies:
         if name in UNSUITED or strategy_traits(name).plain_sgd:
