@@ -273,6 +273,7 @@ def saved_run(recordings, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_ds2_is_tested_by_every_protocol_and_with_saved_models(
     data, cache_dir, saved_run, tmp_path, monkeypatch
 ):

@@ -109,7 +109,7 @@ def require_separate_patients(network: nn.Module) -> None:
             "--dp patient: this network reads rows of neighbouring beats, which cannot be drawn "
             "patient by patient. Use one that reads single examples, e.g. --model beat_cnn."
         )
-    mixing = nn.modules.batchnorm._BatchNorm
+    mixing = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     for name, module in network.named_modules():
         if isinstance(module, mixing) and any(p.requires_grad for p in module.parameters()):
             raise ConfigError(
