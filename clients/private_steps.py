@@ -12,6 +12,7 @@ from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SourceValidation, TrainingReply
 from fl.privacy.differential_privacy.gaussian_noise import (
     NormalNoise,
+    secret_generator,
     secret_noise,
     seeded_noise,
 )
@@ -23,6 +24,7 @@ from fl.privacy.differential_privacy.private_training import (
     steps_of_round,
 )
 from fl.training.loop import FitResult
+from fl.util.random_streams import stream
 from partitions.splits import TRAIN
 
 
@@ -37,6 +39,9 @@ def train_privately(
         clip=config.clip,
         noise=config.noise_multiplier / math.sqrt(sharing),
         normal=_noise(job, site, "training", round_number),
+        rng=secret_generator()
+        if job.deployed
+        else stream(config.seed, "private fit", site.name, round_number),
         shared_forward=config.freeze == FEATURES,
     )
     plan = training_plan(config, site.name, round_number)

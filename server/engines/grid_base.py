@@ -90,8 +90,7 @@ class SimulatedGrid(BaseGrid):
         return replies
 
     def combine_with(self, combine: Combine | None) -> None:
-        """Let workers combine replies to what is sent from now on. For grids that combine."""
-        raise NotImplementedError
+        """Let workers combine replies to what is sent from now on; others answer each by itself."""
 
     @abstractmethod
     def submit(self, message: Message) -> None:

@@ -37,6 +37,11 @@ class SpentByRun(BaseModel):
     validations: int = 0
     epsilon: float = 0.0  # spent so far
 
+    @property
+    def spent_delta(self) -> float:
+        """Of the training, or of all validations, whichever is more; 0 before anything is spent."""
+        return self.delta * max(1, self.validations) if self.epsilon else 0.0
+
 
 Ledger = Mapping[str, SpentByRun]  # by the run's name
 SETTINGS = ("noise_multiplier", "sample_rate", "local_epochs", "secure_aggregation", "delta")
@@ -74,7 +79,7 @@ def charge(
             update={"rounds": to_come, "validations": max(1, after.validations)}
         )
         others = [spent for name, spent in ledger.items() if name != run]
-        _require_budget(policy, others, _epsilon(whole, config), after.delta)
+        _require_budget(policy, others, _epsilon(whole, config), whole.delta * whole.validations)
         after = after.model_copy(update={"epsilon": _epsilon(after, config)})
         text = json.dumps(
             {name: spent.model_dump() for name, spent in ({**ledger, run: after}).items()}, indent=1
@@ -89,7 +94,7 @@ def charge(
 def spent_budget(folder: Path) -> tuple[float, float]:
     """(epsilon, delta) that all runs together have spent."""
     ledger = read_ledger(folder)
-    deltas = sum(spent.delta for spent in ledger.values() if spent.epsilon)
+    deltas = sum(spent.spent_delta for spent in ledger.values())
     return sum(spent.epsilon for spent in ledger.values()), deltas
 
 
@@ -119,7 +124,7 @@ def _require_budget(
     if not policy.epsilon_budget:
         return
     before = sum(spent.epsilon for spent in others)
-    deltas = sum(spent.delta for spent in others if spent.epsilon)
+    deltas = sum(spent.spent_delta for spent in others)
     for name, used, asked, most in (
         ("epsilon", before, epsilon, policy.epsilon_budget),
         ("delta", deltas, delta, policy.delta_budget),

@@ -23,6 +23,11 @@ def seeded_noise(seed: int, *name: str | int) -> NormalNoise:
     return stream(seed, "privacy noise", *name).standard_normal
 
 
+def secret_generator() -> np.random.Generator:
+    """A generator whose state is drawn from the system, for draws that nobody is shown."""
+    return np.random.default_rng(int.from_bytes(os.urandom(32), "big"))
+
+
 def secret_noise() -> NormalNoise:
     """Noise of a ChaCha20 key stream under a key that is drawn from the system and kept nowhere.
 
