@@ -22,7 +22,7 @@ from benchmarks.common.countdown import Countdown
 from benchmarks.common.made_runs import Settings, completed, folder_of, make_run
 from benchmarks.common.results_store import command, machine_description, put_between_marks
 from fl.config.config_file import load_config
-from fl.config.run_config import POOLED
+from fl.config.run_config import LOCAL, POOLED
 from fl.ecg.tasks import RHYTHM, TASKS
 from fl.runs.history_tables import read_rounds
 from fl.runs.results import read_summary
@@ -30,6 +30,7 @@ from fl.util.errors import ConfigError
 
 MAIN_JOB = {"clients": "8", "compare": "fedavg", "site_folds": "0"}
 BASELINE = "as it is"
+KINDS = ("federated", "pooled", "local")
 MEASURES = {"val_macro_auroc": "macro-AUROC", "val_macro_f1": "macro-F1"}
 
 
@@ -61,6 +62,8 @@ def ideas(base: Settings) -> dict[str, dict[str, str]]:
         "server momentum .9": {**momentum, "server_momentum": "0.9"},
         "pooled at half the rate": {"lr_pooled": f"{rate / 2:g}"},
         "pooled at twice the rate": {"lr_pooled": f"{rate * 2:g}"},
+        "local at half the rate": {"lr_local": f"{rate / 2:g}"},
+        "local at twice the rate": {"lr_local": f"{rate * 2:g}"},
         **features,
     }
 
@@ -73,26 +76,22 @@ class Validated:
     seconds: float  # of its requests, in rounds.csv
 
 
-Outcome = Mapping[str, Validated]  # of one run: `federated` and `pooled`
+Outcome = Mapping[str, Validated]  # of one run, by the names of KINDS
 
 
 def validated(folder: Path) -> Outcome:
     """What rounds.csv says of the weights that the run's trainings chose.
 
-    Of summary.json only these are read: which round, and whether it is a mean.
+    Of summary.json only these are read: which round, and whether it is a mean. Local training ends
+    with its last round; there each site's patients are those that its own network is validated on.
     """
     summary, rounds = read_summary(folder), read_rounds(folder)
     found = {}
     for name, training in summary.strategies.items():
         lines = [row for row in rounds if row.strategy == name]
-        if training.best_round is None:  # local training: each site chose its own
-            continue
-        (best,) = (
-            row
-            for row in lines
-            if (row.round, row.averaged) == (training.best_round, training.averaged or 0)
-        )
-        found["pooled" if name == POOLED else "federated"] = Validated(
+        chosen = (training.best_round or training.rounds, training.averaged or 0)
+        (best,) = (row for row in lines if (row.round, row.averaged) == chosen)
+        found[name if name in (LOCAL, POOLED) else "federated"] = Validated(
             measures={measure: getattr(best, measure) for measure in MEASURES},
             seconds=sum(row.seconds for row in lines),
         )
@@ -158,7 +157,7 @@ def report(results: Mapping[str, Mapping[int, Outcome]], skipped: Mapping[str, s
     """Both tables, and what is missing in them and why."""
     kinds = [
         kind
-        for kind in ("federated", "pooled")
+        for kind in KINDS
         if any(kind in outcome for by_seed in results.values() for outcome in by_seed.values())
     ]
     lines = [line for kind in kinds for line in [*table(kind, results), ""]] + [NOTE]

@@ -22,7 +22,7 @@ def training(best_round, **chosen):
 def run_folder(folder, **averaged):
     """A finished run of two rounds, with the mean of both."""
     strategies = {
-        "local": training(None),
+        "local": training(None, rounds=2),
         "pooled": training(1),
         "fedavg": training(2, **averaged),
     }
@@ -34,6 +34,8 @@ def run_folder(folder, **averaged):
     rows = [
         round_row(strategy=name, round=number, averaged=mean, val_macro_auroc=auroc)
         for name, number, mean, auroc in (
+            ("local", 1, 0, 0.4),
+            ("local", 2, 0, 0.3),
             ("pooled", 1, 0, 0.7),
             ("pooled", 2, 0, 0.6),
             ("fedavg", 1, 0, 0.5),
@@ -50,6 +52,7 @@ def test_the_line_of_the_chosen_weights_is_read(tmp_path, chosen, auroc):
     found = validated(run_folder(tmp_path, **chosen))
     assert found["federated"].measures["val_macro_auroc"] == auroc
     assert found["pooled"].measures["val_macro_auroc"] == 0.7
+    assert found["local"].measures["val_macro_auroc"] == 0.3  # its last round
     assert (found["federated"].seconds, found["pooled"].seconds) == (6.0, 4.0)
 
 
