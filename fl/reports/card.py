@@ -94,6 +94,7 @@ def sidecar(run: Run, model: ModelFile, rule: DecisionRule) -> dict[str, Any]:
         heartfed=run.facts.heartfed,
         averaged=model.result.averaged,
         transfer=transfer.to_json() if transfer else None,
+        sources=[source.name for source in training_sources(run, model)],
     )
 
 

@@ -18,6 +18,12 @@ def privacy_sentences(facts: PrivacyFacts) -> list[str]:
         f"Accountant: {facts.accountant}. The promise holds against {facts.against}.",
         "Numbers of patients and records, and the figures of the test, are not covered by it.",
     ]
+    if facts.trainings > 1:
+        sentences.append(
+            f"Each of the {facts.trainings} trainings compared here keeps this promise by itself; "
+            f"whoever sees all of them has epsilon {facts.trainings * facts.epsilon:.3g} and delta "
+            f"{facts.trainings * facts.delta:.1g} at most."
+        )
     if facts.spent_epsilon is not None:
         budget = f" of {facts.epsilon_budget:g}" if facts.epsilon_budget else "; no budget is set"
         sentences.append(

@@ -52,10 +52,15 @@ class TransferFacts(JsonRecord):
     unused: tuple[str, ...]  # entries of the saved model that this run's network has not got
     freeze: str  # a value of --freeze
     frozen: int  # entries that stay as they were taken
+    sources: tuple[str, ...] = ()  # that trained the saved model, as far as its file says
+    earlier_sources: tuple[str, ...] = ()  # that trained the model which that one started from
     # Test patients of this run, and those of them whose records trained the saved model or chose
     # its round; None where the run directory of the saved model is not there to tell.
     test_patients: int | None = None
     seen_patients: int | None = None
+    # The same of the patients whom this run trains or validates.
+    training_patients: int | None = None
+    seen_in_training: int | None = None
 
 
 class AuditHead(JsonRecord):
@@ -84,6 +89,7 @@ class PrivacyFacts(JsonRecord):
     scope: str
     accountant: str
     against: str
+    trainings: int = 1
     spent_epsilon: float | None = None
     spent_delta: float | None = None
     epsilon_budget: float | None = None

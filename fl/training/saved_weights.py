@@ -1,7 +1,7 @@
 """A run's weights on disk and the file beside them that describes them, checked before use."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 
 import fl
 from fl.ecg.tasks import TASKS
+from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.models import MODELS, build_network
 from fl.models.mixture import MIXED, own_network
 from fl.util.errors import ConfigError
@@ -51,13 +52,16 @@ def weights_facts(
     heartfed: str = fl.__version__,
     transfer: dict[str, Any] | None = None,
     averaged: int | None = None,
+    sources: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The content of the file beside weights: what prediction needs besides them.
 
     `strategy` is the name under which they are reported, `decision` the rule as JSON, `transfer`
-    the saved model that training started from, if any, `averaged` the rounds whose mean they are.
+    the saved model that training started from, if any, `averaged` the rounds whose mean they are,
+    `sources` those that are known to have trained it, beside those that the rule has entries for.
     """
     asked = TASKS[task]
+    trained = {*sources, *_sources_of_rule(decision), *_earlier_sources({"transfer": transfer})}
     return {
         "format": FORMAT,
         "weights": path.name,
@@ -73,11 +77,38 @@ def weights_facts(
         "best_round": best_round,
         **({"averaged": averaged} if averaged else {}),
         "synthetic": synthetic,
+        "sources": sorted(trained),
         **({"transfer": transfer} if transfer else {}),
         "simulated_rare": simulated_rare,
         "heartfed": heartfed,
         "licence": LICENCE,
     }
+
+
+def trained_sources(facts: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """The sources that trained a saved model, by the file beside it, and those of models before it.
+
+    A model of an earlier version names only those that it has thresholds for.
+    """
+    earlier = _earlier_sources(facts)
+    return (_names(facts.get("sources")) | _sources_of_rule(facts["decision"])) - earlier, earlier
+
+
+def _sources_of_rule(decision: object) -> set[str]:
+    found = decision.get("calibration") if isinstance(decision, dict) else None
+    return _names(found) - {POOLED_SOURCE}
+
+
+def _earlier_sources(facts: Mapping[str, Any]) -> set[str]:
+    before = facts.get("transfer")
+    if not isinstance(before, dict):
+        return set()
+    return _names(before.get("sources")) | _names(before.get("earlier_sources"))
+
+
+def _names(found: object) -> set[str]:
+    """The names in what a file says, which may be anything."""
+    return {str(name) for name in found} if isinstance(found, dict | list | tuple) else set()
 
 
 def sidecar_of(path: Path) -> Path:

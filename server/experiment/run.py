@@ -89,7 +89,7 @@ def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) ->
     if not (record.folder / PARTITION).exists():
         prepared.write_partition(record.folder)
     if transfer := keep_initial_weights(record, config, session.transfer):
-        session.console.print(record_transfer(record, transfer), soft_wrap=True)
+        session.console.print(record_transfer(record, transfer, config), soft_wrap=True)
     record.content["seconds"]["data"] = round(time.monotonic() - began, 3)
     record.update(
         data=prepared.data,

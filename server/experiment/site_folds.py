@@ -26,7 +26,7 @@ def run_with_folds(
         merged = merge_folds(config, run_parts(session, record, parts, run_once, last))
         merged.write(record.folder)
         if session.transfer:  # of every fold's test patients, which are all
-            record_transfer(record, session.transfer)
+            record_transfer(record, session.transfer, config)
         record.update(**merged.facts, status="completed")
     if session.options.pages:
         write_report(record.folder)

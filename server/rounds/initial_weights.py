@@ -13,7 +13,7 @@ from fl.privacy.differential_privacy.guarantee import is_private
 from fl.runs.run_facts import TransferFacts
 from fl.runs.run_record import RunRecord
 from fl.training.frozen import frozen_entries
-from fl.training.saved_weights import check_digest, saved_facts
+from fl.training.saved_weights import check_digest, saved_facts, trained_sources
 from fl.training.state_dict import INITIAL, Weights, fresh_weights, load_weights, save_weights
 from fl.util.errors import ConfigError
 
@@ -84,6 +84,7 @@ def _origin(config: RunConfig) -> Origin:
     facts = saved_facts(path, FLAG)
     check_digest(path, facts, FLAG)
     saved, network = load_weights(path), fresh_weights(config)
+    sources, earlier = trained_sources(facts)
     parts = parts_of(config.model, task)
     frozen = frozen_entries(config.freeze, config.model, config.task)
     optional = {*parts.classifier, *parts_of(facts["model"], TASKS[facts["task"]]).classifier}
@@ -114,6 +115,8 @@ def _origin(config: RunConfig) -> Origin:
             unused=tuple(sorted(saved.keys() - network.keys())),
             freeze=config.freeze,
             frozen=len(frozen),
+            sources=tuple(sorted(sources)),
+            earlier_sources=tuple(sorted(earlier)),
         ),
     )
 

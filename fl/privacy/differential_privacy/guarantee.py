@@ -33,6 +33,7 @@ class Guarantee:
     scope: str
     accountant: str
     against: str  # whom the promise holds against
+    trainings: int  # of the run, each of which spends as much
 
     def to_json(self) -> dict[str, Any]:
         """For run.json."""
@@ -102,6 +103,7 @@ def guarantee_of(config: RunConfig) -> Guarantee | None:
         against="whoever sees the sums, while no site gives its share of the noise away"
         if secure
         else "whoever sees what a site sends, the coordinator included",
+        trainings=len(config.strategies),
     )
 
 
