@@ -30,7 +30,7 @@ from fl.reports.number_format import estimate
 from fl.reports.own_card import OwnModelFile, write_own_card
 from fl.reports.terminal.notices import NOTICE
 from fl.training.loop import predict
-from fl.training.saved_weights import own_model_name, saved_facts
+from fl.training.saved_weights import own_model_name, saved_facts, trained_sources
 from fl.util.errors import ConfigError, DataError
 from partitions.splits import TEST, TRAIN, VAL
 
@@ -58,6 +58,7 @@ def personalize(options: argparse.Namespace) -> int:
     changed = SavedModel(**vars(model) | {"network": own.network})
     after = _answers(site, changed, rule, options.method)
     facts = saved_facts(options.weights, "--weights")
+    before_it, earlier = trained_sources(facts)
     path = save_own_model(
         options.out / f"own-{options.method}.safetensors",
         own,
@@ -68,6 +69,7 @@ def personalize(options: argparse.Namespace) -> int:
         best_round=facts.get("best_round"),
         synthetic=model.synthetic or any_synthetic(site.splits[TEST].sources.tolist()),
         simulated_rare=model.simulated_rare,
+        sources={*site.splits[TRAIN].sources.tolist(), *before_it, *earlier},
         site=site.name,
         patients=own_patients(site),
     )

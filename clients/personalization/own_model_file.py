@@ -40,7 +40,7 @@ def write_own_model(
         best_round=best_round,
         synthetic=synthetic or any_synthetic(shard.source for shard in site.splits[TRAIN].shards),
         simulated_rare=job.config.simulated_rare,
-        sources=site.splits[TRAIN].sources.tolist(),
+        sources={*site.splits[TRAIN].sources.tolist(), *rule.sources},
         site=site.name,
         patients=own_patients(site),
     )

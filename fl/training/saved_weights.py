@@ -10,7 +10,6 @@ from torch import nn
 
 import fl
 from fl.ecg.tasks import TASKS
-from fl.evaluation.decisions.thresholds import POOLED_SOURCE
 from fl.models import MODELS, build_network
 from fl.models.mixture import MIXED, own_network
 from fl.util.errors import ConfigError
@@ -58,10 +57,9 @@ def weights_facts(
 
     `strategy` is the name under which they are reported, `decision` the rule as JSON, `transfer`
     the saved model that training started from, if any, `averaged` the rounds whose mean they are,
-    `sources` those that are known to have trained it, beside those that the rule has entries for.
+    `sources` those that trained it.
     """
     asked = TASKS[task]
-    trained = {*sources, *_sources_of_rule(decision), *_earlier_sources({"transfer": transfer})}
     return {
         "format": FORMAT,
         "weights": path.name,
@@ -77,7 +75,7 @@ def weights_facts(
         "best_round": best_round,
         **({"averaged": averaged} if averaged else {}),
         "synthetic": synthetic,
-        "sources": sorted(trained),
+        "sources": sorted(set(sources)),
         **({"transfer": transfer} if transfer else {}),
         "simulated_rare": simulated_rare,
         "heartfed": heartfed,
@@ -88,22 +86,12 @@ def weights_facts(
 def trained_sources(facts: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """The sources that trained a saved model, by the file beside it, and those of models before it.
 
-    A model of an earlier version names only those that it has thresholds for.
+    No name where the file, of an earlier version, does not say.
     """
-    earlier = _earlier_sources(facts)
-    return (_names(facts.get("sources")) | _sources_of_rule(facts["decision"])) - earlier, earlier
-
-
-def _sources_of_rule(decision: object) -> set[str]:
-    found = decision.get("calibration") if isinstance(decision, dict) else None
-    return _names(found) - {POOLED_SOURCE}
-
-
-def _earlier_sources(facts: Mapping[str, Any]) -> set[str]:
     before = facts.get("transfer")
-    if not isinstance(before, dict):
-        return set()
-    return _names(before.get("sources")) | _names(before.get("earlier_sources"))
+    known = before if isinstance(before, dict) else {}
+    earlier = _names(known.get("sources")) | _names(known.get("earlier_sources"))
+    return _names(facts.get("sources")), earlier
 
 
 def _names(found: object) -> set[str]:

@@ -58,6 +58,8 @@ def test_run_json_page_card_and_sidecar_state_the_origin(first, second):
     assert transfer["sha256"] == sidecar["sha256"]
     assert (transfer["task"], transfer["model"]) == ("rhythm", "cnn1d")
     assert transfer["frozen"] == len(FROZEN)
+    # The model's file names the sources that trained it, and the next run's those of this one too.
+    assert transfer["sources"] == sidecar["sources"] != []
     assert json.loads((second / "weights" / "pooled.json").read_text())["transfer"] == transfer
     expected = [
         f"network cnn1d, task rhythm, trained by fedavg on synthetic recordings, SHA-256 "

@@ -45,6 +45,11 @@ class DecisionRule(JsonRecord):
     alone: str  # a class that is predicted by itself, or ""
     otherwise: str  # the class where no threshold is reached and exactly one is predicted, or ""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources with entries of their own: those that a site trained on."""
+        return tuple(name for name in self.thresholds if name != POOLED_SOURCE)
+
     def of(self, source: str) -> str:
         """The source whose entries are used: itself, or `pooled` if it has none."""
         return source if source in self.thresholds else POOLED_SOURCE
