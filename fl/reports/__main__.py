@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.reports.build import INDEX, seed_folders, write_report
+from fl.reports.build import INDEX, seed_folders, write_report, write_site_page
 from fl.reports.pages.seeds_page import runs_page
 from fl.reports.run_files import is_repeated, read_run
 from fl.util.atomic_io import write_atomically
@@ -17,7 +17,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.repor
     """Exit code: 0 done, 2 a mistake of the user's."""
     options = _parser(prog).parse_args(arguments)
     try:
-        for path in rebuild(options.run, options.out):
+        if options.site:
+            written = [write_site_page(folder, options.site) for folder in options.run]
+        else:
+            written = rebuild(options.run, options.out)
+        for path in written:
             print(path)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -35,6 +39,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--out",
         type=Path,
         help="page that puts several runs side by side [side-by-side.html beside the first run]",
+    )
+    parser.add_argument(
+        "--site",
+        default="",
+        help="write the page of this hospital alone; of very many not all have one",
     )
     return parser
 

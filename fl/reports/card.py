@@ -15,6 +15,7 @@ from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.pages.participants import patients_of
 from fl.reports.privacy_text import privacy_sentences
 from fl.reports.run_files import Run
+from fl.reports.shown_sites import not_shown
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.transfer_text import transfer_sentences
@@ -103,10 +104,11 @@ def _content(run: Run, model: ModelFile) -> dict[str, Any]:
         "task": TASKS[run.task],
         "origin": transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         "sources": training_sources(run, model),
-        "groups": list(_groups(model)),
+        "groups": [(name, one) for name, one in _groups(model) if run.shows(name)],
         "privacy": privacy_sentences(run.facts.privacy) if run.facts.privacy else [],
         "federated": model.strategy not in NOT_FEDERATED,
         "trained_on": _trained_on(run, model),
+        "not_shown": "" if model.site else not_shown(len(run.shown), len(run.sites), "hospitals"),
         "simulated_note": simulated_note(run.simulated_rare),
     }
 
@@ -171,7 +173,9 @@ def _training_source(
 def _trained_on(run: Run, model: ModelFile) -> list[dict[str, Any]]:
     """Rows of run.json for the sites that trained it."""
     rows = [row for row in run.facts.sites if row["train"]]
-    return [row for row in rows if not model.site or row["site"] == model.site]
+    if model.site:
+        return [row for row in rows if row["site"] == model.site]
+    return [row for row in rows if run.shows(row["site"])]
 
 
 def _json(facts: dict[str, Any]) -> bytes:

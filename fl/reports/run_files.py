@@ -9,6 +9,7 @@ from typing import Any
 from fl.config.run_config import NOT_FEDERATED
 from fl.evaluation.predictions import Predictions, read_predictions
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
+from fl.reports.shown_sites import shown_sites
 from fl.runs.history_tables import RoundRow, SiteRow, read_rounds, read_sites
 from fl.runs.results import SEEDS, RunSummary, TrainingSummary, read_summary
 from fl.runs.run_facts import DEPLOYMENT, RunFacts, read_run_facts
@@ -80,6 +81,20 @@ class Run:
     def sites(self) -> tuple[str, ...]:
         """Names of the hospitals, in order."""
         return tuple(sorted(self.dealt | set(self.strategies[self.main].sites)))
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The hospitals that pages name: all, or of very many those with the most patients."""
+        patients = {row["site"]: row["patients"] for row in self.facts.sites}
+        return shown_sites({site: patients.get(site) for site in self.sites})
+
+    def shows(self, place: str | None) -> bool:
+        """Whether pages name this place: it is no hospital, or one of `shown`."""
+        return place in self.shown or place not in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.sites)
 
     @cached_property
     def dealt(self) -> set[str]:

@@ -15,6 +15,7 @@ from fl.evaluation.strategy_comparison import comparison
 from fl.privacy.differential_privacy.guarantee import guarantee_of
 from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.privacy_text import privacy_sentences
+from fl.reports.shown_sites import shown_sites
 from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import (
@@ -42,6 +43,8 @@ from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.experiment.transfer import record_transfer
 from server.rounds.initial_weights import keep_initial_weights
 from server.rounds.training_results import TrainingResult
+
+MOST_DRAWN = 1000  # sites in partition.svg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +118,10 @@ def simulated_at_sites(config: RunConfig, prepared: PreparedRun) -> dict[str, di
 
 def describe(session: Session, record: RunRecord, prepared: PreparedRun) -> None:
     """Draw and show who holds what."""
+    rows = {str(row["site"]): row for row in prepared.sites}
+    people = {site: int(str(rows[site]["patients"])) for site in prepared.partition.sites}
     picture = label_mix_svg(
-        [row for row in prepared.sites if row["site"] in prepared.partition.sites],
+        [rows[site] for site in shown_sites(people, MOST_DRAWN, MOST_DRAWN)],
         prepared.cohort.task.classes,
         prepared.non_iid,
         bool(prepared.selection.synthetic),

@@ -165,7 +165,7 @@ def _intervals(
 def by_site(run: Run) -> Drawing | None:
     """Macro-F1 on each site's own test records, one point per strategy, with intervals."""
     names = list(run.strategies)
-    sites = [s for s in run.sites if any(_f1(run, n, s) for n in names)]
+    sites = [s for s in run.shown if any(_f1(run, n, s) for n in names)]
     if not sites:
         return None
     figure, axes = canvas(1.0 + (0.14 + 0.14 * len(names)) * len(sites))

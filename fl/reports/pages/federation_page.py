@@ -7,6 +7,7 @@ from fl.config.run_config import NOT_FEDERATED
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
 from fl.evaluation.paired_bootstrap import METRICS
+from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.arrangement import arrangement_drawing
 from fl.reports.attack_text import attack_section
 from fl.reports.card import model_files
@@ -27,6 +28,7 @@ from fl.reports.pages.tripod_checklist import checklist
 from fl.reports.pages.what_left import contents, measures, totals, weights_size
 from fl.reports.privacy_text import privacy_sentences
 from fl.reports.run_files import CENTRAL, Run
+from fl.reports.shown_sites import not_shown
 from fl.reports.templates import render
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.transfer_text import transfer_sentences
@@ -53,13 +55,15 @@ def federation_page(run: Run) -> str:
         sources=provenance(run),
         origin=transfer_sentences(run.facts.transfer) if run.facts.transfer else [],
         flow=flow_diagram(flow(run)),
-        table_one=table_one(run.facts.sites),
+        table_one=table_one(_rows(run)),
         mix=label_mix(run) if run.has_label_counts else None,
         curves=federation_charts.learning(run),
         by_site=federation_charts.by_site(run) if run.comparison else None,
         overview=overview(run),
         forests=forests(run),
-        differences=table_of(run.differences),
+        differences=table_of(_differences(run)),
+        rows=_rows(run),
+        not_shown=not_shown(len(run.shown), len(run.sites), "hospitals"),
         budget=run.comparison.budget if run.comparison else None,
         main=run.main,
         results=results,
@@ -103,7 +107,7 @@ def _central(run: Run) -> dict[str, Any]:
 def first_figure(run: Run) -> Drawing | None:
     """Each hospital's gain and distance; of a run that compares nothing, its macro-F1."""
     if run.comparison:
-        return gain_chart(run.differences, run.main, tuple(run.strategies))
+        return gain_chart(_differences(run), run.main, tuple(run.strategies))
     return federation_charts.by_site(run)
 
 
@@ -114,10 +118,20 @@ def unit_at(run: Run) -> UnitAt:
 
 def label_mix(run: Run) -> Drawing:
     """The label mix of the run's sites."""
-    facts = run.facts
-    found = {unit_at(run)(row["site"]) for row in facts.sites}
+    rows = _rows(run)
+    found = {unit_at(run)(row["site"]) for row in rows}
     unit = found.pop() if len(found) == 1 else EXAMPLES
-    return label_mix_drawing(facts.sites, run.classes, unit, facts.non_iid)
+    return label_mix_drawing(rows, run.classes, unit, run.facts.non_iid)
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    """Rows of run.json for the hospitals that the page names, and for records of no hospital."""
+    return [row for row in run.facts.sites if run.shows(row["site"])]
+
+
+def _differences(run: Run) -> list[ComparisonRow]:
+    """Differences at the hospitals that the page names, and over groups of hospitals."""
+    return [row for row in run.differences if run.shows(row.site)]
 
 
 def _card(run: Run, name: str) -> bool:
@@ -135,7 +149,7 @@ def overview(run: Run) -> list[dict[str, Any]]:
             "worst": result.worst_site,
             "spread": result.spread,
             "unseen": _f1(result.unseen),
-            "sites": {site: _f1(result.sites.get(site)) for site in run.sites},
+            "sites": {site: _f1(result.sites.get(site)) for site in run.shown},
         }
         for name, result in run.strategies.items()
     ]
@@ -148,7 +162,7 @@ def _f1(measures: GroupMeasures | None) -> Estimate | None:
 def forests(run: Run) -> list[Drawing]:
     """The forest plots: against each baseline, by each measure."""
     drawn = [
-        federation_charts.forest(run.differences, against, metric, tuple(run.strategies))
+        federation_charts.forest(_differences(run), against, metric, tuple(run.strategies))
         for metric in ("macro_f1", "macro_auroc")
         for against in NOT_FEDERATED
     ]

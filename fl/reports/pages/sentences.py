@@ -159,11 +159,12 @@ def against(run: Run, name: str) -> list[str]:
 
 def sites_compared(run: Run, name: str, other: str) -> list[ComparisonRow]:
     """The differences in macro-F1 at the hospitals where both trainings could be measured."""
-    rows = [
-        find(run.differences, strategy=name, against=other, where=f"site:{s}", metric="macro_f1")
-        for s in run.sites
-    ]
-    return [row for row in rows if row and row.value is not None]
+    rows = {
+        row.site: row
+        for row in run.differences
+        if (row.strategy, row.against, row.metric) == (name, other, "macro_f1")
+    }
+    return [row for s in run.sites if (row := rows.get(s)) and row.value is not None]
 
 
 def _by_hospital(run: Run, name: str, other: str) -> str:

@@ -133,7 +133,7 @@ def totals(run: Run) -> list[SiteTotal]:
     size = weights_size(run)
     return [
         SiteTotal(site, n, None if size is None else n * size)
-        for site in run.sites
+        for site in run.shown
         for n in [_rounds(run, site)]
     ]
 

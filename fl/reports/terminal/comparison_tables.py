@@ -12,6 +12,7 @@ from fl.evaluation.seed_summary import SeedSummary, Spread
 from fl.evaluation.strategy_comparison import Comparison, ComparisonRow
 from fl.evaluation.strategy_names import strategy_name, strategy_note
 from fl.reports.number_format import estimate, number
+from fl.reports.shown_sites import MOST, not_shown, shown_sites
 from fl.runs.results import RunSummary, WorstSite
 
 HOW_TO_READ = (
@@ -59,8 +60,14 @@ def comparison_table(summary: RunSummary) -> Table:
     add("worst site", [_worst(r.worst_site) for r in columns])
     add("spread (sd)", [number(r.spread.macro_f1_sd if r.spread else None) for r in columns])
     table.add_section()
-    for site in sorted({site for r in columns for site in r.sites}):
+    patients = {
+        site: one.n_patients if one else 0 for r in columns for site, one in r.sites.items()
+    }
+    shown = shown_sites(patients)
+    for site in shown:
         measured(site, [r.sites.get(site) for r in columns])
+    if more := not_shown(len(shown), len(patients)):
+        table.caption = f"{more}; summary.json has them."
     return table
 
 
@@ -82,7 +89,8 @@ def main_sentences(differences: Sequence[ComparisonRow]) -> Iterator[str]:
         ):
             if chosen:
                 names = ", ".join(str(r.site) for r in chosen)
-                yield f"  {strategy} compared with {against}, {verdict}: {names}."
+                at = names if len(chosen) <= MOST else f"{len(chosen):,} sites"
+                yield f"  {strategy} compared with {against}, {verdict}: {at}."
 
 
 def _inconclusive(row: ComparisonRow) -> bool:

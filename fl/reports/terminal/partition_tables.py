@@ -1,12 +1,13 @@
 """Terminal tables and lines about the partition: each site's records, and records left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from fl.reports.number_format import number
+from fl.reports.shown_sites import NO_SITE, not_shown, shown_sites
 from fl.reports.units import EXAMPLES, RECORDS, UnitAt, no_unit
 
 
@@ -15,21 +16,41 @@ def partition_table(
 ) -> Table:
     """Patients, examples by split and examples by class of each site, and what an example is.
 
-    The column `none` counts the examples that show none of the classes.
+    The column `none` counts the examples that show none of the classes. Of very many sites those
+    with the most patients are shown, and the sum over all.
     """
+    sites = [row for row in rows if row["site"] not in NO_SITE]
+    shown = shown_sites({row["site"]: row["patients"] for row in sites})
+    more = not_shown(len(shown), len(sites))
     title = "Examples per site, and how many show each class"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("site", no_wrap=True)
     table.add_column("source")
     for name in ("patients", "train", "val", "test", *classes, "none"):
         table.add_column(name, justify="right")
-    for row in rows:
-        numbers = [*(row["labels"][c] for c in classes), row.get("none_of_the_classes")]
-        counts = [str(n) if n else "-" for n in numbers]
-        sizes = [str(row[k]) for k in ("patients", "train", "val", "test")]
-        table.add_row(row["site"], ", ".join(row["sources"]), *sizes, *counts)
-    table.caption = _units([row["site"] for row in rows], unit_at) or None
+
+    def cells(some: Sequence[Mapping[str, Any]]) -> list[str]:
+        numbers = [_sum(row["labels"][c] for row in some) for c in classes]
+        numbers.append(_sum(row.get("none_of_the_classes") for row in some))
+        sizes = [_sum(row[name] for row in some) for name in ("patients", "train", "val", "test")]
+        return [*map(str, sizes), *(str(n) if n else "-" for n in numbers)]
+
+    named = [row for row in rows if row["site"] in {*shown, *NO_SITE}]
+    for row in named:
+        table.add_row(row["site"], ", ".join(row["sources"]), *cells([row]))
+    if more:
+        table.add_section()
+        table.add_row(f"all {len(sites):,}", "", *cells(sites))
+    notes = [
+        _units([row["site"] for row in named], unit_at),
+        f"{more}; run.json has them." if more else "",
+    ]
+    table.caption = "\n".join(filter(None, notes)) or None
     return table
+
+
+def _sum(counts: Iterable[int | None]) -> int:
+    return sum(count or 0 for count in counts)
 
 
 def _units(sites: Sequence[str], unit_at: UnitAt) -> str:

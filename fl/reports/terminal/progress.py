@@ -19,9 +19,11 @@ from rich.table import Table
 
 from fl.config.run_config import LOCAL, POOLED
 from fl.reports.number_format import number, time_left_text
+from fl.reports.shown_sites import MOST
 from fl.runs.history_tables import RoundRow
 from fl.runs.remaining_time import Remaining
 
+NEWEST = 10  # sites that the live view of very many shows: those that answered last
 ESTIMATE = 1.0  # seconds after which the live view estimates the time left again
 
 
@@ -32,13 +34,13 @@ class PlainView:
         self, console: Console, quiet: bool = False, remaining: Remaining | None = None
     ) -> None:
         self.console, self.quiet, self.rounds = console, quiet, 0
+        self.many = False  # so many sites that they have no lines of their own
         self.remaining = remaining  # None: the time left is not shown
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
-        self.rounds = rounds
+        self.rounds, self.many = rounds, len(sites) > MOST
         if not self.quiet:
-            sizes = ", ".join(f"{s.site}: {s.n_train}" for s in sites)
-            self.console.print(f"{strategy}: {rounds} rounds; training patients {sizes}")
+            self.console.print(f"{strategy}: {rounds} rounds; {_sizes(sites)}")
 
     def site(self, round_number: int, site: str, doing: str, note: str) -> None:
         if doing == "failed":
@@ -60,7 +62,7 @@ class PlainView:
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         if self.remaining:
             self.remaining.add(row)
-        if last and not self.quiet:
+        if last and not self.quiet and not self.many:
             what = f"round {row.round:>3}"
             if row.averaged:
                 what = f"mean of the last {row.averaged} rounds"
@@ -75,6 +77,17 @@ class PlainView:
 
     def close(self) -> None:
         """Plain lines have nothing to close."""
+
+
+def _sizes(sites: Sequence[Any]) -> str:
+    """The training patients of each site, or of very many how few and how many a site has."""
+    if len(sites) <= MOST:
+        return "training patients " + ", ".join(f"{s.site}: {s.n_train}" for s in sites)
+    counts = sorted(s.n_train for s in sites)
+    return (
+        f"{len(sites):,} sites with {counts[0]} to {counts[-1]} training patients, "
+        f"{sum(counts):,} in all"
+    )
 
 
 def round_text(row: RoundRow) -> str:
@@ -119,7 +132,7 @@ class LiveView(PlainView):
         super().site(round_number, site, doing, note)
         words = {"train": "trained", "val": "validated", "test": "tested"}
         done = words.get(doing, doing)
-        self.sites[site] = f"round {round_number}: {done} {note}"
+        self._put(site, f"round {round_number}: {done} {note}")
         self._draw()
 
     def round(self, row: RoundRow) -> None:
@@ -131,7 +144,7 @@ class LiveView(PlainView):
 
     def baseline_round(self, site: str, row: RoundRow, last: bool) -> None:
         super().baseline_round(site, row, last)
-        self.sites[site] = f"round {row.round}: trained and validated (local training)"
+        self._put(site, f"round {row.round}: trained and validated (local training)")
         if not row.averaged:
             self.bar.advance(self.tasks[LOCAL])
         self._draw()
@@ -140,9 +153,20 @@ class LiveView(PlainView):
         """Stop redrawing and remove the live view."""
         self.live.stop()
 
+    def _put(self, site: str, text: str) -> None:
+        self.sites.pop(site, None)  # so that the last one is the newest
+        self.sites[site] = text
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Every site and what it did last; of very many those that answered last."""
+        if len(self.sites) <= MOST:
+            return sorted(self.sites.items())
+        newest = list(self.sites.items())[-NEWEST:]
+        return [("", f"the last {NEWEST} of {len(self.sites):,} sites to answer:"), *newest]
+
     def _draw(self) -> None:
         table = Table.grid(padding=(0, 2))
-        for site, text in sorted(self.sites.items()):
+        for site, text in self._lines():
             table.add_row(site, text)
         now = time.monotonic()
         if now > self.estimated + ESTIMATE:  # every site is an event, and there may be hundreds

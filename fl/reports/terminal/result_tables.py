@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
+from fl.reports.shown_sites import not_shown, shown_sites
 from fl.reports.terminal.comparison_tables import print_comparison
 from fl.reports.terminal.notices import synthetic_notice
 from fl.reports.units import EXAMPLES, RECORDS, UnitAt, counted, no_unit
@@ -43,8 +44,11 @@ def result_table(
             style=style,
         )
 
-    for site, scores in sorted(result.sites.items()):
-        add(site, scores)
+    shown = shown_results(result)
+    for site in shown:
+        add(site, result.sites[site])
+    if more := not_shown(len(shown), len(result.sites)):
+        table.caption = f"{more}; summary.json has them."
     table.add_section()
     mean, worst, spread = result.site_mean, result.worst_site, result.spread
     if mean and worst and spread:
@@ -60,6 +64,11 @@ def result_table(
     return table
 
 
+def shown_results(result: TrainingSummary) -> tuple[str, ...]:
+    """The sites that tables name: all, or of very many those with the most test patients."""
+    return shown_sites({site: one.n_patients if one else 0 for site, one in result.sites.items()})
+
+
 def result_notes(result: TrainingSummary, classes: Sequence[str], unit_at: UnitAt = no_unit) -> str:
     """How to read the table, what n counts, and which classes could not be measured where."""
     lines = [
@@ -68,7 +77,8 @@ def result_notes(result: TrainingSummary, classes: Sequence[str], unit_at: UnitA
         "averaged over the classes: for rare classes it is high whatever the model does.",
         *size_notes(result, unit_at),
     ]
-    groups = {**result.sites, "central": result.central, "unseen": result.unseen}
+    groups = {site: result.sites[site] for site in shown_results(result)}
+    groups |= {"central": result.central, "unseen": result.unseen}
     for name, scores in sorted(groups.items()):
         missing = [c for c in classes if scores and c not in scores.macro_classes]
         if missing:
@@ -78,7 +88,8 @@ def result_notes(result: TrainingSummary, classes: Sequence[str], unit_at: UnitA
 
 def size_notes(result: TrainingSummary, unit_at: UnitAt) -> Iterator[str]:
     """The groups whose rows are not records, each with its number of patients."""
-    groups = {**result.sites, **result.central_by_source}
+    groups = {site: result.sites[site] for site in shown_results(result)}
+    groups |= result.central_by_source
     groups |= {"central": result.central, "unseen": result.unseen}
     for name, scores in groups.items():
         if scores and unit_at(name) not in (RECORDS, EXAMPLES):
