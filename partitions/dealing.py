@@ -11,7 +11,7 @@ from fl.util.random_streams import stream
 from partitions.partition import CENTRAL, UNSEEN, Partition
 from partitions.patients import patients_of_source
 from partitions.schemes import PARTITIONERS, apportion, assign_with_minimum
-from partitions.splits import TEST, TRAIN, VAL, split_site
+from partitions.splits import TEST, split_site
 
 
 def share_sites(
@@ -92,15 +92,20 @@ def deal(
         partitioner = PARTITIONERS[scheme](sites=n_sites, alpha=alpha)
         rng = stream(seed, "partition", source)
         site_of = assign_with_minimum(partitioner, patients.table.take(dealt), rng)
+        held_by = np.full(len(patients.central), "", dtype=site.dtype)
+        used_in = np.full(len(patients.central), TEST, dtype=split.dtype)
         for number in range(n_sites):
             name = next(names)
             at_site = dealt[site_of == number]
             # The random stream is named by the site alone: a hospital that splits its own
             # patients, without knowing the others, gets the same splits.
-            splits = split_site(patients.positive[at_site] > 0, stream(seed, "split", name))
-            for part in (TRAIN, VAL, TEST):
-                rows = patients.rows[np.isin(patients.number, at_site[splits == part])]
-                site[rows], split[rows] = name, part
+            held_by[at_site] = name
+            used_in[at_site] = split_site(
+                patients.positive[at_site] > 0, stream(seed, "split", name)
+            )
+        rows = patients.rows[~patients.central[patients.number]]
+        number_of = patients.number[~patients.central[patients.number]]
+        site[rows], split[rows] = held_by[number_of], used_in[number_of]
     return hold_out(Partition(site, split), cohort, holdout)
 
 

@@ -36,7 +36,7 @@ def with_test_fold(
     split = partition.split.astype("U5")  # a saved one may have room for `test` alone
     most = 0
     for site in partition.sites:
-        rows = np.flatnonzero(partition.site == site)
+        rows = partition.rows_at(site)
         names, number = np.unique(cohort.patients[rows], return_inverse=True)
         positive = np.zeros((len(names), len(cohort.task.classes)), dtype=np.int64)
         np.add.at(positive, number, cohort.labels[rows] == 1)

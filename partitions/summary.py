@@ -21,20 +21,21 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
     """
     rows: list[dict[str, object]] = []
     groups = cohort.column("groups").astype(np.str_)
-    extra = [name for name in (CENTRAL, UNSEEN) if (partition.site == name).any()]
+    sources, patients = cohort.sources, cohort.patients
+    extra = [name for name in (CENTRAL, UNSEEN) if len(partition.rows_at(name))]
     for name in [*partition.sites, *extra]:
-        at_site = partition.site == name
+        at_site = partition.rows_at(name)
         positive = (cohort.labels[at_site] == 1).sum(axis=0)
         rows.append(
             {
                 "site": name,
-                "sources": sorted(set(cohort.sources[at_site].tolist())),
+                "sources": sorted(set(sources[at_site].tolist())),
                 "groups": sorted(set(groups[at_site].tolist()) - {""}),
-                "patients": len(set(cohort.patients[at_site].tolist())),
+                "patients": len(set(patients[at_site].tolist())),
                 **{s: int((partition.split[at_site] == s).sum()) for s in (TRAIN, VAL, TEST)},
                 "labels": dict(zip(cohort.task.classes, positive.tolist(), strict=True)),
                 "none_of_the_classes": int(shows_none(cohort.labels[at_site]).sum()),
-                "table_one": table_one(cohort.take(np.flatnonzero(at_site))),
+                "table_one": table_one(cohort.take(at_site)),
             }
         )
     return rows
@@ -42,7 +43,7 @@ def site_rows(cohort: Cohort, partition: Partition) -> list[dict[str, object]]:
 
 def unmeasurable(cohort: Cohort, partition: Partition, split: str = TEST) -> Sequence[str]:
     """Classes that no central example of the split shows: their measures will be n/a."""
-    rows = (partition.site == CENTRAL) & (partition.split == split)
+    rows = partition.rows(CENTRAL, split)
     shown = (cohort.labels[rows] == 1).any(axis=0)
     return [
         c for c, is_shown in zip(cohort.task.classes, shown.tolist(), strict=True) if not is_shown
@@ -55,7 +56,7 @@ def label_counts(cohort: Cohort, partition: Partition) -> NDArray[np.int64]:
     -1 where none of the site's examples annotates the class. With one class, a second column
     counts those that do not show it: sites differ in how many do.
     """
-    labels = [cohort.labels[partition.site == name] for name in partition.sites]
+    labels = [cohort.labels[partition.rows_at(name)] for name in partition.sites]
     counts = np.stack([np.where((y >= 0).any(0), (y == 1).sum(0), -1) for y in labels])
     if counts.shape[1] > 1:
         return counts

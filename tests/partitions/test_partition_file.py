@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.made_cohorts import made_cohort
 
 from fl.util.errors import ConfigError, DataError
@@ -39,6 +41,17 @@ def test_rows_are_those_of_the_site_and_of_the_split():
     assert GOOD.rows("site-1", "train").tolist() == [0, 1]
     assert GOOD.rows("site-2", "test").tolist() == [4]
     assert GOOD.rows("site-2", "train").tolist() == []
+
+
+@given(st.lists(st.sampled_from(["a", "b", "central"]), max_size=8), st.randoms())
+def test_the_rows_of_a_site_are_where_its_name_stands(sites, random):
+    site = np.array(sites, dtype="U7")
+    split = np.array([random.choice(["train", "test"]) for _ in sites], dtype="U5")
+    partition = Partition(site, split)
+    for name in ("a", "b", "central", "nobody"):
+        expected = np.flatnonzero((site == name) & (split == "test"))
+        assert partition.rows(name, "test").tolist() == expected.tolist()
+    assert partition.sites == sorted(set(sites) - {"central"})
 
 
 def test_central_and_unseen_are_no_sites():

@@ -38,7 +38,7 @@ class PlainView:
         self.remaining = remaining  # None: the time left is not shown
 
     def training(self, strategy: str, rounds: int, sites: Sequence[Any]) -> None:
-        self.rounds, self.many = rounds, len(sites) > MOST
+        self.rounds, self.many = rounds, self.many or len(sites) > MOST
         if not self.quiet:
             self.console.print(f"{strategy}: {rounds} rounds; {_sizes(sites)}")
 

@@ -369,3 +369,18 @@ def test_a_hospitals_page_states_the_learning_rate_that_was_used(copy):
     )
     write_report(folder)
     assert "lr 0.0125," in text_of(folder / "report" / "sites" / "site-1.html")
+
+
+def test_of_very_many_hospitals_some_have_a_page_and_any_can_have_one(copy, monkeypatch, capsys):
+    run = copy("rhythm")
+    monkeypatch.setattr("fl.reports.run_files.shown_sites", lambda patients: ("site-1",))
+    write_report(run)
+    assert [path.name for path in pages(run)] == ["index.html", "site-1.html"]
+    text = text_of(run / "report" / "index.html")
+    assert re.search(r"\d of \d hospitals, with fewer patients, are not shown", text)
+    assert "site-2" not in text.split("Reproduce")[0]
+    assert "hospitals, with fewer patients" in (run / "weights" / "fedavg.md").read_text()
+    assert main([str(run), "--site", "site-2"]) == 0
+    assert "site-2" in text_of(run / "report" / "sites" / "site-2.html")
+    assert main([str(run), "--site", "nobody"]) == 2
+    assert "no records are known of 'nobody'" in capsys.readouterr().err
