@@ -49,8 +49,8 @@ class Partition:
         # In one pass: with a pass for each site the time grows with the square of their number.
         names, number = np.unique(self.site, return_inverse=True)
         order = np.argsort(number, kind="stable")
-        ends = np.cumsum(np.bincount(number, minlength=len(names)))[:-1]
-        return dict(zip(names.tolist(), np.split(order, ends), strict=True))
+        ends = np.cumsum(np.bincount(number, minlength=len(names)))
+        return dict(zip(names.tolist(), np.split(order, ends)[: len(names)], strict=True))
 
 
 def label_text(labels: NDArray[np.int8], classes: Sequence[str]) -> str:
