@@ -28,6 +28,7 @@ from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.privacy.differential_privacy.guarantee import is_private
+from fl.training.device import move_to
 from fl.training.frozen import network_to_train
 from fl.training.loop import FitResult, OptimizerState, fit, predict
 from fl.training.state_dict import (
@@ -82,7 +83,8 @@ def train_site(
     """
     config = job.config
     objective = LOCAL_OBJECTIVES[config.strategy]
-    network = network_for(config.model, config.task, config.freeze).to(config.device)
+    network = network_for(config.model, config.task, config.freeze)
+    move_to(network, config.device)
     start = weights | site_entries_before(site, job, round_number)
     set_weights(network, start)
     begin = RoundStart(

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from flwr.app import Message
 
-CALL = 0.3  # seconds of a call: what a call costs beside its requests is then no longer noticed
-SHORT = 0.05  # seconds of a call that is not made shorter, even where others could share it
-CALLS_LEFT = 4  # calls into which each worker's share of what is left is divided
+CALL = 0.6  # seconds of a call: what a call costs beside its requests is then no longer noticed
+SHORT = 0.1  # seconds of a call that is not made shorter, even where others could share it
+CALLS_LEFT = 3  # calls into which each worker's share of what is left is divided
 # A call that takes so many times as long as expected, and so many seconds, holds a site that hangs.
 OVERDUE, FEWEST_SECONDS = 20.0, 20.0
 OF_TIMEOUT = 0.25  # and no longer than this share of the time there is

@@ -29,10 +29,10 @@ def test_of_an_unknown_kind_one_request_goes_out_first():
 @pytest.mark.parametrize(
     ("seconds", "waiting", "workers", "count"),
     [
-        (0.0101, 1000, 2, 29),  # as many as fill a call
+        (0.0101, 1000, 2, 59),  # as many as fill a call
         (2.0, 1000, 2, 1),
-        (0.0101, 80, 2, 10),  # a quarter of each worker's share
-        (0.0101, 16, 2, 4),  # no shorter than a short call
+        (0.0101, 80, 2, 14),  # a third of each worker's share
+        (0.0101, 30, 2, 9),  # no shorter than a short call
         (0.0101, 2, 2, 1),  # each worker has one
         (0.0101, 1, 8, 1),
     ],
