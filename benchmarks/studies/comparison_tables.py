@@ -7,7 +7,8 @@
     python -m benchmarks.studies.comparison_tables runs/folds --sites
 
 With --sites it is what hospitals gain, from a run in which every patient of a site was tested once.
-Every figure is read from the run directory.
+Several folders are read as one run of all their seeds, if their commands differ in nothing else.
+Every figure is read from the run directories.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +30,10 @@ from fl.evaluation.seed_summary import figures_of
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.number_format import number
 from fl.runs.results import RunSummary, read_seeds, read_summary
+from fl.util.errors import ConfigError
 from partitions.partition import UNSEEN
 
+NO_SETTINGS = ("seed", "seeds", "workers", "data_dir")  # shown, or without any effect
 METRICS = {"macro_auroc": "macro-AUROC", "macro_f1": "macro-F1"}
 # Written before the runs: on records of a source that nobody trained on, a class is predicted at
 # most at this multiple of its prevalence and this much more; and pooled training's macro-F1 there.
@@ -228,10 +232,32 @@ def differences_of(summary: RunSummary) -> Sequence[ComparisonRow]:
     return summary.comparison.differences if summary.comparison else ()
 
 
-def report(folder: Path) -> list[str]:
-    """All tables of a folder of seed-*/ run directories."""
-    seeds = read_seeds(folder).seeds
-    folders = [folder / f"seed-{seed}" for seed in seeds]
+def seed_folders(parents: Sequence[Path]) -> dict[int, Path]:
+    """The run directory of each seed; `ConfigError` unless all were made with the same settings."""
+    found: dict[int, Path] = {}
+    for parent in parents:
+        for seed in read_seeds(parent).seeds:
+            if seed in found:
+                raise ConfigError(f"{parent}: seed {seed} is in {found[seed].parent} too.")
+            found[seed] = parent / f"seed-{seed}"
+    first, *others = (_settings(path) for path in found.values())
+    for path, other in zip(list(found.values())[1:], others, strict=True):
+        if other != first:
+            names = sorted(name for name in first | other if first.get(name) != other.get(name))
+            raise ConfigError(f"{path}: {', '.join(names)} differ from those of the first run.")
+    return dict(sorted(found.items()))
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What decides the results of a run beside its seed."""
+    config: dict[str, Any] = json.loads((folder / "run.json").read_text())["config"]
+    return {name: value for name, value in config.items() if name not in NO_SETTINGS}
+
+
+def report(parents: Sequence[Path]) -> list[str]:
+    """All tables of folders of seed-*/ run directories."""
+    by_seed = seed_folders(parents)
+    seeds, folders = list(by_seed), list(by_seed.values())
     runs = {path: read_summary(path) for path in folders}
     # On records of no site a strategy whose sites make models of their own is the one it trains as.
     every = [_without_own_models(summary) for summary in runs.values()]
@@ -243,7 +269,7 @@ def report(folder: Path) -> list[str]:
     wheres = ["central", *sources, *unseen]
     decided, within = decisions_on_unseen(runs, [POOLED, *federated])
     return [
-        *head(folder, seeds, folders),
+        *head(parents, seeds, folders),
         "",
         *side_by_side(every, wheres),
         "",
@@ -277,15 +303,15 @@ def _without_own_models(summary: RunSummary) -> RunSummary:
     return summary.model_copy(update={"strategies": kept})
 
 
-def report_sites(folder: Path) -> list[str]:
-    """What hospitals gain: tables of a folder of seed-*/ run directories with folds."""
-    seeds = read_seeds(folder).seeds
-    folders = [folder / f"seed-{seed}" for seed in seeds]
+def report_sites(parents: Sequence[Path]) -> list[str]:
+    """What hospitals gain: tables of folders of seed-*/ run directories with folds."""
+    by_seed = seed_folders(parents)
+    seeds, folders = list(by_seed), list(by_seed.values())
     runs = {path.name: read_summary(path) for path in folders}
     every = list(runs.values())
     federated = [name for name in every[0].strategies if name not in NOT_FEDERATED]
     return [
-        *head(folder, seeds, folders),
+        *head(parents, seeds, folders),
         "",
         *side_by_side(every, ["mean_site", "worst_site"]),
         "",
@@ -338,7 +364,7 @@ def _unseen_f1(summaries: Sequence[RunSummary]) -> str:
     return f"{cell(values)}; at least {number(UNSEEN_F1)} was wanted: {verdict}"
 
 
-def head(folder: Path, seeds: Sequence[int], folders: Sequence[Path]) -> list[str]:
+def head(parents: Sequence[Path], seeds: Sequence[int], folders: Sequence[Path]) -> list[str]:
     """The command, and what it ran on."""
     records = [json.loads((path / "run.json").read_text()) for path in folders]
     folds = records[0].get("site_folds")
@@ -349,7 +375,7 @@ def head(folder: Path, seeds: Sequence[int], folders: Sequence[Path]) -> list[st
         else ""
     )
     return [
-        f"`{' '.join(['python', 'run_sim.py', *_flags(folder)])}`",
+        f"`{' '.join(['python', 'run_sim.py', *_flags(parents[0], seeds)])}`",
         "",
         f"Seeds {', '.join(map(str, seeds))}; the seed decides the partition, the initial weights "
         f"and the order of training. Mean (lowest to highest seed). {tested}"
@@ -357,14 +383,17 @@ def head(folder: Path, seeds: Sequence[int], folders: Sequence[Path]) -> list[st
     ]
 
 
-def _flags(folder: Path) -> list[str]:
-    """The flags of the command that made the run, without the folders of one machine."""
+def _flags(folder: Path, seeds: Sequence[int]) -> list[str]:
+    """The flags of the command that makes all seeds, without the folders of one machine."""
     words = iter(json.loads((folder / "run.json").read_text())["command"][1:])
     kept = []
     for word in words:
-        if word in ("--data-dir", "--out", "--name", "--cache-dir"):
+        if word in ("--data-dir", "--out", "--name", "--cache-dir", "--workers"):
             next(words, None)
-        else:
+        elif word == "--seeds":
+            next(words, None)
+            kept += [word, ",".join(map(str, seeds))]
+        elif word not in ("--quiet", "--no-pages"):
             kept.append(word)
     return kept
 
@@ -372,7 +401,7 @@ def _flags(folder: Path) -> list[str]:
 def main() -> None:
     """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("run", type=Path, help="parent of seed-*/")
+    parser.add_argument("run", type=Path, nargs="+", help="parents of seed-*/")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--sites", action="store_true", help="what hospitals gain, over folds")
     parser.add_argument("--name", default="", help="of the marks [sites or compare]")

@@ -1,12 +1,22 @@
 """Tables of a comparison count people, and say what was met and what was missed."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks.studies.comparison_tables import ClassOnUnseen, cell, on_unseen, sites_above_lines
+from benchmarks.studies.comparison_tables import (
+    ClassOnUnseen,
+    cell,
+    on_unseen,
+    seed_folders,
+    sites_above_lines,
+)
 from fl.evaluation.predictions import Predictions, write_predictions
+from fl.evaluation.seed_summary import SeedSummary
+from fl.runs.results import write_seeds
+from fl.util.errors import ConfigError
 
 
 def lines(decided, patients, folds=None):
@@ -61,3 +71,26 @@ def test_sites_above_are_listed_for_each_seed():
 def test_a_cell_is_the_mean_over_the_seeds_that_were_measured():
     assert cell([0.5, None, 0.7]) == ".600 (.500 to .700)"
     assert cell([None]) == "n/a"
+
+
+def seeds_folder(parent, seed, **config):
+    """A parent of one seed, as far as its settings go."""
+    folder = parent / f"seed-{seed}"
+    folder.mkdir(parents=True)
+    none = {"task": "rhythm", "synthetic": True, "strategies": {}, "differences": ()}
+    summary = SeedSummary(seeds=(seed,), **none)
+    write_seeds(parent, summary)
+    record = {"config": {"seed": seed, "rounds": 20, "workers": 2} | config}
+    (folder / "run.json").write_text(json.dumps(record))
+    return parent
+
+
+def test_seeds_of_several_folders_are_one_table_if_their_settings_agree(tmp_path):
+    a = seeds_folder(tmp_path / "a", 12, workers=1)
+    b = seeds_folder(tmp_path / "b", 10)
+    assert list(seed_folders([a, b])) == [10, 12]
+    other = seeds_folder(tmp_path / "c", 11, rounds=30)
+    with pytest.raises(ConfigError, match="rounds differ"):
+        seed_folders([a, b, other])
+    with pytest.raises(ConfigError, match="seed 12 is in"):
+        seed_folders([a, b, a])
