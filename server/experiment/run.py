@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
+import numpy as np
 from flwr.clientapp import ClientApp
 from rich.console import Console
 
@@ -38,6 +39,7 @@ from partitions.splits import TRAIN
 from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
+from server.experiment.device_check import check_gpu
 from server.experiment.pages import write_models, write_report
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.experiment.transfer import record_transfer
@@ -104,6 +106,10 @@ def prepare_and_write(session: Session, config: RunConfig, record: RunRecord) ->
     )
     if config.simulated_rare:
         record.update(simulated_rare=simulated_at_sites(config, prepared))
+    if config.device == "cuda":
+        rows = np.flatnonzero(prepared.partition.split == TRAIN)
+        if line := check_gpu(config, prepared.cohort.take(rows), cache):
+            session.console.print(line, soft_wrap=True)
     return prepared
 
 
