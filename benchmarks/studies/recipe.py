@@ -60,6 +60,8 @@ def ideas(base: Settings) -> dict[str, dict[str, str]]:
         "twice the rounds": {"rounds": str(2 * rounds)},
         "server momentum .5": {**momentum, "server_momentum": "0.5"},
         "server momentum .9": {**momentum, "server_momentum": "0.9"},
+        "half the rate": {"lr": f"{rate / 2:g}"},
+        "twice the rate": {"lr": f"{rate * 2:g}"},
         "pooled at half the rate": {"lr_pooled": f"{rate / 2:g}"},
         "pooled at twice the rate": {"lr_pooled": f"{rate * 2:g}"},
         "local at half the rate": {"lr_local": f"{rate / 2:g}"},
