@@ -7,7 +7,7 @@ from pathlib import Path
 from fl.config.run_config import POOLED
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.messages.job import Job
+from fl.messages.job import MOST_SYNCED, Job
 from partitions.device_skew import recorder_of
 from partitions.partition import open_partition
 from partitions.splits import TEST, TRAIN, VAL
@@ -22,8 +22,8 @@ class Site:
     folder: Path
     min_count: int = 0  # counts below this do not leave the site
     weights: Path | None = None  # folder of its own models, which stay; None: `folder`
-    # What it keeps between rounds is on the disk when a visit ends. To wait for that takes as long
-    # as a small site's training, and in a simulation the server waits once, before its checkpoint.
+    # What it keeps between rounds is on the disk when a visit ends; else the server waits for the
+    # disk before its checkpoint.
     synced: bool = True
 
 
@@ -50,7 +50,7 @@ def open_sites(
             },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
             weights=Path(workspace) / "weights",
-            synced=False,
+            synced=len(partition.sites) <= MOST_SYNCED,
         )
         for name in partition.sites
     }
@@ -77,5 +77,5 @@ def open_trainee(job: Job, number: int) -> Site:
         name=POOLED,
         splits={TRAIN: Cohort.joined([everyone[name].splits[TRAIN] for name in sorted(everyone)])},
         folder=Path(job.workspace) / "checkpoint" / "sites" / POOLED,
-        synced=False,
+        synced=len(everyone) <= MOST_SYNCED,
     )

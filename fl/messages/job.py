@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from fl.config.run_config import RunConfig
 
+# Simulated sites of a run, of which each waits at a visit until what it keeps is on the disk. With
+# more, that takes as long as their training, and the server waits once for all of them.
+MOST_SYNCED = 32
+
 
 class Job(BaseModel):
     """A run as its workers know it: settings, and where the simulation keeps things.
@@ -33,6 +37,15 @@ class Job(BaseModel):
     def deployed(self) -> bool:
         """Whether the sites are hospitals, and not parts of a simulation."""
         return bool(self.run)
+
+    @property
+    def synced_at_checkpoint(self) -> bool:
+        """Whether what simulated sites keep is brought to the disk before a checkpoint.
+
+        On a cluster their files come to the server, which does not wait for each of them.
+        """
+        many = self.expected_sites > MOST_SYNCED or bool(self.config.ray_address)
+        return many and not self.deployed
 
     def for_sites(self) -> "Job":
         """The part that a site is sent: a hospital has no use for the coordinator's folders."""

@@ -118,7 +118,7 @@ def validate_everywhere(
 
 def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
     """Write a checkpoint."""
-    if not federation.job.deployed:
+    if federation.job.synced_at_checkpoint:
         os.sync()  # what simulated sites keep of the round is on the disk before what counts on it
     save_progress(federation.folder / "checkpoint" / federation.job.strategy, progress)
 
