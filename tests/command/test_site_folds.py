@@ -202,6 +202,7 @@ def test_one_fold_alone_is_the_fold_of_the_whole_run(parent, tmp_path):
         assert (alone / file).read_bytes() == (parent / "fold-2" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_with_seeds_each_seed_has_folds(tmp_path):
     whole = run(tmp_path, "--seeds", "3,4")
     values = facts(whole / "seeds.json")["strategies"]["fedavg"]["central"]["macro_f1"]["values"]

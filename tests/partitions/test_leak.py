@@ -54,6 +54,7 @@ def validation_auroc(cohort, split):
     return found.classes[RHYTHM.classes[CLASS]].auroc
 
 
+@pytest.mark.slow
 def test_shuffling_patients_across_splits_raises_the_validation_score(random_labels):
     cohort = random_labels
     partition = deal(cohort, {str(cohort.sources[0]): 1}, "patients", 0.5, 0)

@@ -91,6 +91,7 @@ def network():
     return network
 
 
+@pytest.mark.slow  # trains a network on recordings that it makes
 def test_detected_peaks_lower_the_f1_of_s_by_less_than_a_twentieth(network):
     tested = cohort(range(10, 14))
     annotated, detected = f1_of_s(network, tested), f1_of_s(network, at_detected_peaks(tested))

@@ -74,6 +74,7 @@ def test_ray_starts_its_two_servers_two_stand_ins_and_the_workers_with_our_setti
     assert psutil.wait_procs(started, timeout=20)[1] == []
 
 
+@pytest.mark.slow
 def test_an_untested_version_starts_as_ray_does_and_one_line_says_so(monkeypatch, capfd):
     monkeypatch.setattr(ray_internals, "RAY_VERSIONS", ("1.0",))
     monkeypatch.setenv(tested_versions._REPORTED, "")
