@@ -21,7 +21,7 @@ def shown_sites(
 
 
 def not_shown(shown: int, all_sites: int, noun: str = "sites") -> str:
-    """`980 of 1,000 sites, with fewer patients, are not shown`; empty where all are."""
+    """`980 of 1,000 sites, none with more patients, are not shown`; empty where all are."""
     if shown >= all_sites:
         return ""
-    return f"{all_sites - shown:,} of {all_sites:,} {noun}, with fewer patients, are not shown"
+    return f"{all_sites - shown:,} of {all_sites:,} {noun}, none with more patients, are not shown"

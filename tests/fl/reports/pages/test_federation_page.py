@@ -377,9 +377,9 @@ def test_of_very_many_hospitals_some_have_a_page_and_any_can_have_one(copy, monk
     write_report(run)
     assert [path.name for path in pages(run)] == ["index.html", "site-1.html"]
     text = text_of(run / "report" / "index.html")
-    assert re.search(r"\d of \d hospitals, with fewer patients, are not shown", text)
+    assert re.search(r"\d of \d hospitals, none with more patients, are not shown", text)
     assert "site-2" not in text.split("Reproduce")[0]
-    assert "hospitals, with fewer patients" in (run / "weights" / "fedavg.md").read_text()
+    assert "hospitals, none with more patients" in (run / "weights" / "fedavg.md").read_text()
     assert main([str(run), "--site", "site-2"]) == 0
     assert "site-2" in text_of(run / "report" / "sites" / "site-2.html")
     assert main([str(run), "--site", "nobody"]) == 2

@@ -34,7 +34,7 @@ def test_of_very_many_sites_the_largest_stand_there_and_the_sum_of_all():
     assert named == [f"site-{n:03d}" for n in range(81, 101)]
     assert ["all", "100", "5050", "200", "100", "100", "300", "-"] in lines  # no central record
     assert any(words[:1] == ["central"] for words in lines)
-    note = "80 of 100 sites, with fewer patients, are not shown; run.json has them."
+    note = "80 of 100 sites, none with more patients, are not shown; run.json has them."
     assert note in " ".join(text.split())
 
 
