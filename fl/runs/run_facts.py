@@ -118,7 +118,7 @@ class RunFacts(JsonRecord):
     resumed: tuple[str, ...] = ()
     audit: AuditHead | None = None  # of a deployment
     privacy: PrivacyFacts | None = None  # None: no differential privacy
-    # Of a run over folds: how many, sites none with more patients, and patients without a test result
+    # Of a run over folds: how many, sites with fewer patients, and patients without a test result
     # (training -> site -> number).
     site_folds: int = 0
     smaller_than_folds: dict[str, int] = Field(default_factory=dict)

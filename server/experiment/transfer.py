@@ -23,7 +23,9 @@ def record_transfer(record: RunRecord, facts: TransferFacts, config: RunConfig) 
     """
     if facts.test_patients is None:
         tested = _patients(record.folder / PARTITION, tested=True)
-        trained = _patients(record.folder / PARTITION, tested=False)
+        dealt = _patients(record.folder / PARTITION, tested=False)
+        # Those of a synthetic source are no patients, and are promised nothing.
+        trained = {one for one in dealt if one[0] not in record.content["synthetic"]}
         # RUN/weights/NAME.safetensors, unless the file was copied elsewhere.
         known = _patients(Path(facts.file).absolute().parent.parent / PARTITION, tested=False)
         counted = {
@@ -33,7 +35,7 @@ def record_transfer(record: RunRecord, facts: TransferFacts, config: RunConfig) 
             "seen_in_training": len(trained & known) if _covers(known, trained, facts) else None,
         }
         facts = TransferFacts(**(facts.to_json() | counted))
-        if is_private(config) and not (facts.synthetic or record.content["synthetic"]):
+        if is_private(config):
             _require_unknown(facts)
         record.update(transfer=facts.to_json())
     return transfer_line(facts)
@@ -44,7 +46,7 @@ def _covers(known: Patients, trained: Patients, facts: TransferFacts) -> bool:
     told = {source for source, _ in known}
     untold = {*facts.earlier_sources, *(set(facts.sources) - told)}
     named = bool(known or facts.sources)
-    return named and not untold & {source for source, _ in trained}
+    return not trained or (named and not untold & {source for source, _ in trained})
 
 
 def _require_unknown(facts: TransferFacts) -> None:

@@ -81,12 +81,20 @@ def test_what_an_earlier_model_was_trained_on_counts_too(tmp_path):
         record_transfer(record(tmp_path, PRIVATE), before, load_config(PRIVATE))
 
 
-@pytest.mark.parametrize("where", ["no privacy", "synthetic run", "synthetic model"])
-def test_where_nobody_is_promised_anything_the_model_is_taken(tmp_path, where):
+def test_without_a_promise_the_number_is_told_and_the_model_taken(tmp_path):
     partition(tmp_path / "first", "cpsc2018", ["p2"])
-    settings = PRIVATE if where != "no privacy" else {"init_from": "model.safetensors"}
-    synthetic = ("cpsc2018",) if where == "synthetic run" else ()
-    made = record(tmp_path, settings, synthetic=synthetic)
-    model = saved(tmp_path, sources=("cpsc2018",), synthetic=where == "synthetic model")
-    record_transfer(made, model, load_config(settings))
+    settings = {"init_from": "model.safetensors"}
+    made = record(tmp_path, settings)
+    record_transfer(made, saved(tmp_path, sources=("cpsc2018",)), load_config(settings))
     assert made.content["transfer"]["seen_in_training"] == 1
+
+
+def test_synthetic_recordings_are_of_nobody_but_real_ones_beside_them_count(tmp_path):
+    partition(tmp_path / "first", "cpsc2018", ["p2"])
+    model = saved(tmp_path, sources=("cpsc2018",), synthetic=True)
+    made = record(tmp_path, PRIVATE, synthetic=("cpsc2018",))
+    record_transfer(made, model, load_config(PRIVATE))
+    assert made.content["transfer"]["seen_in_training"] == 0
+    mixed = record(tmp_path, PRIVATE, synthetic=("synthetic",))
+    with pytest.raises(ConfigError, match="1 of the 2 patients"):
+        record_transfer(mixed, model, load_config(PRIVATE))
