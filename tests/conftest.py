@@ -26,8 +26,10 @@ settings.load_profile("heartfed")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The session's own cache, so that no test writes to the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+    """The session's own cache, so that no test writes to the user's; pytest's workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEARTFED_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -131,3 +131,18 @@ def test_ray_and_flower_report_no_usage():
         [sys.executable, "-c", code], cwd=ROOT, env=kept, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
+def test_linear_algebra_has_one_thread(package):
+    script = (
+        f"import {package}, scipy.linalg, threadpoolctl\n"
+        "pools = [p for p in threadpoolctl.threadpool_info() if p['user_api'] == 'blas']\n"
+        "print(*{p['num_threads'] for p in pools if p['internal_api'] == 'openblas'})"
+    )
+    environment = {key: value for key, value in os.environ.items() if "_THREADS" not in key}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() in (["1"], []), "NumPy was loaded before its threads were limited"
