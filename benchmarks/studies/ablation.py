@@ -18,6 +18,7 @@ from benchmarks.studies.rhythm import (
     TRIAL_EPOCHS,
     arguments,
     chosen_of,
+    parsed,
     rows_of,
     stamp,
     study_of,
@@ -85,7 +86,7 @@ def _change(row: Mapping[str, Any], whole: Mapping[str, Any], source: str) -> st
 
 def main() -> None:
     """Train the folds that are not stored yet, and write the tables."""
-    options = arguments(__doc__, "results-ablation").parse_args()
+    options = parsed(arguments(__doc__, "ablation"))
     study, cohort = study_of(options)
     folds = [int(k) for k in options.folds.split(",")]
     recipes = chosen_of(RECIPES, options.only)

@@ -6,7 +6,8 @@
 `--choose` trains the candidates and prints their validation results, by which settings are chosen;
 it never reads the tested patients. Without it the five networks are trained with the best settings,
 and each fold's patients are tested. Finished folds are stored in --work, and a second call
-continues from there. The full CPSC2018 in DATA/cpsc2018 takes the same command.
+continues from there. `--task rhythm` gives the network the measured features beside the signal. The
+full CPSC2018 in DATA/cpsc2018 takes the same command.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from benchmarks.studies.rhythm_tables import (
 )
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM_SIGNAL
+from fl.ecg.tasks import RHYTHM_FEATURES, RHYTHM_SIGNAL, TASKS, Task
 from fl.evaluation.cpsc2018_score import official_score
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.decisions.score_histograms import count_scores
@@ -92,12 +93,13 @@ class Study:
     workers: int
     device: str
     seed: int
+    task: Task = RHYTHM_SIGNAL
 
     def jobs(self, recipe: RhythmRecipe, numbers: Sequence[int]) -> list[FoldJob]:
         """One job per fold."""
         return [
             FoldJob(
-                recipe=recipe,
+                recipe=replace(recipe, task=self.task.name),
                 fold=k,
                 seed=self.seed,
                 shards=self.shards,
@@ -132,7 +134,7 @@ def validation_row(study: Study, cohort: Cohort, recipe: RhythmRecipe, folds: Se
             for source, measured in _each_source(part, p).items()
         }
         rows.append(row)
-    return {"size": recipe.size, "folds": rows}
+    return {"size": study.jobs(recipe, [0])[0].recipe.size, "folds": rows}
 
 
 def _each_source(part: Cohort, p: Any) -> dict[str, Scores]:
@@ -161,12 +163,10 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
         p[rows] = np.mean([fold["test_p"] for fold in stored], axis=0)
         val_p = np.mean([fold["val_p"] for fold in stored], axis=0)
         rule = fold_rule(cohort.take(val_rows), val_p)
-        p[rows], predicted[rows] = answer(
-            rule, p[rows], cohort.sources[rows], RHYTHM_SIGNAL.classes
-        )
+        p[rows], predicted[rows] = answer(rule, p[rows], cohort.sources[rows], cohort.task.classes)
         seconds += sum(float(fold["seconds"]) for fold in stored)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
-    size = sum(recipe.size for recipe in recipes)
+    size = sum(job.recipe.size for recipe in recipes for job in study.jobs(recipe, [0]))
     result: dict[str, Any] = {"size": size, "seconds": seconds, "folds": by_fold}
     result["sources"] = {}
     for source in np.unique(cohort.sources):
@@ -186,7 +186,7 @@ def fold_rule(part: Cohort, p: Any) -> DecisionRule:
         for source in np.unique(part.sources)
         if len(rows := np.flatnonzero(part.sources == source))
     }
-    return choose_rule(tallies, RHYTHM_SIGNAL)
+    return choose_rule(tallies, part.task)
 
 
 def _auroc_by_source(part: Cohort, p: Any) -> dict[str, float | None]:
@@ -197,7 +197,7 @@ def official(cohort: Cohort, p: Any) -> dict[str, Any]:
     """CPSC2018's own score, over the records whose first label is known."""
     names = cohort.column("first_labels").astype(str)
     rows = np.flatnonzero(names != "")
-    first = np.array([RHYTHM_SIGNAL.classes.index(name) for name in names[rows]], dtype=np.int64)
+    first = np.array([cohort.task.classes.index(name) for name in names[rows]], dtype=np.int64)
     return official_score(first, cohort.labels[rows], p[rows].argmax(axis=1))
 
 
@@ -217,27 +217,40 @@ def reliability_of(cohort: Cohort, p: Any) -> dict[str, Any]:
 def study_of(options: argparse.Namespace) -> tuple[Study, Cohort]:
     """The study that the options ask for, and its examples."""
     names = options.sources.split(",") if options.sources else real_sources(options.data_dir)
-    shards = prepared(names, options.data_dir, options.cache_dir, options.workers)
+    task = TASKS[options.task]
+    shards = prepared(names, options.data_dir, options.cache_dir, options.workers, task)
     work = options.work or options.cache_dir / "rhythm-cv"
-    study = Study(shards, work, options.workers, options.device, options.seed)
-    return study, opened(shards)
+    study = Study(shards, work, options.workers, options.device, options.seed, task)
+    return study, opened(shards, task)
 
 
-def arguments(doc: str, json_name: str) -> argparse.ArgumentParser:
-    """Options that the rhythm benchmarks share."""
+def arguments(doc: str, name: str) -> argparse.ArgumentParser:
+    """Options that the rhythm benchmarks share; `name` is the study's, of its files and marks."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     parser.add_argument("--work", type=Path, help="finished folds [CACHE_DIR/rhythm-cv]")
     parser.add_argument("--sources", default="", help="data sets [all that are found]")
+    tasks = [task.name for task in RHYTHM_FEATURES.values()]
+    parser.add_argument("--task", choices=tasks, default=RHYTHM_SIGNAL.name)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--only", default="", help="names of rows, separated by commas")
     parser.add_argument("--folds", default="0,1,2,3,4", help="folds of the choice")
-    parser.add_argument("--json", type=Path, default=Path(f"docs/{json_name}.json"))
+    parser.add_argument("--json", type=Path, help=f"[docs/results-{name}.json]")
     parser.add_argument("--results", type=Path, default=Path("docs/results.md"))
+    parser.set_defaults(name=name)
     return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options; a study of another task than the signal's has files and marks of its own."""
+    options = parser.parse_args()
+    if options.task != RHYTHM_SIGNAL.name:
+        options.name = f"{options.name}-of-{options.task}"
+    options.json = options.json or Path(f"docs/results-{options.name}.json")
+    return options
 
 
 def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
@@ -245,7 +258,7 @@ def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
     return {
         "settings": {
             "data": {s.source: s.digest for s in cohort.shards},
-            "task": RHYTHM_SIGNAL.preprocessing,
+            "task": study.task.preprocessing,
             "seed": study.seed,
         },
         "machine": machine_description(study.device),
@@ -273,9 +286,9 @@ def rows_of(
 
 def main() -> None:
     """Train the folds that are not stored yet, and write the tables."""
-    parser = arguments(__doc__, "results-rhythm")
+    parser = arguments(__doc__, "rhythm")
     parser.add_argument("--choose", action="store_true", help="candidates on validation")
-    options = parser.parse_args()
+    options = parsed(parser)
     study, cohort = study_of(options)
     file = StoredResults(options.json, stamp(study, cohort, "studies.rhythm"))
     results = file.content["results"]
@@ -296,16 +309,16 @@ def main() -> None:
                 study, cohort, *recipes.values()
             )
         results["counts"] = counts(cohort, study.seed)
-        reliability_figure(results, options.results.parent / "rhythm-reliability.svg")
+        reliability_figure(results, options.results.parent / f"{options.name}-reliability.svg")
     file.write()
     text = [
-        *heading(file.content),
+        *heading(file.content, study.task),
         *choice_table(file.content),
         *choice_table(file.content, "val", "The five networks, on validation patients"),
-        *result_tables(file.content),
+        *result_tables(file.content, f"{options.name}-reliability.svg"),
     ]
     print("\n".join(text))
-    put_between_marks(options.results, "rhythm", "\n".join(text))
+    put_between_marks(options.results, options.name, "\n".join(text))
 
 
 def counts(cohort: Cohort, seed: int) -> list[dict[str, dict[str, int]]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare_all
 from fl.datasets import DATASETS
-from fl.ecg.tasks import RHYTHM_SIGNAL
+from fl.ecg.tasks import RHYTHM_SIGNAL, TASKS, Task
 from fl.models import MODELS
 from fl.models.blocks import parameters
 from fl.training.loop import TrainingPlan, fit, predict
@@ -38,6 +38,7 @@ VAL_SHARE = 0.15  # of the patients that are not tested
 class RhythmRecipe:
     """The settings of one training; the defaults are the proposed ones."""
 
+    task: str = RHYTHM_SIGNAL.name
     model: str = RHYTHM_SIGNAL.model
     switches: tuple[tuple[str, Any], ...] = ()  # options of the model that are not its defaults
     epochs: int = 40
@@ -53,11 +54,12 @@ class RhythmRecipe:
     def build(self) -> torch.nn.Module:
         """The network with fresh weights."""
         model: Any = replace(MODELS[self.model], **dict(self.switches))
+        task = TASKS[self.task]
         network: torch.nn.Module = model.build(
-            leads=RHYTHM_SIGNAL.leads,
-            samples=RHYTHM_SIGNAL.samples,
-            features=len(RHYTHM_SIGNAL.features),
-            classes=len(RHYTHM_SIGNAL.classes),
+            leads=task.leads,
+            samples=task.samples,
+            features=len(task.features),
+            classes=len(task.classes),
         )
         return network
 
@@ -91,12 +93,14 @@ def real_sources(root: Path) -> list[str]:
     return [n for n, s in DATASETS.items() if not s.card.synthetic and s.exists(root)]
 
 
-def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tuple[Path, ...]:
+def prepared(
+    names: Sequence[str], root: Path, cache: Path, workers: int, task: Task = RHYTHM_SIGNAL
+) -> tuple[Path, ...]:
     """Cache folders of the data sets."""
     made = prepare_all(
         {name: DATASETS[name] for name in names},
         root,
-        RHYTHM_SIGNAL,
+        task,
         cache,
         workers,
         lambda *step: None,
@@ -104,9 +108,9 @@ def prepared(names: Sequence[str], root: Path, cache: Path, workers: int) -> tup
     return tuple(made.values())
 
 
-def opened(shards: Sequence[Path]) -> Cohort:
+def opened(shards: Sequence[Path], task: Task = RHYTHM_SIGNAL) -> Cohort:
     """All examples, without duplicate signals."""
-    return Cohort.open(RHYTHM_SIGNAL, list(shards)).without_duplicates()[0]
+    return Cohort.open(task, list(shards)).without_duplicates()[0]
 
 
 def folds(cohort: Cohort, seed: int) -> NDArray[np.int64]:
@@ -139,7 +143,8 @@ def _stratified(cohort: Cohort, shares: Sequence[float], rng: np.random.Generato
 
 def run_fold(job: FoldJob) -> float:
     """Train on a fold and store its validation and test predictions; returns the seconds."""
-    cohort, recipe = opened(job.shards), job.recipe
+    recipe = job.recipe
+    cohort = opened(job.shards, TASKS[recipe.task])
     rows = fold_rows(cohort, job.fold, job.seed)
     train = cohort.take(rows["train"])
     if recipe.sources:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.common.plots import svg
+from fl.ecg.tasks import Task
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.reports.number_format import estimate, number
 from fl.util.atomic_io import write_atomically
@@ -25,12 +26,14 @@ def named(content: Content, prefix: str) -> dict[str, Any]:
     }
 
 
-def heading(content: Content) -> list[str]:
+def heading(content: Content, task: Task) -> list[str]:
     """A description of the study, the command, and the number of patients in each fold."""
+    inputs = f"the signal and {len(task.features)} measured features" if task.features else ""
     lines = [
         "## Rhythm, pooled: five-fold cross-validation over every source found",
         "",
-        "Every patient is tested once, by a network trained on the other folds. Each fold's other "
+        f"Inputs: {inputs or 'the signal alone'} (task `{task.name}`). Every patient is tested "
+        "once, by a network trained on the other folds. Each fold's other "
         "patients are split again into those that train and those that validate; choices and "
         "thresholds are made on the latter.",
         "",
@@ -83,8 +86,8 @@ def _mean_sd(values: Sequence[float | None], digits: int = 3) -> str:
     return f"{np.mean(known):.{digits}f} ({np.std(known):.{digits}f})"
 
 
-def result_tables(content: Content) -> list[str]:
-    """Test results: every network, then the default network class by class."""
+def result_tables(content: Content, figure: str) -> list[str]:
+    """Test results: every network, then the default network class by class, and its `figure`."""
     rows = named(content, "test")
     if not rows:
         return []
@@ -107,7 +110,7 @@ def result_tables(content: Content) -> list[str]:
     for source in (s for s in rows[first]["sources"] if s in MAIN):
         lines += class_table(first, source, measures_of(rows[first], source))
     lines += part_table(first, {s: measures_of(rows[first], s) for s in rows[first]["sources"]})
-    return [*lines, "![Reliability of the default network](rhythm-reliability.svg)", ""]
+    return [*lines, f"![Reliability of the default network]({figure})", ""]
 
 
 def measures_of(row: Mapping[str, Any], source: str) -> GroupMeasures:

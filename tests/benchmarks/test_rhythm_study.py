@@ -73,7 +73,7 @@ def test_the_tables_hold_the_results(study):
     content = {"results": {"choice/tiny": row, "test/tiny": result}}
     (source,) = result["sources"]
     assert result["sources"][source]["n_records"] == len(cohort)
-    text = "\n".join([*choice_table(content), *result_tables(content)])
+    text = "\n".join([*choice_table(content), *result_tables(content, "curve.svg")])
     assert f"{row['size']:,}" in text
     assert source in text
     assert result["official"]["n"] == (cohort.column("first_labels") != "").sum()

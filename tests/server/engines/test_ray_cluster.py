@@ -3,22 +3,20 @@
 The two machines are two Ray nodes on this one, each with folders of its own.
 """
 
-import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from ray._raylet import GcsClient
+from support.ray_machines import Machine
 from support.run_folders import kill_after, results
 
 import run_sim
@@ -38,83 +36,6 @@ FLAGS = [
     *("--model", "resnet1d", "--local-epochs", "1", "--partition", "patients"),
     *("--quiet", "--no-pages"),
 ]
-
-
-class Machine:
-    """A Ray node with a cache of its own; its processes are a group of their own."""
-
-    def __init__(self, folder, name, *flags, cores):
-        # 127.0.0.1 itself Ray would replace by the machine's address.
-        self.cache, self.log = folder / f"{name}-cache", folder / f"{name}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    *("timeout", "900"),  # it ends even if the tests are killed
-                    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
-                    "--disable-usage-stats",
-                    *("--temp-dir", str(folder / name), "--object-store-memory", "100000000"),
-                    *("--num-cpus", str(cores), *flags),
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={k: v for k, v in os.environ.items() if k not in KEEP_FREED_MEMORY}
-                | {"HEARTFED_CACHE": str(self.cache), "PYTHONPATH": str(ROOT)}
-                # Else its workers give way to every other program of this machine.
-                | {"RAY_worker_niceness": "0"},
-                start_new_session=True,
-            )
-        end = time.monotonic() + 60
-        while "Ray runtime started" not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.1)
-
-    def end(self):
-        """End the node and everything it started."""
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-
-
-@pytest.fixture(scope="module")
-def folder():
-    # A socket's path may have 107 characters, which leaves no room for the tests' own folder.
-    made = Path(tempfile.mkdtemp(prefix="hf-"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def address():
-    with socket.create_server(("127.0.0.2", 0)) as free:
-        return f"127.0.0.2:{free.getsockname()[1]}"
-
-
-@pytest.fixture(scope="module")
-def machines(folder, address):
-    """The machine that the tests run on, with one core, and another with two."""
-    port = address.rpartition(":")[2]
-    home = (
-        "--head",
-        "--include-dashboard",
-        "false",
-        "--node-ip-address",
-        "127.0.0.2",
-        "--port",
-        port,
-    )
-    with contextlib.ExitStack() as stack:
-        started = []
-        for name, flags, cores in (
-            ("home", home, 1),
-            ("other", ("--address", address, "--node-ip-address", "127.0.0.3"), 2),
-        ):
-            started.append(Machine(folder, name, *flags, cores=cores))
-            stack.callback(started[-1].end)
-        yield started
 
 
 @pytest.fixture(scope="module")
