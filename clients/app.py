@@ -17,7 +17,12 @@ from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
 from clients.local_training import evaluate_site, site_info, site_test, train_site
 from clients.secure_keys import Keyring, hospital_keyring
-from clients.secure_steps import answer_step, masked_vector, sites_sharing_noise
+from clients.secure_steps import (
+    answer_step,
+    masked_vector,
+    sites_sharing_noise,
+    vector_sent_before,
+)
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -157,6 +162,8 @@ def train(message: Message, context: Context) -> Message:
         require_varied_answers(site, job, weights, number)
     asked = read_secure_request(message)
     _require_secure(asked, job)
+    if (vector := vector_sent_before(site, job, asked)) is not None:
+        return masked_reply(site.name, vector, message)
     sharing = sites_sharing_noise(site, job, asked)
     validation = None
     if read_validate_first(message):
@@ -176,6 +183,8 @@ def evaluate(message: Message, context: Context) -> Message:
     number = read_round(message)
     weights, extra = split_extra(read_weights(message))
     asked = read_secure_request(message)
+    if (vector := vector_sent_before(site, job, asked)) is not None:
+        return masked_reply(site.name, vector, message)
     if asked is not None:
         sharing = sites_sharing_noise(site, job, asked)
         validated = evaluate_site(site, job, weights, VAL, None, number, sharing)

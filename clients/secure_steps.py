@@ -1,9 +1,15 @@
 """A site's part of a secure sum: keys, letters, the masked vector, and shares for those who left.
 
-What it keeps between the steps of a round lies in its own folder, readable by it alone.
+What it keeps between the steps of a round lies in its own folder, readable by it alone. Each step
+is done once; the same request, made again because its answer was lost, has the same answer.
 """
 
+import hashlib
+import io
 from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
 
 from clients.secure_keys import Keyring, simulated_keyring
 from clients.simulated_sites import Site
@@ -16,11 +22,9 @@ from fl.privacy.secure_aggregation.errors import ProtocolViolationError
 from fl.privacy.secure_aggregation.masked_site import (
     SiteSecrets,
     announce_keys,
-    as_json,
     confirm_survivors,
     mask_vector,
     reveal_shares,
-    secrets_from_json,
     share_secrets,
 )
 from fl.privacy.secure_aggregation.masks import Vector
@@ -31,6 +35,15 @@ from fl.util.atomic_io import write_atomically
 from partitions.splits import TRAIN, VAL
 
 SECRETS = "secrets.json"
+VECTOR = "masked.npy"  # the last vector that left, as it left
+
+
+class KeptRound(BaseModel):
+    """What a site knows of a round: its secrets, and the answer to the last request."""
+
+    secrets: SiteSecrets
+    asked: str = ""  # digest of the last request
+    reply: SecureReply | None = None  # to it; None: a masked vector, in a file of its own
 
 
 def answer_step(
@@ -45,14 +58,17 @@ def answer_step(
     identity = keys.identity
     if asked.step == "keys":
         secrets, announced = announce_keys(asked.context, site.name, identity)
-        _keep(folder, secrets)
+        _keep(folder, KeptRound(secrets=secrets))
         return SecureReply(
             site=site.name,
             announced=announced,
             identity=pem_of(identity.public_key()) if keys.simulated else b"",
             sources=_sources(site),
         )
-    secrets = _kept(folder, asked)
+    kept = _kept(folder, asked)
+    if kept.reply is not None and kept.asked == _digest(asked):
+        return kept.reply
+    secrets = kept.secrets
     if asked.step == "letters":
         secrets.roster = dict(asked.identities)
         others = keys.others(secrets.roster)
@@ -66,8 +82,24 @@ def answer_step(
         reply = SecureReply(site=site.name, letters=shares)
     else:
         raise ProtocolViolationError(f"the step {asked.step!r} comes with a request to train")
-    _keep(folder, secrets)
+    _keep(folder, KeptRound(secrets=secrets, asked=_digest(asked), reply=reply))
     return reply
+
+
+def vector_sent_before(site: Site, job: Job, asked: SecureRequest | None) -> Vector | None:
+    """The masked vector that answered this very request before; None if none did.
+
+    It is the same to the bit, whatever weights the request holds: a second vector under the same
+    masks would tell how the two differ, and under differential privacy have other noise.
+    """
+    if asked is None:
+        return None
+    folder = _folder(site, job)
+    kept = _kept(folder, asked)
+    if kept.reply is not None or kept.asked != _digest(asked):
+        return None
+    vector: Vector = np.load(folder / VECTOR, allow_pickle=False)
+    return vector
 
 
 def masked_vector(
@@ -83,7 +115,7 @@ def masked_vector(
     A site that was not asked to train adds nothing to the update.
     """
     folder = _folder(site, job)
-    secrets = _kept(folder, asked)
+    secrets = _kept(folder, asked).secrets
     layout = round_vector(
         job.config,
         *sent,
@@ -92,7 +124,10 @@ def masked_vector(
     )
     update = weighted_update(trained, job.config.weighting) if trained else None
     masked = mask_vector(secrets, asked.letters, layout.encode(update, validated))
-    _keep(folder, secrets)
+    content = io.BytesIO()
+    np.save(content, masked)
+    write_atomically(folder / VECTOR, content.getvalue())  # before the secrets say that it left
+    _keep(folder, KeptRound(secrets=secrets, asked=_digest(asked)))
     return masked
 
 
@@ -103,7 +138,7 @@ def sites_sharing_noise(site: Site, job: Job, asked: SecureRequest | None) -> in
     """
     if asked is None:
         return 1
-    return fewest_survivors(len(_kept(_folder(site, job), asked).announced))
+    return fewest_survivors(len(_kept(_folder(site, job), asked).secrets.announced))
 
 
 def _sources(site: Site) -> tuple[str, ...]:
@@ -115,15 +150,19 @@ def _folder(site: Site, job: Job) -> Path:
     return site.folder / job.strategy / "secure"
 
 
-def _keep(folder: Path, secrets: SiteSecrets) -> None:
+def _digest(asked: SecureRequest) -> str:
+    return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+
+
+def _keep(folder: Path, kept: KeptRound) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / SECRETS, as_json(secrets).encode())
+    write_atomically(folder / SECRETS, kept.model_dump_json().encode())
 
 
-def _kept(folder: Path, asked: SecureRequest) -> SiteSecrets:
-    """The secrets of the round that is asked about; `ProtocolViolationError` without them."""
+def _kept(folder: Path, asked: SecureRequest) -> KeptRound:
+    """What is known of the round that is asked about; `ProtocolViolationError` without it."""
     path = folder / SECRETS
-    secrets = secrets_from_json(path.read_text()) if path.exists() else None
-    if secrets is None or secrets.context != asked.context:
+    kept = KeptRound.model_validate_json(path.read_text()) if path.exists() else None
+    if kept is None or kept.secrets.context != asked.context:
         raise ProtocolViolationError("it made no keys for this round")
-    return secrets
+    return kept

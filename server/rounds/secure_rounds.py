@@ -24,7 +24,7 @@ from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
 from fl.messages.round_vector import ALL_SITES, RoundVector, round_vector
 from fl.messages.update_weight import most_weight
 from fl.privacy.differential_privacy.guarantee import is_private
-from fl.privacy.secure_aggregation.errors import ProtocolViolationError
+from fl.privacy.secure_aggregation.errors import ProtocolViolationError, TooFewSitesError
 from fl.privacy.secure_aggregation.unmasking import SecureSum
 from fl.training.state_dict import Weights
 from fl.util.errors import FederationError
@@ -69,6 +69,13 @@ class SecureRound:
 
     def run(self) -> SecureResult:
         """All steps. `TooFewSitesError` if so many sites are lost that the sum stays masked."""
+        try:
+            return self._summed()
+        except TooFewSitesError as error:
+            lost = "; ".join(f"{f['site']}: {f['reason']}" for f in self.failures)
+            raise TooFewSitesError(f"{error} {lost}".strip()) from None
+
+    def _summed(self) -> SecureResult:
         everyone = sorted(self.federation.sites) if self.validates else sorted(self.training)
         job = self.federation.job
         context = f"{job.run or 'simulation'}/{job.config.seed}/{job.strategy}/{self.number}"

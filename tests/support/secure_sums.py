@@ -5,12 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from fl.privacy.secure_aggregation.masked_site import (
+    SiteSecrets,
     announce_keys,
-    as_json,
     confirm_survivors,
     mask_vector,
     reveal_shares,
-    secrets_from_json,
     share_secrets,
 )
 from fl.privacy.secure_aggregation.round_keys import IdentityKey, new_identity
@@ -87,7 +86,7 @@ class SecureRound:
 
     def keep(self, site: str) -> None:
         """As between two requests: a site's secrets are written and read again."""
-        self.secrets[site] = secrets_from_json(as_json(self.secrets[site]))
+        self.secrets[site] = SiteSecrets.model_validate_json(self.secrets[site].model_dump_json())
 
     def total(self) -> np.ndarray:
         self.keys()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -203,14 +202,3 @@ def _require_announcements(
     for site, one in announced.items():
         signed = announced_bytes(secrets.context, site, one.mask_key, one.channel_key)
         require_signature(identities, site, one.signature, signed)
-
-
-def secrets_from_json(content: str) -> SiteSecrets:
-    """The secrets that were kept as JSON; `ValueError` if they are none."""
-    return SiteSecrets.model_validate_json(content)
-
-
-def as_json(secrets: SiteSecrets) -> str:
-    """The secrets as JSON, to be kept where the site alone can read them."""
-    found: Any = secrets.model_dump_json()
-    return str(found)

@@ -9,7 +9,7 @@ from support.rounds import digest, read_table, run
 
 from clients.app import app as client_app
 from fl.config.strategy_traits import strategy_traits
-from fl.messages.flower_arrays import from_array_record
+from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_secure_codec import read_secure_request
 from fl.messages.round_vector import RoundVector
 from fl.privacy.egress_policy import REASONS
@@ -80,6 +80,44 @@ def test_it_is_so_where_some_sites_train_and_all_validate(make_job):
     assert rounds_of(plain) == rounds_of(secure)
 
 
+class AskedTwice:
+    """A client each of whose answers to a secure step is lost once, and asked for again."""
+
+    def __call__(self, message, context):
+        if read_secure_request(message) is not None:
+            client_app(message, context)
+        return client_app(message, context)
+
+
+def test_an_answer_that_was_lost_is_given_again(make_job):
+    once = make_job(3, name="once", rounds=2, secure_aggregation=True)
+    twice = make_job(3, name="twice", rounds=2, secure_aggregation=True)
+    run(once)
+    watching, _ = run(twice, AskedTwice())
+    assert not watching.failed
+    assert digest(once) == digest(twice)
+    assert rounds_of(once) == rounds_of(twice)
+
+
+def test_a_second_request_with_other_weights_has_the_first_ones_vector(make_job):
+    found = []
+
+    def client(message, context):
+        asked = read_secure_request(message)
+        reply = client_app(message, context)
+        if asked and asked.step == "vector":
+            weights = from_array_record(message.content["arrays"])
+            other = {name: np.asarray(values + 1, values.dtype) for name, values in weights.items()}
+            message.content["arrays"] = to_array_record(other)
+            found.append((contents(reply), contents(client_app(message, context))))
+        return reply
+
+    run(make_job(3, rounds=1, secure_aggregation=True), client)
+    assert len(found) == 6  # training, and validation of the last round
+    for (_, _, first), (_, _, second) in found:
+        assert np.array_equal(first[0]["masked"], second[0]["masked"])
+
+
 def test_the_server_is_sent_no_update_and_no_count_of_one_site(make_job):
     job = make_job(3, rounds=2, secure_aggregation=True)
     client = Leaving(set())
@@ -128,7 +166,9 @@ def test_the_sum_without_a_lost_site_is_that_of_a_plain_run_without_it(make_job)
 def test_below_the_threshold_the_run_stops_with_a_line_and_goes_on_with_resume(make_job):
     job = make_job(4, rounds=2, secure_aggregation=True)
     leaves = {(2, "vector", "2"), (3, "vector", "2")}
-    with pytest.raises(FederationError, match=r"2 sites sent .*, 3 are needed.*--resume"):
+    with pytest.raises(
+        FederationError, match=r"2 sites sent .*, 3 are needed.*--resume.* site-\d: .+; site-\d: "
+    ):
         run(job, Leaving(leaves))
     whole = make_job(4, rounds=2, secure_aggregation=True, name="whole")
     run(whole)
@@ -154,7 +194,7 @@ def test_what_a_site_keeps_between_the_steps_is_its_own_to_read(make_job):
     job = make_job(3, rounds=1, secure_aggregation=True)
     run(job, grid=LocalGrid)
     kept = sorted(Path(job.workspace).glob("checkpoint/sites/*/*/secure/*"))
-    assert {path.name for path in kept} == {"identity.pem", "secrets.json"}
+    assert {path.name for path in kept} == {"identity.pem", "masked.npy", "secrets.json"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in kept)
 
 
