@@ -1,10 +1,16 @@
-"""The pages of a run, written when its training is over.
+"""The pages and the drawing of a run, made when its training is over.
 
 The modules that make them load matplotlib and scikit-learn, which takes longer than the first round
 of a small run. This is the only way to them from `server.experiment`, so that no training waits.
 """
 
 from pathlib import Path
+
+from fl.reports.shown_sites import shown_sites
+from fl.util.atomic_io import write_atomically
+from server.experiment.prepare import PreparedRun
+
+MOST_DRAWN = 1000  # sites in partition.svg
 
 
 def write_report(folder: Path) -> None:
@@ -19,3 +25,18 @@ def write_models(folder: Path) -> None:
     from fl.reports import build
 
     build.write_models(folder)
+
+
+def draw_partition(folder: Path, prepared: PreparedRun) -> None:
+    """Draw who holds what: partition.svg in a run directory."""
+    from fl.reports.figures.label_mix import label_mix_svg
+
+    rows = {str(row["site"]): row for row in prepared.sites}
+    people = {site: int(str(rows[site]["patients"])) for site in prepared.partition.sites}
+    picture = label_mix_svg(
+        [rows[site] for site in shown_sites(people, MOST_DRAWN, MOST_DRAWN)],
+        prepared.cohort.task.classes,
+        prepared.non_iid,
+        bool(prepared.selection.synthetic),
+    )
+    write_atomically(folder / "partition.svg", picture)

@@ -14,9 +14,7 @@ from fl.datasets.source_selection import SourceSelection
 from fl.ecg.tasks import TASKS
 from fl.evaluation.strategy_comparison import comparison
 from fl.privacy.differential_privacy.guarantee import guarantee_of
-from fl.reports.figures.label_mix import label_mix_svg
 from fl.reports.privacy_text import privacy_sentences
-from fl.reports.shown_sites import shown_sites
 from fl.reports.tensorboard import TensorBoard
 from fl.reports.terminal.notices import simulated_note
 from fl.reports.terminal.partition_tables import (
@@ -34,19 +32,16 @@ from fl.runs.run_facts import PrivacyFacts, TransferFacts
 from fl.runs.run_progress import remaining_of
 from fl.runs.run_record import RunRecord
 from fl.training.simulated_recordings import rare_class_counts
-from fl.util.atomic_io import write_atomically
 from partitions.splits import TRAIN
 from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
 from server.experiment.device_check import check_gpu
-from server.experiment.pages import write_models, write_report
+from server.experiment.pages import draw_partition, write_models, write_report
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.experiment.transfer import record_transfer
 from server.rounds.initial_weights import keep_initial_weights
 from server.rounds.training_results import TrainingResult
-
-MOST_DRAWN = 1000  # sites in partition.svg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +61,12 @@ def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool 
     console, synthetic = session.console, session.selection.synthetic
     try:
         prepared = prepare_and_write(session, config, record)
-        describe(session, record, prepared)
+        describe(session, prepared)
         results = train(session, config, record, prepared)
         if last and session.pool is not None:
             session.pool.leave()
         summary = summarise(config, bool(synthetic), results)
+        draw_partition(record.folder, prepared)
         write_summary(record.folder, summary)
         record.update(status="completed")
     except BaseException as error:
@@ -122,17 +118,8 @@ def simulated_at_sites(config: RunConfig, prepared: PreparedRun) -> dict[str, di
     }
 
 
-def describe(session: Session, record: RunRecord, prepared: PreparedRun) -> None:
-    """Draw and show who holds what."""
-    rows = {str(row["site"]): row for row in prepared.sites}
-    people = {site: int(str(rows[site]["patients"])) for site in prepared.partition.sites}
-    picture = label_mix_svg(
-        [rows[site] for site in shown_sites(people, MOST_DRAWN, MOST_DRAWN)],
-        prepared.cohort.task.classes,
-        prepared.non_iid,
-        bool(prepared.selection.synthetic),
-    )
-    write_atomically(record.folder / "partition.svg", picture)
+def describe(session: Session, prepared: PreparedRun) -> None:
+    """Show who holds what."""
     if not session.options.quiet:
         print_sites(session.console, prepared)
     if prepared.not_measurable:
