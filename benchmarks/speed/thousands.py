@@ -83,7 +83,7 @@ def table_of(found: Mapping[int, Mapping[str, Any]]) -> list[str]:
     first = next(iter(found.values()))
     lines = [
         "| sites | round, s | start to finish, s | relative to first | peak memory, MiB "
-        "| relative to first | failed or clipped | lines shown | pages | run directory, files; MiB |",
+        "| relative to first | failed or clipped | lines shown | pages | files; MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return lines + [
