@@ -35,13 +35,17 @@ from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC
 from fl.ecg.tasks import RHYTHM_SIGNAL
-from fl.models import MODELS, Network, build_network, parameters
+from fl.models import Network, build_network, models_for, parameters
 from fl.training.device import one_thread
 from fl.training.loop import TrainingPlan, fit, predict
 from fl.training.losses import task_loss
 from fl.util.atomic_io import write_atomically
 
-NETWORKS = [name for name in MODELS if name != "beat_cnn" and not name.endswith("_large")]
+NETWORKS = [
+    name
+    for name in models_for(RHYTHM_SIGNAL)
+    if not name.startswith("beat_") and not name.endswith("_large")
+]
 DEFAULT, PLAIN = RHYTHM_SIGNAL.model, "plain"
 BATCH = RHYTHM_SIGNAL.batch_size
 SIDE = 1024  # of the matrices that are multiplied

@@ -61,8 +61,13 @@ def check_model(name: str, task: Task) -> None:
     """`ConfigError` if MODELS has no such network, or if it does not read what the task has."""
     require_known(name, MODELS, "--model")
     if trouble := _trouble(name, task):
-        usable = ", ".join(sorted(other for other in MODELS if not _trouble(other, task)))
+        usable = ", ".join(models_for(task))
         raise ConfigError(f"--model is {name!r}, {trouble}. Accepted for this task: {usable}.")
+
+
+def models_for(task: Task) -> list[str]:
+    """The networks that read what the task has, by name."""
+    return sorted(name for name in MODELS if not _trouble(name, task))
 
 
 def _trouble(name: str, task: Task) -> str:
