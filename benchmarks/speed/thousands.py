@@ -4,12 +4,11 @@
 
 Each is `run_sim.py` with its partition, run directory, console and pages, in a process of its own,
 on made records of the task `beat`: noise with a wave for each class, which no preprocessing needs.
-With 10,000 sites each has eight records or nine, most of them for training. The memory of all
+With 10,000 sites each has eight records or nine, of which three or four train. The memory of all
 processes together is read every two seconds; shared pages are counted once.
 """
 
 import argparse
-import contextlib
 import subprocess
 import sys
 import tempfile
@@ -65,15 +64,15 @@ def measured(records: Path, sites: int, rounds: int) -> dict[str, Any]:
         if code:
             sys.exit("\n".join(lines[-20:]))
         run = folder / "run"
-        table = read_rounds(run)
+        table, files = read_rounds(run), [path for path in run.rglob("*") if path.is_file()]
         return {
             "seconds": seconds,
             "round": float(np.median([row.seconds for row in table])),
             "failures": sum(row.failures for row in table),
             "bytes": watch.peak,
             "lines": len(lines),
-            "files": sum(path.is_file() for path in run.rglob("*")),
-            "written": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+            "files": len(files),
+            "written": sum(path.stat().st_size for path in files),
             "pages": len(list((run / "report").rglob("*.html"))),
         }
 
@@ -109,7 +108,7 @@ def main(given: Sequence[str] | None = None) -> None:
         sys.exit(run_on(*options.one, sizes[0], options.rounds))
     handle_stop_signals()  # so that the processes started here end with this one
     found = {}
-    with tempfile.TemporaryDirectory() as name, contextlib.suppress(KeyboardInterrupt):
+    with tempfile.TemporaryDirectory() as name:
         write_records(Path(name), BEAT, options.records, 0)
         for sites in sizes:
             found[sites] = measured(Path(name), sites, options.rounds)

@@ -89,7 +89,7 @@ def main() -> None:
     options = parsed(arguments(__doc__, "ablation"))
     study, cohort = study_of(options)
     folds = [int(k) for k in options.folds.split(",")]
-    recipes = chosen_of(RECIPES, options.only)
+    recipes = chosen_of(RECIPES, options)
     study.train(recipes, folds)
     file = StoredResults(options.json, stamp(study, cohort, "studies.ablation"))
     rows_of(

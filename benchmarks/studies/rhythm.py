@@ -45,7 +45,7 @@ from benchmarks.studies.rhythm_tables import (
 )
 from fl.data.cohort import Cohort
 from fl.data.example_cache import default_cache_dir
-from fl.ecg.tasks import RHYTHM_FEATURES, RHYTHM_SIGNAL, TASKS, Task
+from fl.ecg.tasks import RHYTHM_FEATURES, RHYTHM_SIGNAL, TASKS
 from fl.evaluation.cpsc2018_score import official_score
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer, choose_rule
 from fl.evaluation.decisions.score_histograms import count_scores
@@ -93,13 +93,12 @@ class Study:
     workers: int
     device: str
     seed: int
-    task: Task = RHYTHM_SIGNAL
 
     def jobs(self, recipe: RhythmRecipe, numbers: Sequence[int]) -> list[FoldJob]:
         """One job per fold."""
         return [
             FoldJob(
-                recipe=replace(recipe, task=self.task.name),
+                recipe=recipe,
                 fold=k,
                 seed=self.seed,
                 shards=self.shards,
@@ -134,7 +133,7 @@ def validation_row(study: Study, cohort: Cohort, recipe: RhythmRecipe, folds: Se
             for source, measured in _each_source(part, p).items()
         }
         rows.append(row)
-    return {"size": study.jobs(recipe, [0])[0].recipe.size, "folds": rows}
+    return {"size": recipe.size, "folds": rows}
 
 
 def _each_source(part: Cohort, p: Any) -> dict[str, Scores]:
@@ -166,7 +165,7 @@ def tested(study: Study, cohort: Cohort, *recipes: RhythmRecipe) -> dict[str, An
         p[rows], predicted[rows] = answer(rule, p[rows], cohort.sources[rows], cohort.task.classes)
         seconds += sum(float(fold["seconds"]) for fold in stored)
         by_fold.append(_auroc_by_source(cohort.take(rows), p[rows]))
-    size = sum(job.recipe.size for recipe in recipes for job in study.jobs(recipe, [0]))
+    size = sum(recipe.size for recipe in recipes)
     result: dict[str, Any] = {"size": size, "seconds": seconds, "folds": by_fold}
     result["sources"] = {}
     for source in np.unique(cohort.sources):
@@ -220,7 +219,7 @@ def study_of(options: argparse.Namespace) -> tuple[Study, Cohort]:
     task = TASKS[options.task]
     shards = prepared(names, options.data_dir, options.cache_dir, options.workers, task)
     work = options.work or options.cache_dir / "rhythm-cv"
-    study = Study(shards, work, options.workers, options.device, options.seed, task)
+    study = Study(shards, work, options.workers, options.device, options.seed)
     return study, opened(shards, task)
 
 
@@ -248,7 +247,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The options; a study of another task than the signal's has files and marks of its own."""
     options = parser.parse_args()
     if options.task != RHYTHM_SIGNAL.name:
-        options.name = f"{options.name}-of-{options.task}"
+        inputs = options.task.removeprefix("rhythm").lstrip("-") or "features"
+        options.name = f"{options.name}-{inputs}"
     options.json = options.json or Path(f"docs/results-{options.name}.json")
     return options
 
@@ -258,7 +258,7 @@ def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
     return {
         "settings": {
             "data": {s.source: s.digest for s in cohort.shards},
-            "task": study.task.preprocessing,
+            "task": cohort.task.preprocessing,
             "seed": study.seed,
         },
         "machine": machine_description(study.device),
@@ -267,10 +267,12 @@ def stamp(study: Study, cohort: Cohort, module: str) -> dict[str, Any]:
     }
 
 
-def chosen_of(table: dict[str, RhythmRecipe], only: str) -> dict[str, RhythmRecipe]:
-    """The rows that --only names, or all."""
-    names = [n.strip() for n in only.split(",") if n.strip()]
-    return {n: table[n] for n in names} if names else table
+def chosen_of(
+    table: dict[str, RhythmRecipe], options: argparse.Namespace
+) -> dict[str, RhythmRecipe]:
+    """The rows that --only names, or all; for the task of the options."""
+    names = [n.strip() for n in options.only.split(",") if n.strip()]
+    return {n: replace(table[n], task=options.task) for n in names or table}
 
 
 def rows_of(
@@ -294,12 +296,12 @@ def main() -> None:
     results = file.content["results"]
     if options.choose:
         folds = [int(k) for k in options.folds.split(",")]
-        recipes = chosen_of(CANDIDATES, options.only)
+        recipes = chosen_of(CANDIDATES, options)
         study.train(recipes, folds)
         rows_of(results, "choice", lambda r: validation_row(study, cohort, r, folds), recipes)
     else:
         networks = {name: replace(PROPOSED, model=name) for name in NETWORKS}
-        recipes = chosen_of(networks, options.only)
+        recipes = chosen_of(networks, options)
         study.train(recipes, range(N_FOLDS))
         everything = range(N_FOLDS)
         rows_of(results, "val", lambda r: validation_row(study, cohort, r, everything), recipes)
@@ -312,7 +314,7 @@ def main() -> None:
         reliability_figure(results, options.results.parent / f"{options.name}-reliability.svg")
     file.write()
     text = [
-        *heading(file.content, study.task),
+        *heading(file.content, cohort.task),
         *choice_table(file.content),
         *choice_table(file.content, "val", "The five networks, on validation patients"),
         *result_tables(file.content, f"{options.name}-reliability.svg"),
