@@ -12,11 +12,15 @@ from fl.config.config_file import load_config
 from fl.util.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
+RUN_SIM = (str(ROOT / "run_sim.py"),)
 Settings = Mapping[str, str]
 
 
-def make_run(folder: Path, settings: Settings) -> None:
-    """The run in this folder, made or brought to its end; `ConfigError` if it cannot be."""
+def make_run(folder: Path, settings: Settings, program: Sequence[str] = RUN_SIM) -> None:
+    """The run in this folder, made or brought to its end; `ConfigError` if it cannot be.
+
+    `program`: words that start what takes the flags of `run_sim.py`.
+    """
     path = folder / "run.json"
     known = json.loads(path.read_text()) if path.exists() else None
     if known is not None:
@@ -25,7 +29,7 @@ def make_run(folder: Path, settings: Settings) -> None:
         return
     begun = ["--resume", str(folder)]
     new = [*_flags(settings), "--out", str(folder.parent), "--name", folder.name]
-    words = [sys.executable, str(ROOT / "run_sim.py"), "--quiet", "--no-pages"]
+    words = [sys.executable, *program, "--quiet", "--no-pages"]
     done = subprocess.run(
         [*words, *(new if known is None else begun)], cwd=ROOT, capture_output=True, text=True
     )

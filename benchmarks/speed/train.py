@@ -34,7 +34,7 @@ from benchmarks.speed.plain_training import train as train_plainly
 from fl.data.cohort import Cohort
 from fl.data.example_cache import prepare
 from fl.datasets.synthetic import SYNTHETIC
-from fl.ecg.tasks import RHYTHM_SIGNAL
+from fl.ecg.tasks import RHYTHM_SIGNAL, Task
 from fl.models import Network, build_network, models_for, parameters
 from fl.training.device import one_thread
 from fl.training.loop import TrainingPlan, fit, predict
@@ -65,17 +65,17 @@ def multiply_rate() -> float:
     return 2 * SIDE**3 / min(timed(lambda: torch.mm(a, b)) for _ in range(5))
 
 
-def steps(network: Network, batches: list[Any]) -> None:
+def steps(network: Network, batches: list[Any], task: Task = RHYTHM_SIGNAL) -> None:
     """Forward and backward passes only, over batches that are cut already."""
     network.train()
     for batch in batches:
         logits = network(batch.signal, batch.lead_mask, batch.features)
-        loss = task_loss(RHYTHM_SIGNAL, logits, batch.labels)
+        loss = task_loss(task, logits, batch.labels)
         network.zero_grad(set_to_none=True)
         loss.backward()
 
 
-def operations(network: Network, batch: Any) -> float:
+def operations(network: Network, batch: Any, task: Task = RHYTHM_SIGNAL) -> float:
     """Floating-point operations of forward and backward per record, as torch counts them.
 
     torch does not count LSTM layers, so they are added here: the matrix products of the four gates
@@ -96,24 +96,26 @@ def operations(network: Network, batch: Any) -> float:
         m.register_forward_hook(lstm) for m in network.modules() if isinstance(m, torch.nn.LSTM)
     ]
     with FlopCounterMode(display=False) as counter:
-        steps(network, [batch])
+        steps(network, [batch], task)
     for handle in handles:
         handle.remove()
     return (total + counter.get_total_flops()) / len(batch.signal)
 
 
-def one_pass(device: str = "cpu", bf16: bool | None = None) -> TrainingPlan:
-    """A plan of one epoch with the settings of rhythm training."""
+def one_pass(
+    device: str = "cpu", bf16: bool | None = None, task: Task = RHYTHM_SIGNAL
+) -> TrainingPlan:
+    """A plan of one epoch with the settings of a task's training."""
     return TrainingPlan(
         seed=0,
         site="all",
         round=1,
         rounds=1,
         epochs=1,
-        batch_size=BATCH,
+        batch_size=task.batch_size,
         lr=2e-3,
         weight_decay=0.01,
-        augment=RHYTHM_SIGNAL.augment,
+        augment=task.augment,
         device=device,
         bf16=bf16,
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fl.data.cohort import Cohort
 from fl.evaluation.bootstrap import (
+    MIN_INTERVAL_PATIENTS,
     BootstrapEstimate,
     bootstrap_estimates,
     interval,
@@ -32,6 +33,7 @@ AGE_BANDS = {
     "80 and over": (80, 200),
 }
 MACROS = ("precision", "recall", "auprc", "brier", "ece")  # averaged, without an interval
+DRAWS = 1000  # of the bootstrap
 MIN_SUBGROUP_PATIENTS = 5  # of one sex or age band; fewer are not measured
 
 
@@ -126,7 +128,9 @@ def evaluate_sources(
     for source in np.unique(cohort.sources).tolist():
         rows = np.flatnonzero(cohort.sources == source)
         part = cohort.take(rows)
-        by_source[source], found = _measured(part, p[rows], predicted[rows], seed, source)
+        by_source[source], found = _measured(
+            part, p[rows], predicted[rows], seed, source, part=True
+        )
         figures.append(found)
     parts = list(by_source.values())
     if len(parts) == 1:
@@ -146,11 +150,15 @@ def _measured(
     predicted: NDArray[np.bool_],
     seed: int,
     group: str = "",
+    part: bool = False,
 ) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
-    """The measures of examples as one group, and its macro averages with their draws."""
+    """The measures of examples as one group, and its macro averages with their draws.
+
+    `part`: as of `_with_intervals`.
+    """
     found = _scores(cohort, p, predicted)
     measures, figures = _with_intervals(
-        found, cohort.labels, p, predicted, cohort.patients, seed, group
+        found, cohort.labels, p, predicted, cohort.patients, seed, group, part
     )
     subgroups = _subgroups(cohort, p, predicted)
     return measures.model_copy(update={"subgroups": subgroups}), figures
@@ -164,10 +172,15 @@ def _with_intervals(
     patients: NDArray[np.str_],
     seed: int,
     group: str = "",
+    part: bool = False,
 ) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
-    """The scores with intervals of their macro averages, and these averages with their draws."""
+    """The scores with intervals of their macro averages, and these averages with their draws.
+
+    A group of too few patients for an interval is drawn only if it is `part` of a larger one.
+    """
     n_patients = len(set(patients.tolist()))
-    figures = bootstrap_estimates(found, labels, p, predicted, patients, seed, group=group)
+    draws = DRAWS if part or n_patients >= MIN_INTERVAL_PATIENTS else 0
+    figures = bootstrap_estimates(found, labels, p, predicted, patients, seed, draws, group=group)
     estimates = {name: _estimate(figure, n_patients) for name, figure in figures.items()}
     return GroupMeasures(**dict(found) | estimates, n_patients=n_patients), figures
 

@@ -9,6 +9,9 @@ An update that is much longer than the others of its call is not added: the serv
 is, for it may have to be clipped. So is every reply that is not as it should be, so that the
 server refuses it by name. If the bound over all sites turns out to be so low that a sum holds an
 update above it, the sites of that sum are asked again, and then each by itself.
+
+Where updates travel one by one and would fill memory, the server adds them up in the same way as
+they come (`kept_updates.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +25,9 @@ from fl.ecg.tasks import TASKS, Task
 from fl.messages.flower_codec import read_incoming_validation, read_training_reply
 from fl.messages.packed_validation import packed_validation
 from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
-from fl.messages.round_vector import encode_update, round_vector
+from fl.messages.round_vector import UPDATE_NUMBERS, encode_update, round_vector
 from fl.messages.update_weight import weighted_update
-from fl.privacy.fixed_point_sums import Vector
+from fl.privacy.fixed_point_sums import FixedPointSums, Vector
 from fl.training.state_dict import Weights
 from partitions.splits import VAL
 from server.aggregation.clipping import FEWEST_SITES, Norms, any_too_long, update_norms
@@ -46,6 +49,14 @@ class UpdateSum:
     def sites(self) -> set[str]:
         """Whose updates are in the sum."""
         return {update.site for update in self.updates}
+
+    def __add__(self, other: "UpdateSum") -> "UpdateSum":
+        return UpdateSum(
+            total=self.total + other.total,
+            updates=self.updates + other.updates,
+            norms=self.norms + other.norms,
+            validated=self.validated + other.validated,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +81,12 @@ class SumUpdates:
 
         None if there are too few to say which of them is too long.
         """
-        layout = round_vector(self.config, self.shared, self.extra, self.most, None)
-        assert layout.sums is not None
+        sums = self._layout()
         found = []
         for reply in replies:
             try:
                 trained, validated = self._read(reply)
-                counted = weighted_update(trained, self.config.weighting)
-                vector = encode_update(layout.sums, counted)
+                vector = self._encoded(sums, trained)
             except MemoryError:  # of this machine
                 raise
             except Exception:  # the server reads the reply again, and says what is wrong
@@ -99,6 +108,40 @@ class SumUpdates:
             validated=tuple(v for v in validations if v is not None),
         )
         return total, numbers
+
+    def add_up(
+        self, updates: Sequence[TrainingReply], others: Sequence[Norms] = ()
+    ) -> UpdateSum | None:
+        """The sum of updates that are checked already, without those that may have to be clipped.
+
+        `others`: norms of further updates of the round. None if no update can be added.
+        """
+        norms = [update_norms(one, self.shared, self.extra) for one in updates]
+        if len(norms) + len(others) < FEWEST_SITES:
+            return None
+        odd = any_too_long([*norms, *others], SUSPICIOUS * self.config.clip_updates)
+        sums, added, norms_of = self._layout(), [], []
+        total = np.zeros(sums.size + UPDATE_NUMBERS, dtype=np.int64)
+        for update, norm, is_odd in zip(updates, norms, odd, strict=False):
+            if is_odd:
+                continue
+            try:
+                total += self._encoded(sums, update)
+            except ValueError:  # merging says what is wrong with it
+                continue
+            added.append(replace(update, weights={}, extra={}))
+            norms_of.append(norm)
+        if not added:
+            return None
+        return UpdateSum(total=total, updates=tuple(added), norms=tuple(norms_of), validated=())
+
+    def _layout(self) -> FixedPointSums:
+        sums = round_vector(self.config, self.shared, self.extra, self.most, None).sums
+        assert sums is not None
+        return sums
+
+    def _encoded(self, sums: FixedPointSums, update: TrainingReply) -> Vector:
+        return encode_update(sums, weighted_update(update, self.config.weighting))
 
     def _read(self, reply: Message) -> tuple[TrainingReply, EvaluationReply | None]:
         info = self.sites[reply.metadata.src_node_id]

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from fl.util.errors import FederationError
 from server.aggregation.clipping import FEWEST_SITES, Clipped, clip_updates, update_norms
 from server.aggregation.evidence_average import average_updates
 from server.aggregation.strategies import STRATEGIES
-from server.aggregation.update_store import UpdateStore
 from server.aggregation.update_sums import SumUpdates, UpdateSum, sites_to_ask_again
 from server.rounds.checkpoints import TrainingProgress
 from server.rounds.evaluation_validation import validate_evaluation
@@ -186,10 +185,10 @@ def _as_they_count(
         raise FederationError(f"Round {updates.number}: {error}") from None
 
 
-def summing_of(
+def adding_of(
     federation: Federation, progress: TrainingProgress, updates: RoundUpdates, check: UpdateCheck
-) -> Summing | None:
-    """How workers add up the round's updates; None if each of them travels by itself.
+) -> SumUpdates | None:
+    """How the round's updates are added up before they are merged; None if each must be kept.
 
     Some strategies must see each. Under differential privacy no site may be asked again, which a
     sum may need: a second answer costs as much privacy as the first.
@@ -198,12 +197,7 @@ def summing_of(
     if strategy_traits(config.strategy).needs_each_update or is_private(config):
         return None
     asked = {site: federation.sites[site] for site in updates.requests}
-
-    def read(found: UpdateSum) -> None:
-        updates.sums.append(found)
-        updates.validated.update({one.site: one for one in found.validated})
-
-    combine = SumUpdates(
+    return SumUpdates(
         config=config,
         shared=updates.shared,
         extra=progress.extra,
@@ -213,7 +207,18 @@ def summing_of(
         check=check,
         check_validation=validate_evaluation,
     )
-    return Summing(combine=combine, read=read)
+
+
+def summing_of(updates: RoundUpdates, add: SumUpdates | None) -> Summing | None:
+    """How workers add up the round's updates; None if each of them travels by itself."""
+    if add is None:
+        return None
+
+    def read(found: UpdateSum) -> None:
+        updates.sums.append(found)
+        updates.validated.update({one.site: one for one in found.validated})
+
+    return Summing(combine=add, read=read)
 
 
 def take_back_long_updates(updates: RoundUpdates, extra: Weights, multiple: float) -> list[str]:
@@ -222,9 +227,3 @@ def take_back_long_updates(updates: RoundUpdates, extra: Weights, multiple: floa
     again = sites_to_ask_again(updates.sums, single, multiple) if updates.sums else []
     updates.sums[:] = [one for one in updates.sums if not any(one is other for other in again)]
     return sorted(site for one in again for site in one.sites)
-
-
-def store_update(trained: TrainingReply, store: UpdateStore) -> TrainingReply:
-    """The same update, in a file instead of in memory."""
-    weights, extra = store.put(trained.weights), store.put(trained.extra)
-    return replace(trained, weights=weights, extra=extra)

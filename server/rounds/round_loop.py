@@ -33,15 +33,15 @@ from server.aggregation.flower_internals import (
     memory_is_saved,
     strategy_memory,
 )
+from server.aggregation.kept_updates import KeptUpdates
 from server.aggregation.selected_nodes import configure_round
-from server.aggregation.update_store import update_store_for
 from server.rounds.checkpoints import TrainingProgress, save_progress
 from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.history import write_history
 from server.rounds.merging import (
     RoundUpdates,
+    adding_of,
     merge,
-    store_update,
     summing_of,
     take_back_long_updates,
 )
@@ -210,14 +210,23 @@ def train_sites(
         task=federation.job.config.task,
         weighting=federation.job.config.weighting,
     )
-    requests = _training_requests(federation, progress, updates, check)
+    add = None if each_update else adding_of(federation, progress, updates, check)
+    kept = KeptUpdates(
+        updates.trained,
+        updates.sums,
+        len(updates.requests),
+        updates.shared,
+        federation.folder,
+        add,
+    )
+    requests = _training_requests(federation, progress, updates, check, kept)
     if progress.unvalidated:
         others = federation.sites.keys() - requests.keys()
         requests |= evaluation_requests(
             federation, progress.weights, progress.round, VAL, others, updates.validated
         )
-    summing = None if each_update else summing_of(federation, progress, updates, check)
-    updates.failures.extend(send_requests(federation, requests, summing))
+    updates.failures.extend(send_requests(federation, requests, summing_of(updates, add)))
+    kept.add_no_more()
     multiple = federation.job.config.clip_updates
     while again := take_back_long_updates(updates, progress.extra, multiple):
         asked = {site: requests[site] for site in again}
@@ -272,10 +281,13 @@ def _prepare_round(
 
 
 def _training_requests(
-    federation: Federation, progress: TrainingProgress, updates: RoundUpdates, check: UpdateCheck
+    federation: Federation,
+    progress: TrainingProgress,
+    updates: RoundUpdates,
+    check: UpdateCheck,
+    kept: KeptUpdates,
 ) -> dict[str, SiteRequest]:
     """The round's requests to train; their answers go into `updates` once they are checked."""
-    store = update_store_for(len(updates.requests), updates.shared, federation.folder)
     info = federation.sites
 
     def read(site: str, reply: Message) -> None:
@@ -287,7 +299,7 @@ def _training_requests(
                 )
         trained = read_training_reply(reply)
         check(trained, info[site])
-        updates.trained[site] = trained if store is None else store_update(trained, store)
+        kept.take(trained)
 
     return {
         site: SiteRequest(request=request, round_number=updates.number, doing=TRAINING, read=read)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.rounds import digest, run
 
-import server.rounds.round_loop
+import server.aggregation.kept_updates
 from server.aggregation.update_store import UpdateStore, update_store_for
 
 ARRAYS = {
@@ -47,7 +47,7 @@ def test_a_run_with_stored_updates_gives_the_same_weights(make_job, monkeypatch,
         used.append(sites)
         return UpdateStore(folder)
 
-    monkeypatch.setattr(server.rounds.round_loop, "update_store_for", always)
+    monkeypatch.setattr(server.aggregation.kept_updates, "update_store_for", always)
     job = make_job(3, strategy=strategy, name="stored")
     watching, _ = run(job)
     assert used

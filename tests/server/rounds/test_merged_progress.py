@@ -16,9 +16,10 @@ from fl.messages.flower_codec import site_info_request
 from fl.models import NetworkParts
 from fl.util.errors import FederationError
 from server.aggregation.strategies import STRATEGIES
+from server.aggregation.kept_updates import store_update
 from server.aggregation.update_store import UpdateStore
 from server.rounds import merging
-from server.rounds.merging import RoundUpdates, merge, store_update
+from server.rounds.merging import RoundUpdates, merge
 
 W = np.zeros(2, np.float32)
 

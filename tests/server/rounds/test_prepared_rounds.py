@@ -14,6 +14,7 @@ from fl.training import state_dict
 from fl.util.errors import FederationError
 from server.aggregation.flower_internals import restore_memory
 from server.aggregation.strategies import STRATEGIES
+from server.aggregation import kept_updates
 from server.aggregation.update_store import UpdateStore
 from server.rounds import round_loop
 from server.rounds.checkpoints import TrainingProgress, load_progress
@@ -257,7 +258,7 @@ def test_updates_in_a_file_give_the_same_weights(tmp_path, monkeypatch):
         used.append(sites)
         return UpdateStore(folder)
 
-    monkeypatch.setattr(round_loop, "update_store_for", always)
+    monkeypatch.setattr(kept_updates, "update_store_for", always)
     (tmp_path / "stored").mkdir()
     stored = train(prepared_job(tmp_path / "stored"), PreparedSites())
     assert used == [3, 3]

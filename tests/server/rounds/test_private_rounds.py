@@ -1,13 +1,22 @@
 """A run with differential privacy: the last round counts, and nothing leaves without noise."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from support.rounds import digest, read_table, run
 
 from clients.app import app as client_app
+from clients.private_steps import noised_validation
+from clients.simulated_sites import Site
+from fl.config.config_file import load_config
+from fl.evaluation.decisions.score_histograms import count_scores
 from fl.messages.flower_codec import read_evaluation_reply, read_training_reply
+from fl.messages.payloads import EvaluationReply, SourceValidation
+from fl.privacy.differential_privacy.gaussian_noise import seeded_noise
 from fl.privacy.differential_privacy.guarantee import with_noise
+from fl.privacy.differential_privacy.private_histograms import noised_histograms
 
 PRIVATE = {"dp": "patient", "epsilon": 8.0, "rounds": 2, "local_epochs": 1, "model": "cnn_simple"}
 
@@ -53,10 +62,42 @@ def test_no_loss_and_no_count_of_classes_or_leads_leaves_and_histograms_are_nois
         assert set(reply.annotated) == set(reply.recorded) == {reply.n_patients}
     for found in client.validated:
         assert found.loss_sum == 0
-        for source in found.by_source.values():
-            assert not source.scores.patients.any()
-            counts = source.scores.positive[source.scores.positive != 0]
-            assert (counts < 0).any()
+        first, *others = (source.scores for source in found.by_source.values())
+        assert not first.patients.any()
+        assert (first.positive < 0).any()
+        assert not any(counts.any() for scores in others for counts in vars(scores).values())
+
+
+def test_validation_is_noised_once_for_all_sources_of_a_site(tmp_path):
+    """Without noise the first source has the sum, and the others have their numbers of patients."""
+    rng = np.random.default_rng(0)
+    scores = [
+        count_scores(rng.integers(-1, 2, (20, 9)), rng.random((20, 9)), np.arange(20).astype(str))
+        for _ in range(2)
+    ]
+    reply = EvaluationReply(
+        site="site-1",
+        n_records=40,
+        n_patients=40,
+        loss_sum=3.0,
+        by_source={
+            name: SourceValidation(n_patients=20, scores=one)
+            for name, one in zip(("b", "a"), scores, strict=True)
+        },
+        report=None,
+    )
+    job = SimpleNamespace(
+        config=load_config({"task": "rhythm-signal"}), deployed=False, strategy="fedavg"
+    )
+    site = Site(name="site-1", splits={}, folder=tmp_path)
+    found = noised_validation(reply, site, job, 3, sharing=1)
+    whole = scores[0] + scores[1]
+    coarse = noised_histograms(whole, 0.0, seeded_noise(0))
+    assert list(found.by_source) == ["a", "b"]
+    assert [source.n_patients for source in found.by_source.values()] == [20, 20]
+    np.testing.assert_array_equal(found.by_source["a"].scores.positive, coarse.positive)
+    np.testing.assert_array_equal(found.by_source["a"].scores.negative, coarse.negative)
+    assert not found.by_source["b"].scores.negative.any()
 
 
 def test_a_private_run_repeats_bit_for_bit_and_with_another_epsilon_differs(make_job):
