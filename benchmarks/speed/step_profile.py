@@ -3,8 +3,8 @@
     python -m benchmarks.speed.step_profile [--records 512] [--results FILE]
 
 Whole training steps as `fl.training.loop.fit` does them, under `torch.profiler`: the time that each
-kind of operation takes by itself, forward and backward together, as a share of the time of all. What
-no operation of torch takes is Python's and NumPy's: batches, augmentation, losses' bookkeeping. The
+kind of operation takes by itself, forward and backward together, as a share of the time of all.
+What no operation of torch takes is Python's and NumPy's: batches, augmentation, bookkeeping. The
 share of the machine's rate is that of the floating-point operations of forward and backward over
 what this thread reaches where it multiplies matrices, without the profiler. Records are made.
 """
@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common.results_store import command, machine_description, put_between_marks

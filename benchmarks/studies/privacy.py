@@ -108,7 +108,7 @@ NOTE = (
     "Central test: patients that no site holds, the mean over sources weighted by patients. "
     "Differences are to the same layers and seed without privacy, with a 95% t interval over the "
     "seeds. Noise: its standard deviation over the clip, in each step of each site (own) or of the "
-    "sum over all sites (shared). delta is 1e-05. With more than 40 sites shared noise was measured "
+    "sum over all sites (shared). delta is 1e-05. With more than 40 sites shared noise is measured "
     "without masks, which cancel in the sum to the bit."
 )
 

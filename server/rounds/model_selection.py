@@ -1,5 +1,6 @@
 """Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,9 +51,15 @@ def validate_round(
 
 
 def validate_private_round(
-    task: Task, strategy: str, progress: TrainingProgress, evaluated: Sequence[EvaluationReply]
+    task: Task,
+    strategy: str,
+    progress: TrainingProgress,
+    evaluated: Sequence[EvaluationReply],
+    noise: float,
 ) -> dict[str, Any]:
     """The same under differential privacy, where the last round is the one that counts.
+
+    `noise`: the standard deviation of a count of each reply, in patients.
 
     A choice among rounds would spend privacy in each. So only the last round is validated, by the
     sum of noised histograms, for its thresholds and its calibration; the others have no figures.
@@ -62,10 +69,9 @@ def validate_private_round(
         # With the noise of all, a small source's own histograms would rank its scores backwards.
         whole = sum((found.scores for found in sums.values()), empty_histograms(len(task.classes)))
         everybody = sum(found.n_patients for found in sums.values())
+        scores = readable_histograms(whole, noise * math.sqrt(len(evaluated)))
         readable = {
-            source: replace(
-                found, scores=share_of(readable_histograms(whole), found.n_patients, everybody)
-            )
+            source: replace(found, scores=share_of(scores, found.n_patients, everybody))
             for source, found in sums.items()
         }
         everyone = EvaluationReply(

@@ -23,7 +23,8 @@ from fl.messages.flower_codec import (
 )
 from fl.messages.payloads import EvaluationReply
 from fl.messages.round_vector import ALL_SITES
-from fl.privacy.differential_privacy.guarantee import is_private
+from fl.privacy.differential_privacy.guarantee import is_private, validation_noise
+from fl.privacy.differential_privacy.private_histograms import count_noise
 from fl.runs.history_tables import RoundRow
 from fl.training.state_dict import Weights, unmerged_entries
 from fl.util.errors import FederationError
@@ -183,9 +184,12 @@ def finish_round(
     """The last merged round is validated: write its lines, and see if it is the best so far."""
     training, progress.unvalidated = progress.unvalidated, {}
     training["seconds"] = round(training["seconds"], 3)
-    private = is_private(federation.job.config)
-    measure = validate_private_round if private else validate_round
-    validation = measure(federation.task, federation.job.strategy, progress, evaluated)
+    config, task, strategy = federation.job.config, federation.task, federation.job.strategy
+    if is_private(config):
+        noise = count_noise(validation_noise(config), len(task.classes))
+        validation = validate_private_round(task, strategy, progress, evaluated, noise)
+    else:
+        validation = validate_round(task, strategy, progress, evaluated)
     failures = sum(f["round"] == progress.round for f in progress.failures)
     row = RoundRow(**validation, **training, failures=failures)
     progress.round_rows.append(row)

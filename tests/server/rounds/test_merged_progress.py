@@ -15,8 +15,8 @@ from support.prepared_sites import (
 from fl.messages.flower_codec import site_info_request
 from fl.models import NetworkParts
 from fl.util.errors import FederationError
-from server.aggregation.strategies import STRATEGIES
 from server.aggregation.kept_updates import store_update
+from server.aggregation.strategies import STRATEGIES
 from server.aggregation.update_store import UpdateStore
 from server.rounds import merging
 from server.rounds.merging import RoundUpdates, merge

@@ -12,9 +12,9 @@ from fl.config.run_config import RunConfig
 from fl.runs.history_tables import read_rounds, read_sites
 from fl.training import state_dict
 from fl.util.errors import FederationError
+from server.aggregation import kept_updates
 from server.aggregation.flower_internals import restore_memory
 from server.aggregation.strategies import STRATEGIES
-from server.aggregation import kept_updates
 from server.aggregation.update_store import UpdateStore
 from server.rounds import round_loop
 from server.rounds.checkpoints import TrainingProgress, load_progress
