@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from support.rounds import digest, read_table, run
 
+from clients import private_steps
 from clients.app import app as client_app
-from clients.private_steps import noised_validation
 from clients.simulated_sites import Site
 from fl.config.config_file import load_config
 from fl.evaluation.decisions.score_histograms import count_scores
@@ -68,8 +68,9 @@ def test_no_loss_and_no_count_of_classes_or_leads_leaves_and_histograms_are_nois
         assert not any(counts.any() for scores in others for counts in vars(scores).values())
 
 
-def test_validation_is_noised_once_for_all_sources_of_a_site(tmp_path):
+def test_validation_is_noised_once_for_all_sources_of_a_site(tmp_path, monkeypatch):
     """Without noise the first source has the sum, and the others have their numbers of patients."""
+    monkeypatch.setattr(private_steps, "validation_noise", lambda config: 0.0)
     rng = np.random.default_rng(0)
     scores = [
         count_scores(rng.integers(-1, 2, (20, 9)), rng.random((20, 9)), np.arange(20).astype(str))
@@ -90,7 +91,7 @@ def test_validation_is_noised_once_for_all_sources_of_a_site(tmp_path):
         config=load_config({"task": "rhythm-signal"}), deployed=False, strategy="fedavg"
     )
     site = Site(name="site-1", splits={}, folder=tmp_path)
-    found = noised_validation(reply, site, job, 3, sharing=1)
+    found = private_steps.noised_validation(reply, site, job, 3, sharing=1)
     whole = scores[0] + scores[1]
     coarse = noised_histograms(whole, 0.0, seeded_noise(0))
     assert list(found.by_source) == ["a", "b"]
