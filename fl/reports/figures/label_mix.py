@@ -1,6 +1,7 @@
 """The label mix of every site, for the federation's page and as a file of its own."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fl.reports.figures.svg import (
     CLASS_INKS,
@@ -23,7 +25,7 @@ from fl.reports.number_format import number
 SPLITS = ("train", "val", "test")
 NAMED_IN_PAGE, NAMED_IN_FILE = 12.0, 7.0  # percent; a narrower piece has no room for a name
 PAGE_ROW, FILE_ROW = 0.3, 0.32  # inches per site
-MOST_ROWS = 100  # of the usual height in the file; with more sites, rows are narrower
+MOST_ROWS = 100  # with a bar and a name in the file; of more sites some are named
 
 
 @styled
@@ -56,11 +58,14 @@ def label_mix_svg(
     synthetic: bool = False,
 ) -> bytes:
     """The same figure as an SVG file; the same partition gives the same bytes."""
-    row = FILE_ROW * min(1.0, MOST_ROWS / len(rows))
-    figure = Figure(figsize=(9.0, 1.7 + row * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9.0, 1.7 + FILE_ROW * min(len(rows), MOST_ROWS)), layout="constrained")
     axes = figure.add_subplot()
-    _bars(axes, rows, classes, NAMED_IN_FILE if row == FILE_ROW else 101.0, 7)
-    axes.set_yticks(range(len(rows)), _site_names(rows), fontsize=min(9.0, 72 * row * 0.8))
+    if len(rows) <= MOST_ROWS:
+        _bars(axes, rows, classes, NAMED_IN_FILE, 7)
+    else:
+        _areas(axes, rows, classes)
+    named = range(0, len(rows), math.ceil(len(rows) / MOST_ROWS))
+    axes.set_yticks(named, _site_names([rows[place] for place in named]), fontsize=9.0)
     whole = "positive labels" if len(classes) > 1 else "records"
     axes.set(xlabel=f"share of the site's {whole} (%)", ylabel="site (records)")
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,18 +92,33 @@ def _bars(
     fontsize: float,
 ) -> None:
     """One horizontal bar per site; a class is named inside its piece from `named` percent on."""
-    counts = np.array([[row["labels"][c] for c in classes] for row in rows], dtype=float)
-    # Of one class, the share of positive labels is always all: it is that of the records instead.
-    of = counts.sum(axis=1) if len(classes) > 1 else [_records(row) for row in rows]
-    share = 100 * counts / np.maximum(of, 1)[:, None]
     places, left = np.arange(len(rows)), np.zeros(len(rows))
-    for name, colour, width in zip(classes, CLASS_INKS, share.T, strict=False):
+    for name, colour, width in zip(classes, CLASS_INKS, _shares(rows, classes).T, strict=False):
         bars = axes.barh(places, width, 0.8, left, color=colour, edgecolor="white", label=name)
         text = [name if w >= named else "" for w in width]
         ink = "black" if colour in LIGHT else "white"
         axes.bar_label(bars, text, label_type="center", color=ink, fontsize=fontsize)
         left += width
     axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
+
+
+def _areas(axes: Axes, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    """The same without gaps and names: an area for each class, however many sites there are."""
+    ends, left = np.arange(len(rows) + 1) - 0.5, np.zeros(len(rows))
+    for name, colour, width in zip(classes, CLASS_INKS, _shares(rows, classes).T, strict=False):
+        right = left + width
+        edges = [np.append(side, side[-1]) for side in (left, right)]
+        axes.fill_betweenx(ends, *edges, step="post", color=colour, linewidth=0, label=name)
+        left = right
+    axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
+
+
+def _shares(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> NDArray[np.float64]:
+    """Percent of each site's positive labels that each class has: (site, class)."""
+    counts = np.array([[row["labels"][c] for c in classes] for row in rows], dtype=float)
+    # Of one class, the share of positive labels is always all: it is that of the records instead.
+    of = counts.sum(axis=1) if len(classes) > 1 else [_records(row) for row in rows]
+    return np.asarray(100 * counts / np.maximum(of, 1)[:, None])
 
 
 def _site_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
