@@ -101,6 +101,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=100_000, help="of all sites together")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("docs/performance.md"))
+    parser.add_argument("--marks", default="thousands", help="where in it the table stands")
     parser.add_argument("--one", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(given)
     sizes = [int(word) for word in options.sites.split(",")]
@@ -116,7 +117,7 @@ def main(given: Sequence[str] | None = None) -> None:
             made += f"{machine_description('cpu')}, made records, seed 0."
             text = "\n".join([*table_of(found), "", made])
             print(text)
-            put_between_marks(options.results, "thousands", text)
+            put_between_marks(options.results, options.marks, text)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--epsilons", default=",".join(EPSILONS))
     parser.add_argument("--noises", default=",".join(NOISES))
     parser.add_argument("--results", type=Path, default=Path("docs/privacy.md"))
+    parser.add_argument("--marks", default="privacy-cost", help="where in it the table stands")
     options = parser.parse_args(given)
     data = {"data_dir": str(Path(options.data_dir).resolve())}
     body = folder_of(options.work, "body", BODY_SEED)
@@ -158,7 +159,7 @@ def main(given: Sequence[str] | None = None) -> None:
             made = f"Made by `{command('studies.privacy')}` on {machine_description('cpu')}."
             missing = ["", "Not made:", *skipped] if skipped else []
             text = "\n".join([*lines, "", NOTE, *missing, "", made])
-            put_between_marks(options.results, "privacy-cost", text)
+            put_between_marks(options.results, options.marks, text)
 
 
 if __name__ == "__main__":
