@@ -107,8 +107,8 @@ def _areas(axes: Axes, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]
     ends, left = np.arange(len(rows) + 1) - 0.5, np.zeros(len(rows))
     for name, colour, width in zip(classes, CLASS_INKS, _shares(rows, classes).T, strict=False):
         right = left + width
-        edges = [np.append(side, side[-1]) for side in (left, right)]
-        axes.fill_betweenx(ends, *edges, step="post", color=colour, linewidth=0, label=name)
+        near, far = (np.append(side, side[-1]) for side in (left, right))
+        axes.fill_betweenx(ends, near, far, step="post", color=colour, linewidth=0, label=name)
         left = right
     axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
 
