@@ -124,6 +124,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--epsilons", default=",".join(EPSILONS))
     parser.add_argument("--noises", default=",".join(NOISES))
     parser.add_argument("--results", type=Path, default=Path("docs/privacy.md"))
+    parser.add_argument("--no-runs", action="store_true", help="tables of what is there")
     parser.add_argument("--marks", default="privacy-cost", help="where in it the table stands")
     options = parser.parse_args(given)
     data = {"data_dir": str(Path(options.data_dir).resolve())}
@@ -146,6 +147,9 @@ def main(given: Sequence[str] | None = None) -> None:
         for name, settings in wanted.items():
             folder = folder_of(options.work, name, seed)
             show = print if completed(folder) else countdown.done
+            if options.no_runs and not completed(folder):
+                skipped.append(f"- {name}, seed {seed}")
+                continue
             try:
                 make_run(
                     folder, JOB | data | start | settings | {"seed": str(seed)}, program(settings)
