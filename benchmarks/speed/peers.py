@@ -84,8 +84,9 @@ def run_framework(job: Job, framework: Framework, python: str, limit: float) -> 
             return {"error": f"not in {limit:.0f} s"}
         except RuntimeError as error:
             print(error, flush=True)
-            # The last line says why; those before it name folders of this machine.
-            return {"error": "failed", "reason": str(error).strip().splitlines()[-1]}
+            # The last line says why; folders of this machine are left out of it.
+            reason = str(error).strip().splitlines()[-1]
+            return {"error": "failed", "reason": reason.replace(job.workspace, "RUN")}
         keys = ("start", "rounds", "whole", "cpu", "steps")
         return {key: case[key] for key in keys} | {"loss": last_loss(job, kept)}
 
