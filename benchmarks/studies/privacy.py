@@ -129,7 +129,8 @@ def main(given: Sequence[str] | None = None) -> None:
     options = parser.parse_args(given)
     data = {"data_dir": str(Path(options.data_dir).resolve())}
     body = folder_of(options.work, "body", BODY_SEED)
-    make_run(body, BODY | data)
+    if not options.no_runs:
+        make_run(body, BODY | data)
     start = {"init_from": str(body / "weights" / "fedavg-best.safetensors")}
     wanted = rows(*(getattr(options, n).split(",") for n in ("sites", "scopes", "epsilons")))
     noises = options.noises.split(",")
@@ -147,10 +148,9 @@ def main(given: Sequence[str] | None = None) -> None:
         for name, settings in wanted.items():
             folder = folder_of(options.work, name, seed)
             show = print if completed(folder) else countdown.done
-            if options.no_runs and not completed(folder):
-                skipped.append(f"- {name}, seed {seed}")
-                continue
             try:
+                if options.no_runs and not completed(folder):
+                    raise ConfigError("no run yet")
                 make_run(
                     folder, JOB | data | start | settings | {"seed": str(seed)}, program(settings)
                 )
