@@ -14,7 +14,7 @@ from fl.data.shards import shard_in_memory
 from fl.ecg.beat_pictures import beat_bounds
 from fl.ecg.beat_segments import annotated_beats
 from fl.ecg.records import Record
-from fl.ecg.rhythm.windows import WINDOW_SECONDS
+from fl.ecg.rhythm.windows import WINDOW_SECONDS, annotated_in_one_window
 from fl.ecg.tasks import TASKS, Task
 from fl.explain.placing import placed
 from fl.explain.saliency import Explanation, explain, usual_method
@@ -71,7 +71,7 @@ class RunNetworks:
         if isinstance(network, str):
             return network
         try:
-            examples = self.task.make_examples(record)
+            examples = self.task.make_examples(_with_one_window(record, example))
         except UnusableRecord:
             return "the recording can no longer be read as it was in the run"
         if example not in examples.names:
@@ -90,19 +90,35 @@ def _made(path: Path, model: str, task: Task) -> nn.Module:
     return saved_network(json.loads(sidecar.read_text()) if sidecar.is_file() else facts)
 
 
+def _with_one_window(record: Record, example: str) -> Record:
+    """The recording so that no other window of it is an example, where this one is a window.
+
+    Half an hour has 180, and the features of each take as long as those of a whole recording.
+    """
+    begin = _begin_of_window(record, example)
+    if begin is None or record.labels is not None or record.annotations is None:
+        return record
+    return annotated_in_one_window(record, begin)
+
+
+def _begin_of_window(record: Record, example: str) -> float | None:
+    """Where a window of a recording begins, in s; None if the example is no window."""
+    recording, _, tail = example.rpartition("/")
+    return float(tail[:-1]) if recording == record.name and tail.endswith("s") else None
+
+
 def _extent(task: Task, record: Record, example: str) -> tuple[float, float, float | None]:
     """Begin, end and R peak (None but for a beat) of an example in s, from its name."""
-    recording, _, tail = example.rpartition("/")
     if task.exclusive:
-        peak = int(tail)
+        peak = int(example.rpartition("/")[2])
         if not task.whole_beats:
             return peak / record.fs, peak / record.fs, peak / record.fs
         assert record.annotations is not None  # the task reads no recording without
         peaks, _ = annotated_beats(record.annotations)
         start, end = beat_bounds(record, peaks)[peaks.tolist().index(peak) - 1].tolist()
         return start / record.fs, end / record.fs, peak / record.fs
-    if recording == record.name and tail.endswith("s"):
-        begin = float(tail[:-1])
+    begin = _begin_of_window(record, example)
+    if begin is not None:
         return begin, begin + WINDOW_SECONDS, None
     return 0.0, record.signal.shape[1] / record.fs, None
 

@@ -67,7 +67,7 @@ class ChildProcess:
             # Otherwise Ctrl-C would reach it too. At a second signal Flower ends without taking its
             # leave, and the coordinator would count the site as connected for another minute.
             start_new_session=True,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent,
         )
         self._pump = threading.Thread(target=self._read, args=(log,), daemon=True)
         self._pump.start()
@@ -103,9 +103,13 @@ class ChildProcess:
             self._process.stdout.close()
 
 
-def _end_with_parent() -> None:
-    """Let Linux end the child when its parent has ended, even if that was killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent() -> None:
+    """Let Linux end this process when its parent has ended, even if that was killed.
+
+    Other systems leave it running.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """Rhythm examples: a whole recording, or the 10 s windows of one with annotated moments."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,27 @@ def labelled_windows(
             if present
         ]
         yield start, label_vector(names, ANNOTATED_BY_BEATS)
+
+
+def annotated_in_one_window(record: Record, begin: float) -> Record:
+    """The recording with the beats of the window from `begin` (s) on alone, and every rhythm mark.
+
+    Of the examples that are made of the recording only this window is left, and it is the same.
+    """
+    notes = record.annotations
+    assert notes is not None
+    times = notes.samples / record.fs
+    inside = (times >= begin) & (times < begin + WINDOW_SECONDS)
+    marks = np.array([rhythm.startswith("(") for rhythm in notes.rhythms], dtype=bool)
+    kept = np.flatnonzero(inside | marks)
+    return replace(
+        record,
+        annotations=Annotations(
+            samples=notes.samples[kept],
+            symbols=tuple(notes.symbols[i] for i in kept),
+            rhythms=tuple(notes.rhythms[i] for i in kept),
+        ),
+    )
 
 
 def _rhythm_share(marks: list[tuple[float, str]], start: float, end: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ import pytest
 
 from fl.ecg.labels import BEAT_CLASSES, RHYTHM_CLASSES
 from fl.ecg.records import Annotations, Record
-from fl.ecg.rhythm.windows import labelled_windows
+from fl.ecg.rhythm.windows import annotated_in_one_window, labelled_windows
 from fl.ecg.tasks import BEAT, RHYTHM
 from fl.util.errors import UnusableRecord
 
@@ -120,6 +120,18 @@ def test_rhythm_windows_are_named_by_their_start_and_have_1000_samples():
     assert examples.names == ["100/0000s", "100/0010s"]
     assert [signal.shape for signal in examples.signals] == [(2, 1000), (2, 1000)]
     assert examples.leads == (1, 6)  # II and V1 among the twelve
+
+
+def test_a_window_can_be_made_an_example_alone_and_is_the_same():
+    marks = [(0.0, "(AFIB"), *every_second("N", 30), (12.0, "V"), (21.0, "(N")]
+    whole = record(notes(*sorted(marks)), seconds=30.0)
+    every = RHYTHM.make_examples(whole)
+    for number, name in enumerate(every.names):
+        alone = RHYTHM.make_examples(annotated_in_one_window(whole, 10.0 * number))
+        assert alone.names == [name]
+        assert np.array_equal(alone.signals[0], every.signals[number])
+        assert np.array_equal(alone.labels[0], every.labels[number])
+        assert np.array_equal(alone.features[0], every.features[number])
 
 
 def test_a_labelled_recording_is_one_example():
