@@ -193,17 +193,13 @@ def _measures(
     # Imported here: it takes as long as a small round, and workers need it only on test.
     from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-    precision, recall, f1 = _decision_measures(truth, guess)
-    measured = {"f1": f1, "auroc": roc_auc_score(truth, p, average=None)}
+    decided = _decision_measures(truth, guess)
+    measured = {"f1": decided["f1"], "auroc": roc_auc_score(truth, p, average=None)}
     if not brief:
-        npv, specificity, _ = _decision_measures(~truth, ~guess)
         pairs = list(zip(truth.T, p.T, strict=True))
         brier = np.array([brier_score_loss(t, q) for t, q in pairs])
         measured |= {
-            "precision": precision,
-            "recall": recall,
-            "npv": npv,
-            "specificity": specificity,
+            **decided,
             "auprc": average_precision_score(truth, p, average=None),
             "brier": brier,
             "brier_skill": 1 - brier / truth.var(axis=0),  # of always answering the prevalence
@@ -214,13 +210,25 @@ def _measures(
     return [{k: float(v[c]) for k, v in columns.items()} for c in range(truth.shape[1])]
 
 
-def _decision_measures(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> tuple[Any, Any, Any]:
-    """Precision, recall and F1 of each class; a class that is never predicted has precision 0."""
-    from sklearn.metrics import precision_recall_fscore_support
+def _decision_measures(
+    truth: NDArray[np.bool_], guess: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """What the decisions of each class are worth; 0 where nothing is there to be divided by."""
+    from sklearn.metrics import multilabel_confusion_matrix
 
-    # One column would be taken for binary labels, and be averaged over both.
+    # One column would be taken for labels with two classes, each with a matrix.
     one = truth.shape[1] == 1
-    shape = {"average": "binary"} if one else {"average": None}
     given = (truth[:, 0], guess[:, 0]) if one else (truth, guess)
-    precision, recall, f1, _ = precision_recall_fscore_support(*given, zero_division=0.0, **shape)
-    return precision, recall, f1
+    counts = multilabel_confusion_matrix(*given)[-truth.shape[1] :].astype(np.float64)
+    (tn, fp), (fn, tp) = counts.transpose(1, 2, 0)
+
+    def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+    return {
+        "precision": share(tp, tp + fp),
+        "recall": share(tp, tp + fn),
+        "specificity": share(tn, tn + fp),
+        "npv": share(tn, tn + fn),
+        "f1": share(2 * tp, 2 * tp + fp + fn),
+    }
