@@ -7,7 +7,6 @@ annotate a class says nothing about it. A measure that cannot be computed is Non
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
