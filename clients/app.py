@@ -168,7 +168,8 @@ def train(message: Message, context: Context) -> Message:
     validation = None
     if read_validate_first(message):
         validation = evaluate_site(site, job, weights, VAL, None, number - 1, sharing)
-    trained = train_site(site, job, weights, number, mu, extra, sharing)
+    validated = validation is not None
+    trained = train_site(site, job, weights, number, mu, extra, sharing, validated)
     if asked is not None:
         vector = masked_vector(site, job, asked, (weights, extra), trained, validation)
         return masked_reply(site.name, vector, message)

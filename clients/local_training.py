@@ -74,19 +74,22 @@ def train_site(
     mu: float = 0.0,
     extra: Weights | None = None,
     sharing: int = 1,
+    validated: bool = False,
 ) -> TrainingReply:
     """Train the given weights on the site's records for one round.
 
-    `mu` is the weight of FedProx's term; `extra` are the arrays that the strategy sends beside
-    the weights, if it does (SCAFFOLD's control variate). `sharing`: how many sites bring the noise
-    of differential privacy together.
+    `validated`: this process has just validated the weights here, so that its network has them.
+    `mu` is the weight of FedProx's term; `extra` are the arrays that the strategy sends beside the
+    weights, if it does (SCAFFOLD's control variate). `sharing`: how many sites bring the noise of
+    differential privacy together.
     """
     config = job.config
     objective = LOCAL_OBJECTIVES[config.strategy]
     network = network_for(config.model, config.task, config.freeze)
     move_to(network, config.device)
     start = weights | site_entries_before(site, job, round_number)
-    set_weights(network, start)
+    if not validated:
+        set_weights(network, start)
     begin = RoundStart(
         network=network,
         weights=start,

@@ -241,6 +241,23 @@ def test_fedbn_is_evaluated_with_the_entries_of_the_round_asked_for(
         np.testing.assert_allclose(values, start[name] + number)
 
 
+@pytest.mark.parametrize("strategy", ["fedavg", "fedbn"])
+def test_weights_that_were_just_validated_need_not_be_loaded_again(
+    strategy, tmp_path, training, predictions, monkeypatch
+):
+    """The network has them already, at a hospital with entries of its own too."""
+    job, site = job_of(tmp_path, strategy), site_of(tmp_path, COHORT)
+    start = initial_weights(job)
+    train_site(site, job, start, 1)
+    expected = train_site(site, job, start, 2).weights
+    evaluate_site(site, job, start, VAL, None, 1)
+    monkeypatch.setattr(local_training, "set_weights", None)  # calling it would be an error
+    found = train_site(site, job, start, 2, validated=True).weights
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert np.array_equal(value, expected[name])
+
+
 @pytest.fixture
 def seven_steps(monkeypatch):
     """A strategy whose sites take seven steps before they test."""
