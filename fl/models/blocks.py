@@ -1,6 +1,7 @@
 """What every network shares: lead input, pooling over time, the feature branch and the head."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import torch
@@ -65,7 +66,7 @@ class Network(nn.Module):
         self.after_head = after_head
         self.head = nn.Linear(pooled + self.feature_branch.width, classes)
 
-    @property
+    @cached_property  # asked at every visit to a site
     def parts(self) -> NetworkParts:
         """Which of the network's weights belong to a class, to a lead, or learn faster."""
         return parts_of_modules(self)
