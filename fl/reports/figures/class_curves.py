@@ -11,24 +11,27 @@ from sklearn.metrics import auc, precision_recall_curve, roc_curve
 from fl.evaluation import calibration
 from fl.evaluation.calibration import CalibrationBin
 from fl.evaluation.decisions.thresholds import Thresholds
+from fl.evaluation.metrics import MIN_MACRO_PATIENTS, count_patients
 from fl.evaluation.predictions import Predictions
 from fl.reports.figures.svg import REFERENCE, Drawing, canvas, class_ink, inline, styled
 from fl.reports.number_format import number
 
+ENOUGH = (
+    f"Drawn are the classes that at least {MIN_MACRO_PATIENTS} patients show and "
+    f"{MIN_MACRO_PATIENTS} do not."
+)
 
-def measurable(predictions: Predictions) -> list[int]:
-    """Columns of the classes of which the group has both positive and negative examples."""
-    return [
-        c
-        for c in range(len(predictions.classes))
-        if (predictions.labels[:, c] == 1).any() and (predictions.labels[:, c] == 0).any()
-    ]
+
+def drawn_classes(predictions: Predictions) -> list[int]:
+    """Columns of the classes that enough patients show and enough do not, as of macro averages."""
+    counts = count_patients(predictions.labels, predictions.patient)
+    return [c for c in range(len(predictions.classes)) if counts.enough(c)]
 
 
 @styled
 def roc(predictions: Predictions) -> Drawing | None:
     """ROC curves, a line per class; the dot is the decision rule. None if nothing to draw."""
-    classes = measurable(predictions)
+    classes = drawn_classes(predictions)
     if not classes:
         return None
     figure, axes = canvas(3.9)
@@ -50,14 +53,14 @@ def roc(predictions: Predictions) -> Drawing | None:
         figure,
         "roc",
         "ROC curves, one line per class, with the AUROC beside its name. The dot is the decision "
-        "rule in use; the grey line is chance.",
+        f"rule in use; the grey line is chance. {ENOUGH}",
     )
 
 
 @styled
 def precision_recall(predictions: Predictions) -> Drawing | None:
     """Precision-recall curves, a line per class; the dot is the decision rule. None if empty."""
-    classes = measurable(predictions)
+    classes = drawn_classes(predictions)
     if not classes:
         return None
     figure, axes = canvas(3.9)
@@ -77,14 +80,14 @@ def precision_recall(predictions: Predictions) -> Drawing | None:
         figure,
         "pr",
         "Precision-recall curves, one line per class. The number in brackets is the prevalence, "
-        "the precision that chance would reach. The dot is the decision rule in use.",
+        f"the precision that chance would reach. The dot is the decision rule in use. {ENOUGH}",
     )
 
 
 @styled
 def reliability(predictions: Predictions, thresholds: Thresholds | None = None) -> Drawing | None:
     """Reliability diagram: observed share by predicted probability, a line per class; or None."""
-    known = {c: _bins(predictions, c) for c in measurable(predictions)}
+    known = {c: _bins(predictions, c) for c in drawn_classes(predictions)}
     if not known:
         return None
     figure, axes = canvas(3.9)
@@ -104,7 +107,7 @@ def reliability(predictions: Predictions, thresholds: Thresholds | None = None) 
         "reliability",
         "Reliability diagram, one line per class: the share of positives in each bin of predicted "
         "probabilities. On the grey line the two agree; below it the model is overconfident."
-        f"{note}",
+        f"{note} {ENOUGH}",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from fl.config.run_config import NOT_FEDERATED
 from fl.ecg.tasks import TASKS
 from fl.evaluation.group_evaluation import Estimate, GroupMeasures
+from fl.evaluation.metrics import MIN_MACRO_PATIENTS
 from fl.evaluation.paired_bootstrap import METRICS
 from fl.evaluation.strategy_comparison import ComparisonRow
 from fl.reports.arrangement import arrangement_drawing
@@ -79,6 +80,7 @@ def federation_page(run: Run) -> str:
         weights=checksums(run),
         items=checklist(run),
         glossary=GLOSSARY,
+        fewest=MIN_MACRO_PATIENTS,
         arranged=arrangement_drawing(run.folder),
         cards=[model.name for model in model_files(run) if _card(run, model.name)],
         **_central(run),

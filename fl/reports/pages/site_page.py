@@ -4,6 +4,7 @@ from typing import Any
 
 from fl.datasets import DATASETS
 from fl.ecg.tasks import TASKS
+from fl.evaluation.metrics import MIN_MACRO_PATIENTS
 from fl.explain.run_networks import RunNetworks
 from fl.explain.saliency import Explanation
 from fl.reports.figures.class_curves import at_thresholds, precision_recall, reliability, roc
@@ -50,6 +51,7 @@ def site_page(
         report=report,
         calibration=reliability(view.predictions, _own_thresholds(view)),
         glossary=GLOSSARY,
+        fewest=MIN_MACRO_PATIENTS,
         **_decisions(view),
         mistakes=list(_mistakes(view, recordings, networks)),
         arranged=arranged,

@@ -78,7 +78,7 @@ def _write_in_parallel(
                     except BrokenProcessPool:  # ended from outside, for example for memory
                         write_site_page(run, site, recordings, None)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 _worker: tuple[Run, Recordings] | None = None  # of this process
