@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.reports.build import INDEX, seed_folders, write_page_of_site, write_report
+from fl.reports.build import INDEX, seed_folders, write_report, write_site_page
 from fl.reports.pages.seeds_page import runs_page
 from fl.reports.run_files import is_repeated, read_run
 from fl.util.atomic_io import write_atomically
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m fl.repor
     options = _parser(prog).parse_args(arguments)
     try:
         if options.site:
-            written = [write_page_of_site(folder, options.site) for folder in options.run]
+            written = [write_site_page(folder, options.site) for folder in options.run]
         else:
             written = rebuild(options.run, options.out)
         for path in written:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import write_cards
-from fl.reports.figures.most_wrong import Recordings
 from fl.reports.own_card import write_own_cards
 from fl.reports.pages.federation_page import federation_page
 from fl.reports.pages.seeds_page import seeds_page
-from fl.reports.pages.site_pages import write_page, write_site_page, write_site_pages
+from fl.reports.pages.site_pages import page_of, write_page, write_site_pages
 from fl.reports.run_files import Run, is_repeated, read_run
 from fl.runs.results import read_seeds
 from fl.util.errors import DataError
@@ -36,7 +35,7 @@ def write_report(folder: Path) -> None:
     write_index(run)
 
 
-def write_page_of_site(folder: Path, site: str) -> Path:
+def write_site_page(folder: Path, site: str) -> Path:
     """The page of one hospital of a simulation, whichever it is: of very many not all have one.
 
     `DataError` if the folder holds no completed run, or not this hospital.
@@ -45,7 +44,8 @@ def write_page_of_site(folder: Path, site: str) -> Path:
     if site not in run.dealt:
         named = ", ".join(run.shown[:3])
         raise DataError(f"{folder}: no records are known of {site!r}. Its hospitals: {named}, ...")
-    return write_site_page(run, site, Recordings(run.facts), None)
+    write_site_pages(run, [site])
+    return page_of(run, site)
 
 
 def write_models(folder: Path) -> None:

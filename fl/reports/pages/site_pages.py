@@ -26,13 +26,13 @@ MOST_PROCESSES = 4  # each takes some 400 MB
 def write_site_pages(run: Run, sites: Sequence[str], own: Drawing | None = None) -> None:
     """report/sites/<site>.html of these sites, the same whoever writes them.
 
-    `own`: how the model arranges a real hospital's examples. The first page is written here, and
-    says how long the others will take.
+    `own`: how the model arranges a real hospital's examples. Pages are written here one by one
+    until the others, if each takes as long as the last, are worth more processes.
     """
     recordings = Recordings(run.facts)
     for number, site in enumerate(sites):
         began = time.monotonic()
-        write_site_page(run, site, recordings, own)
+        _write_one(run, site, recordings, own)
         rest = sites[number + 1 :]
         processes = min(available_cores(), MOST_PROCESSES, len(rest))
         seconds = (time.monotonic() - began) * len(rest)
@@ -41,18 +41,21 @@ def write_site_pages(run: Run, sites: Sequence[str], own: Drawing | None = None)
             break
 
 
-def write_site_page(run: Run, site: str, recordings: Recordings, own: Drawing | None) -> Path:
-    """Write the page of one site; where it is."""
-    networks = RunNetworks(run.folder, run.config, run.main, site)
-    path = run.folder / "report" / "sites" / f"{site}.html"
-    write_page(path, site_page(view_of_site(run, site), recordings, networks, own))
-    return path
+def page_of(run: Run, site: str) -> Path:
+    """Where the page of a site is."""
+    return run.folder / "report" / "sites" / f"{site}.html"
 
 
 def write_page(path: Path, text: str) -> None:
     """Write a page, and the folder that it stands in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
+
+
+def _write_one(run: Run, site: str, recordings: Recordings, own: Drawing | None = None) -> None:
+    networks = RunNetworks(run.folder, run.config, run.main, site)
+    text = site_page(view_of_site(run, site), recordings, networks, own)
+    write_page(page_of(run, site), text)
 
 
 def _write_in_parallel(
@@ -70,13 +73,13 @@ def _write_in_parallel(
             pages = {site: pool.submit(_write_here, site) for site in reversed(sites)}
             for site in sites:
                 if pages[site].cancel():
-                    write_site_page(run, site, recordings, None)
+                    _write_one(run, site, recordings)
             for site in sites:
                 if not pages[site].cancelled():
                     try:
                         pages[site].result()
                     except BrokenProcessPool:  # ended from outside, for example for memory
-                        write_site_page(run, site, recordings, None)
+                        _write_one(run, site, recordings)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -96,4 +99,4 @@ def _begin(folder: Path) -> None:
 
 def _write_here(site: str) -> None:
     assert _worker is not None
-    write_site_page(_worker[0], site, _worker[1], None)
+    _write_one(_worker[0], site, _worker[1])

@@ -24,7 +24,7 @@ def test_two_processes_write_the_pages_that_one_writes(written, copy, two_proces
     folder = copy("rhythm", "rhythm")
     run = read_run(folder)
     first, *_, last = sorted(run.dealt)
-    write, here = site_pages.write_site_page, []
+    write, here = site_pages._write_one, []
 
     def write_later(given_run, site, *rest):
         """After the first page, wait for the last one, which the other process begins with."""
@@ -33,7 +33,7 @@ def test_two_processes_write_the_pages_that_one_writes(written, copy, two_proces
         here.append(site)
         return write(given_run, site, *rest)
 
-    monkeypatch.setattr(site_pages, "write_site_page", write_later)
+    monkeypatch.setattr(site_pages, "_write_one", write_later)
     site_pages.write_site_pages(run, sorted(run.dealt))
     assert pages(folder) == pages(written("rhythm"))
     assert first in here
