@@ -11,6 +11,7 @@ or ends with another loss is marked. Results in the JSON file are not measured a
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,8 @@ def run_framework(job: Job, framework: Framework, python: str, limit: float) -> 
             print(error, flush=True)
             # The last line says why; folders of this machine are left out of it.
             reason = str(error).strip().splitlines()[-1]
-            return {"error": "failed", "reason": reason.replace(job.workspace, "RUN")}
+            here = re.escape(tempfile.gettempdir()) + r"/[^/\s]+"
+            return {"error": "failed", "reason": re.sub(here, "RUN", reason)}
         keys = ("start", "rounds", "whole", "cpu", "steps")
         return {key: case[key] for key in keys} | {"loss": last_loss(job, kept)}
 
