@@ -92,9 +92,10 @@ def scores(
     averaged: Collection[str] | None = None,
     brief: bool = False,
 ) -> Scores:
-    """Every measure of one group of examples, by scikit-learn; if `brief`, only F1 and AUROC.
+    """Every measure of one group of examples, by scikit-learn or from its confusion matrices.
 
-    `patients`: (example,). `averaged` are the classes that macro averages may take; None: all.
+    If `brief`, only F1 and AUROC. `patients`: (example,). `averaged` are the classes that macro
+    averages may take; None: all.
     """
     counts = count_patients(labels, patients)
     per_class = _class_measures(labels, p, predicted, counts, brief)

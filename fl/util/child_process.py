@@ -67,7 +67,7 @@ class ChildProcess:
             # Otherwise Ctrl-C would reach it too. At a second signal Flower ends without taking its
             # leave, and the coordinator would count the site as connected for another minute.
             start_new_session=True,
-            preexec_fn=end_with_parent,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
         )
         self._pump = threading.Thread(target=self._read, args=(log,), daemon=True)
         self._pump.start()

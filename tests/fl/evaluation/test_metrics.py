@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import precision_recall_fscore_support
 
 from fl.evaluation.calibration import recalibration
 from fl.evaluation.metrics import MEASURES, MIN_MACRO_PATIENTS, scores
@@ -56,6 +57,28 @@ def test_classes_are_measured_together_as_each_by_itself(group):
     for c, name in enumerate(CLASSES):
         alone = scores(labels[:, [c]], p[:, [c]], p[:, [c]] >= 0.5, (name,), each(labels))
         assert found[name] == alone.classes[name]
+
+
+@given(groups())
+def test_what_decisions_are_worth_has_the_bits_of_scikit_learn(drawn):
+    labels, p = drawn
+    predicted = p >= 0.5
+    found = scores(labels, p, predicted, CLASSES, each(labels))
+    for c, name in enumerate(CLASSES):
+        known = labels[:, c] >= 0
+        truth, guess = labels[known, c] == 1, predicted[known, c]
+        if not 0 < truth.sum() < len(truth):
+            continue
+        expected = {}
+        for names, positive in (
+            (("precision", "recall", "f1"), True),
+            (("npv", "specificity"), False),
+        ):
+            values = precision_recall_fscore_support(
+                truth == positive, guess == positive, average="binary", zero_division=0.0
+            )
+            expected |= dict(zip(names, values, strict=False))
+        assert expected == {measure: getattr(found.classes[name], measure) for measure in expected}
 
 
 def test_nothing_measurable_is_none_and_never_nan():
