@@ -55,7 +55,7 @@ def site_info(site: Site, per_recording: int) -> SiteInfo:
 
     Numbers of fewer than `min_count` patients are 0, as in all that the site sends later.
     """
-    found = {split: len(np.unique(cohort.patients)) for split, cohort in site.splits.items()}
+    found = {split: cohort.n_patients for split, cohort in site.splits.items()}
     n = {split: count if count >= site.min_count else 0 for split, count in found.items()}
     return SiteInfo(
         site=site.name,
@@ -96,7 +96,7 @@ def train_site(
         mu=mu,
         proximal=config.proximal,
         sent=extra or {},
-        kept=site_state(site, job, EXTRA).before(round_number),
+        kept=site_state(site, job, EXTRA).before(round_number) if extra else {},
         trained=trained_entries(config, site.splits[TRAIN], start),
         device=config.device,
     )
@@ -146,6 +146,9 @@ def site_state(site: Site, job: Job, kind: str) -> ClientState:
 
 def site_entries_before(site: Site, job: Job, round_number: int) -> Weights:
     """The entries of the model that are the site's own, as they were before a round."""
+    config = job.config
+    if not local_entries(config.strategy, config.model, config.task, config.freeze):
+        return {}
     return site_state(site, job, ENTRIES).before(round_number)
 
 
@@ -186,7 +189,7 @@ def _training_reply(
     weight = cohort.epoch_weights(job.config.per_recording)
     by_patient = job.config.weighting == "patients"
     counted = cohort.patient_weights(job.config.per_recording) if by_patient else weight
-    n_patients = len(np.unique(cohort.patients))
+    n_patients = cohort.n_patients
     n_records = round(weight.sum())
     loss_sum, n_seen, steps = fitted.loss_sum, fitted.n_seen, fitted.steps
     if site.min_count and job.config.imbalance in RESAMPLED:
@@ -221,7 +224,8 @@ def _permitted_counts(
     `weight` (example,) is the probability that an epoch takes the example, or the example's
     share of its patient.
     """
-    patients = site.splits[TRAIN].count_patients(of)
+    no_limit = np.zeros(of.shape[1], dtype=np.int64)
+    patients = site.splits[TRAIN].count_patients(of) if site.min_count else no_limit
     return withhold_small_counts(site.min_count, weight @ of, patients)
 
 
@@ -324,7 +328,7 @@ def _test_reply(
             cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
         )
         write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
-    n_patients = len(np.unique(cohort.patients))
+    n_patients = cohort.n_patients
     enough = n_patients >= site.min_count
     return EvaluationReply(
         site=site.name,

@@ -62,10 +62,19 @@ def sites_of(job: Job) -> dict[str, Site]:
     return open_sites(job.workspace, job.shards, config.task, config.skews, config.seed)
 
 
+@lru_cache(maxsize=4)
+def _names_in_order(
+    workspace: str, shards: tuple[str, ...], task: str, skews: tuple[str, ...], seed: int
+) -> list[str]:
+    """The sites' names, sorted once: a node's request comes with its number."""
+    return sorted(open_sites(workspace, shards, task, skews, seed))
+
+
 def open_site(job: Job, number: int) -> Site:
     """The site that simulated node `number` acts for."""
-    sites = sites_of(job)
-    return sites[sorted(sites)[number]]
+    config = job.config
+    names = _names_in_order(job.workspace, job.shards, config.task, config.skews, config.seed)
+    return sites_of(job)[names[number]]
 
 
 def open_trainee(job: Job, number: int) -> Site:

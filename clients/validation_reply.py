@@ -23,28 +23,30 @@ def validation_reply(
     """
     cohort = site.splits[split]
     fewest = site.min_count if min_count is None else min_count
-    by_source = {}
-    counted = np.zeros(len(cohort), dtype=bool)
+    none = np.zeros(0, dtype=np.int64)
+    by_source, counted = {}, []
     labels = cohort.labels.copy()  # as far as they may be reported
     # A source that the site trains on is named even where none of its records is validated.
-    for source in sorted({*site.splits[TRAIN].sources.tolist(), *cohort.sources.tolist()}):
-        rows = np.flatnonzero(cohort.sources == source)
-        if len(np.unique(cohort.patients[rows])) < fewest:
-            rows = rows[:0]
-        counted[rows] = True
-        part = cohort.take(rows)
+    for source in sorted({*site.splits[TRAIN].rows_of_sources, *cohort.rows_of_sources}):
+        rows = cohort.rows_of_sources.get(source, none)
+        part = cohort.by_source.get(source)
+        if part is None or part.n_patients < fewest:
+            rows = none
+            part = cohort.take(rows)
+        counted.append(rows)
         permitted = part.without_rare(fewest)
         labels[rows] = permitted.labels
         by_source[source] = SourceValidation(
-            n_patients=len(np.unique(part.patients)),
-            scores=count_scores(permitted.labels, p[rows], part.patients),
+            n_patients=part.n_patients,
+            scores=count_scores(permitted.labels, p[rows], part.patient_numbers),
         )
-    kept = np.flatnonzero(counted)
+    kept = np.sort(np.concatenate([none, *counted]))
+    reported = cohort if len(kept) == len(cohort) else cohort.take(kept)
     return EvaluationReply(
         site=site.name,
         n_records=len(kept),
         n_patients=sum(source.n_patients for source in by_source.values()),
-        loss_sum=loss_sum_of(cohort.take(kept), p[kept], labels[kept]),
+        loss_sum=loss_sum_of(reported, p[kept], labels[kept]),
         by_source=by_source,
         report=None,
     )
@@ -58,8 +60,8 @@ def loss_sum_of(cohort: Cohort, p: Probabilities, labels: NDArray[np.int8]) -> f
     """
     known = (labels == 1).any(axis=1) if cohort.task.exclusive else np.ones(len(cohort), dtype=bool)
     if known.all():
-        return float(patient_losses(cohort.task, labels, p, cohort.patients).sum())
+        return float(patient_losses(cohort.task, labels, p, cohort.patient_numbers).sum())
     if not known.any():
         return 0.0
-    losses = patient_losses(cohort.task, labels[known], p[known], cohort.patients[known])
-    return float(losses.mean() * len(np.unique(cohort.patients)))
+    losses = patient_losses(cohort.task, labels[known], p[known], cohort.patient_numbers[known])
+    return float(losses.mean() * cohort.n_patients)

@@ -113,7 +113,7 @@ def _site(options: argparse.Namespace, model: SavedModel) -> Site:
     )
     cohort = site_cohort(settings, options.workers)
     _check_labels(cohort, options.data_dir)
-    n_patients = len(np.unique(cohort.patients))
+    n_patients = cohort.n_patients
     partition = site_partition(settings, SEED)
     splits = {s: cohort.take(partition.rows(settings.site, s)) for s in (TRAIN, VAL, TEST)}
     fitted = sum(own_patients(Site(name="", splits=splits, folder=options.out)).values())

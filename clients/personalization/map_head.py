@@ -54,7 +54,7 @@ def map_head(network: nn.Module, site: Site, job: Job) -> OwnModel:
     those of patients whom the head has not seen.
     """
     cohort = Cohort.joined([site.splits[TRAIN], site.splits[VAL]])
-    n_patients = len(np.unique(cohort.patients))
+    n_patients = cohort.n_patients
     if n_patients < FOLDS:
         note = f"{n_patients} training and validation patients are fewer than {FOLDS}"
         return OwnModel(network=network, note=f"{note}: the global model is tested")

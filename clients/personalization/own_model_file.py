@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clients.personalization.own_model import OwnModel
 from clients.simulated_sites import Site
 from fl.datasets import DATASETS
@@ -66,7 +64,7 @@ def save_own_model(
 
 def own_patients(site: Site) -> dict[str, int]:
     """Patients of the site whose records made its own model, by split."""
-    return {split: len(np.unique(site.splits[split].patients)) for split in (TRAIN, VAL)}
+    return {split: site.splits[split].n_patients for split in (TRAIN, VAL)}
 
 
 def any_synthetic(sources: Iterable[str]) -> bool:

@@ -149,15 +149,18 @@ class Cohort:
         A class is rare if fewer than `min_count` patients have a positive example of it, or fewer
         than `min_count` a negative one.
         """
+        if min_count <= 0 and not self.masked_classes:
+            return self
         counts = np.stack([self.count_patients(self.labels == value) for value in (1, 0)])
         rare = (counts < min_count).any(axis=0)
         return replace(self, masked_classes=tuple(np.flatnonzero(rare).tolist()))
 
     def count_patients(self, of: NDArray[np.bool_]) -> Indices:
         """Patients with at least one example that is marked: (example, column) -> (column,)."""
-        patients = np.unique(self.patients, return_inverse=True)[1]
-        counts = [len(np.unique(patients[marked])) for marked in of.T]
-        return np.array(counts, dtype=np.int64)
+        shown = np.zeros((self.n_patients, of.shape[1]), dtype=bool)
+        example, column = np.nonzero(of)
+        shown[self.patient_numbers[example], column] = True
+        return np.asarray(shown.sum(axis=0), dtype=np.int64)
 
     def column(self, name: str) -> NDArray[np.generic]:
         """One field of `Shard` for every example, (example, ...): `names`, `labels`, `ages`, ..."""
@@ -311,7 +314,7 @@ class Cohort:
     def patient_weights(self, per_recording: int) -> NDArray[np.float64]:
         """`epoch_weights`, divided so that those of each patient sum to one: (example,)."""
         taken = self.epoch_weights(per_recording)
-        return np.asarray(taken / np.bincount(self._patient, taken)[self._patient])
+        return np.asarray(taken / np.bincount(self.patient_numbers, taken)[self.patient_numbers])
 
     def loss_weights(self, examples: Indices) -> NDArray[np.float32]:
         """Weights with which every patient of an epoch counts alike in its loss: (example,).
@@ -319,14 +322,31 @@ class Cohort:
         `examples` are the epoch's, in its order. Each has 1 / (how many of them are of its
         patient), times a number that makes the mean weight one.
         """
-        _, patient = np.unique(self._patient[examples], return_inverse=True)
+        _, patient = np.unique(self.patient_numbers[examples], return_inverse=True)
         counts = np.bincount(patient)
         return (len(examples) / (len(counts) * counts[patient])).astype(np.float32)
 
     @cached_property
-    def _patient(self) -> Indices:
-        """(example,) number of its patient."""
+    def patient_numbers(self) -> Indices:
+        """(example,) number of its patient: from 0, in order of name."""
         return np.asarray(np.unique(self.patients, return_inverse=True)[1], dtype=np.int64)
+
+    @property
+    def n_patients(self) -> int:
+        """How many patients there are."""
+        return int(self.patient_numbers.max(initial=-1)) + 1
+
+    @cached_property
+    def rows_of_sources(self) -> dict[str, Indices]:
+        """The examples of each source, in order of its name."""
+        names, number = np.unique(self.sources, return_inverse=True)
+        return {name: np.flatnonzero(number == n) for n, name in enumerate(names.tolist())}
+
+    @cached_property
+    def by_source(self) -> dict[str, "Cohort"]:
+        """The cohort of each source, in order of its name."""
+        rows = self.rows_of_sources
+        return {name: self if len(rows) == 1 else self.take(rows[name]) for name in rows}
 
     @cached_property
     def recording_numbers(self) -> Indices:

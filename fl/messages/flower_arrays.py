@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray
+from fl.messages.typed_records import arrays_in
 from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
 
@@ -106,7 +107,7 @@ def unpacked(message: Message) -> Message:
 
 
 def _array_records(message: Message) -> dict[str, ArrayRecord]:
-    return dict(message.content.array_records) if message.has_content() else {}
+    return arrays_in(message.content) if message.has_content() else {}
 
 
 def with_extra(weights: Weights, extra: Weights) -> Weights:

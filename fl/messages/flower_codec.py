@@ -29,6 +29,7 @@ from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.messages.reply_numbers import count_in, counts_in, number_in
+from fl.messages.typed_records import arrays_in, record_in
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
 from fl.util.errors import DataError
@@ -85,9 +86,13 @@ def evaluation_request(
     return Message(RecordDict({ARRAYS: weights, CONFIG: config}), node, MessageType.EVALUATE)
 
 
+def _config_of(content: RecordDict) -> ConfigRecord:
+    return record_in(content, CONFIG, ConfigRecord)
+
+
 def read_job(message: Message) -> Job:
     """The settings in a request."""
-    return _parsed_job(str(message.content.config_records[CONFIG]["job"]))
+    return _parsed_job(str(_config_of(message.content)["job"]))
 
 
 @lru_cache(maxsize=4)
@@ -99,27 +104,27 @@ def _parsed_job(text: str) -> Job:
 def set_local_folders(message: Message, workspace: str, shards: tuple[str, ...]) -> None:
     """Let a request of a simulation name the folders of the machine that serves it."""
     job = read_job(message).model_copy(update={"workspace": workspace, "shards": shards})
-    message.content.config_records[CONFIG]["job"] = job.model_dump_json()
+    _config_of(message.content)["job"] = job.model_dump_json()
 
 
 def read_round(message: Message) -> int:
     """The round a request belongs to, from 1."""
-    return int(str(message.content.config_records[CONFIG]["server-round"]))
+    return int(str(_config_of(message.content)["server-round"]))
 
 
 def read_mu(message: Message) -> float:
     """FedProx's weight, which Flower's FedProx puts into its requests; 0 for the others."""
-    return float(str(message.content.config_records[CONFIG].get("proximal-mu", 0.0)))
+    return float(str(_config_of(message.content).get("proximal-mu", 0.0)))
 
 
 def read_validate_first(message: Message) -> bool:
     """Whether a site is to validate the weights it is sent before it trains them."""
-    return bool(message.content.config_records[CONFIG].get(VALIDATE_FIRST, False))
+    return bool(_config_of(message.content).get(VALIDATE_FIRST, False))
 
 
 def read_split(message: Message) -> tuple[str, DecisionRule | None]:
     """Which split to evaluate, and by which rule."""
-    config = message.content.config_records[CONFIG]
+    config = _config_of(message.content)
     content = json.loads(str(config[RULE]))
     rule = DecisionRule.from_json(content, "the request's decision rule") if content else None
     return str(config["split"]), rule
@@ -127,13 +132,14 @@ def read_split(message: Message) -> tuple[str, DecisionRule | None]:
 
 def read_weights(message: Message) -> Weights:
     """The weights in a message."""
-    return from_array_record(message.content.array_records[ARRAYS])
+    return from_array_record(record_in(message.content, ARRAYS, ArrayRecord))
 
 
 def site_info_reply(info: SiteInfo, request: Message) -> Message:
     """A node's answer to `site_info_request`."""
     counts = {"n-train": info.n_train, "n-val": info.n_val, "n-test": info.n_test}
-    return _reply(request, {"site": info.site}, counts | {"n-records": info.n_records})
+    content = _content({"site": info.site}, counts | {"n-records": info.n_records})
+    return Message(content, reply_to=request)
 
 
 def read_site_info(message: Message) -> SiteInfo:
@@ -167,11 +173,11 @@ def training_reply(
     arrays = to_array_record(trained.weights)
     for name, array in to_array_record(trained.extra).items():
         arrays[f"{EXTRA}{name}"] = array
-    reply = _reply(request, {"site": trained.site}, metrics, arrays)
+    content = _content({"site": trained.site}, metrics, arrays)
     if validation is not None:
-        for name, record in evaluation_reply(validation, request).content.items():
-            reply.content[f"{VALIDATION_PREFIX}{name}"] = record
-    return reply
+        for name, record in _evaluation_content(validation).items():
+            content[f"{VALIDATION_PREFIX}{name}"] = record
+    return Message(content, reply_to=request)
 
 
 def read_training_reply(message: Message) -> TrainingReply:
@@ -193,7 +199,12 @@ def read_training_reply(message: Message) -> TrainingReply:
 
 
 def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
-    """A node's answer to a request to evaluate; its histograms are stacked, one per source."""
+    """A node's answer to a request to evaluate."""
+    return Message(_evaluation_content(evaluated), reply_to=request)
+
+
+def _evaluation_content(evaluated: EvaluationReply) -> RecordDict:
+    """The records of an evaluation; its histograms are stacked, one per source."""
     by_source = evaluated.by_source
     config: dict[str, str | list[str]] = {
         "site": evaluated.site,
@@ -208,12 +219,12 @@ def evaluation_reply(evaluated: EvaluationReply, request: Message) -> Message:
         "steps": evaluated.steps,
     }
     if not by_source:
-        return _reply(request, config, metrics)
+        return _content(config, metrics)
     stacked: Weights = {
         name: np.stack([getattr(source.scores, name) for source in by_source.values()])
         for name in HISTOGRAMS
     }
-    return _reply(request, config, metrics, to_array_record(stacked))
+    return _content(config, metrics, to_array_record(stacked))
 
 
 def read_evaluation_reply(message: Message) -> EvaluationReply:
@@ -223,23 +234,28 @@ def read_evaluation_reply(message: Message) -> EvaluationReply:
 
 def read_incoming_validation(message: Message) -> EvaluationReply:
     """The validation of the incoming weights in a node's answer to a request to train."""
-    return _read_evaluation(_split_validation(message.content)[1])
+    return _read_evaluation(_validation_in(message.content))
 
 
 def _split_validation(content: RecordDict) -> tuple[RecordDict, RecordDict]:
     """The records of an update, and those of the validation of the incoming weights."""
-    validation = {
-        k.removeprefix(VALIDATION_PREFIX): v
-        for k, v in content.items()
-        if k.startswith(VALIDATION_PREFIX)
-    }
     update = {k: v for k, v in content.items() if not k.startswith(VALIDATION_PREFIX)}
-    return RecordDict(update), RecordDict(validation)
+    return RecordDict(update), _validation_in(content)
+
+
+def _validation_in(content: RecordDict) -> RecordDict:
+    return RecordDict(
+        {
+            k.removeprefix(VALIDATION_PREFIX): v
+            for k, v in content.items()
+            if k.startswith(VALIDATION_PREFIX)
+        }
+    )
 
 
 def _read_evaluation(content: RecordDict) -> EvaluationReply:
-    config = content.config_records[CONFIG]
-    numbers: dict[str, Any] = dict(content.metric_records[METRICS])
+    config = _config_of(content)
+    numbers: dict[str, Any] = dict(record_in(content, METRICS, MetricRecord))
     return EvaluationReply(
         site=str(config["site"]),
         n_records=count_in(numbers, WEIGHTED_BY),
@@ -248,7 +264,7 @@ def _read_evaluation(content: RecordDict) -> EvaluationReply:
         by_source=_read_sources(
             config["sources"],
             counts_in(numbers, "n-patients"),
-            content.array_records.get(ARRAYS, ArrayRecord()),
+            arrays_in(content).get(ARRAYS, ArrayRecord()),
         ),
         report=_read_measures(str(config["report"])),
         steps=count_in(numbers, "steps"),
@@ -322,18 +338,17 @@ def _check_records(content: RecordDict, kind: str, request: Message) -> None:
     egress_policy.check_report(json.loads(str(words.get("report", "{}"))))
 
 
-def _reply(
-    request: Message,
+def _content(
     config: Mapping[str, str | list[str]],
     metrics: Mapping[str, float | int | list[int]],
     arrays: ArrayRecord | None = None,
-) -> Message:
+) -> RecordDict:
     content = RecordDict({CONFIG: ConfigRecord(dict(config)), METRICS: MetricRecord(dict(metrics))})
     if arrays is not None:
         content[ARRAYS] = arrays
-    return Message(content, reply_to=request)
+    return content
 
 
 def _site_and_metrics(message: Message) -> tuple[str, dict[str, Any]]:
-    site = str(message.content.config_records[CONFIG]["site"])
-    return site, dict(message.content.metric_records[METRICS])
+    site = str(_config_of(message.content)["site"])
+    return site, dict(record_in(message.content, METRICS, MetricRecord))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_codec import ARRAYS, CONFIG, run_settings
 from fl.messages.job import Job
+from fl.messages.typed_records import arrays_in, record_in
 from fl.privacy.egress_policy import NAME, REASONS, SITE, EgressError
 from fl.privacy.secure_aggregation.masks import Vector
 from fl.privacy.secure_aggregation.round_keys import KEY_BYTES, KeyAnnouncement
@@ -74,15 +75,15 @@ def with_secure_step(request: Message, asked: SecureRequest) -> Message:
     Flower's requests of a round share one content; this one has settings of its own.
     """
     content = request.content
-    config = ConfigRecord(dict(content.config_records[CONFIG]))
+    config = ConfigRecord(dict(record_in(content, CONFIG, ConfigRecord)))
     config[SECURE] = asked.model_dump_json()
-    own = RecordDict({ARRAYS: content.array_records[ARRAYS], CONFIG: config})
+    own = RecordDict({ARRAYS: record_in(content, ARRAYS, ArrayRecord), CONFIG: config})
     return Message(own, request.metadata.dst_node_id, request.metadata.message_type)
 
 
 def read_secure_request(message: Message) -> SecureRequest | None:
     """The step that a request asks for; None for a plain one."""
-    content = message.content.config_records[CONFIG].get(SECURE)
+    content = record_in(message.content, CONFIG, ConfigRecord).get(SECURE)
     return SecureRequest.model_validate_json(str(content)) if content else None
 
 
@@ -94,7 +95,7 @@ def secure_step_reply(reply: SecureReply, request: Message) -> Message:
 
 def read_secure_reply(message: Message) -> SecureReply:
     """A node's answer to a step; `ValueError` if it is none."""
-    text = str(message.content.config_records[CONFIG][SECURE])
+    text = str(record_in(message.content, CONFIG, ConfigRecord)[SECURE])
     if len(text) > LONGEST_REPLY:
         raise ValueError(f"its answer has {len(text)} characters, more than {LONGEST_REPLY}")
     return SecureReply.model_validate_json(text)
@@ -109,11 +110,11 @@ def masked_reply(site: str, vector: Vector, request: Message) -> Message:
 
 def read_masked(message: Message, size: int) -> tuple[str, Vector]:
     """A node's name and its vector; `ValueError` unless that is of the round's size."""
-    records = message.content.array_records
+    records = arrays_in(message.content)
     found: NDArray[np.int64] = from_array_record(records.get(ARRAYS, ArrayRecord()))[MASKED]
     if found.dtype != np.int64 or found.shape != (size,):
         raise ValueError(f"its vector is {found.shape} of {found.dtype}, not ({size},) of int64")
-    return str(message.content.config_records[CONFIG]["site"]), found
+    return str(record_in(message.content, CONFIG, ConfigRecord)["site"]), found
 
 
 def check_secure_egress(reply: Message, request: Message) -> None:

@@ -10,7 +10,7 @@ the average is off by at most S * 2**-(FREE_BITS - BOUND_BITS) of a weight, time
 all sites over the records that train the weight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.models import NetworkParts
-from fl.training.state_dict import Weights
+from fl.training.state_dict import Weights, in_one_row
 
 FREE_BITS = 62  # of 64: one for the sign, and one so that the limits themselves fit
 # No change of a weight in a round is as large as two to this power, and none of what a strategy
@@ -87,7 +87,7 @@ class FixedPointSums:
         self._start, self._extra = dict(sorted(start.items())), dict(sorted(extra.items()))
         self._classes, self._columns = classes, 1 + classes + leads
         entries = [*self._start.items(), *self._extra.items()]
-        self._before = _flat([value for _, value in entries])
+        self._before = in_one_row(value for _, value in entries)
         self._column = np.concatenate(
             [np.zeros(0, np.int64), *(_column_of(n, v, parts, classes) for n, v in entries)]
         )
@@ -112,7 +112,7 @@ class FixedPointSums:
         columns = counts.columns()
         if len(columns) != self._columns:
             raise ValueError(f"an update has {len(columns)} counts, not {self._columns}")
-        after = _flat([*(weights[n] for n in self._start), *(extra[n] for n in self._extra)])
+        after = in_one_row([*(weights[n] for n in self._start), *(extra[n] for n in self._extra)])
         scaled = (after - self._before) * self._scale
         if not (np.abs(scaled) < self._limit).all():
             raise ValueError("an update holds NaN, or a change too large for 64-bit sums")
@@ -147,13 +147,6 @@ class FixedPointSums:
         classes, leads = rest[: self._classes], rest[self._classes :]
         counts = UpdateCounts(records=n, annotated=tuple(classes), recorded=tuple(leads))
         return found[0], found[1], counts
-
-
-def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    """All values of the arrays in one row."""
-    return np.concatenate(
-        [np.zeros(0), *(np.asarray(value, np.float64).ravel() for value in arrays)]
-    )
 
 
 def _column_of(name: str, value: NDArray[Any], parts: NetworkParts, classes: int) -> Vector:

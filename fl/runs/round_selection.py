@@ -13,6 +13,7 @@ from fl.evaluation.decisions.score_histograms import (
     confusion_f1s,
     empty_histograms,
     histogram_aurocs,
+    stacked_aurocs,
 )
 from fl.evaluation.decisions.thresholds import MIN_POSITIVES
 from fl.evaluation.metrics import mean_of
@@ -124,5 +125,11 @@ def confusion_of(
 def pooled_auroc(by_source: Mapping[str, SourceValidation], task: Task) -> float | None:
     """Of the scores of all sources together, over the classes that the task trains on."""
     none = empty_histograms(len(task.classes))
-    aurocs = histogram_aurocs(sum((source.scores for source in by_source.values()), start=none))
-    return mean_of([aurocs[c] for c in _trainable(task)])
+    scores = sum((source.scores for source in by_source.values()), start=none)
+    return macro_auroc(stacked_aurocs(scores), task)
+
+
+def macro_auroc(aurocs: NDArray[np.float64], task: Task) -> float | None:
+    """The mean over the classes that the task trains on: (class,), NaN where there is none."""
+    found = aurocs[_trainable(task)]
+    return mean_of([None if np.isnan(value) else value for value in found.tolist()])

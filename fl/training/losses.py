@@ -1,6 +1,7 @@
 """The loss of each task."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,9 +95,9 @@ def patient_losses(
     task: Task,
     labels: NDArray[np.int8],
     p: NDArray[np.float64],
-    patients: NDArray[np.str_],
+    patients: NDArray[Any],
 ) -> NDArray[np.float64]:
-    """Mean loss of each patient's examples, in order of name: (patient,)."""
+    """Mean loss of each patient's examples, in order of name or number: (patient,)."""
     _, patient = np.unique(patients, return_inverse=True)
     return np.asarray(np.bincount(patient, example_losses(task, labels, p)) / np.bincount(patient))
 

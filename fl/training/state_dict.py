@@ -1,7 +1,7 @@
 """Model weights as named arrays, and files of them."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,12 @@ def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.gener
             values.copy_(state[name])
     else:
         network.load_state_dict(state, strict=True)  # raises and names what differs
+
+
+def in_one_row(arrays: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+    """All values of all arrays, one after the other."""
+    rows = [value.ravel() for value in arrays]
+    return np.concatenate(rows, dtype=np.float64) if rows else np.zeros(0)
 
 
 def mean_of_weights(rounds: Sequence[Weights], kept: Collection[str] = ()) -> Weights:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fl.messages.payloads import TrainingReply
-from fl.training.state_dict import Weights
+from fl.training.state_dict import Weights, in_one_row
 
 # Of two sites neither is the odd one; of three, two agree.
 FEWEST_SITES = 3
@@ -90,12 +90,14 @@ def update_norms(update: TrainingReply, start: Weights, extra: Weights) -> Norms
 
 def update_norm(arrays: Mapping[str, NDArray[Any]], start: Weights) -> float:
     """The Euclidean norm of the change of all arrays together; counters are no part of it."""
-    total = 0.0
-    for name, before in start.items():
-        if before.dtype.kind != "f":
-            continue
-        change = np.subtract(arrays[name], before, dtype=np.float64).ravel()
-        total += float(change @ change)
+    floats = [name for name, before in start.items() if before.dtype.kind == "f"]
+    change = in_one_row(arrays[name] for name in floats)
+    change -= in_one_row(start[name] for name in floats)
+    total, place = 0.0, 0
+    for name in floats:
+        part = change[place : place + start[name].size]
+        total += float(part @ part)
+        place += len(part)
     return float(np.sqrt(total))
 
 

@@ -16,6 +16,7 @@ they come (`kept_updates.py`).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from flwr.app import Message
@@ -81,8 +82,7 @@ class SumUpdates:
 
         None if there are too few to say which of them is too long.
         """
-        sums = self._layout()
-        found = []
+        sums, found = self._sums, []
         for reply in replies:
             try:
                 trained, validated = self._read(reply)
@@ -120,7 +120,7 @@ class SumUpdates:
         if len(norms) + len(others) < FEWEST_SITES:
             return None
         odd = any_too_long([*norms, *others], SUSPICIOUS * self.config.clip_updates)
-        sums, added, norms_of = self._layout(), [], []
+        sums, added, norms_of = self._sums, [], []
         total = np.zeros(sums.size + UPDATE_NUMBERS, dtype=np.int64)
         for update, norm, is_odd in zip(updates, norms, odd, strict=False):
             if is_odd:
@@ -135,7 +135,8 @@ class SumUpdates:
             return None
         return UpdateSum(total=total, updates=tuple(added), norms=tuple(norms_of), validated=())
 
-    def _layout(self) -> FixedPointSums:
+    @cached_property
+    def _sums(self) -> FixedPointSums:
         sums = round_vector(self.config, self.shared, self.extra, self.most, None).sums
         assert sums is not None
         return sums

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from fl.messages.flower_arrays import copy_arrays
+from fl.messages.typed_records import arrays_in
 from fl.util.errors import ConfigError, FederationError
 from server.engines.grid_base import WAIT, SimulatedGrid
 from server.engines.site_visits import Combine, Visits, error_reply
@@ -189,7 +190,7 @@ class RayGrid(SimulatedGrid):
         for message in messages:
             rest, content = copy.copy(message), message.content
             if id(content) not in contents:
-                names = set(content.array_records)
+                names = set(arrays_in(content))
                 contents[id(content)] = RecordDict(
                     {k: ArrayRecord() if k in names else v for k, v in content.items()}
                 )
@@ -311,10 +312,10 @@ class RayGrid(SimulatedGrid):
 
 
 def _arrays_of(message: Message) -> list[ArrayRecord]:
-    return list(message.content.array_records.values())
+    return list(arrays_in(message.content).values())
 
 
 def _copy_arrays_out(reply: Message) -> None:
     """Copy a reply's arrays out of Ray's store, which is too small for those of a whole round."""
-    for record in reply.content.array_records.values() if reply.has_content() else ():
+    for record in arrays_in(reply.content).values() if reply.has_content() else ():
         copy_arrays(record)

@@ -13,6 +13,7 @@ from typing import Any
 from flwr.app import ArrayRecord, Context, Error, Message
 
 from fl.messages.flower_codec import CLIENT_FAILED
+from fl.messages.typed_records import arrays_in
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def make_visits(
     seconds: dict[int, float] = {}
     for message, context in zip(messages, contexts, strict=True):
         node, began = message.metadata.dst_node_id, time.perf_counter()
-        for name, record in zip(message.content.array_records, arrays, strict=True):
+        for name, record in zip(arrays_in(message.content), arrays, strict=True):
             message.content[name] = record
         try:
             replies.append(app(message, context))

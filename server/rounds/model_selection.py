@@ -1,7 +1,7 @@
 """Validation after each round, from the counts that sites sent: figures, rule, best round."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from fl.ecg.tasks import Task
 from fl.evaluation.decisions.decision_rule import DecisionRule, choose_rule
-from fl.evaluation.decisions.score_histograms import confusion_f1s, empty_histograms
+from fl.evaluation.decisions.score_histograms import (
+    confusion_counts,
+    confusion_f1s,
+    empty_histograms,
+    stacked_aurocs,
+    stacked_histograms,
+)
 from fl.evaluation.metrics import mean_of
 from fl.messages.payloads import EvaluationReply
 from fl.messages.round_vector import ALL_SITES
@@ -19,8 +25,8 @@ from fl.privacy.fixed_point_sums import fixed_loss, loss_of
 from fl.runs.history_tables import SiteRow
 from fl.runs.round_selection import (
     Selection,
-    confusion_of,
     is_better,
+    macro_auroc,
     pooled_auroc,
     selection_score,
     sum_sources,
@@ -28,6 +34,8 @@ from fl.runs.round_selection import (
 from fl.training.state_dict import Weights
 from partitions.splits import VAL
 from server.rounds.checkpoints import TrainingProgress
+
+SITES_AT_ONCE = 64  # whose histograms are counted together; those of more would not stay in cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +122,17 @@ def measure_validation(
     classes = len(task.classes)
     by_source = sum_sources(evaluated, classes)
     rule = choose_rule({source: total.scores for source, total in by_source.items()}, task)
+    thresholds = {source: rule.raw_thresholds(source, task.classes) for source in by_source}
     confusion = np.zeros((classes, 4), dtype=np.int64)
     site_rows = []
-    for reply in evaluated:
-        at_site = confusion_of(reply.by_source, rule, task)
-        confusion += at_site
-        if reply.site == ALL_SITES:  # a secure sum: no site's own figures are known
-            continue
-        site_rows.append(_site_row(task, strategy, number, reply, at_site))
+    for begin in range(0, len(evaluated), SITES_AT_ONCE):
+        some = evaluated[begin : begin + SITES_AT_ONCE]
+        for reply, at_site, aurocs in zip(some, *_at_sites(some, thresholds, task), strict=True):
+            confusion += at_site
+            if reply.site != ALL_SITES:  # of a secure sum no site's own figures are known
+                site_rows.append(
+                    _site_row(strategy, number, reply, at_site, macro_auroc(aurocs, task))
+                )
     loss = evaluation_loss(evaluated)
     figures = {
         "strategy": strategy,
@@ -158,12 +169,31 @@ def evaluation_loss(evaluated: Sequence[EvaluationReply]) -> float | None:
     return mean_loss([(r.loss_sum, r.n_patients) for r in evaluated if r.loss_sum > 0])
 
 
-def _site_row(
+def _at_sites(
+    evaluated: Sequence[EvaluationReply],
+    thresholds: Mapping[str, Sequence[float | None]],
     task: Task,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each site's `confusion_counts` (site, class, 4), and AUROCs (site, class), NaN for none."""
+    by_site = [dict(reply.by_source) for reply in evaluated]  # small ones are packed until here
+    whole = stacked_histograms([empty_histograms(len(task.classes))] * len(by_site))
+    confusion = np.zeros((len(by_site), len(task.classes), 4), dtype=np.int64)
+    for source, chosen in thresholds.items():
+        sites = [place for place, found in enumerate(by_site) if source in found]
+        if sites:
+            scores = stacked_histograms([by_site[place][source].scores for place in sites])
+            confusion[sites] += confusion_counts(scores, chosen)
+            whole.positive[sites] += scores.positive
+            whole.negative[sites] += scores.negative
+    return confusion, stacked_aurocs(whole)
+
+
+def _site_row(
     strategy: str,
     round_number: int,
     reply: EvaluationReply,
     confusion: NDArray[np.int64],
+    auroc: float | None,
 ) -> SiteRow:
     """A site's line of sites.csv for its validation records."""
     return SiteRow(
@@ -174,5 +204,5 @@ def _site_row(
         n_records=reply.n_records,
         loss=evaluation_loss([reply]),
         macro_f1=mean_of(confusion_f1s(confusion)),
-        macro_auroc=pooled_auroc(reply.by_source, task),
+        macro_auroc=auroc,
     )

@@ -7,6 +7,7 @@ numbers that no hospital reaches.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fl.ecg.tasks import TASKS, Task
 from fl.messages.payloads import SiteInfo, TrainingReply
 from fl.privacy.egress_policy import SITE
 from fl.privacy.fixed_point_sums import LARGEST_LOSS
-from fl.training.state_dict import Weights
+from fl.training.state_dict import Weights, in_one_row
 
 MOST_PATIENTS = 10**7  # of one site
 MOST_RECORDS = 10**9  # of one site
@@ -78,10 +79,40 @@ class UpdateCheck:
 
     def __call__(self, trained: TrainingReply, info: SiteInfo) -> None:
         """`ValueError` unless the update can be merged; `info` are the site's first words."""
-        validate_weights(trained.weights, self.shared)
-        validate_change(trained.weights, self.shared)
-        validate_weights(trained.extra, self.extra, LARGEST_EXTRA)
+        if not self._within_limits(trained):  # then what is wrong, if it is
+            validate_weights(trained.weights, self.shared)
+            validate_change(trained.weights, self.shared)
+            validate_weights(trained.extra, self.extra, LARGEST_EXTRA)
         validate_counts(trained, info, TASKS[self.task], self.weighting)
+
+    @cached_property
+    def _before(self) -> NDArray[np.float64]:
+        return in_one_row(self.shared.values())
+
+    def _within_limits(self, trained: TrainingReply) -> bool:
+        """Whether all arrays are right, found from all values at once: False where one is NaN."""
+        if not (_like(trained.weights, self.shared) and _like(trained.extra, self.extra)):
+            return False
+        after = in_one_row(trained.weights[name] for name in self.shared)
+        extra = in_one_row(trained.extra[name] for name in self.extra)
+        return bool(
+            _largest(after) <= LARGEST_VALUE
+            and _largest(after - self._before) <= LARGEST_CHANGE
+            and _largest(extra) <= LARGEST_EXTRA
+        )
+
+
+def _like(arrays: Mapping[str, NDArray[Any]], like: Weights) -> bool:
+    """Whether names, shapes and types agree."""
+    return arrays.keys() == like.keys() and all(
+        arrays[name].shape == value.shape and arrays[name].dtype == value.dtype
+        for name, value in like.items()
+    )
+
+
+def _largest(values: NDArray[np.float64]) -> np.float64:
+    largest: np.float64 = np.abs(values).max(initial=0.0)
+    return largest
 
 
 def validate_counts(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,25 +44,21 @@ class ScoreHistograms:
         return ScoreHistograms(self.positive[kept], self.negative[kept], self.patients[kept])
 
 
-def count_scores(labels: Labels, p: Probs, patients: NDArray[np.str_]) -> ScoreHistograms:
+def count_scores(labels: Labels, p: Probs, patients: NDArray[Any]) -> ScoreHistograms:
     """Count the scores of the annotated examples of each class.
 
-    labels and p are (example, class), patients (example,).
+    labels and p are (example, class), patients (example,) the names or numbers of theirs.
     """
     bins = np.searchsorted(BIN_EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
     names, patient = np.unique(patients, return_inverse=True)
     known, shown = labels >= 0, labels == 1
     n_known = _by_patient(known, patient, len(names))  # (patient, class)
     share = np.rint(PATIENT / np.maximum(n_known, 1)).astype(np.int64)[patient]
-    positive, negative = (
-        np.stack([_histogram(bins[:, c], share[:, c] * of[:, c]) for c in range(labels.shape[1])])
-        for of in (shown, known & ~shown)
-    )
     n_shown = _by_patient(shown, patient, len(names))
     patients_of = [(counts > 0).sum(axis=0) for counts in (n_shown, n_known)]
     return ScoreHistograms(
-        positive,
-        negative,
+        _histograms(bins, share * shown),
+        _histograms(bins, share * (known & ~shown)),
         np.stack(patients_of, axis=1).astype(np.int64),
     )
 
@@ -70,26 +67,37 @@ def _by_patient(
     of: NDArray[np.bool_], patient: NDArray[np.int64], n_patients: int
 ) -> NDArray[np.int64]:
     """How many examples of each patient are marked: (example, class) -> (patient, class)."""
-    counts = np.zeros((n_patients, of.shape[1]), dtype=np.int64)
-    np.add.at(counts, patient, of)
-    return counts
+    classes = of.shape[1]
+    example, column = np.nonzero(of)
+    counts = np.bincount(patient[example] * classes + column, minlength=n_patients * classes)
+    return counts.reshape(n_patients, classes)
 
 
-def _histogram(bins: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of whole-number weights in each bin, exactly: (BINS,)."""
+def _histograms(bins: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of whole-number weights in each bin, exactly: both (example, class) -> (class, BINS)."""
+    classes = bins.shape[1]
+    place = bins + BINS * np.arange(classes)
     # Sums of floats below 2**53 that are whole numbers are exact.
-    return np.rint(np.bincount(bins, weights, minlength=BINS)).astype(np.int64)
+    sums = np.bincount(place.ravel(), weights.ravel(), minlength=classes * BINS)
+    return np.rint(sums).astype(np.int64).reshape(classes, BINS)
 
 
 def histogram_aurocs(scores: ScoreHistograms) -> list[float | None]:
     """AUROC of each class from its histogram; scores in one bin count as ties."""
-    aurocs: list[float | None] = []
-    for counts in zip(scores.positive, scores.negative, strict=True):
-        positive, negative = (values / PATIENT for values in counts)
-        pairs = positive.sum() * negative.sum()
-        below = negative.cumsum() - negative
-        wins = (positive * (below + negative / 2)).sum()
-        aurocs.append(float(wins / pairs) if pairs else None)
+    return [None if np.isnan(found) else found for found in stacked_aurocs(scores).tolist()]
+
+
+def stacked_aurocs(scores: ScoreHistograms) -> NDArray[np.float64]:
+    """The same of several sites' histograms at once: (..., class, BINS) -> (..., class).
+
+    NaN where a class has no pair of a positive and a negative.
+    """
+    positive, negative = scores.positive / PATIENT, scores.negative / PATIENT
+    pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
+    below = negative.cumsum(axis=-1) - negative
+    wins = (positive * (below + negative / 2)).sum(axis=-1)
+    aurocs: NDArray[np.float64] = np.full(pairs.shape, np.nan)
+    np.divide(wins, pairs, out=aurocs, where=pairs > 0)
     return aurocs
 
 
@@ -98,17 +106,18 @@ def confusion_counts(
 ) -> NDArray[np.int64]:
     """Counts of decisions by thresholds of the score; zeros for a class that has none.
 
-    (class, 4): true positives, predicted positives, positives, negatives, in units of PATIENT;
-    they can be added. A bin is predicted if its lower edge is at or above the threshold.
+    (..., class, BINS) -> (..., class, 4): true positives, predicted positives, positives,
+    negatives, in units of PATIENT; they can be added. A bin is predicted if its lower edge is at or
+    above the threshold.
     """
-    counts = np.zeros((len(thresholds), 4), dtype=np.int64)
-    for c, threshold in enumerate(thresholds):
-        if threshold is not None:
-            first = int(np.searchsorted(BIN_EDGES, threshold, side="left")) + 1
-            positive, negative = scores.positive[c], scores.negative[c]
-            right, wrong = positive[first:].sum(), negative[first:].sum()
-            counts[c] = right, right + wrong, positive.sum(), negative.sum()
-    return counts
+    decided = np.array([threshold is not None for threshold in thresholds])
+    lowest = [0.0 if threshold is None else threshold for threshold in thresholds]
+    first = np.searchsorted(BIN_EDGES, lowest, side="left") + 1
+    above = np.arange(BINS) >= first[:, None]  # (class, BINS)
+    right, wrong = ((of * above).sum(axis=-1) for of in (scores.positive, scores.negative))
+    positives, negatives = (of.sum(axis=-1) for of in (scores.positive, scores.negative))
+    counts = np.stack([right, right + wrong, positives, negatives], axis=-1)
+    return np.where(decided[:, None], counts, 0)
 
 
 def confusion_f1s(counts: NDArray[np.int64]) -> list[float | None]:
@@ -124,3 +133,10 @@ def empty_histograms(classes: int) -> ScoreHistograms:
     none = np.zeros((classes, BINS), dtype=np.int64)
     two = np.zeros((classes, 2), dtype=np.int64)
     return ScoreHistograms(none, none, two)
+
+
+def stacked_histograms(parts: Sequence[ScoreHistograms]) -> ScoreHistograms:
+    """Several sites' histograms, with the site as the first axis."""
+    return ScoreHistograms(
+        *map(np.stack, zip(*(vars(part).values() for part in parts), strict=True))
+    )

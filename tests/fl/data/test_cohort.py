@@ -186,3 +186,26 @@ def test_joined_cohorts_keep_their_own_recorders(cohort):
 def test_cohorts_of_other_data_are_not_joined(cohort, few):
     with pytest.raises(ValueError, match="different shards"):
         Cohort.joined([cohort, few])
+
+
+def test_patients_are_counted_by_who_shows_a_column(cohort, rng):
+    of = rng.random((len(cohort), 4)) < [0.0, 0.02, 0.3, 1.0]
+    found = cohort.count_patients(of)
+    assert found.tolist() == [len(np.unique(cohort.patients[marked])) for marked in of.T]
+    assert cohort.n_patients == found[-1] == len(np.unique(cohort.patients))
+    assert cohort.take(np.arange(0)).n_patients == 0
+
+
+def test_each_source_has_its_own_examples(cohort):
+    assert list(cohort.by_source) == sorted(set(cohort.sources.tolist()))
+    for source, part in cohort.by_source.items():
+        assert part.names.tolist() == cohort.names[cohort.sources == source].tolist()
+        assert part.by_source == {source: part}
+    assert cohort.take(np.arange(0)).by_source == {}
+
+
+def test_no_class_is_rare_without_a_smallest_count_even_after_one(cohort):
+    assert cohort.without_rare(0) is cohort
+    masked = cohort.without_rare(40)
+    assert masked.masked_classes
+    assert not masked.without_rare(0).masked_classes

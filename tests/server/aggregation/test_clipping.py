@@ -73,3 +73,17 @@ def test_a_minority_of_liars_does_not_move_the_bound_far():
     for lie in (1e3, 1e9, 1e18):
         found = clip_updates(trained([*honest, lie, lie]), START, EXTRA, 10.0)
         assert max(norms_of(found.updates)) <= 1.1001
+
+
+def test_the_norm_has_the_bits_of_its_entries_one_by_one():
+    rng = np.random.default_rng(5)
+    shapes = [(16, 2, 5), (16,), (1,), (), (32, 58), (0,), (3, 7)]
+    start, end = (
+        {str(i): rng.standard_normal(s).astype(np.float32) for i, s in enumerate(shapes)}
+        for _ in range(2)
+    )
+    total = 0.0
+    for name, before in start.items():
+        change = np.subtract(end[name], before, dtype=np.float64).ravel()
+        total += float(change @ change)
+    assert update_norm(end, start) == np.sqrt(total)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.prepared_sites import CLASSES, ranked, update
 from support.site_measures import report
 
@@ -14,9 +16,12 @@ from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation
 from partitions.splits import TEST, VAL
 from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.reply_validation import (
+    LARGEST_EXTRA,
     LARGEST_VALUE,
     MOST_PATIENTS,
     MOST_RECORDS,
+    UpdateCheck,
+    validate_change,
     validate_counts,
     validate_site_info,
     validate_weights,
@@ -83,6 +88,50 @@ def test_weights_of_the_same_names_and_shapes_are_accepted():
 def test_other_weights_are_refused(weights, reason):
     with pytest.raises(ValueError, match=reason):
         validate_weights(weights, MODEL)
+
+
+@given(
+    st.lists(
+        st.sampled_from([0.0, -999.0, 1000.0, -1001.0, 1e6, 1.1e6, 9e8, 1.1e9, np.nan, -np.inf]),
+        min_size=8,
+        max_size=8,
+    ),
+    st.booleans(),
+    st.sampled_from(["float64", "float32", "int64"]),
+)
+def test_all_arrays_at_once_are_judged_as_one_by_one(values, zeros, dtype):
+    numbers = np.where(np.isfinite(values), values, 0) if dtype == "int64" else np.array(values)
+    numbers = (np.zeros(8) if zeros else numbers).astype(dtype)
+    like = {name: value.astype(dtype) for name, value in MODEL.items()}
+    weights = {"w": numbers[:6].reshape(2, 3), "b": numbers[6:]}
+    check = UpdateCheck(shared=like, extra=like, task="rhythm", weighting="records")
+    reasons = []
+    for extra in (weights, like):
+
+        def one_by_one(extra=extra):
+            validate_weights(weights, like)
+            validate_change(weights, like)
+            validate_weights(extra, like, LARGEST_EXTRA)
+
+        def at_once(extra=extra):
+            check(update("site-1", weights, extra=extra), INFO)
+
+        for judge in (one_by_one, at_once):
+            try:
+                judge()
+                reasons.append("")
+            except ValueError as error:
+                reasons.append(str(error))
+    assert reasons[0::2] == reasons[1::2]
+
+
+@pytest.mark.parametrize("name", ["w", "b"])
+def test_an_update_with_another_entry_is_refused_with_its_name(name):
+    check = UpdateCheck(shared=MODEL, extra={}, task="rhythm", weighting="records")
+    for odd in (np.zeros(7), MODEL[name].astype(np.float32), MODEL[name] + 1001):
+        with pytest.raises(ValueError, match=f"{name} "):
+            check(update("site-1", MODEL | {name: odd}), INFO)
+    check(update("site-1", {n: v + 999 for n, v in MODEL.items()}), INFO)
 
 
 @pytest.mark.parametrize(

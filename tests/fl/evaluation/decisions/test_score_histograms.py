@@ -18,6 +18,8 @@ from fl.evaluation.decisions.score_histograms import (
     count_scores,
     empty_histograms,
     histogram_aurocs,
+    stacked_aurocs,
+    stacked_histograms,
 )
 from fl.util.random_streams import stream
 
@@ -185,3 +187,20 @@ def test_histograms_are_added_count_by_count():
     one, two = (ScoreHistograms(*(np.full(s, n + i) for i, s in enumerate(shape))) for n in (1, 5))
     added = one + two
     assert [set(counts.ravel()) for counts in vars(added).values()] == [{6}, {8}, {10}]
+
+
+@given(st.lists(groups(), min_size=1, max_size=5))
+def test_several_sites_at_once_have_the_bits_of_each_alone(parts):
+    each_one = [count_scores(*part) for part in parts]
+    together = stacked_histograms(each_one)
+    aurocs = [[np.nan if a is None else a for a in histogram_aurocs(one)] for one in each_one]
+    np.testing.assert_array_equal(stacked_aurocs(together), aurocs)
+    thresholds = [0.3, None, 0.7]
+    counts = [confusion_counts(one, thresholds) for one in each_one]
+    np.testing.assert_array_equal(confusion_counts(together, thresholds), counts)
+
+
+def test_patients_may_be_named_or_numbered():
+    labels, p, _ = group(60)
+    number = np.arange(60) % 17
+    assert same(count_scores(labels, p, number), count_scores(labels, p, number.astype(str)))
