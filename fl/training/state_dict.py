@@ -63,7 +63,7 @@ def check_local_entries(strategy: str, model: str, task: str, freeze: str = "non
 
 def get_weights(network: torch.nn.Module) -> Weights:
     """Copies of all entries of the state dict, by name."""
-    return {k: v.detach().cpu().numpy().copy() for k, v in network.state_dict().items()}
+    return {k: v.cpu().numpy().copy() for k, v in network.state_dict().items()}
 
 
 def fresh_weights(config: RunConfig) -> Weights:
@@ -74,14 +74,15 @@ def fresh_weights(config: RunConfig) -> Weights:
 
 def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:
     """Load weights; names and shapes must match exactly."""
-    # Copies: torch shares memory with an array, and training would write into it.
-    state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
     own = network.state_dict()
-    if own.keys() == state.keys() and all(own[k].shape == state[k].shape for k in own):
+    fits = own.keys() == weights.keys() and all(own[k].shape == weights[k].shape for k in own)
+    if fits and all(values.is_cpu for values in own.values()):
         # Several times as fast as load_state_dict, which matters at a small site.
         for name, values in own.items():
-            values.copy_(state[name])
+            np.copyto(values.numpy(), weights[name], casting="unsafe")
     else:
+        # Copies: torch shares memory with an array, and training would write into it.
+        state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
         network.load_state_dict(state, strict=True)  # raises and names what differs
 
 
