@@ -97,7 +97,7 @@ def stacked_aurocs(scores: ScoreHistograms) -> NDArray[np.float64]:
     below = negative.cumsum(axis=-1) - negative
     wins = (positive * (below + negative / 2)).sum(axis=-1)
     aurocs: NDArray[np.float64] = np.full(pairs.shape, np.nan)
-    np.divide(wins, pairs, out=aurocs, where=pairs > 0)
+    np.divide(wins, pairs, out=aurocs, where=pairs != 0)
     return aurocs
 
 
