@@ -31,7 +31,7 @@ def test_of_an_unknown_kind_one_request_goes_out_first():
     [
         (0.0101, 1000, 2, 59),  # as many as fill a call
         (2.0, 1000, 2, 1),
-        (0.0101, 80, 2, 14),  # a third of each worker's share
+        (0.0101, 80, 2, 20),  # half of each worker's share
         (0.0101, 30, 2, 9),  # no shorter than a short call
         (0.0101, 2, 2, 1),  # each worker has one
         (0.0101, 1, 8, 1),
