@@ -7,8 +7,8 @@ from flwr.app import Message
 
 CALL = 0.6  # seconds of a call: what a call costs beside its requests is then no longer noticed
 SHORT = 0.1  # seconds of a call that is not made shorter, even where others could share it
-# Calls into which each worker's share of what is left is divided. With more, workers wait more often
-# for their next call than a fairer end spares them.
+# Calls into which each worker's share of what is left is divided. With more, workers wait more
+# often for their next call than a fairer end spares them.
 CALLS_LEFT = 2
 # A call that takes so many times as long as expected, and so many seconds, holds a site that hangs.
 OVERDUE, FEWEST_SECONDS = 20.0, 20.0
