@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray
-from fl.messages.typed_records import arrays_in
+from fl.messages.flower_records import arrays_in
 from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
 

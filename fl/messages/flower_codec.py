@@ -26,10 +26,10 @@ from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.decisions.score_histograms import ScoreHistograms
 from fl.evaluation.group_evaluation import GroupMeasures
 from fl.messages.flower_arrays import EXTRA, from_array_record, split_extra, to_array_record
+from fl.messages.flower_records import arrays_in, record_in
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply, SiteInfo, SourceValidation, TrainingReply
 from fl.messages.reply_numbers import count_in, counts_in, number_in
-from fl.messages.typed_records import arrays_in, record_in
 from fl.privacy import egress_policy
 from fl.training.state_dict import Weights
 from fl.util.errors import DataError

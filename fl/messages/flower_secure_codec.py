@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from fl.messages.flower_arrays import from_array_record, to_array_record
 from fl.messages.flower_codec import ARRAYS, CONFIG, run_settings
+from fl.messages.flower_records import arrays_in, record_in
 from fl.messages.job import Job
-from fl.messages.typed_records import arrays_in, record_in
 from fl.privacy.egress_policy import NAME, REASONS, SITE, EgressError
 from fl.privacy.secure_aggregation.masks import Vector
 from fl.privacy.secure_aggregation.round_keys import KEY_BYTES, KeyAnnouncement

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from fl.messages.flower_arrays import copy_arrays
-from fl.messages.typed_records import arrays_in
+from fl.messages.flower_records import arrays_in
 from fl.util.errors import ConfigError, FederationError
 from server.engines.grid_base import WAIT, SimulatedGrid
 from server.engines.site_visits import Combine, Visits, error_reply

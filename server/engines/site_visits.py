@@ -13,7 +13,7 @@ from typing import Any
 from flwr.app import ArrayRecord, Context, Error, Message
 
 from fl.messages.flower_codec import CLIENT_FAILED
-from fl.messages.typed_records import arrays_in
+from fl.messages.flower_records import arrays_in
 
 
 @dataclass(frozen=True)

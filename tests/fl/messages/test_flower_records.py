@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from fl.messages.typed_records import arrays_in, record_in
+from fl.messages.flower_records import arrays_in, record_in
 
 CONTENT = RecordDict(
     {
