@@ -49,6 +49,7 @@ def may_use_flower(path):
     return path.parts[0] in ("server", "heartfed", "run_sim.py") or path.as_posix() in (
         "fl/messages/flower_codec.py",
         "fl/messages/flower_arrays.py",
+        "fl/messages/flower_records.py",
         "fl/messages/flower_secure_codec.py",
         "fl/messages/array_internals.py",
         "fl/messages/message_facts.py",
