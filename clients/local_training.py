@@ -224,8 +224,7 @@ def _permitted_counts(
     `weight` (example,) is the probability that an epoch takes the example, or the example's
     share of its patient.
     """
-    no_limit = np.zeros(of.shape[1], dtype=np.int64)
-    patients = site.splits[TRAIN].count_patients(of) if site.min_count else no_limit
+    patients = site.splits[TRAIN].count_patients(of)
     return withhold_small_counts(site.min_count, weight @ of, patients)
 
 
@@ -304,9 +303,8 @@ def rule_of_own_model(sent: DecisionRule, site: Site, own: OwnModel, device: str
     if p is None:
         p = predict(own.network, val, device=device)
     by_source = {
-        source: count_scores(val.labels[rows], p[rows], val.patients[rows])
-        for source in sorted(set(val.sources.tolist()))
-        if len(rows := np.flatnonzero(val.sources == source))
+        source: count_scores(val.labels[rows], p[rows], val.patient_numbers[rows])
+        for source, rows in val.rows_of_sources.items()
     }
     return own_rule(sent, by_source, val.task)
 

@@ -46,9 +46,11 @@ def run_once(checkout: Path, flags: Sequence[str]) -> Took:
             words, cwd=checkout, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         with ProcessWatch(process.pid) as watch:
-            code = process.wait()
-            seconds = time.monotonic() - began
-            watch.end_all()
+            try:
+                code = process.wait()
+                seconds = time.monotonic() - began
+            finally:
+                watch.end_all()
         if code:
             output.seek(0)
             sys.exit(f"{checkout}: exit code {code}\n{output.read()[-3000:]}")
@@ -86,6 +88,8 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--marks", default="revisions", help="where in it the table stands")
     parser.add_argument("flags", nargs="*", help="flags of run_sim.py, after --")
     options = parser.parse_args(given)
+    if not all(word.partition("=")[2] for word in options.checkout):
+        parser.error("--checkout takes NAME=FOLDER")
     folders = {
         name: Path(folder) for name, _, folder in (c.partition("=") for c in options.checkout)
     }

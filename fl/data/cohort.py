@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fl.data.patient_counts import count_by_patient
 from fl.data.shards import Shard, open_shard
 from fl.datasets.duplicates import SeenSignals
 from fl.ecg.rhythm.features import of_leads
@@ -157,9 +158,7 @@ class Cohort:
 
     def count_patients(self, of: NDArray[np.bool_]) -> Indices:
         """Patients with at least one example that is marked: (example, column) -> (column,)."""
-        shown = np.zeros((self.n_patients, of.shape[1]), dtype=bool)
-        example, column = np.nonzero(of)
-        shown[self.patient_numbers[example], column] = True
+        shown = count_by_patient(of, self.patient_numbers, self.n_patients) > 0
         return np.asarray(shown.sum(axis=0), dtype=np.int64)
 
     def column(self, name: str) -> NDArray[np.generic]:

@@ -125,9 +125,8 @@ def evaluate_sources(
     """
     by_source: dict[str, GroupMeasures] = {}
     figures: list[dict[str, BootstrapEstimate]] = []
-    for source in np.unique(cohort.sources).tolist():
-        rows = np.flatnonzero(cohort.sources == source)
-        part = cohort.take(rows)
+    for source, rows in cohort.rows_of_sources.items():
+        part = cohort.by_source[source]
         by_source[source], found = _measured(
             part, p[rows], predicted[rows], seed, source, part=True
         )

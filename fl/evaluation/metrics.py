@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.data.patient_counts import count_by_patient
 from fl.evaluation.calibration import expected_calibration_error, recalibration, reliability
 from fl.util.json_record import JsonRecord
 
@@ -138,9 +139,7 @@ def count_patients(labels: Labels, patients: NDArray[np.str_]) -> PatientCounts:
     names, who = np.unique(patients, return_inverse=True)
 
     def people(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-        shown = np.zeros((len(names), labels.shape[1]), dtype=bool)
-        example, c = np.nonzero(rows)
-        shown[who[example], c] = True
+        shown = count_by_patient(rows, who, len(names)) > 0
         return np.asarray(shown.sum(axis=0), dtype=np.int64)
 
     return PatientCounts(who, people(labels >= 0), people(labels == 1), people(labels == 0))

@@ -75,15 +75,22 @@ def fresh_weights(config: RunConfig) -> Weights:
 def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:
     """Load weights; names and shapes must match exactly."""
     own = network.state_dict()
-    fits = own.keys() == weights.keys() and all(own[k].shape == weights[k].shape for k in own)
-    if fits and all(values.is_cpu for values in own.values()):
+    if own.keys() == weights.keys() and all(_fits(weights[k], own[k]) for k in own):
         # Several times as fast as load_state_dict, which matters at a small site.
         for name, values in own.items():
-            np.copyto(values.numpy(), weights[name], casting="unsafe")
+            if values.is_cpu:
+                np.copyto(values.numpy(), weights[name], casting="unsafe")
+            else:
+                values.copy_(torch.from_numpy(np.array(weights[name])))
     else:
         # Copies: torch shares memory with an array, and training would write into it.
         state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
         network.load_state_dict(state, strict=True)  # raises and names what differs
+
+
+def _fits(array: NDArray[np.generic], values: torch.Tensor) -> bool:
+    """Whether an array has the shape of an entry, and numbers: numpy would read text as such."""
+    return array.shape == values.shape and array.dtype.kind in "fiub"
 
 
 def in_one_row(arrays: Iterable[NDArray[Any]]) -> NDArray[np.float64]:

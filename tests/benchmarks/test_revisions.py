@@ -43,7 +43,11 @@ def test_a_run_that_fails_ends_the_benchmark_with_what_it_said(tmp_path, checkou
         run_once(tmp_path / "before", ["--clients", "3"])
 
 
-def test_a_folder_without_the_program_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("other={}", "holds no run_sim.py"), ("other", "takes NAME=FOLDER"), ("other=", "takes NAME")],
+)
+def test_a_folder_without_the_program_is_refused(tmp_path, capsys, word, reason):
     with pytest.raises(SystemExit):
-        main([f"--checkout=other={tmp_path}"])
-    assert "holds no run_sim.py" in capsys.readouterr().err
+        main([f"--checkout={word.format(tmp_path)}"])
+    assert reason in capsys.readouterr().err

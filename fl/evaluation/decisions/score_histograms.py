@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.data.patient_counts import count_by_patient
 from fl.evaluation.metrics import Labels, Probs
 
 # The edges are even in log-odds, so that small probabilities (rare classes) are resolved as finely
@@ -52,25 +53,15 @@ def count_scores(labels: Labels, p: Probs, patients: NDArray[Any]) -> ScoreHisto
     bins = np.searchsorted(BIN_EDGES, p, side="right")  # bin k holds EDGES[k-1] <= p < EDGES[k]
     names, patient = np.unique(patients, return_inverse=True)
     known, shown = labels >= 0, labels == 1
-    n_known = _by_patient(known, patient, len(names))  # (patient, class)
+    n_known = count_by_patient(known, patient, len(names))  # (patient, class)
     share = np.rint(PATIENT / np.maximum(n_known, 1)).astype(np.int64)[patient]
-    n_shown = _by_patient(shown, patient, len(names))
+    n_shown = count_by_patient(shown, patient, len(names))
     patients_of = [(counts > 0).sum(axis=0) for counts in (n_shown, n_known)]
     return ScoreHistograms(
         _histograms(bins, share * shown),
         _histograms(bins, share * (known & ~shown)),
         np.stack(patients_of, axis=1).astype(np.int64),
     )
-
-
-def _by_patient(
-    of: NDArray[np.bool_], patient: NDArray[np.int64], n_patients: int
-) -> NDArray[np.int64]:
-    """How many examples of each patient are marked: (example, class) -> (patient, class)."""
-    classes = of.shape[1]
-    example, column = np.nonzero(of)
-    counts = np.bincount(patient[example] * classes + column, minlength=n_patients * classes)
-    return counts.reshape(n_patients, classes)
 
 
 def _histograms(bins: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -122,9 +122,8 @@ def require_separate_patients(network: nn.Module) -> None:
 
 def by_patient(cohort: Cohort) -> Draw:
     """The examples of each patient, in order of name."""
-    _, patient = np.unique(cohort.patients, return_inverse=True)
-    order = np.argsort(patient, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(patient))[:-1])
+    order = np.argsort(cohort.patient_numbers, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(cohort.patient_numbers))[:-1])
 
 
 def draw_patients(examples_of: Draw, rate: float, rng: np.random.Generator) -> Draw:

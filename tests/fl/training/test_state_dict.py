@@ -86,3 +86,11 @@ def test_fedbn_is_refused_for_a_network_without_normalisation_layers(model):
         check_local_entries("fedbn", model, "beat")
     check_local_entries("fedavg", model, "beat")
     check_local_entries("fedbn", "beat_cnn", "beat")
+
+
+def test_text_is_no_weight_even_if_it_reads_as_a_number(network):
+    weights = get_weights(network)
+    name = next(iter(weights))
+    with pytest.raises(TypeError):
+        set_weights(network, weights | {name: np.full(weights[name].shape, "1.0")})
+    assert same(get_weights(network), weights)
