@@ -117,7 +117,7 @@ def attack(options: argparse.Namespace, console: Console) -> int:
     """Membership inference and gradient inversion on a finished simulation."""
     # Imported here: the other commands need no networks.
     from fl.privacy.attacks.attack_report import write_attack
-    from fl.reports.build import INDEX, write_index
+    from fl.reports.pages.page_files import INDEX, write_index
     from fl.reports.run_files import read_run
     from fl.reports.terminal.attack_tables import print_attack
     from heartfed.attack.attacked_run import open_run

@@ -1,6 +1,7 @@
 """The ServerApp: all trainings of one run, from finding the sites to writing the tables."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from flwr.app import Context
@@ -30,8 +31,8 @@ from server.rounds.checkpoints import (
 )
 from server.rounds.final_evaluation import (
     chosen_of,
-    evaluate_server_groups,
     final_measures,
+    measure_in_background,
     site_predictions,
     training_summary,
 )
@@ -164,13 +165,14 @@ def same_training(federation: Federation) -> TrainingProgress | None:
 def summarise(federation: Federation, progress: TrainingProgress) -> TrainingResult:
     """The best round on test: each site on its own records, the server on those of no site."""
     job, task = federation.job, federation.task
-    sites = final_measures(federation, progress)
+    chosen = progress.best_weights, progress.chosen_rule
+    with ThreadPoolExecutor(1) as testing:  # while the sites test, this process has little to do
+        at_server = measure_in_background(testing, job, job.strategy, *chosen)
+        sites = final_measures(federation, progress)
     # A hospital keeps its predictions; those of a simulated site are in the run directory.
     in_run_directory = {} if job.deployed else sites
     at_sites = site_predictions(federation.folder, task, job.strategy, in_run_directory)
-    measures, at_server = evaluate_server_groups(
-        job, job.strategy, progress.best_weights, progress.chosen_rule
-    )
+    measures, predicted = at_server.result()
     return TrainingResult(
         name=job.strategy,
         summary=training_summary(
@@ -186,5 +188,5 @@ def summarise(federation: Federation, progress: TrainingProgress) -> TrainingRes
         round_rows=progress.round_rows,
         site_rows=progress.site_rows,
         failures=[*federation.refused, *progress.failures],
-        predictions=Predictions.joined([at_server, at_sites], task.classes),
+        predictions=Predictions.joined([predicted, at_sites], task.classes),
     )

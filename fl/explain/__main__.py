@@ -26,8 +26,8 @@ from fl.predict.input_files import read_record
 from fl.predict.recording_flags import DISCLAIMER, add_recording_flags
 from fl.predict.saved_model import SavedModel, load_model
 from fl.reports.arrangement import arrange_run
-from fl.reports.build import INDEX, write_index
 from fl.reports.number_format import number
+from fl.reports.pages.page_files import INDEX, write_index
 from fl.reports.run_files import read_run
 from fl.reports.terminal.notices import NOTICE
 from fl.util.command_line import CommandParser

@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray
+from fl.messages.array_internals import FLOWER_VERSIONS, LazyArray, NumpyArray, record_of
 from fl.messages.flower_records import arrays_in
 from fl.training.state_dict import Weights
 from fl.util.tested_versions import is_tested
@@ -35,13 +35,9 @@ def to_array_record(weights: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Weights as Flower carries them; what is no dict is looked up when it is needed."""
     if not without_copies():
         return ArrayRecord({name: Array(np.asarray(weights[name])) for name in weights})
-    record = ArrayRecord()  # given them at once it would make arrays of its own
-    for name in weights:
-        if isinstance(weights, dict):
-            record[name] = NumpyArray(np.asarray(weights[name], order="C"))
-        else:
-            record[name] = LazyArray(weights, name)
-    return record
+    if isinstance(weights, dict):
+        return record_of({k: NumpyArray(np.asarray(v, order="C")) for k, v in weights.items()})
+    return record_of({name: LazyArray(weights, name) for name in weights})
 
 
 def from_array_record(record: ArrayRecord) -> Weights:

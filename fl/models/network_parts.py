@@ -5,6 +5,7 @@ A network declares these parts itself, so that nobody has to guess them from nam
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -22,6 +23,30 @@ class NetworkParts:
     def rate_factor(self, parameter: str) -> float:
         """What multiplies the learning rate of a parameter: 1 unless the network says otherwise."""
         return self.rate_factors.get(parameter, 1.0)
+
+
+class NetworkLayout:
+    """What a walk through all layers of a network finds; one walk takes longer than a small batch.
+
+    The layers and parameters of a network stay the same objects, whatever values they get.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.parts = network_parts(network)
+        self.parameters: Mapping[str, nn.Parameter] = dict(network.named_parameters())
+        # Whether parameters are all that the state dict holds: no buffers, and none of them twice.
+        self.no_other_state = list(network.state_dict()) == list(self.parameters)
+
+
+_LAYOUTS: WeakKeyDictionary[nn.Module, NetworkLayout] = WeakKeyDictionary()
+
+
+def network_layout(network: nn.Module) -> NetworkLayout:
+    """The layout of a network, found when it is first asked for."""
+    found = _LAYOUTS.get(network)
+    if found is None:
+        found = _LAYOUTS[network] = NetworkLayout(network)
+    return found
 
 
 def network_parts(network: nn.Module) -> NetworkParts:

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl.reports.build import INDEX, seed_folders, write_report, write_site_page
+from fl.reports.build import seed_folders, write_report, write_site_page
+from fl.reports.pages.page_files import INDEX
 from fl.reports.pages.seeds_page import runs_page
 from fl.reports.run_files import is_repeated, read_run
 from fl.util.atomic_io import write_atomically

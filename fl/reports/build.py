@@ -5,14 +5,11 @@ from pathlib import Path
 from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import write_cards
 from fl.reports.own_card import write_own_cards
-from fl.reports.pages.federation_page import federation_page
+from fl.reports.pages.page_files import INDEX, page_of, write_page, write_pages
 from fl.reports.pages.seeds_page import seeds_page
-from fl.reports.pages.site_pages import page_of, write_page, write_site_pages
 from fl.reports.run_files import Run, is_repeated, read_run
 from fl.runs.results import read_seeds
 from fl.util.errors import DataError
-
-INDEX = Path("report") / "index.html"
 
 
 def write_report(folder: Path) -> None:
@@ -31,8 +28,7 @@ def write_report(folder: Path) -> None:
     # its coordinator knows none of its records.
     # So at a real hospital the whole run is one hospital's, and its picture is on its page.
     own = arrangement_drawing(folder) if run.deployed else None
-    write_site_pages(run, sorted(run.dealt & set(run.shown)), own)
-    write_index(run)
+    write_pages(run, [*sorted(run.dealt & set(run.shown)), None], own)
 
 
 def write_site_page(folder: Path, site: str) -> Path:
@@ -44,7 +40,7 @@ def write_site_page(folder: Path, site: str) -> Path:
     if site not in run.dealt:
         named = ", ".join(run.shown[:3])
         raise DataError(f"{folder}: no records are known of {site!r}. Its hospitals: {named}, ...")
-    write_site_pages(run, [site])
+    write_pages(run, [site])
     return page_of(run, site)
 
 
@@ -59,11 +55,6 @@ def write_models(folder: Path) -> None:
 def _write_models(run: Run) -> None:
     write_cards(run)
     write_own_cards(run)
-
-
-def write_index(run: Run) -> None:
-    """report/index.html of a run."""
-    write_page(run.folder / INDEX, federation_page(run))
 
 
 def seed_folders(folder: Path) -> list[Path]:

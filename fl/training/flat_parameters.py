@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fl.models.network_parts import network_parts
+from fl.models.network_parts import network_layout
 from fl.training.frozen import trained_parameters
 
 
@@ -27,7 +27,7 @@ class FlatParameters:
     @classmethod
     def of(cls, network: nn.Module) -> "FlatParameters":
         """The rows of a network; the network itself declares which parameters learn faster."""
-        parts = network_parts(network)
+        parts = network_layout(network).parts
         by_factor: dict[float, dict[str, nn.Parameter]] = {}
         for name, parameter in trained_parameters(network).items():
             by_factor.setdefault(parts.rate_factor(name), {})[name] = parameter

@@ -6,6 +6,7 @@ from torch import nn
 
 from fl.ecg.tasks import TASKS
 from fl.models import build_network, parts_of
+from fl.models.network_parts import network_layout
 from fl.util.errors import ConfigError
 
 FEATURES = "features"  # the value of --freeze that freezes what is not in `NetworkParts.classifier`
@@ -46,7 +47,8 @@ def network_to_train(model: str, task: str, freeze: str) -> nn.Module:
 
 def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are not frozen, by name."""
-    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+    parameters = network_layout(network).parameters
+    return {name: p for name, p in parameters.items() if p.requires_grad}
 
 
 def train_mode(network: nn.Module) -> None:
@@ -56,7 +58,7 @@ def train_mode(network: nn.Module) -> None:
     and it has no dropout: its output for a recording is always the same.
     """
     network.train()
-    if all(parameter.requires_grad for parameter in network.parameters()):
+    if all(parameter.requires_grad for parameter in network_layout(network).parameters.values()):
         return  # most networks, and the search below takes as long as a small site's training step
     for module in network.modules():
         own = list(module.parameters())

@@ -15,6 +15,7 @@ from fl.config.run_config import RunConfig
 from fl.config.strategy_traits import strategy_traits
 from fl.ecg.tasks import TASKS
 from fl.models import build_network
+from fl.models.network_parts import network_layout
 from fl.training.frozen import frozen_entries
 from fl.util.atomic_io import write_atomically
 from fl.util.errors import ConfigError
@@ -63,7 +64,7 @@ def check_local_entries(strategy: str, model: str, task: str, freeze: str = "non
 
 def get_weights(network: torch.nn.Module) -> Weights:
     """Copies of all entries of the state dict, by name."""
-    return {k: v.cpu().numpy().copy() for k, v in network.state_dict().items()}
+    return {k: v.cpu().numpy().copy() for k, v in _state_dict(network).items()}
 
 
 def fresh_weights(config: RunConfig) -> Weights:
@@ -74,7 +75,7 @@ def fresh_weights(config: RunConfig) -> Weights:
 
 def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.generic]]) -> None:
     """Load weights; names and shapes must match exactly."""
-    own = network.state_dict()
+    own = _state_dict(network)
     if own.keys() == weights.keys() and all(_fits(weights[k], own[k]) for k in own):
         # Several times as fast as load_state_dict, which matters at a small site.
         for name, values in own.items():
@@ -86,6 +87,15 @@ def set_weights(network: torch.nn.Module, weights: Mapping[str, NDArray[np.gener
         # Copies: torch shares memory with an array, and training would write into it.
         state = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
         network.load_state_dict(state, strict=True)  # raises and names what differs
+
+
+def _state_dict(network: torch.nn.Module) -> Mapping[str, torch.Tensor]:
+    """The state dict, without a walk through all layers where it holds parameters alone."""
+    layout = network_layout(network)
+    if layout.no_other_state:
+        return {name: parameter.detach() for name, parameter in layout.parameters.items()}
+    state: dict[str, torch.Tensor] = network.state_dict()
+    return state
 
 
 def _fits(array: NDArray[np.generic], values: torch.Tensor) -> bool:

@@ -34,7 +34,7 @@ from server.rounds.checkpoints import TrainingProgress, save_progress, save_trai
 from server.rounds.evaluation_validation import validate_evaluation
 from server.rounds.final_evaluation import (
     ServerMeasures,
-    evaluate_server_groups,
+    measure_in_background,
     site_test_row,
 )
 from server.rounds.model_selection import mean_loss, validate_round
@@ -103,12 +103,8 @@ class BaselineTraining:
         label, best = self.job.strategy, progress.best_round
         progress.site_rows += [site_test_row(label, best, reply) for reply in evaluated]
         # Not here: no site is sent a request while the server tests a model.
-        self.server_test = self.testing.submit(
-            evaluate_server_groups,
-            self.job,
-            self.name,
-            progress.best_weights,
-            progress.chosen_rule,
+        self.server_test = measure_in_background(
+            self.testing, self.job, self.name, progress.best_weights, progress.chosen_rule
         )
 
     def _round(self, number: int) -> Steps:

@@ -1,6 +1,7 @@
 """Test results of a training: the sites', the server's own, and averages over sites."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS, Task
@@ -64,16 +66,26 @@ def _opened_cohorts(
     return {name: cohort.take(rows) for name, rows in groups.items() if len(rows)}
 
 
+def measure_in_background(
+    testing: Executor, job: Job, strategy: str, weights: Weights, rule: DecisionRule
+) -> Future[tuple[ServerMeasures, Predictions]]:
+    """`evaluate_server_groups` by another thread, while this one has sites train or test."""
+    # Made here: its first weights are drawn from torch's one generator, from which a site that is
+    # trained in this process at the time draws its dropout.
+    network = build_network(job.config.model, TASKS[job.config.task])
+    return testing.submit(evaluate_server_groups, network, job, strategy, weights, rule)
+
+
 def evaluate_server_groups(
-    job: Job, strategy: str, weights: Weights, rule: DecisionRule
+    network: nn.Module, job: Job, strategy: str, weights: Weights, rule: DecisionRule
 ) -> tuple[ServerMeasures, Predictions]:
     """Measures of weights on the central and the unseen records, and what they predict there.
 
-    Each group is the mean over its sources, weighted by their patients.
+    Each group is the mean over its sources, weighted by their patients. `network` is one of the
+    job's model, for this alone.
     """
     one_thread()
     task = TASKS[job.config.task]
-    network = build_network(job.config.model, task)
     set_weights(network, weights)
     groups: dict[str, GroupMeasures] = {}
     by_source: dict[str, GroupMeasures] = {}

@@ -10,8 +10,8 @@ from support import made_runs
 import run_sim
 from fl.privacy.attacks.attack_report import ATTACK, ATTACKS, EVERY, FINAL, OWN, SUM, UPDATE
 from fl.reports.attack_text import read_attack
-from fl.reports.build import write_index
 from fl.reports.pages.federation_page import federation_page
+from fl.reports.pages.page_files import write_index
 from fl.reports.run_files import read_run
 from fl.util.errors import DataError
 from heartfed.cli import main

@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from fl.ecg.tasks import RHYTHM
 from fl.models import MODELS, build_network
+from fl.training.flat_parameters import FlatParameters
 from fl.training.state_dict import (
     check_local_entries,
     get_weights,
@@ -94,3 +95,35 @@ def test_text_is_no_weight_even_if_it_reads_as_a_number(network):
     with pytest.raises(TypeError):
         set_weights(network, weights | {name: np.full(weights[name].shape, "1.0")})
     assert same(get_weights(network), weights)
+
+
+def test_what_was_found_of_a_network_stays_true_of_it(network):
+    """Its layers are searched once; training moves the values, and a new type changes them."""
+    before = get_weights(network)
+    rows = FlatParameters.of(network)
+    with torch.no_grad():
+        for row in rows.weights:
+            row += 1
+    assert same(get_weights(network), {k: v + np.float32(1) for k, v in before.items()})
+    rows.release()
+    network.double()
+    assert {v.dtype for v in get_weights(network).values()} == {np.dtype(np.float64)}
+    set_weights(network, before)
+    state = {k: v.numpy() for k, v in network.state_dict().items()}
+    assert same(state, {k: v.astype(np.float64) for k, v in before.items()})
+
+
+def test_what_is_no_parameter_is_among_the_weights_too():
+    network = torch.nn.BatchNorm1d(3)
+    for _ in range(2):
+        network(torch.randn(4, 3))
+        state = {k: v.numpy() for k, v in network.state_dict().items()}
+        assert same(get_weights(network), state)
+    set_weights(network, {k: np.zeros_like(v) for k, v in state.items()})
+    assert network.num_batches_tracked == 0
+
+
+def test_a_parameter_of_two_names_has_both():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    network[1].weight = network[0].weight
+    assert get_weights(network).keys() == network.state_dict().keys()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.prepared_sites import PreparedSites, federation_of, prepared_job, start
 from support.rules import even_rule
 from support.site_measures import measures, report
@@ -186,7 +187,13 @@ def test_the_server_measures_each_group_and_each_source_of_the_central_one(
     groups = {CENTRAL: parts.central, UNSEEN: parts.unseen}
     monkeypatch.setattr(final_evaluation, "server_cohorts", lambda job: groups)
     network = build_network(job.config.model, RHYTHM)
-    found, predicted = evaluate_server_groups(job, "fedavg", get_weights(network), RULE)
+    weights = get_weights(network)
+    drawn = torch.get_rng_state()
+    other = build_network(job.config.model, RHYTHM)
+    torch.set_rng_state(drawn)
+    found, predicted = evaluate_server_groups(other, job, "fedavg", weights, RULE)
+    # A site that is trained meanwhile, by another thread, draws its dropout from there.
+    assert torch.equal(torch.get_rng_state(), drawn)
     p = predict(network, parts.central, device="cpu")
 
     def expected(part, p):
@@ -206,8 +213,8 @@ def test_the_server_measures_each_group_and_each_source_of_the_central_one(
 def test_a_server_without_records_of_its_own_measures_nothing(make_job, monkeypatch):
     job = make_job(2)
     monkeypatch.setattr(final_evaluation, "server_cohorts", lambda job: {})
-    weights = get_weights(build_network(job.config.model, RHYTHM))
-    found, predicted = evaluate_server_groups(job, "fedavg", weights, RULE)
+    network = build_network(job.config.model, RHYTHM)
+    found, predicted = evaluate_server_groups(network, job, "fedavg", get_weights(network), RULE)
     assert found == ServerMeasures(central=None, unseen=None, central_by_source={})
     assert len(predicted) == 0
 

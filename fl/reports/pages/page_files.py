@@ -1,16 +1,19 @@
-"""The pages of a run's sites, written by as many processes as are worth their start."""
+"""The pages of a run as files, written by as many processes as are worth their start."""
 
 import multiprocessing
 import signal
 import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
 from fl.explain.run_networks import RunNetworks
 from fl.reports.figures.most_wrong import Recordings
 from fl.reports.figures.svg import Drawing
+from fl.reports.pages.federation_page import federation_page
 from fl.reports.pages.site_page import site_page
 from fl.reports.pages.site_view import view_of_site
 from fl.reports.run_files import Run, read_run
@@ -19,26 +22,36 @@ from fl.util.atomic_io import write_atomically
 from fl.util.child_process import end_with_parent
 from fl.util.cores import available_cores
 
+INDEX = Path("report") / "index.html"  # in a run directory
 WORTH_A_PROCESS = 8.0  # s of pages; a process takes half as long to load what draws them
 MOST_PROCESSES = 4  # each takes some 400 MB
+AHEAD = 2  # pages that a process is given at a time, so that it need not wait for the next
 
 
-def write_site_pages(run: Run, sites: Sequence[str], own: Drawing | None = None) -> None:
-    """report/sites/<site>.html of these sites, the same whoever writes them.
+Page = str | None  # the site that a page is of; None: the index
+
+
+def write_pages(run: Run, pages: Sequence[Page], own: Drawing | None = None) -> None:
+    """These pages of a run, the same whoever writes them.
 
     `own`: how the model arranges a real hospital's examples. Pages are written here one by one
     until the others, if each takes as long as the last, are worth more processes.
     """
     recordings = Recordings(run.facts)
-    for number, site in enumerate(sites):
+    for number, page in enumerate(pages):
         began = time.monotonic()
-        _write_one(run, site, recordings, own)
-        rest = sites[number + 1 :]
+        _write_one(run, page, recordings, own)
+        rest = pages[number + 1 :]
         processes = min(available_cores(), MOST_PROCESSES, len(rest))
         seconds = (time.monotonic() - began) * len(rest)
         if own is None and processes > 1 and seconds > WORTH_A_PROCESS:
             _write_in_parallel(run, rest, recordings, processes - 1)
             break
+
+
+def write_index(run: Run) -> None:
+    """report/index.html of a run."""
+    write_page(run.folder / INDEX, federation_page(run))
 
 
 def page_of(run: Run, site: str) -> Path:
@@ -52,16 +65,21 @@ def write_page(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-def _write_one(run: Run, site: str, recordings: Recordings, own: Drawing | None = None) -> None:
-    networks = RunNetworks(run.folder, run.config, run.main, site)
-    text = site_page(view_of_site(run, site), recordings, networks, own)
-    write_page(page_of(run, site), text)
+def _write_one(run: Run, page: Page, recordings: Recordings, own: Drawing | None = None) -> None:
+    if page is None:
+        write_index(run)
+        return
+    networks = RunNetworks(run.folder, run.config, run.main, page)
+    text = site_page(view_of_site(run, page), recordings, networks, own)
+    write_page(page_of(run, page), text)
 
 
 def _write_in_parallel(
-    run: Run, sites: Sequence[str], recordings: Recordings, processes: int
+    run: Run, pages: Sequence[Page], recordings: Recordings, processes: int
 ) -> None:
     """The other processes begin at the last page, and this one at the first, until they meet."""
+    left, elsewhere = deque(pages), dict[Page, Future[None]]()
+
     with ProcessPoolExecutor(
         # Not `fork`: the threads of torch and of Ray do not survive it.
         processes,
@@ -69,19 +87,21 @@ def _write_in_parallel(
         initializer=_begin,
         initargs=(run.folder,),
     ) as pool:
-        try:
-            pages = {site: pool.submit(_write_here, site) for site in reversed(sites)}
-            for site in sites:
-                if pages[site].cancel():
-                    _write_one(run, site, recordings)
-            for site in sites:
-                if not pages[site].cancelled():
-                    try:
-                        pages[site].result()
-                    except BrokenProcessPool:  # ended from outside, for example for memory
-                        _write_one(run, site, recordings)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while left:
+            # Not all at once, to cancel some: a pool that breaks while it holds a cancelled one
+            # never ends (Python 3.11).
+            most = processes * (AHEAD if len(left) > AHEAD * processes else 1)
+            waiting = sum(not page.done() for page in elsewhere.values())
+            with suppress(BrokenProcessPool):  # then all that are left are written here
+                for _ in range(min(most - waiting, len(left) - 1)):
+                    elsewhere[left[-1]] = pool.submit(_write_here, left[-1])
+                    left.pop()
+            _write_one(run, left.popleft(), recordings)
+        for page, written in elsewhere.items():
+            try:
+                written.result()
+            except BrokenProcessPool:  # ended from outside, for example for memory
+                _write_one(run, page, recordings)
 
 
 _worker: tuple[Run, Recordings] | None = None  # of this process
@@ -97,6 +117,6 @@ def _begin(folder: Path) -> None:
     _worker = run, Recordings(run.facts)
 
 
-def _write_here(site: str) -> None:
+def _write_here(page: Page) -> None:
     assert _worker is not None
-    _write_one(_worker[0], site, _worker[1])
+    _write_one(_worker[0], page, _worker[1])

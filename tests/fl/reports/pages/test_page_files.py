@@ -1,0 +1,61 @@
+"""The pages of a run are the same whether one process writes them or several."""
+
+import multiprocessing
+import sys
+
+import pytest
+from support.federations import await_that
+
+from fl.reports.pages import page_files
+from fl.reports.run_files import read_run
+
+
+def pages(folder):
+    """The index and the pages of the sites."""
+    return {path.name: path.read_bytes() for path in folder.glob("report/**/*.html")}
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Pages are worth a second process at once."""
+    monkeypatch.setattr(page_files, "WORTH_A_PROCESS", 0.0)
+    monkeypatch.setattr(page_files, "available_cores", lambda: 2)
+
+
+def test_two_processes_write_the_pages_that_one_writes(written, copy, two_processes, monkeypatch):
+    folder = copy("rhythm", "rhythm")
+    run = read_run(folder)
+    first, *_ = sorted(run.dealt)
+    write, here = page_files._write_one, []
+
+    def write_later(given_run, page, *rest):
+        """After the first page, wait for the index, which the other process begins with."""
+        if page != first:
+            await_that((folder / page_files.INDEX).exists)
+        here.append(page)
+        return write(given_run, page, *rest)
+
+    monkeypatch.setattr(page_files, "_write_one", write_later)
+    page_files.write_pages(run, [*sorted(run.dealt), None])
+    assert pages(folder) == pages(written("rhythm"))
+    assert first in here
+    assert None not in here
+    assert not multiprocessing.active_children()
+
+
+def test_pages_of_a_process_that_ends_are_written_here(written, copy, two_processes, monkeypatch):
+    folder = copy("rhythm", "rhythm")
+    run = read_run(folder)
+    monkeypatch.setattr(page_files, "_begin", sys.exit)
+    page_files.write_pages(run, [*sorted(run.dealt), None])
+    assert pages(folder) == pages(written("rhythm"))
+    assert not multiprocessing.active_children()
+
+
+def test_few_short_pages_need_no_second_process(copy, monkeypatch):
+    folder = copy("rhythm", "rhythm")
+    run = read_run(folder)
+    monkeypatch.setattr(page_files, "WORTH_A_PROCESS", 1e6)
+    monkeypatch.setattr(page_files, "ProcessPoolExecutor", None)
+    page_files.write_pages(run, [*sorted(run.dealt), None])
+    assert pages(folder).keys() == {"index.html", *(f"{site}.html" for site in run.dealt)}
