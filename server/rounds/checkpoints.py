@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def save_progress(folder: Path, progress: TrainingProgress) -> None:
 
 def _plain(record: Any) -> dict[str, Any]:
     """A record of the state as `json.dumps` takes it."""
-    return record.to_json() if isinstance(record, JsonRecord) else asdict(record)
+    # A line of a table has plain fields; `asdict` would copy each, of all rounds in every round.
+    return record.to_json() if isinstance(record, JsonRecord) else vars(record)
 
 
 def load_progress(folder: Path) -> TrainingProgress | None:
