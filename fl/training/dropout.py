@@ -16,6 +16,9 @@ def dropout_set_to(network: nn.Module, p: float, signal: float = -1.0) -> Iterat
     each layer has its own share again: one network serves several trainings.
     Source of dropout: Srivastava et al. 2014, jmlr.org/papers/v15/srivastava14a.html.
     """
+    if p < 0 and signal < 0:
+        yield
+        return
     layers: list[tuple[nn.Dropout | SignalDropout, float]] = []
     for module in network.modules():
         if isinstance(module, nn.Dropout) and p >= 0:
