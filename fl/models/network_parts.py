@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,7 @@ class NetworkParts:
 class NetworkLayout:
     """What a walk through all layers of a network finds; one walk takes longer than a small batch.
 
-    The layers and parameters of a network stay the same objects, whatever values they get.
+    It stays true while the network has the same layers and parameters, whatever their values.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -47,6 +52,16 @@ def network_layout(network: nn.Module) -> NetworkLayout:
     if found is None:
         found = _LAYOUTS[network] = NetworkLayout(network)
     return found
+
+
+def _forget_layouts(*_: object) -> None:
+    """A network, whichever, gets another layer or parameter."""
+    _LAYOUTS.clear()
+
+
+register_module_module_registration_hook(_forget_layouts)
+register_module_parameter_registration_hook(_forget_layouts)
+register_module_buffer_registration_hook(_forget_layouts)
 
 
 def network_parts(network: nn.Module) -> NetworkParts:

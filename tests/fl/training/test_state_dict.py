@@ -127,3 +127,12 @@ def test_a_parameter_of_two_names_has_both():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
     network[1].weight = network[0].weight
     assert get_weights(network).keys() == network.state_dict().keys()
+
+
+def test_a_layer_that_is_replaced_is_set_and_read(network):
+    weights = get_weights(network)
+    network.head = torch.nn.Linear(network.head.in_features, network.head.out_features)
+    new = network.head.weight.detach().numpy().copy()
+    assert np.array_equal(get_weights(network)["head.weight"], new)
+    set_weights(network, weights)
+    assert np.array_equal(network.head.weight.detach().numpy(), weights["head.weight"])
