@@ -91,7 +91,7 @@ def _write_in_parallel(
             # Not all at once, to cancel some: a pool that breaks while it holds a cancelled one
             # never ends (Python 3.11).
             most = processes * (AHEAD if len(left) > AHEAD * processes else 1)
-            waiting = sum(not page.done() for page in elsewhere.values())
+            waiting = sum(not written.done() for written in elsewhere.values())
             with suppress(BrokenProcessPool):  # then all that are left are written here
                 for _ in range(min(most - waiting, len(left) - 1)):
                     elsewhere[left[-1]] = pool.submit(_write_here, left[-1])
