@@ -17,7 +17,7 @@ from fl.config.run_options import RunOptions
 from fl.runs.run_record import RunRecord
 from fl.util.command_line import CommandParser, sigterm_as_interrupt
 from fl.util.errors import ConfigError, did_you_mean, exit_code
-from fl.util.fast_import import without_garbage_collection
+from fl.util.imports.fast_import import without_garbage_collection
 from fl.util.private_files import private_files
 
 OPTIONS = tuple(RunOptions.__dataclass_fields__)

@@ -23,7 +23,7 @@ from typing import Any
 import fl  # noqa: F401  (first: it turns telemetry off before flwr and ray are imported)
 from fl.messages.job import Job
 from fl.runs.history_tables import RoundRow
-from fl.util.fast_import import without_garbage_collection
+from fl.util.imports.fast_import import without_garbage_collection
 
 ENGINES = ("pool", "local", "ray", "flower", "quickstart")
 

@@ -9,7 +9,7 @@ import scipy
 from numpy.typing import NDArray
 
 from fl.ecg.filters import bandpass, resample
-from fl.util.fast_import import import_quietly
+from fl.util.imports.fast_import import import_quietly
 
 Peaks = NDArray[np.int64]  # (beat,) sample numbers
 

@@ -21,15 +21,19 @@ def installed_version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-def is_tested(package: str, versions: Sequence[str], otherwise: str) -> bool:
+def is_tested(package: str, versions: Sequence[str], otherwise: str = "") -> bool:
     """Whether undocumented names of the package may be used; if not, one line says so.
 
-    `otherwise` completes that line: what is done instead, and what it costs.
+    `otherwise` completes that line: what is done instead, and what it costs. Without it nothing is
+    said: for what costs a part of a second.
     """
-    installed = installed_version(package)
+    # What follows a plus names a build of the same sources, as in 2.13.0+cpu.
+    installed = installed_version(package).partition("+")[0]
     switched_off = os.environ.get(PUBLIC_ONLY, "") not in ("", "0")
     if installed in versions and not switched_off:
         return True
+    if not otherwise:
+        return False
     reason = f"{PUBLIC_ONLY} is set" if switched_off else f"tested: {', '.join(versions) or 'none'}"
     _report_once(f"{package} {installed} ({reason}): {otherwise}")
     return False

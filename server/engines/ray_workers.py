@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fl.config.run_config import RunConfig
 from fl.util.cores import available_cores
 from fl.util.errors import ConfigError
-from fl.util.fast_import import without_garbage_collection
+from fl.util.imports.fast_import import without_garbage_collection
 from server.engines.ray_internals import minimal_ray_processes, ray_settings
 
 if TYPE_CHECKING:  # Flower takes a while to load, and Ray can start before

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fl.util.fast_import import import_quietly
+from fl.util.imports.fast_import import import_quietly
 
 
 def call(function: str, *args: object, **options: object) -> Any:

@@ -19,7 +19,7 @@ from fl.ecg.beat_features import beat_features
 from fl.ecg.beat_segments import BEAT_AFTER, BEAT_BEFORE, BEAT_FS
 from fl.ecg.filters import Signal, remove_baseline, resample, windows_around, zscore
 from fl.ecg.qrs_detection import Peaks
-from fl.util.fast_import import import_quietly
+from fl.util.imports.fast_import import import_quietly
 
 CLASSES = ("N", "S", "V")
 WEIGHTS = "svdb_beats.safetensors"

@@ -17,7 +17,7 @@ from fl.evaluation.ec57 import (
     intervals,
     table,
 )
-from fl.util.fast_import import import_quietly
+from fl.util.imports.fast_import import import_quietly
 
 FS = 100.0
 CODE = {name: i for i, name in enumerate((*BEAT_CLASSES, "O"))}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fl.datasets.readers.exports.formats.format import Format
 from fl.util.errors import UnusableRecord
-from fl.util.fast_import import import_quietly
+from fl.util.imports.fast_import import import_quietly
 
 INSTALL = "pip install 'heartfed[formats]'"
 _SHORT = re.compile(
