@@ -15,6 +15,7 @@ from fl.config.config_file import config_of_user, require_data_folder
 from fl.config.run_config import RunConfig
 from fl.config.run_options import RunOptions
 from fl.runs.run_record import RunRecord
+from fl.util.child_process import exit_immediately
 from fl.util.command_line import CommandParser, sigterm_as_interrupt
 from fl.util.errors import ConfigError, did_you_mean, exit_code
 from fl.util.imports.fast_import import without_garbage_collection
@@ -109,4 +110,4 @@ def run(config: RunConfig, options: RunOptions) -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_immediately(main())

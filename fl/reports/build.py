@@ -6,18 +6,20 @@ from fl.reports.arrangement import arrangement_drawing
 from fl.reports.card import write_cards
 from fl.reports.own_card import write_own_cards
 from fl.reports.pages.page_files import INDEX, page_of, write_page, write_pages
+from fl.reports.pages.page_pool import PagePool
 from fl.reports.pages.seeds_page import seeds_page
 from fl.reports.run_files import Run, is_repeated, read_run
 from fl.runs.results import read_seeds
 from fl.util.errors import DataError
 
 
-def write_report(folder: Path) -> None:
+def write_report(folder: Path, pool: PagePool | None = None) -> None:
     """report/index.html, report/sites/<site>.html and weights/<strategy>.md of a run directory.
 
     Of very many hospitals those with the most patients have a page. For a parent of seed-*/ runs:
     an index over the seeds, and the pages of those that have none
-    yet. `DataError` if the folder holds no completed run.
+    yet. `DataError` if the folder holds no completed run. `pool`: processes for a run's pages, if
+    they were started before.
     """
     if is_repeated(folder):
         _write_repeated(folder)
@@ -28,7 +30,7 @@ def write_report(folder: Path) -> None:
     # its coordinator knows none of its records.
     # So at a real hospital the whole run is one hospital's, and its picture is on its page.
     own = arrangement_drawing(folder) if run.deployed else None
-    write_pages(run, [*sorted(run.dealt & set(run.shown)), None], own)
+    write_pages(run, [*sorted(run.dealt & set(run.shown)), None], own, pool)
 
 
 def write_site_page(folder: Path, site: str) -> Path:

@@ -4,20 +4,36 @@ The modules that make them load matplotlib and scikit-learn, which takes longer 
 of a small run. This is the only way to them from `server.experiment`, so that no training waits.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from fl.reports.pages.page_pool import PagePool, other_processes
 from fl.reports.shown_sites import shown_sites
+from fl.runs.run_record import RunRecord
 from fl.util.atomic_io import write_atomically
 from server.experiment.prepare import PreparedRun
 
 MOST_DRAWN = 1000  # sites in partition.svg
+LONG = 60.0  # s of training; a process for pages takes some seconds of a core to load
 
 
-def write_report(folder: Path) -> None:
+def page_pool(
+    wanted: bool, prepared: PreparedRun, record: RunRecord
+) -> AbstractContextManager[PagePool | None]:
+    """Processes for the pages of a run that has trained; None without pages or if it was short.
+
+    How long its pages take is not known yet, and after a long training their start costs little.
+    """
+    others = other_processes(len(prepared.sites) + 1)
+    long = float(record.content["seconds"]["training"]) >= LONG
+    return PagePool(others) if wanted and long and others else nullcontext()
+
+
+def write_report(folder: Path, pool: PagePool | None = None) -> None:
     """Write the pages of a run directory, and the cards beside the weights."""
     from fl.reports import build
 
-    build.write_report(folder)
+    build.write_report(folder, pool)
 
 
 def write_models(folder: Path) -> None:

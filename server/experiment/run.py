@@ -37,7 +37,7 @@ from server.app import server_app
 from server.engines.ray_workers import WorkerPool
 from server.engines.simulation import simulate
 from server.experiment.device_check import check_gpu
-from server.experiment.pages import draw_partition, write_models, write_report
+from server.experiment.pages import draw_partition, page_pool, write_models, write_report
 from server.experiment.prepare import PARTITION, PreparedRun, prepare
 from server.experiment.transfer import record_transfer
 from server.rounds.initial_weights import keep_initial_weights
@@ -59,21 +59,26 @@ class Session:
 def run_once(session: Session, config: RunConfig, record: RunRecord, last: bool = True) -> None:
     """One run in its directory, from where it stopped if it did; the `last` ends the workers."""
     console, synthetic = session.console, session.selection.synthetic
-    try:
-        prepared = prepare_and_write(session, config, record)
-        describe(session, prepared)
-        results = train(session, config, record, prepared)
-        if last and session.pool is not None:
-            session.pool.leave()
-        summary = summarise(config, bool(synthetic), results)
-        draw_partition(record.folder, prepared)
-        write_summary(record.folder, summary)
-        record.update(status="completed")
-    except BaseException as error:
-        record.update(status="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    write = write_report if session.options.pages else write_models
-    write(record.folder)
+    with ExitStack() as started:
+        try:
+            prepared = prepare_and_write(session, config, record)
+            describe(session, prepared)
+            results = train(session, config, record, prepared)
+            if last and session.pool is not None:
+                session.pool.leave()
+            # They load what draws pages while this process draws the partition.
+            writers = started.enter_context(page_pool(session.options.pages, prepared, record))
+            summary = summarise(config, bool(synthetic), results)
+            draw_partition(record.folder, prepared)
+            write_summary(record.folder, summary)
+            record.update(status="completed")
+        except BaseException as error:
+            record.update(status="failed", error=f"{type(error).__name__}: {error}")
+            raise
+        if session.options.pages:
+            write_report(record.folder, writers)
+        else:
+            write_models(record.folder)
     print_results(console, summary, synthetic, units_in(config.task, record.content))
     if config.simulated_rare:
         console.print(simulated_note(config.simulated_rare))

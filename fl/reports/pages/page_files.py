@@ -1,51 +1,50 @@
 """The pages of a run as files, written by as many processes as are worth their start."""
 
-import multiprocessing
-import signal
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from fl.explain.run_networks import RunNetworks
 from fl.reports.figures.most_wrong import Recordings
 from fl.reports.figures.svg import Drawing
 from fl.reports.pages.federation_page import federation_page
+from fl.reports.pages.page_pool import Page, PagePool, other_processes
 from fl.reports.pages.site_page import site_page
 from fl.reports.pages.site_view import view_of_site
 from fl.reports.run_files import Run, read_run
-from fl.training.device import one_thread
 from fl.util.atomic_io import write_atomically
-from fl.util.child_process import end_with_parent
-from fl.util.cores import available_cores
 
 INDEX = Path("report") / "index.html"  # in a run directory
 WORTH_A_PROCESS = 8.0  # s of pages; a process takes half as long to load what draws them
-MOST_PROCESSES = 4  # each takes some 400 MB
 AHEAD = 2  # pages that a process is given at a time, so that it need not wait for the next
 
 
-Page = str | None  # the site that a page is of; None: the index
-
-
-def write_pages(run: Run, pages: Sequence[Page], own: Drawing | None = None) -> None:
+def write_pages(
+    run: Run, pages: Sequence[Page], own: Drawing | None = None, pool: PagePool | None = None
+) -> None:
     """These pages of a run, the same whoever writes them.
 
-    `own`: how the model arranges a real hospital's examples. Pages are written here one by one
-    until the others, if each takes as long as the last, are worth more processes.
+    `own`: how the model arranges a real hospital's examples, which only this process knows.
+    `pool`: other processes, if they were started before. Without them pages are written here one by
+    one until the others, if each takes as long as the last, are worth more processes.
     """
     recordings = Recordings(run.facts)
+    if pool is not None and own is None:
+        _write_in_parallel(run, pages, recordings, pool)
+        return
     for number, page in enumerate(pages):
         began = time.monotonic()
         _write_one(run, page, recordings, own)
         rest = pages[number + 1 :]
-        processes = min(available_cores(), MOST_PROCESSES, len(rest))
         seconds = (time.monotonic() - began) * len(rest)
-        if own is None and processes > 1 and seconds > WORTH_A_PROCESS:
-            _write_in_parallel(run, rest, recordings, processes - 1)
+        if own is None and seconds > WORTH_A_PROCESS and (others := other_processes(len(rest))):
+            with PagePool(others) as started:
+                _write_in_parallel(run, rest, recordings, started)
             break
 
 
@@ -75,48 +74,34 @@ def _write_one(run: Run, page: Page, recordings: Recordings, own: Drawing | None
 
 
 def _write_in_parallel(
-    run: Run, pages: Sequence[Page], recordings: Recordings, processes: int
+    run: Run, pages: Sequence[Page], recordings: Recordings, pool: PagePool
 ) -> None:
     """The other processes begin at the last page, and this one at the first, until they meet."""
     left, elsewhere = deque(pages), dict[Page, Future[None]]()
-
-    with ProcessPoolExecutor(
-        # Not `fork`: the threads of torch and of Ray do not survive it.
-        processes,
-        multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(run.folder,),
-    ) as pool:
-        while left:
-            # Not all at once, to cancel some: a pool that breaks while it holds a cancelled one
-            # never ends (Python 3.11).
-            most = processes * (AHEAD if len(left) > AHEAD * processes else 1)
-            waiting = sum(not written.done() for written in elsewhere.values())
-            with suppress(BrokenProcessPool):  # then all that are left are written here
-                for _ in range(min(most - waiting, len(left) - 1)):
-                    elsewhere[left[-1]] = pool.submit(_write_here, left[-1])
-                    left.pop()
-            _write_one(run, left.popleft(), recordings)
-        for page, written in elsewhere.items():
-            try:
-                written.result()
-            except BrokenProcessPool:  # ended from outside, for example for memory
-                _write_one(run, page, recordings)
+    while left:
+        # Not all at once, to cancel some: a pool that breaks while it holds a cancelled one never
+        # ends (Python 3.11).
+        most = pool.processes * (AHEAD if len(left) > AHEAD * pool.processes else 1)
+        waiting = sum(not written.done() for written in elsewhere.values())
+        with suppress(BrokenProcessPool):  # then all that are left are written here
+            for _ in range(min(most - waiting, len(left) - 1)):
+                elsewhere[left[-1]] = pool.write(run.folder, left[-1])
+                left.pop()
+        _write_one(run, left.popleft(), recordings)
+    for page, written in elsewhere.items():
+        try:
+            written.result()
+        except BrokenProcessPool:  # ended from outside, for example for memory
+            _write_one(run, page, recordings)
 
 
-_worker: tuple[Run, Recordings] | None = None  # of this process
+def write_page_of(folder: Path, page: Page) -> None:
+    """Write a page of a completed run that another process has in its memory."""
+    run, recordings = _read_once(folder)
+    _write_one(run, page, recordings)
 
 
-def _begin(folder: Path) -> None:
-    """Read the run once in each process. Ctrl-C is for the command that started it."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-    one_thread()
+@lru_cache(maxsize=1)
+def _read_once(folder: Path) -> tuple[Run, Recordings]:
     run = read_run(folder)
-    _worker = run, Recordings(run.facts)
-
-
-def _write_here(page: Page) -> None:
-    assert _worker is not None
-    _write_one(_worker[0], page, _worker[1])
+    return run, Recordings(run.facts)
