@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ def save_result(folder: Path, result: TrainingResult) -> TrainingResult:
     facts = {
         "name": result.name,
         "summary": result.summary.to_json(),
-        "round_rows": [asdict(row) for row in result.round_rows],
-        "site_rows": [asdict(row) for row in result.site_rows],
+        "round_rows": [dict(vars(row)) for row in result.round_rows],
+        "site_rows": [dict(vars(row)) for row in result.site_rows],
         "failures": result.failures,
     }
     # Last, and whole or not at all: if this file exists, the training is over.
