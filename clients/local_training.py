@@ -325,7 +325,8 @@ def _test_reply(
         predictions = Predictions.of_cohort(
             cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
         )
-        write_predictions(site.folder / f"predictions-{job.strategy}.csv", predictions)
+        path = site.folder / f"predictions-{job.strategy}.csv"
+        write_predictions(path, predictions, site.synced)
     n_patients = cohort.n_patients
     enough = n_patients >= site.min_count
     return EvaluationReply(

@@ -38,7 +38,7 @@ from server.rounds.final_evaluation import (
 )
 from server.rounds.initial_weights import initial_weights
 from server.rounds.round_loop import rounds_left, run_rounds
-from server.rounds.site_requests import Federation, discover_sites
+from server.rounds.site_requests import Federation, discover_sites, sync_sites
 from server.rounds.training_results import TrainingResult, load_result, save_result, write_tables
 
 Finished = Callable[[TrainingResult], None]
@@ -111,7 +111,10 @@ def run_trainings(federation: Federation) -> Iterator[TrainingResult]:
         )
         one = replace(federation, job=job, finished=tuple(results))
         result = load_result(folder, task, name)
-        result = result or save_result(folder, summarise(one, train(one)))
+        if result is None:
+            result = summarise(one, train(one))
+            sync_sites(one)
+            result = save_result(folder, result)
         results.append(result)
         yield result
     write_tables(folder, task, results)

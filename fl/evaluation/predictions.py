@@ -121,10 +121,10 @@ class Predictions:
         return content.getvalue()
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write predictions as CSV, whole or not at all."""
+def write_predictions(path: Path, predictions: Predictions, synced: bool = True) -> None:
+    """Write predictions as CSV, whole or not at all; `synced`: as `write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, predictions.to_csv_bytes())
+    write_atomically(path, predictions.to_csv_bytes(), synced=synced)
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> Predictions:

@@ -4,7 +4,6 @@ A site validates the weights it is sent before it trains them, so that a round n
 to each site: the validation of a round is known when the requests of the next one are answered.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +50,13 @@ from server.rounds.newcomers import admit_newcomers
 from server.rounds.reply_validation import UpdateCheck
 from server.rounds.secure_rounds import SecureRound, secure_validation
 from server.rounds.site_evaluation import evaluate_sites, evaluation_requests
-from server.rounds.site_requests import TRAINING, Federation, SiteRequest, send_requests
+from server.rounds.site_requests import (
+    TRAINING,
+    Federation,
+    SiteRequest,
+    send_requests,
+    sync_sites,
+)
 from server.rounds.site_sampling import sample_sites
 from server.rounds.weight_averaging import (
     finish_mean,
@@ -119,8 +124,7 @@ def validate_everywhere(
 
 def write_checkpoint(federation: Federation, progress: TrainingProgress) -> None:
     """Write a checkpoint."""
-    if federation.job.synced_at_checkpoint:
-        os.sync()  # what simulated sites keep of the round is on the disk before what counts on it
+    sync_sites(federation)
     save_progress(federation.folder / "checkpoint" / federation.job.strategy, progress)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,15 @@ class Federation:
         for site in sorted(self.nodes):
             self.nodes[site] = self.nodes.pop(site)
             self.sites[site] = self.sites.pop(site)
+
+
+def sync_sites(federation: Federation) -> None:
+    """Bring what simulated sites have written to the disk, before something counts on it.
+
+    A few sites do so themselves.
+    """
+    if federation.job.synced_at_checkpoint:
+        os.sync()
 
 
 def discover_sites(grid: Grid, job: Job, listener: Listener) -> Federation:

@@ -1,5 +1,7 @@
 """What a site does with the weights it is sent, and what it keeps for itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -130,6 +132,18 @@ def test_only_test_is_reported_and_written(make_job):
     written = read_predictions(site.folder / "predictions-fedavg.csv", classes)
     assert len(written) == tested.n_records
     assert set(written.site.tolist()) == {"site-1"}
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_predictions_wait_for_the_disk_only_where_a_site_does(make_job, monkeypatch, synced):
+    job, waited = make_job(2), []
+    site = replace(open_site(job, 0), synced=synced)
+    monkeypatch.setattr("os.fsync", waited.append)
+    rule = even_rule(site.splits[TEST].task.classes)
+    evaluate_site(site, job, initial_weights(job), TEST, rule, 1)
+    assert bool(waited) == synced
+    path = site.folder / "predictions-fedavg.csv"
+    assert len(read_predictions(path, site.splits[TEST].task.classes)) == len(site.splits[TEST])
 
 
 def test_validation_is_counted_for_each_source_of_a_site(shards, tmp_path):
