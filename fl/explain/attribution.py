@@ -40,12 +40,13 @@ def integrated_gradients(
     (completeness): until it is so within TOLERANCE, the points of the path that is furthest from
     its own difference are doubled.
     """
+    ends = [(reading.signal, reading.features), *baselines]
     with torch.no_grad():
-        whole = _score(network, reading, (reading.signal, reading.features), target, only)
-        before = [_score(network, reading, b, target, only) for b in baselines]
+        signals, numbers = (torch.stack(part) for part in zip(*ends, strict=True))
+        whole, *before = log_odds(network, reading, signals, numbers, target, only).tolist()
     difference = whole - sum(before) / len(before)
     steps = [STEPS] * len(baselines)
-    paths = [_path(network, reading, b, target, only, STEPS) for b in baselines]
+    paths = _paths(network, reading, baselines, target, only, STEPS)
     while True:
         sums = [(signal.sum() + features.sum()).item() for signal, features in paths]
         errors = [whole - start - found for start, found in zip(before, sums, strict=True)]
@@ -56,52 +57,46 @@ def integrated_gradients(
             break
         worst = max(unfinished, key=lambda place: abs(errors[place]))
         steps[worst] *= 2
-        paths[worst] = _path(network, reading, baselines[worst], target, only, steps[worst])
+        again = [baselines[worst]]
+        (paths[worst],) = _paths(network, reading, again, target, only, steps[worst])
     signal, features = (torch.stack(part).mean(dim=0) for part in zip(*paths, strict=True))
     return Attribution(
         signal=signal[reading.place], features=features, difference=difference, error=error
     )
 
 
-def _score(network: nn.Module, reading: Reading, at: Baseline, target: int, only: bool) -> float:
-    return log_odds(network, reading, at[0][None], at[1][None], target, only).item()
-
-
-def _path(
-    network: nn.Module, reading: Reading, baseline: Baseline, target: int, only: bool, steps: int
-) -> Baseline:
-    """The attributions along one path: mean gradient times the way."""
-    change = reading.signal - baseline[0], reading.features - baseline[1]
-    gradients = _mean_gradient(network, reading, baseline, change, target, only, steps)
-    return gradients[0] * change[0].double(), gradients[1] * change[1].double()
-
-
-def _mean_gradient(
+def _paths(
     network: nn.Module,
     reading: Reading,
-    baseline: Baseline,
-    change: Baseline,
+    baselines: list[Baseline],
     target: int,
     only: bool,
     steps: int,
-) -> Baseline:
-    """The mean gradient over a path, from `steps` points by Gauss and Legendre's rule."""
+) -> list[Baseline]:
+    """The attributions along the path from each baseline: its mean gradient times the way.
+
+    The mean is over `steps` points by Gauss and Legendre's rule. The network reads points of
+    several paths at once.
+    """
+    starts, numbers = (torch.stack(part) for part in zip(*baselines, strict=True))
+    way = reading.signal - starts, reading.features - numbers
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    points = torch.from_numpy((nodes + 1) / 2).float()
-    shares = torch.from_numpy(weights / 2)
-    signal = torch.zeros_like(reading.signal, dtype=torch.float64)
-    features = torch.zeros_like(reading.features, dtype=torch.float64)
-    for some in slices(steps, reading):
-        at = points[some]
-        signals = (baseline[0] + at[:, None, None, None] * change[0]).requires_grad_()
-        numbers = (baseline[1] + at[:, None, None] * change[1]).requires_grad_()
-        scores = log_odds(network, reading, signals, numbers, target, only)
+    points = torch.from_numpy((nodes + 1) / 2).float().repeat(len(baselines))
+    shares = torch.from_numpy(weights / 2).repeat(len(baselines))
+    path = torch.arange(len(baselines)).repeat_interleave(steps)
+    means = [torch.zeros_like(part, dtype=torch.float64) for part in way]
+    for some in slices(len(points), reading):
+        of, at = path[some], points[some]
+        signals = (starts[of] + at[:, None, None, None] * way[0][of]).requires_grad_()
+        features = (numbers[of] + at[:, None, None] * way[1][of]).requires_grad_()
+        scores = log_odds(network, reading, signals, features, target, only)
         score = (scores * shares[some]).sum()
-        gradients = torch.autograd.grad(score, (signals, numbers), allow_unused=True)
-        for total, gradient in zip((signal, features), gradients, strict=True):
+        gradients = torch.autograd.grad(score, (signals, features), allow_unused=True)
+        for mean, gradient in zip(means, gradients, strict=True):
             if gradient is not None:
-                total += gradient.double().sum(dim=0)
-    return signal, features
+                mean.index_add_(0, of, gradient.double())
+    signal, feature = (mean * part.double() for mean, part in zip(means, way, strict=True))
+    return list(zip(signal, feature, strict=True))
 
 
 def occlusion(
