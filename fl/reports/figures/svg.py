@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -106,6 +107,12 @@ def class_ink(number: int) -> str:
 def inline(figure: Figure, name: str, caption: str) -> Drawing:
     """The figure as SVG for an HTML page; no other figure of the page may have this `name`."""
     out = io.StringIO()
+    # The layout is found here and once. To save a figure that has yet to find it, Matplotlib draws
+    # it twice.
+    FigureCanvasSVG(figure)
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", metadata=no_metadata)
     text = out.getvalue()
