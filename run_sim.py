@@ -110,4 +110,6 @@ def run(config: RunConfig, options: RunOptions) -> Path | None:
 
 
 if __name__ == "__main__":
-    exit_immediately(main())
+    if status := main():
+        sys.exit(status)  # in order: what was interrupted may have left something to end
+    exit_immediately(0)

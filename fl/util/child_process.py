@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -131,8 +132,9 @@ def free_port() -> int:
 def exit_immediately(code: int) -> NoReturn:
     """End now, once output is written: to unload torch first costs seconds of a core."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):  # whoever read the output has gone
+            stream.flush()
     os._exit(code)
 
 

@@ -1,6 +1,5 @@
 """Take part in the import of another package's module, at its first import."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -28,18 +27,25 @@ class _Hook(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name != self._name:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = [finder for finder in sys.meta_path if finder is not self]
+        found = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _HookedLoader(spec.loader, self._load)
+            spec.loader = _HookedLoader(spec.loader, self)
         return spec
+
+    def load(self, execute: Execute, module: ModuleType) -> None:
+        """Load the module; whoever only asks where it is, as `importlib.util` can, does not."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._load(execute, module)
 
 
 class _HookedLoader(Loader):
     """Python's own loader of a module, with `load` around it; afterwards the module has its own."""
 
-    def __init__(self, loader: Loader, load: Load) -> None:
-        self._loader, self._load = loader, load
+    def __init__(self, loader: Loader, hook: _Hook) -> None:
+        self._loader, self._hook = loader, hook
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -48,4 +54,4 @@ class _HookedLoader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
-        self._load(self._loader.exec_module, module)
+        self._hook.load(self._loader.exec_module, module)

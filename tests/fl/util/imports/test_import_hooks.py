@@ -1,6 +1,6 @@
 """A module's import can be taken part in once, and stays an import."""
 
-import importlib
+import importlib.util
 import sys
 
 import pytest
@@ -26,6 +26,7 @@ def test_a_module_is_loaded_by_what_was_given(module):
 
     before = list(sys.meta_path)
     load_by(module, load)
+    assert importlib.util.find_spec(module).origin.endswith("hooked_module.py")  # not yet
     found = importlib.import_module(module)
     assert found.value == 2
     assert found.__spec__.origin.endswith("hooked_module.py")
