@@ -7,7 +7,7 @@ on made records of the task `beat`: noise with a wave for each class, which no p
 With 10,000 sites each has eight records or nine, of which three or four train. Small sites
 validate and test a larger share of their records, and a site's last batch of an epoch holds what is
 left: the table says how many gradient steps all sites took. The memory of all processes together is
-read every two seconds; shared pages are counted once.
+read every second; shared pages are counted once.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def measured(records: Path, sites: int, rounds: int) -> dict[str, Any]:
         began = time.monotonic()
         with (folder / "output.txt").open("w+") as output:
             process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
-            with ProcessWatch(process.pid, 2.0, True) as watch:
+            with ProcessWatch(process.pid, 1.0, True) as watch:
                 try:
                     code = process.wait()
                 finally:

@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Self
 
 from fl.util.child_process import end_with_parent, exit_immediately
@@ -37,7 +37,7 @@ class PagePool:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(processes, context, initializer=_begin)
         for _ in range(processes):
-            self._pool.submit(_load)  # a process starts with what it is first given
+            self._pool.submit(_start)  # a process starts with what it is first given
 
     def write(self, folder: Path, page: Page) -> Future[None]:
         """Let one of them write a page of a completed run."""
@@ -63,11 +63,13 @@ def _begin() -> None:
     importlib.import_module("fl.training.device").one_thread()
 
 
-def _load() -> None:
-    importlib.import_module("fl.reports.pages.page_files")
+def _start() -> None:
+    _load()
+
+
+def _load() -> ModuleType:
+    return importlib.import_module("fl.reports.pages.page_files")
 
 
 def _write(folder: Path, page: Page) -> None:
-    from fl.reports.pages.page_files import write_page_of  # here: this process has loaded it
-
-    write_page_of(folder, page)
+    _load().write_page_of(folder, page)

@@ -1,5 +1,6 @@
 """A command ends at once and with its exit status, whatever became of its output."""
 
+import os
 import subprocess
 import sys
 
@@ -10,20 +11,24 @@ exit_immediately(3)
 """
 
 
-def started():
+def ended(stdout):
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     words = [sys.executable, "-c", CODE]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(
+        words, stdout=stdout, stderr=subprocess.PIPE, env=buffered, text=True, check=False
+    )
 
 
 def test_output_is_written_before_a_command_ends():
-    process = started()
-    assert process.communicate() == ("a line\n", "")
-    assert process.returncode == 3
+    done = ended(subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "a line\n", "")
 
 
 def test_a_reader_that_has_gone_is_no_error():
-    process = started()
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == 3
-    process.stderr.close()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = ended(writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (3, "")
