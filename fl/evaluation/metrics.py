@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fl.data.patient_counts import count_by_patient
 from fl.evaluation.calibration import expected_calibration_error, recalibration, reliability
+from fl.util.imports.fast_import import import_fast
 from fl.util.json_record import JsonRecord
 
 Labels = NDArray[np.int8]
@@ -190,6 +191,7 @@ def _measures(
     All at once, because scikit-learn takes longer to check a small group than to measure it.
     """
     # Imported here: it takes as long as a small round, and workers need it only on test.
+    import_fast("sklearn.metrics")
     from sklearn import config_context
     from sklearn.metrics import average_precision_score, mean_squared_error, roc_auc_score
 

@@ -11,6 +11,7 @@ from fl.reports.pages.page_pool import PagePool, other_processes
 from fl.reports.shown_sites import shown_sites
 from fl.runs.run_record import RunRecord
 from fl.util.atomic_io import write_atomically
+from fl.util.imports.fast_import import import_fast
 from server.experiment.prepare import PreparedRun
 
 MOST_DRAWN = 1000  # sites in partition.svg
@@ -31,6 +32,7 @@ def page_pool(
 
 def write_report(folder: Path, pool: PagePool | None = None) -> None:
     """Write the pages of a run directory, and the cards beside the weights."""
+    import_fast("fl.reports.build")
     from fl.reports import build
 
     build.write_report(folder, pool)
@@ -45,6 +47,7 @@ def write_models(folder: Path) -> None:
 
 def draw_partition(folder: Path, prepared: PreparedRun) -> None:
     """Draw who holds what: partition.svg in a run directory."""
+    import_fast("fl.reports.figures.label_mix")
     from fl.reports.figures.label_mix import label_mix_svg
 
     rows = {str(row["site"]): row for row in prepared.sites}

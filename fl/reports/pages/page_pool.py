@@ -5,7 +5,6 @@ ends.
 """
 
 import atexit
-import importlib
 import multiprocessing
 import signal
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +14,7 @@ from typing import Self
 
 from fl.util.child_process import end_with_parent, exit_immediately
 from fl.util.cores import available_cores
+from fl.util.imports.fast_import import import_fast
 
 Page = str | None  # the site that a page is of; None: the index
 MOST_PROCESSES = 4  # with this one; each takes some 400 MB
@@ -60,7 +60,7 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
     atexit.register(exit_immediately, 0)
-    importlib.import_module("fl.training.device").one_thread()
+    import_fast("fl.training.device").one_thread()
 
 
 def _start() -> None:
@@ -68,7 +68,7 @@ def _start() -> None:
 
 
 def _load() -> ModuleType:
-    return importlib.import_module("fl.reports.pages.page_files")
+    return import_fast("fl.reports.pages.page_files")
 
 
 def _write(folder: Path, page: Page) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import sys
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -21,6 +22,14 @@ def without_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_fast(name: str) -> ModuleType:
+    """A module; if this is its first import it loads without garbage collection."""
+    if name in sys.modules:
+        return importlib.import_module(name)
+    with without_garbage_collection():
+        return importlib.import_module(name)
 
 
 def import_quietly(name: str) -> ModuleType:
