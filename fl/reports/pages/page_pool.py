@@ -64,7 +64,7 @@ def _begin() -> None:
 
 
 def _start() -> None:
-    _load()
+    _load()  # and not the module itself, which cannot be sent back
 
 
 def _load() -> ModuleType:

@@ -60,7 +60,8 @@ class _TablesFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name != TABLES and name not in NEED_TABLES:
             return None
-        sys.meta_path.remove(self)
+        if self in sys.meta_path:  # another thread may be loading them
+            sys.meta_path.remove(self)
         if name == TABLES:
             return None
         load_tables()
