@@ -1,7 +1,8 @@
 """The ClientApp: one Flower client acts for one site, in simulation and in deployment alike."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch  # noqa: F401  (workers must have torch loaded before Flower unpickles the app)
@@ -15,7 +16,8 @@ from clients.deploy.site_policy.request_audit import RequestAudit
 from clients.deploy.site_policy.request_check import Asked, require_permitted
 from clients.deploy.site_policy.revealing_weights import require_varied_answers
 from clients.deploy.site_settings import SiteSettings, is_deployed
-from clients.local_training import evaluate_site, site_info, site_test, train_site
+from clients.local_evaluation import evaluate_site, site_test
+from clients.local_training import site_info, train_site
 from clients.secure_keys import Keyring, hospital_keyring
 from clients.secure_steps import (
     answer_step,
@@ -23,6 +25,7 @@ from clients.secure_steps import (
     sites_sharing_noise,
     vector_sent_before,
 )
+from clients.shared_prediction import predicted_before, predicted_together
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -94,6 +97,12 @@ class GuardedApp(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         return egress_guard(message, context, super().__call__)
+
+    def sharing(
+        self, messages: Sequence[Message], contexts: Sequence[Context]
+    ) -> AbstractContextManager[None]:
+        """In this context several simulated sites have what can be computed for all at once."""
+        return predicted_together(messages, contexts)
 
 
 app = GuardedApp()
@@ -168,7 +177,7 @@ def train(message: Message, context: Context) -> Message:
     validation = None
     if read_validate_first(message):
         validation = evaluate_site(site, job, weights, VAL, None, number - 1, sharing)
-    validated = validation is not None
+    validated = validation is not None and predicted_before(site, VAL) is None
     trained = train_site(site, job, weights, number, mu, extra, sharing, validated)
     if asked is not None:
         vector = masked_vector(site, job, asked, (weights, extra), trained, validation)

@@ -1,7 +1,7 @@
 """What a site does when it is asked: train on its own records, or evaluate weights on them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,24 +13,16 @@ from clients.client_state import ENTRIES, EXTRA, OPTIMIZER, STEPS, ClientState
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import RoundStart
 from clients.local_objectives.evidence import trained_entries
-from clients.personalization.own_model import OwnModel
-from clients.personalization.own_model_file import write_own_model
-from clients.personalization.own_training import keep_training
-from clients.private_steps import noised_validation, train_privately, without_counts
+from clients.private_steps import train_privately, without_counts
 from clients.simulated_sites import Site
 from clients.training_plan import training_plan
-from clients.validation_reply import Probabilities, loss_sum_of, validation_reply
 from fl.config.run_config import LOCAL
-from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
-from fl.evaluation.decisions.score_histograms import count_scores
-from fl.evaluation.group_evaluation import evaluate_predicted
-from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
-from fl.messages.payloads import EvaluationReply, SiteInfo, TrainingReply
+from fl.messages.payloads import SiteInfo, TrainingReply
 from fl.privacy.differential_privacy.guarantee import is_private
 from fl.training.device import move_to
 from fl.training.frozen import network_to_train
-from fl.training.loop import FitResult, OptimizerState, fit, predict
+from fl.training.loop import FitResult, OptimizerState, fit
 from fl.training.state_dict import (
     Weights,
     get_weights,
@@ -233,108 +225,3 @@ def withhold_small_counts(
 ) -> tuple[int, ...]:
     """Counts of records or patients, each 0 where fewer than `min_count` patients are behind it."""
     return tuple(np.where(patients < min_count, 0, np.rint(counts).astype(int)).tolist())
-
-
-def evaluate_site(
-    site: Site,
-    job: Job,
-    weights: Weights,
-    split: str,
-    rule: DecisionRule | None,
-    round_number: int,
-    sharing: int = 1,
-) -> EvaluationReply:
-    """Evaluate the weights of a round on one split of the site's records.
-
-    On validation the site sends histograms of scores by source; on test it sends its measures,
-    and writes its predictions into its own folder. Only a test is decided, so only it needs `rule`.
-    `sharing` is that of `train_site`.
-    """
-    if split != TEST:
-        network = network_of_round(site, job, weights, round_number)
-        p = predict(network, site.splits[split], device=job.config.device)
-        reply = validation_reply(site, p, split)
-        if is_private(job.config):
-            return noised_validation(reply, site, job, round_number, sharing)
-        return reply
-    if rule is None:
-        raise ValueError("a test needs the decision rule of the weights")
-    return site_test(site, job, weights, rule, round_number).reply
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteTest:
-    """A site's test: what it sends, and what was really tested and how that decided."""
-
-    reply: EvaluationReply
-    own: OwnModel
-    rule: DecisionRule
-
-
-def site_test(
-    site: Site, job: Job, weights: Weights, rule: DecisionRule, round_number: int
-) -> SiteTest:
-    """Test the weights of a round, or what the site makes of them, on its own test records."""
-    config = job.config
-    network = network_of_round(site, job, weights, round_number)
-    own = LOCAL_OBJECTIVES[config.strategy].before_test(network, site, job)
-    if own.changed:
-        rule = rule_of_own_model(rule, site, own, config.device)
-        write_own_model(site, job, own, rule, round_number)
-    if job.strategy == LOCAL:
-        steps = site_state(site, job, STEPS).before(config.rounds + 1)
-        keep_training(site, weights, int(steps.get("steps", np.zeros(1))[0]))
-    p = predict(own.network, site.splits[TEST], device=config.device)
-    return SiteTest(reply=_test_reply(site, job, p, rule, own.steps), own=own, rule=rule)
-
-
-def network_of_round(site: Site, job: Job, weights: Weights, round_number: int) -> nn.Module:
-    """The network with the weights of a round, and with the site's own entries of that round."""
-    config = job.config
-    network = network_for(config.model, config.task, config.freeze)
-    set_weights(network, weights | site_entries_before(site, job, round_number + 1))
-    return network
-
-
-def rule_of_own_model(sent: DecisionRule, site: Site, own: OwnModel, device: str) -> DecisionRule:
-    """How a site's own model decides, from the site's own validation."""
-    val = site.splits[VAL]
-    p = own.validated
-    if p is None:
-        p = predict(own.network, val, device=device)
-    by_source = {
-        source: count_scores(val.labels[rows], p[rows], val.patient_numbers[rows])
-        for source, rows in val.rows_of_sources.items()
-    }
-    return own_rule(sent, by_source, val.task)
-
-
-def _test_reply(
-    site: Site,
-    job: Job,
-    p: Probabilities,
-    rule: DecisionRule,
-    steps: int,
-) -> EvaluationReply:
-    """The site's measures, without classes too rare to leave it; nothing of too few patients."""
-    cohort, measures = site.splits[TEST], None
-    frequent = cohort.without_rare(site.min_count) if len(cohort) else cohort
-    if len(cohort):
-        calibrated, decided = answer(rule, p, cohort.sources, cohort.task.classes)
-        measures = evaluate_predicted(frequent, calibrated, decided, job.config.seed)
-        predictions = Predictions.of_cohort(
-            cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
-        )
-        path = site.folder / f"predictions-{job.strategy}.csv"
-        write_predictions(path, predictions, site.synced)
-    n_patients = cohort.n_patients
-    enough = n_patients >= site.min_count
-    return EvaluationReply(
-        site=site.name,
-        n_records=len(cohort) if enough else 0,
-        n_patients=n_patients if enough else 0,
-        loss_sum=loss_sum_of(cohort, p, frequent.labels) if enough else 0.0,
-        by_source={},
-        report=measures if enough else None,
-        steps=steps,
-    )

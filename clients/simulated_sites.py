@@ -7,7 +7,7 @@ from pathlib import Path
 from fl.config.run_config import POOLED
 from fl.data.cohort import Cohort
 from fl.ecg.tasks import TASKS
-from fl.messages.job import MOST_SYNCED, Job
+from fl.messages.job import FEW_SITES, Job
 from partitions.device_skew import recorder_of
 from partitions.partition import open_partition
 from partitions.splits import TEST, TRAIN, VAL
@@ -50,7 +50,7 @@ def open_sites(
             },
             folder=Path(workspace) / "checkpoint" / "sites" / name,
             weights=Path(workspace) / "weights",
-            synced=len(partition.sites) <= MOST_SYNCED,
+            synced=len(partition.sites) <= FEW_SITES,
         )
         for name in partition.sites
     }
@@ -86,5 +86,5 @@ def open_trainee(job: Job, number: int) -> Site:
         name=POOLED,
         splits={TRAIN: Cohort.joined([everyone[name].splits[TRAIN] for name in sorted(everyone)])},
         folder=Path(job.workspace) / "checkpoint" / "sites" / POOLED,
-        synced=len(everyone) <= MOST_SYNCED,
+        synced=len(everyone) <= FEW_SITES,
     )

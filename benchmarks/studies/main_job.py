@@ -28,7 +28,8 @@ import run_sim
 from benchmarks.common.countdown import Countdown
 from benchmarks.common.process_watch import ProcessWatch
 from clients.app import app as client_app
-from clients.local_training import evaluate_site, network_for
+from clients.local_evaluation import evaluate_site
+from clients.local_training import network_for
 from clients.simulated_sites import open_sites
 from fl.config.run_config import LOCAL
 from fl.ecg.tasks import TASKS

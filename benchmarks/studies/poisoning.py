@@ -124,7 +124,8 @@ def inflated(count: int) -> Change:
 
 def flipped(request: Any, context: Any, reply: Any) -> Any:
     """The site trains on the opposite of every label; its validation stays honest."""
-    from clients.local_training import evaluate_site, train_site
+    from clients.local_evaluation import evaluate_site
+    from clients.local_training import train_site
     from clients.simulated_sites import open_site
     from fl.messages.flower_arrays import split_extra
     from fl.messages.flower_codec import (

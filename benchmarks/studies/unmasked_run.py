@@ -20,7 +20,7 @@ import numpy as np
 from flwr.serverapp.strategy import Strategy
 
 import run_sim
-from clients.local_training import evaluate_site
+from clients.local_evaluation import evaluate_site
 from clients.simulated_sites import Site
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply

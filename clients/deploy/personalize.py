@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from clients.deploy.deployed_site import site_cohort, site_partition
 from clients.deploy.site_settings import SiteSettings
+from clients.local_evaluation import rule_of_own_model
 from clients.local_objectives import LOCAL_OBJECTIVES
-from clients.local_training import rule_of_own_model
 from clients.personalization.map_head import FOLDS
 from clients.personalization.own_model_file import any_synthetic, own_patients, save_own_model
 from clients.simulated_sites import Site

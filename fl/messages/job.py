@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from fl.config.run_config import RunConfig
 
-# Simulated sites of a run, of which each waits at a visit until what it keeps is on the disk. With
-# more, that takes as long as their training, and the server waits once for all of them.
-MOST_SYNCED = 32
+# Simulated sites of a run that have few enough for each to do everything by itself. With more, what
+# a site does beside its training takes as long as that: the server waits once for the disk, and
+# small sites predict together.
+FEW_SITES = 32
 
 
 class Job(BaseModel):
@@ -44,8 +45,13 @@ class Job(BaseModel):
 
         On a cluster their files come to the server, which does not wait for each of them.
         """
-        many = self.expected_sites > MOST_SYNCED or bool(self.config.ray_address)
+        many = self.expected_sites > FEW_SITES or bool(self.config.ray_address)
         return many and not self.deployed
+
+    @property
+    def shares_batches(self) -> bool:
+        """Whether simulated sites with few records share the network's batches to predict them."""
+        return self.expected_sites > FEW_SITES and not self.deployed and self.config.device == "cpu"
 
     def for_sites(self) -> "Job":
         """The part that a site is sent: a hospital has no use for the coordinator's folders."""

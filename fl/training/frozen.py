@@ -57,9 +57,14 @@ def train_mode(network: nn.Module) -> None:
     Its normalisation then uses the running statistics it was loaded with and does not change them,
     and it has no dropout: its output for a recording is always the same.
     """
+    parameters = network_layout(network).parameters.values()
+    if all(parameter.requires_grad for parameter in parameters):
+        # Most networks. The search below takes as long as a small site's training step, and
+        # setting a mode that all modules have still a twentieth of its visit.
+        if not network.training:
+            network.train()
+        return
     network.train()
-    if all(parameter.requires_grad for parameter in network_layout(network).parameters.values()):
-        return  # most networks, and the search below takes as long as a small site's training step
     for module in network.modules():
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):

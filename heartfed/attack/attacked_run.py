@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from clients.client_state import ENTRIES
-from clients.local_training import network_of_round
+from clients.local_evaluation import network_of_round
 from clients.simulated_sites import Site, sites_of
 from fl.config.config_file import load_config
 from fl.config.strategy_traits import strategy_traits

@@ -7,8 +7,9 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from flwr.app import ArrayRecord, Context, Error, Message
 
@@ -29,6 +30,16 @@ class Combined:
 Combine = Callable[[Sequence[Message]], tuple[Any, tuple[str, ...]] | None]
 
 
+@runtime_checkable
+class SharesWork(Protocol):
+    """A client that can do a part of several requests at once, before it answers each."""
+
+    def sharing(
+        self, messages: Sequence[Message], contexts: Sequence[Context]
+    ) -> AbstractContextManager[None]:
+        """A context in which it answers these requests, which come with the same arrays."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Visits:
     """The outcome of one call."""
@@ -46,6 +57,14 @@ def error_reply(message: Message, error: BaseException) -> Message:
     return Message(Error(CLIENT_FAILED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
+def _shared_work(
+    app: Any, messages: Sequence[Message], contexts: Sequence[Context]
+) -> AbstractContextManager[None]:
+    if len(messages) > 1 and isinstance(app, SharesWork):
+        return app.sharing(messages, contexts)
+    return nullcontext()
+
+
 def make_visits(
     app: Callable[[Message, Context], Message],
     messages: Sequence[Message],
@@ -60,18 +79,22 @@ def make_visits(
     replies: list[Message] = []
     kept: dict[int, Context] = {}
     seconds: dict[int, float] = {}
-    for message, context in zip(messages, contexts, strict=True):
-        node, began = message.metadata.dst_node_id, time.perf_counter()
+    for message in messages:
         for name, record in zip(arrays_in(message.content), arrays, strict=True):
             message.content[name] = record
-        try:
-            replies.append(app(message, context))
-        except Exception as error:
-            logging.getLogger("heartfed").debug("a client raised", exc_info=error)
-            replies.append(error_reply(message, error))
-        seconds[node] = time.perf_counter() - began
-        if context.state:
-            kept[node] = context
+    began = time.perf_counter()
+    with _shared_work(app, messages, contexts):
+        shared = (time.perf_counter() - began) / len(messages)
+        for message, context in zip(messages, contexts, strict=True):
+            node, began = message.metadata.dst_node_id, time.perf_counter()
+            try:
+                replies.append(app(message, context))
+            except Exception as error:
+                logging.getLogger("heartfed").debug("a client raised", exc_info=error)
+                replies.append(error_reply(message, error))
+            seconds[node] = shared + time.perf_counter() - began
+            if context.state:
+                kept[node] = context
     made = combine(replies) if combine is not None and len(replies) > 1 else None
     combined = None if made is None else Combined(*made)
     gone = set(combined.numbers) if combined else set()

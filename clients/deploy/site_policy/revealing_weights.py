@@ -11,7 +11,7 @@ are, and a few rounds find the count by halving. Source: Wainakh et al. 2022, ar
 import numpy as np
 import torch
 
-from clients.local_training import network_of_round
+from clients.local_evaluation import network_of_round
 from clients.simulated_sites import Site
 from fl.messages.job import Job
 from fl.privacy.egress_policy import PolicyRefusal

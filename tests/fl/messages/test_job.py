@@ -3,16 +3,16 @@
 import pytest
 
 from fl.config.config_file import load_config
-from fl.messages.job import MOST_SYNCED, Job
+from fl.messages.job import FEW_SITES, Job
 
 
 @pytest.mark.parametrize(
     ("n_sites", "settings", "run", "at_checkpoint"),
     [
-        (MOST_SYNCED, {}, "", False),
-        (MOST_SYNCED + 1, {}, "", True),
+        (FEW_SITES, {}, "", False),
+        (FEW_SITES + 1, {}, "", True),
         (2, {"ray_address": "auto"}, "", True),  # the server writes the files, without waiting
-        (MOST_SYNCED + 1, {}, "a-run", False),  # hospitals wait for their own
+        (FEW_SITES + 1, {}, "a-run", False),  # hospitals wait for their own
     ],
     ids=["few", "many", "cluster", "deployed"],
 )
