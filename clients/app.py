@@ -25,7 +25,7 @@ from clients.secure_steps import (
     sites_sharing_noise,
     vector_sent_before,
 )
-from clients.shared_prediction import predicted_before, predicted_together
+from clients.shared_evaluation import evaluated_together, predicted_before
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -102,7 +102,7 @@ class GuardedApp(ClientApp):
         self, messages: Sequence[Message], contexts: Sequence[Context]
     ) -> AbstractContextManager[None]:
         """In this context several simulated sites have what can be computed for all at once."""
-        return predicted_together(messages, contexts)
+        return evaluated_together(messages, contexts)
 
 
 app = GuardedApp()

@@ -12,13 +12,12 @@ from clients.personalization.own_model import OwnModel
 from clients.personalization.own_model_file import write_own_model
 from clients.personalization.own_training import keep_training
 from clients.private_steps import noised_validation
-from clients.shared_prediction import predict_split, predicted_before
+from clients.shared_evaluation import measure_test, predict_split, predicted_before
 from clients.simulated_sites import Site
 from clients.validation_reply import Probabilities, loss_sum_of, validation_reply
 from fl.config.run_config import LOCAL
-from fl.evaluation.decisions.decision_rule import DecisionRule, answer, own_rule
+from fl.evaluation.decisions.decision_rule import DecisionRule, own_rule
 from fl.evaluation.decisions.score_histograms import count_scores
-from fl.evaluation.group_evaluation import evaluate_predicted
 from fl.evaluation.predictions import Predictions, write_predictions
 from fl.messages.job import Job
 from fl.messages.payloads import EvaluationReply
@@ -118,10 +117,10 @@ def _test_reply(
     cohort, measures = site.splits[TEST], None
     frequent = cohort.without_rare(site.min_count) if len(cohort) else cohort
     if len(cohort):
-        calibrated, decided = answer(rule, p, cohort.sources, cohort.task.classes)
-        measures = evaluate_predicted(frequent, calibrated, decided, job.config.seed)
+        tested = measure_test(site, p, rule, job.config.seed)
+        measures, answered = tested.measures, (tested.calibrated, tested.decided)
         predictions = Predictions.of_cohort(
-            cohort, calibrated, decided, strategy=job.strategy, site=site.name, split=TEST
+            cohort, *answered, strategy=job.strategy, site=site.name, split=TEST
         )
         path = site.folder / f"predictions-{job.strategy}.csv"
         write_predictions(path, predictions, site.synced)

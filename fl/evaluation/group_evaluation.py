@@ -7,6 +7,7 @@ Within one source the unit of a figure is the example (a record, a window or a b
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,17 @@ from fl.evaluation.bootstrap import (
     weighted_mean,
 )
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer
-from fl.evaluation.metrics import MEASURES, ClassMeasures, Labels, Probs, Scores, mean_of, scores
+from fl.evaluation.metrics import (
+    MEASURES,
+    ClassMeasures,
+    Group,
+    Labels,
+    Probs,
+    Scores,
+    mean_of,
+    scores,
+    scores_of_groups,
+)
 from fl.evaluation.predictions import Predictions
 from fl.util.json_record import JsonRecord
 
@@ -101,7 +112,23 @@ def evaluate_predicted(
 
     Intervals are of 95%, by 1,000 bootstrap draws of patients; None where patients are too few.
     """
-    return _measured(cohort, p, predicted, seed)[0]
+    return evaluate_groups([Answered(cohort, p, predicted)], seed)[0]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Examples, their reported probabilities and their predicted classes: (example, class)."""
+
+    cohort: Cohort
+    p: NDArray[np.float64]
+    predicted: NDArray[np.bool_]
+
+
+def evaluate_groups(groups: Sequence[Answered], seed: int) -> list[GroupMeasures]:
+    """`evaluate_predicted` of several groups of one task at once."""
+    return [
+        _measured(found, one, seed)[0] for found, one in zip(_scores(groups), groups, strict=True)
+    ]
 
 
 def evaluate_predictions(
@@ -125,12 +152,13 @@ def evaluate_sources(
     """
     by_source: dict[str, GroupMeasures] = {}
     figures: list[dict[str, BootstrapEstimate]] = []
-    for source, rows in cohort.rows_of_sources.items():
-        part = cohort.by_source[source]
-        by_source[source], found = _measured(
-            part, p[rows], predicted[rows], seed, source, part=True
-        )
-        figures.append(found)
+    answered = [
+        Answered(cohort.by_source[source], p[rows], predicted[rows])
+        for source, rows in cohort.rows_of_sources.items()
+    ]
+    for source, found, one in zip(cohort.by_source, _scores(answered), answered, strict=True):
+        by_source[source], drawn = _measured(found, one, seed, source, part=True)
+        figures.append(drawn)
     parts = list(by_source.values())
     if len(parts) == 1:
         return parts[0], by_source
@@ -144,18 +172,13 @@ def evaluate_sources(
 
 
 def _measured(
-    cohort: Cohort,
-    p: NDArray[np.float64],
-    predicted: NDArray[np.bool_],
-    seed: int,
-    group: str = "",
-    part: bool = False,
+    found: Scores, answered: Answered, seed: int, group: str = "", part: bool = False
 ) -> tuple[GroupMeasures, dict[str, BootstrapEstimate]]:
     """The measures of examples as one group, and its macro averages with their draws.
 
     `part`: as of `_with_intervals`.
     """
-    found = _scores(cohort, p, predicted)
+    cohort, p, predicted = answered.cohort, answered.p, answered.predicted
     measures, figures = _with_intervals(
         found, cohort.labels, p, predicted, cohort.patients, seed, group, part
     )
@@ -184,17 +207,22 @@ def _with_intervals(
     return GroupMeasures(**dict(found) | estimates, n_patients=n_patients), figures
 
 
-def _scores(
-    cohort: Cohort, p: NDArray[np.float64], predicted: NDArray[np.bool_], *, brief: bool = False
-) -> Scores:
-    """Scores of examples; macro averages are over classes that the task trains."""
-    task = cohort.task
-    return scores(
-        cohort.labels,
-        p,
-        predicted,
+def _scores(groups: Sequence[Answered], *, brief: bool = False) -> list[Scores]:
+    """Scores of each group; macro averages are over classes that the task trains."""
+    if not groups:
+        return []
+    task = groups[0].cohort.task
+    return scores_of_groups(
+        [
+            Group(
+                labels=one.cohort.labels,
+                p=one.p,
+                predicted=one.predicted,
+                patients=one.cohort.patients,
+            )
+            for one in groups
+        ],
         task.classes,
-        cohort.patients,
         averaged=task.trainable,
         brief=brief,
     )
@@ -285,7 +313,7 @@ def _subgroup(
         return None
     of_source = [np.flatnonzero(rows & (cohort.sources == s)) for s in np.unique(cohort.sources)]
     kept = [chosen for chosen in of_source if len(chosen)]
-    parts = [_scores(cohort.take(c), p[c], predicted[c], brief=True) for c in kept]
+    parts = _scores([Answered(cohort.take(c), p[c], predicted[c]) for c in kept], brief=True)
     n_patients = [len(set(cohort.patients[chosen].tolist())) for chosen in kept]
     return SubgroupMeasures(
         n_patients=sum(n_patients),

@@ -7,6 +7,7 @@ annotate a class says nothing about it. A measure that cannot be computed is Non
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,16 @@ def mean_of(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Examples that are measured together: what they show, and how a model answered them."""
+
+    labels: Labels  # (example, class)
+    p: Probs  # (example, class)
+    predicted: NDArray[np.bool_]  # (example, class)
+    patients: NDArray[np.str_]  # (example,)
+
+
 def scores(
     labels: Labels,
     p: Probs,
@@ -99,17 +110,37 @@ def scores(
     If `brief`, only F1 and AUROC. `patients`: (example,). `averaged` are the classes that macro
     averages may take; None: all.
     """
-    counts = count_patients(labels, patients)
-    per_class = _class_measures(labels, p, predicted, counts, brief)
-    named = dict(zip(classes, per_class, strict=True))
-    kept = [classes[c] for c in counts.macro_columns(classes, averaged)]
-    means = {m: mean_of([getattr(named[name], m) for name in kept]) for m in AVERAGED}
+    group = Group(labels=labels, p=p, predicted=predicted, patients=patients)
+    return scores_of_groups([group], classes, averaged=averaged, brief=brief)[0]
+
+
+def scores_of_groups(
+    groups: Sequence[Group],
+    classes: Sequence[str],
+    *,
+    averaged: Collection[str] | None = None,
+    brief: bool = False,
+) -> list[Scores]:
+    """`scores` of each group, with fewer calls of scikit-learn: small groups share them."""
+    counts = [count_patients(group.labels, group.patients) for group in groups]
+    measured = _class_measures(groups, counts, brief)
+    return [
+        _scores(len(group.labels), classes, of_classes, count.macro_columns(classes, averaged))
+        for group, count, of_classes in zip(groups, counts, measured, strict=True)
+    ]
+
+
+def _scores(
+    n_records: int, classes: Sequence[str], measured: Sequence[ClassMeasures], macro: Sequence[int]
+) -> Scores:
+    """The scores of one group; `macro` are the columns of the classes that are averaged."""
+    means = {m: mean_of([getattr(measured[c], m) for c in macro]) for m in AVERAGED}
     return Scores(
-        n_records=len(labels),
-        macro_classes=tuple(kept),
+        n_records=n_records,
+        macro_classes=tuple(classes[c] for c in macro),
         **{f"macro_{m}": mean for m, mean in means.items() if m != "accuracy"},
         accuracy=means["accuracy"],
-        classes=named,
+        classes=dict(zip(classes, measured, strict=True)),
     )
 
 
@@ -146,30 +177,81 @@ def count_patients(labels: Labels, patients: NDArray[np.str_]) -> PatientCounts:
     return PatientCounts(who, people(labels >= 0), people(labels == 1), people(labels == 0))
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Classes that the same examples of a group annotate, and that some of these show."""
+
+    group: int
+    rows: NDArray[np.bool_]  # (example,) those that annotate them
+    classes: list[int]
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Their part of an array of the group: (example, class) both."""
+        return values[self.rows][:, self.classes]
+
+
 def _class_measures(
-    labels: Labels,
-    p: Probs,
-    predicted: NDArray[np.bool_],
-    counts: PatientCounts,
-    brief: bool,
-) -> list[ClassMeasures]:
-    """Each class against the rest. Classes that the same examples annotate are measured at once."""
+    groups: Sequence[Group], counts: Sequence[PatientCounts], brief: bool
+) -> list[list[ClassMeasures]]:
+    """Each class of each group against the rest."""
+    measured: list[list[dict[str, float]]] = [
+        [{} for _ in range(group.labels.shape[1])] for group in groups
+    ]
+    alike: dict[tuple[int, ...], list[_Columns]] = {}
+    for number, group in enumerate(groups):
+        for columns in _columns_of(number, group.labels):
+            # NumPy adds the values of a single column in another order than those of several.
+            alone = (number, *columns.classes) if len(columns.classes) == 1 else ()
+            alike.setdefault((int(columns.rows.sum()), *alone), []).append(columns)
+    for several in alike.values():
+        _measure_columns(groups, counts, several, brief, measured)
+    return [
+        _of_classes(group.labels, count, of_classes)
+        for group, count, of_classes in zip(groups, counts, measured, strict=True)
+    ]
+
+
+def _columns_of(number: int, labels: Labels) -> list[_Columns]:
+    """The classes of a group that can be measured, together where the same examples have them."""
     known = labels >= 0
     n, n_positive = known.sum(axis=0).tolist(), (labels == 1).sum(axis=0).tolist()
-    measured: list[dict[str, float]] = [{} for _ in n]
     together: dict[bytes, list[int]] = {}
     for c in range(labels.shape[1]):
         if 0 < n_positive[c] < n[c]:
             together.setdefault(known[:, c].tobytes(), []).append(c)
-    for columns in together.values():
-        rows = known[:, columns[0]]
-        truth, guess = labels[rows][:, columns] == 1, predicted[rows][:, columns]
-        found = _measures(truth, p[rows][:, columns], guess, brief)
-        for c, measures in zip(columns, found, strict=True):
-            measured[c] = measures
-            if counts.enough(c) and not brief:
-                who = counts.who[rows]
-                measured[c] |= recalibration(labels[rows, c] == 1, p[rows, c], who)
+    return [_Columns(number, known[:, classes[0]], classes) for classes in together.values()]
+
+
+def _measure_columns(
+    groups: Sequence[Group],
+    counts: Sequence[PatientCounts],
+    several: Sequence[_Columns],
+    brief: bool,
+    measured: list[list[dict[str, float]]],
+) -> None:
+    """Measure columns of as many examples each, and put what is found into `measured`."""
+    found = iter(
+        _measures(
+            np.hstack([one.of(groups[one.group].labels) == 1 for one in several]),
+            np.hstack([one.of(groups[one.group].p) for one in several]),
+            np.hstack([one.of(groups[one.group].predicted) for one in several]),
+            brief,
+        )
+    )
+    for one in several:
+        group, count = groups[one.group], counts[one.group]
+        for c in one.classes:
+            measured[one.group][c] = next(found)
+            if count.enough(c) and not brief:
+                shown, p = group.labels[one.rows, c] == 1, group.p[one.rows, c]
+                measured[one.group][c] |= recalibration(shown, p, count.who[one.rows])
+
+
+def _of_classes(
+    labels: Labels, counts: PatientCounts, measured: Sequence[dict[str, float]]
+) -> list[ClassMeasures]:
+    """The measures of one group by class, with the numbers of examples and patients."""
+    n, n_positive = (labels >= 0).sum(axis=0).tolist(), (labels == 1).sum(axis=0).tolist()
     return [
         ClassMeasures(
             n=n[c],
@@ -186,7 +268,7 @@ def _class_measures(
 def _measures(
     truth: NDArray[np.bool_], p: Probs, guess: NDArray[np.bool_], brief: bool
 ) -> list[dict[str, float]]:
-    """The measures of several classes that the same examples annotate: (example, class) each.
+    """The measures of several columns of as many examples each: (example, column).
 
     All at once, because scikit-learn takes longer to check a small group than to measure it.
     """

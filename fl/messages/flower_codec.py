@@ -125,9 +125,14 @@ def read_validate_first(message: Message) -> bool:
 def read_split(message: Message) -> tuple[str, DecisionRule | None]:
     """Which split to evaluate, and by which rule."""
     config = _config_of(message.content)
-    content = json.loads(str(config[RULE]))
-    rule = DecisionRule.from_json(content, "the request's decision rule") if content else None
-    return str(config["split"]), rule
+    return str(config["split"]), _parsed_rule(str(config[RULE]))
+
+
+@lru_cache(maxsize=4)
+def _parsed_rule(text: str) -> DecisionRule | None:
+    """The decision rule, which all requests of a test have in common."""
+    content = json.loads(text)
+    return DecisionRule.from_json(content, "the request's decision rule") if content else None
 
 
 def read_weights(message: Message) -> Weights:

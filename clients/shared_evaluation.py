@@ -1,0 +1,180 @@
+"""Evaluations of several small sites that share batches of the network and calls of scikit-learn.
+
+In a simulation of many sites a worker answers several of them in one call, and all are sent the
+same weights. A site with few records is predicted in batches of `SHARED_BATCH` alone, whether
+others share them or not: so its answer has the same bits, whichever sites are in the call.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Context, Message, MessageType
+from numpy.typing import NDArray
+from torch import nn
+
+from clients.local_training import network_for
+from clients.simulated_sites import Site, open_site
+from clients.validation_reply import Probabilities
+from fl.config.run_config import LOCAL, POOLED
+from fl.config.strategy_traits import strategy_traits
+from fl.data.cohort import Cohort
+from fl.evaluation.decisions.decision_rule import DecisionRule, answer
+from fl.evaluation.group_evaluation import Answered, GroupMeasures, evaluate_groups
+from fl.messages.flower_arrays import split_extra
+from fl.messages.flower_codec import read_job, read_split, read_validate_first, read_weights
+from fl.messages.job import Job
+from fl.training.loop import predict
+from fl.training.state_dict import Weights, local_entries, set_weights
+from partitions.splits import TEST, VAL
+
+# Examples of a batch. torch's products of matrices take other ways for fewer rows, and some of
+# these give a row other bits at another place; of 32 rows, every network here gives each row the
+# same bits at every place (`tests/clients/test_shared_evaluation.py`).
+SHARED_BATCH = 32
+FEW_EXAMPLES = 32  # a site with more has batches of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestMeasures:
+    """A site's test as it is reported, and its measures: (example, class) all arrays."""
+
+    calibrated: Probabilities
+    decided: NDArray[np.bool_]
+    measures: GroupMeasures  # of the classes that are not too rare to leave the site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What was found for several sites at once, while a call is answered."""
+
+    predicted: dict[tuple[str, str], Probabilities] = field(default_factory=dict)  # site and split
+    measured: dict[str, TestMeasures] = field(default_factory=dict)  # site
+
+
+_shared: ContextVar[Shared] = ContextVar("shared")
+
+
+def predict_split(network: nn.Module, site: Site, split: str, job: Job) -> Probabilities:
+    """Probabilities (example, class) of a split of a site's records, by the weights loaded."""
+    cohort = site.splits[split]
+    if _is_small(job, cohort):
+        return predict(network, cohort, batch_size=SHARED_BATCH, whole=True)
+    return predict(network, cohort, device=job.config.device)
+
+
+def predicted_before(site: Site, split: str) -> Probabilities | None:
+    """What was predicted together with other sites for this request; None if nothing was."""
+    return _shared.get(Shared()).predicted.get((site.name, split))
+
+
+def measure_test(site: Site, p: Probabilities, rule: DecisionRule, seed: int) -> TestMeasures:
+    """The measures of a site's test, by the probabilities of a model: (example, class)."""
+    before = _shared.get(Shared()).measured.get(site.name)
+    return before or _measure_tests([(site, p)], rule, seed)[0]
+
+
+@contextlib.contextmanager
+def evaluated_together(messages: Sequence[Message], contexts: Sequence[Context]) -> Iterator[None]:
+    """Evaluate what small sites need for these requests, which come with the same weights.
+
+    `predicted_before` and `measure_test` know the results until the context ends. Where this fails
+    each site evaluates by itself, so that an error costs the site alone whose records are at fault.
+    """
+    found = Shared()
+    try:
+        job = read_job(messages[0])
+        if may_share(job):
+            weights, _ = split_extra(read_weights(messages[0]))
+            for asked in _small_sites(job, messages, contexts):
+                together = _predict_sites(job, weights, asked.split, asked.sites)
+                found.predicted.update({(site.name, asked.split): p for site, p in together})
+                if asked.split == TEST and asked.rule is not None:
+                    tested = _measure_tests(together, asked.rule, job.config.seed)
+                    names = [site.name for site in asked.sites]
+                    found.measured.update(zip(names, tested, strict=True))
+    except Exception as error:
+        logging.getLogger("heartfed").debug("sites evaluate one by one", exc_info=error)
+        found = Shared()
+    token = _shared.set(found)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def may_share(job: Job) -> bool:
+    """Whether the sites of a training are many, and predict with the weights that all are sent."""
+    config = job.config
+    own = local_entries(config.strategy, config.model, config.task, config.freeze)
+    return job.shares_batches and job.strategy not in (LOCAL, POOLED) and not own
+
+
+def _is_small(job: Job, cohort: Cohort) -> bool:
+    return job.shares_batches and 0 < len(cohort) <= FEW_EXAMPLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What several small sites are asked to evaluate in the same way."""
+
+    split: str
+    rule: DecisionRule | None  # None: probabilities are all that is asked for
+    sites: list[Site] = field(default_factory=list)
+
+
+def _small_sites(
+    job: Job, messages: Sequence[Message], contexts: Sequence[Context]
+) -> Iterable[_Asked]:
+    """The small sites among those asked, by the split that each predicts and how it decides."""
+    asked: dict[tuple[str, int], _Asked] = {}
+    for message, context in zip(messages, contexts, strict=True):
+        split, rule = _split_to_predict(message)
+        if split == TEST and strategy_traits(job.config.strategy).own_models:
+            continue  # each may test another model than the one it is sent
+        site = open_site(job, int(context.node_config["partition-id"]))
+        if split and _is_small(job, site.splits[split]):
+            # Requests with the same rule are read into one object.
+            asked.setdefault((split, id(rule)), _Asked(split=split, rule=rule)).sites.append(site)
+    return asked.values()
+
+
+def _split_to_predict(message: Message) -> tuple[str, DecisionRule | None]:
+    """The split of a site's records that a request needs predictions of, or ""; and its rule."""
+    kind = message.metadata.message_type
+    if kind == MessageType.EVALUATE:
+        return read_split(message)
+    return VAL if kind == MessageType.TRAIN and read_validate_first(message) else "", None
+
+
+def _predict_sites(
+    job: Job, weights: Weights, split: str, sites: Sequence[Site]
+) -> list[tuple[Site, Probabilities]]:
+    """Each site with its probabilities (example, class)."""
+    config = job.config
+    network = network_for(config.model, config.task, config.freeze)
+    set_weights(network, weights)
+    cohorts = [site.splits[split] for site in sites]
+    p = predict(network, Cohort.joined(cohorts), batch_size=SHARED_BATCH, whole=True)
+    ends = np.cumsum([len(cohort) for cohort in cohorts])
+    return list(zip(sites, np.split(p, ends[:-1]), strict=True))
+
+
+def _measure_tests(
+    tests: Sequence[tuple[Site, Probabilities]], rule: DecisionRule, seed: int
+) -> list[TestMeasures]:
+    """The measures of several sites' tests, each by a model's probabilities: (example, class)."""
+    answers, groups = [], []
+    for site, p in tests:
+        cohort = site.splits[TEST]
+        answers.append(answer(rule, p, cohort.sources, cohort.task.classes))
+        groups.append(Answered(cohort.without_rare(site.min_count), *answers[-1]))
+    return [
+        TestMeasures(calibrated=calibrated, decided=decided, measures=measures)
+        for (calibrated, decided), measures in zip(
+            answers, evaluate_groups(groups, seed), strict=True
+        )
+    ]
