@@ -1,15 +1,17 @@
 """Evaluations of several small sites that share batches of the network and calls of scikit-learn.
 
 In a simulation of many sites a worker answers several of them in one call, and all are sent the
-same weights. A site with few records is predicted in batches of `SHARED_BATCH` alone, whether
-others share them or not: so its answer has the same bits, whichever sites are in the call.
+same weights. Each small site has a place of its own in batches of `BATCH` rows, whether others are
+in these or not: so its answer has the same bits, whichever sites are in the call.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message, MessageType
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from clients.local_training import network_for
-from clients.simulated_sites import Site, open_site
+from clients.simulated_sites import Site, open_site, open_sites
 from clients.validation_reply import Probabilities
 from fl.config.run_config import LOCAL, POOLED
 from fl.config.strategy_traits import strategy_traits
@@ -27,15 +29,13 @@ from fl.evaluation.group_evaluation import Answered, GroupMeasures, evaluate_gro
 from fl.messages.flower_arrays import split_extra
 from fl.messages.flower_codec import read_job, read_split, read_validate_first, read_weights
 from fl.messages.job import Job
+from fl.models.network_input import network_input
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, local_entries, set_weights
-from partitions.splits import TEST, VAL
+from partitions.splits import TEST, TRAIN, VAL
 
-# Examples of a batch. torch's products of matrices take other ways for fewer rows, and some of
-# these give a row other bits at another place; of 32 rows, every network here gives each row the
-# same bits at every place (`tests/clients/test_shared_evaluation.py`).
-SHARED_BATCH = 32
-FEW_EXAMPLES = 32  # a site with more has batches of its own
+BATCH = 32  # rows
+MOST_ROWS = 16  # of a small site: with more, few sites could share a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,60 @@ _shared: ContextVar[Shared] = ContextVar("shared")
 def predict_split(network: nn.Module, site: Site, split: str, job: Job) -> Probabilities:
     """Probabilities (example, class) of a split of a site's records, by the weights loaded."""
     cohort = site.splits[split]
-    if _is_small(job, cohort):
-        return predict(network, cohort, batch_size=SHARED_BATCH, whole=True)
-    return predict(network, cohort, device=job.config.device)
+    first = first_rows(job, split).get(site.name)
+    if first is None:
+        return predict(network, cohort, device=job.config.device)
+    return predict(network, cohort, batch_size=BATCH, places=first + np.arange(n_crops(cohort)))
+
+
+def n_crops(cohort: Cohort) -> int:
+    """How many crops of a cohort a prediction reads."""
+    return len(cohort.even_crops(cohort.task.crops)[0])
+
+
+def first_rows(job: Job, split: str) -> Mapping[str, int]:
+    """The first row of each small site's place in a batch; empty where sites share no batches."""
+    config = job.config
+    if not job.shares_batches:
+        return {}
+    partition = (job.workspace, job.shards, config.task, config.skews, config.seed)
+    return _first_rows(partition, config.model, config.freeze, split)
+
+
+@lru_cache(maxsize=8)
+def _first_rows(partition: tuple[Any, ...], model: str, freeze: str, split: str) -> dict[str, int]:
+    """The same for the sites of a partition, which `open_sites` knows by these arguments.
+
+    Places follow each other in the order in which the server asks sites, so that those of one call
+    fill batches. Networks that read rows of neighbours share none: theirs are full.
+    """
+    rows: dict[str, int] = {}
+    if network_input(network_for(model, partition[2], freeze)).row > 1:
+        return rows
+    sites, end = open_sites(*partition), 0
+    for name in sorted(sites, key=lambda name: (-len(sites[name].splits[TRAIN]), name)):
+        count = n_crops(sites[name].splits[split])
+        if 0 < count <= MOST_ROWS:
+            rows[name] = end if end + count <= BATCH else 0
+            end = rows[name] + count
+    return rows
+
+
+def places_together(rows: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The places of several sites' crops in as few batches as it takes: (crop,), by site.
+
+    `rows`: the first row of each site's place in a batch, and how many crops it has.
+    """
+    taken: list[NDArray[np.bool_]] = []
+    places = []
+    for first, count in rows:
+        place = slice(first, first + count)
+        number = next((n for n, batch in enumerate(taken) if not batch[place].any()), len(taken))
+        if number == len(taken):
+            taken.append(np.zeros(BATCH, dtype=bool))
+        taken[number][place] = True
+        places.append(number * BATCH + first + np.arange(count))
+    return np.concatenate(places)
 
 
 def predicted_before(site: Site, split: str) -> Probabilities | None:
@@ -113,10 +164,6 @@ def may_share(job: Job) -> bool:
     return job.shares_batches and job.strategy not in (LOCAL, POOLED) and not own
 
 
-def _is_small(job: Job, cohort: Cohort) -> bool:
-    return job.shares_batches and 0 < len(cohort) <= FEW_EXAMPLES
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What several small sites are asked to evaluate in the same way."""
@@ -136,7 +183,7 @@ def _small_sites(
         if split == TEST and strategy_traits(job.config.strategy).own_models:
             continue  # each may test another model than the one it is sent
         site = open_site(job, int(context.node_config["partition-id"]))
-        if split and _is_small(job, site.splits[split]):
+        if split and site.name in first_rows(job, split):
             # Requests with the same rule are read into one object.
             asked.setdefault((split, id(rule)), _Asked(split=split, rule=rule)).sites.append(site)
     return asked.values()
@@ -157,8 +204,11 @@ def _predict_sites(
     config = job.config
     network = network_for(config.model, config.task, config.freeze)
     set_weights(network, weights)
-    cohorts = [site.splits[split] for site in sites]
-    p = predict(network, Cohort.joined(cohorts), batch_size=SHARED_BATCH, whole=True)
+    cohorts, rows = [site.splits[split] for site in sites], first_rows(job, split)
+    places = places_together(
+        [(rows[site.name], n_crops(cohort)) for site, cohort in zip(sites, cohorts, strict=True)]
+    )
+    p = predict(network, Cohort.joined(cohorts), batch_size=BATCH, places=places)
     ends = np.cumsum([len(cohort) for cohort in cohorts])
     return list(zip(sites, np.split(p, ends[:-1]), strict=True))
 

@@ -7,11 +7,12 @@ replies without training. Writes CASE.moments beside it: when each round began a
 seconds since the epoch.
 """
 
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -88,9 +89,12 @@ def validate_without_federation(job: Job, site: str, weights: Any) -> float:
     return mean_loss(val.task, val.labels, predict(network, val)) if len(val) else float("nan")
 
 
-def timed(path: Path, doing: str, site: str, work: Callable[[], Any]) -> Any:
-    """The result of `work`; its seconds are written as a line of this process's file."""
-    began = time.perf_counter()
+def timed(path: Path, doing: str, site: str, work: Callable[[], Any], before: float = 0.0) -> Any:
+    """The result of `work`; its seconds are written as a line of this process's file.
+
+    `before`: seconds of work that was done for it before, and that count as its own.
+    """
+    began = time.perf_counter() - before
     result = work()
     with (path / f"requests-{os.getpid()}.csv").open("a") as file:
         file.write(f"{doing},{site},{time.perf_counter() - began:.6f}\n")
@@ -173,56 +177,77 @@ def by_pool(job: Job, idle: bool, moments: Moments) -> None:
         moments.finished()
 
 
-def client_of(idle: bool) -> Any:
-    """HeartFed's client with each request timed; if idle, one that replies without any work."""
+class TimedClient:
+    """HeartFed's client with each request timed."""
+
+    def __init__(self) -> None:
+        self._shared = 0.0  # seconds of each request's part of what was done for several at once
+
+    def __call__(self, message: Any, context: Any) -> Any:
+        """Answer a request, and note its seconds and steps."""
+        from clients.app import app
+        from fl.messages.flower_codec import read_job, read_split
+
+        job = read_job(message)
+        kind = message.metadata.message_type
+        doing = read_split(message)[0] if kind == "evaluate" else kind
+        site = str(context.node_config["partition-id"])
+        folder = Path(job.workspace)
+        reply = timed(folder, doing, site, lambda: app(message, context), self._shared)
+        if kind == "train" and reply.has_content():
+            count_steps(job, site, int(reply.content["metrics"]["steps"]))
+        return reply
+
+    @contextlib.contextmanager
+    def sharing(self, messages: Sequence[Any], contexts: Sequence[Any]) -> Iterator[None]:
+        """Several requests share work; its seconds are divided among them."""
+        from clients.app import app
+
+        began = time.perf_counter()
+        with app.sharing(messages, contexts):
+            self._shared = (time.perf_counter() - began) / len(messages)
+            try:
+                yield
+            finally:
+                self._shared = 0.0
+
+
+def answer_without_work(message: Any, context: Any) -> Any:
+    """Stands for HeartFed's client where sites are idle."""
     from clients.app import app
     from clients.simulated_sites import open_site
     from fl.messages.flower_codec import (
         evaluation_reply,
         read_job,
-        read_split,
         read_validate_first,
         read_weights,
         training_reply,
     )
     from fl.messages.payloads import EvaluationReply, TrainingReply
 
-    def working(message: Any, context: Any) -> Any:
-        job = read_job(message)
-        kind = message.metadata.message_type
-        doing = read_split(message)[0] if kind == "evaluate" else kind
-        site = str(context.node_config["partition-id"])
-        reply = timed(Path(job.workspace), doing, site, lambda: app(message, context))
-        if kind == "train" and reply.has_content():
-            count_steps(job, site, int(reply.content["metrics"]["steps"]))
-        return reply
-
-    def answering(message: Any, context: Any) -> Any:
-        kind = message.metadata.message_type
-        if kind == "query":
-            return app(message, context)
-        job = read_job(message)
-        site = open_site(job, int(context.node_config["partition-id"]))
-        nothing = EvaluationReply(
-            site=site.name, n_records=0, n_patients=0, loss_sum=0.0, by_source={}, report=None
+    kind = message.metadata.message_type
+    if kind == "query":
+        return app(message, context)
+    job = read_job(message)
+    site = open_site(job, int(context.node_config["partition-id"]))
+    nothing = EvaluationReply(
+        site=site.name, n_records=0, n_patients=0, loss_sum=0.0, by_source={}, report=None
+    )
+    if kind == "train":
+        trained = TrainingReply(
+            site=site.name,
+            weights=read_weights(message),
+            n_records=1,
+            n_patients=1,
+            annotated=(1,) * len(site.splits["train"].task.classes),
+            recorded=(1,) * site.splits["train"].task.leads,
+            loss_sum=0.0,
+            n_seen=1,
+            steps=1,
         )
-        if kind == "train":
-            trained = TrainingReply(
-                site=site.name,
-                weights=read_weights(message),
-                n_records=1,
-                n_patients=1,
-                annotated=(1,) * len(site.splits["train"].task.classes),
-                recorded=(1,) * site.splits["train"].task.leads,
-                loss_sum=0.0,
-                n_seen=1,
-                steps=1,
-            )
-            measured = nothing if read_validate_first(message) else None
-            return training_reply(trained, message, measured)
-        return evaluation_reply(nothing, message)
-
-    return answering if idle else working
+        measured = nothing if read_validate_first(message) else None
+        return training_reply(trained, message, measured)
+    return evaluation_reply(nothing, message)
 
 
 def by_heartfed(job: Job, idle: bool, moments: Moments) -> None:
@@ -245,8 +270,9 @@ def _simulated(job: Job, idle: bool, moments: Moments, pool: Any) -> None:
         from server.engines.simulation import simulate
 
     listener: Any = moments
+    client: Any = answer_without_work if idle else TimedClient()
     n_sites = len(sites_of(job))
-    simulate(server_app(listener, moments.finished), client_of(idle), job, n_sites, pool)
+    simulate(server_app(listener, moments.finished), client, job, n_sites, pool)
 
 
 def by_flower(job: Job, idle: bool, moments: Moments, plain: bool = False) -> None:

@@ -190,12 +190,12 @@ def predict(
     batch_size: int = 0,
     device: str = "cpu",
     bf16: bool | None = None,
-    whole: bool = False,
+    places: Indices | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities (example, class), the mean over evenly spaced crops of each example.
 
-    There are at most `crops` of them, or as many as the task says. `batch_size` and `whole` are as
-    in `crop_batches`.
+    There are at most `crops` of them, or as many as the task says. `batch_size` and `places` are
+    as in `crop_batches`.
     They are rounded to seven decimals, as in files, so that metrics recomputed from a file agree.
     """
     one_thread()
@@ -203,7 +203,7 @@ def predict(
     network.eval()
     rows, probabilities = [], []
     with torch.inference_mode(), mixed_precision(device, bf16):
-        batches = crop_batches(network, cohort, crops, batch_size, device, whole)
+        batches = crop_batches(network, cohort, crops, batch_size, device, places)
         for batch, example, used in batches:
             logits = logits_of(network, batch).double()
             exclusive = cohort.task.exclusive
@@ -234,15 +234,16 @@ def crop_batches(
     crops: int = 0,
     batch_size: int = 0,
     device: str = "cpu",
-    whole: bool = False,
+    places: Indices | None = None,
 ) -> Iterator[tuple[Batch, Indices, NDArray[np.bool_]]]:
     """What `predict` shows a network: batches, the example of each row, and which rows answer.
 
-    A row that does not answer is only the neighbour of others that do. `batch_size` is 64 for ten
-    seconds and more for shorter examples unless it is given. `whole`: the last batch is as large
-    as the others, filled up with rows that do not answer. torch takes another way through its sums
-    for another size of batch, and all batches of one size give a row the same answer, bit for bit,
-    whatever the other rows are.
+    A row that does not answer is only there for others. `batch_size` is 64 for ten seconds and more
+    for shorter examples unless it is given. `places` (crop,): the row of each crop, where the rows
+    of all batches are numbered; it increases over the crops of an example. Batches are then whole,
+    filled up with rows that do not answer. How torch adds depends on the size of a batch and on a
+    row's place in it; at the same place of batches of one size a crop is answered with the same
+    bits, whatever else they hold.
     """
     read = network_input(network)
     batch_size = batch_size or max(1, BATCH_SAMPLES // cohort.task.samples)
@@ -254,10 +255,10 @@ def crop_batches(
     else:
         example, starts = cohort.even_crops(crops or cohort.task.crops)
         used = np.ones(len(example), dtype=bool)
-    if missing := -len(example) % batch_size if whole else 0:
-        example = np.concatenate([example, np.repeat(example[:1], missing)])
-        starts = np.concatenate([starts, np.repeat(starts[:1], missing)])
-        used = np.concatenate([used, np.zeros(missing, dtype=bool)])
+    if places is not None and len(places):
+        crop = np.zeros(-(-(places.max() + 1) // batch_size) * batch_size, dtype=np.int64)
+        crop[places] = np.arange(len(example))
+        example, starts, used = example[crop], starts[crop], np.isin(np.arange(len(crop)), places)
     make_batch = batch_maker(cohort, device, read.signal)
     for begin in range(0, len(example), batch_size):
         some = slice(begin, begin + batch_size)

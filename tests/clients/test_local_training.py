@@ -8,8 +8,9 @@ from safetensors.numpy import load_file
 from support.rules import even_rule
 from support.two_sources import two_source_site
 
-from clients import local_training
-from clients.local_training import evaluate_site, site_info, train_site
+from clients import local_evaluation, local_training
+from clients.local_evaluation import evaluate_site
+from clients.local_training import site_info, train_site
 from clients.simulated_sites import open_site
 from clients.training_plan import training_plan
 from fl.evaluation.decisions.score_histograms import PATIENT
@@ -105,7 +106,7 @@ def test_fedbn_evaluates_with_the_sites_own_layers_of_that_round(make_job, monke
     train_site(site, job, first, 2)  # a later round, whose layers must not be used
     loaded = {}
     monkeypatch.setattr(
-        local_training, "set_weights", lambda network, weights: loaded.update(weights)
+        local_evaluation, "set_weights", lambda network, weights: loaded.update(weights)
     )
     rule = even_rule(site.splits[TEST].task.classes)
     evaluate_site(site, job, first, split, rule, 1)

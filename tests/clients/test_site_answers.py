@@ -8,12 +8,12 @@ from support.made_cohorts import made_cohort, made_shard
 from support.rules import even_rule
 from support.untrained_sites import GivenTraining, job_of, nothing_of, site_of
 
-from clients import local_training
+from clients import local_evaluation, local_training, shared_evaluation
 from clients.client_state import ENTRIES, EXTRA, OPTIMIZER
+from clients.local_evaluation import evaluate_site
 from clients.local_objectives import LOCAL_OBJECTIVES
 from clients.local_objectives.base import LocalObjective
 from clients.local_training import (
-    evaluate_site,
     site_info,
     site_state,
     train_site,
@@ -48,7 +48,8 @@ def predictions(monkeypatch):
     def predict(network, cohort, device):
         return np.linspace(0.2, 0.7, len(cohort) * N_CLASSES).reshape(len(cohort), N_CLASSES)
 
-    monkeypatch.setattr(local_training, "predict", predict)
+    monkeypatch.setattr(local_evaluation, "predict", predict)
+    monkeypatch.setattr(shared_evaluation, "predict", predict)
     return predict(None, COHORT, "cpu")
 
 
@@ -234,7 +235,7 @@ def test_fedbn_is_evaluated_with_the_entries_of_the_round_asked_for(
         train_site(site, job, start, number)
     name = min(n for n in local_entries("fedbn", "resnet1d", "rhythm") if n.endswith("weight"))
     loaded = []
-    monkeypatch.setattr(local_training, "set_weights", lambda _, w: loaded.append(w[name]))
+    monkeypatch.setattr(local_evaluation, "set_weights", lambda _, w: loaded.append(w[name]))
     for number in (0, 1, 2, 3):
         evaluate_site(site, job, start, VAL, None, number)
     for number, values in enumerate(loaded):
@@ -288,9 +289,9 @@ def test_a_model_of_its_own_is_judged_at_the_sites_own_thresholds(
     tmp_path, predictions, monkeypatch, changed
 ):
     given = []
-    answer = local_training.answer
+    answer = shared_evaluation.answer
     monkeypatch.setattr(
-        local_training,
+        shared_evaluation,
         "answer",
         lambda rule, *rest: given.append(rule) or answer(rule, *rest),
     )

@@ -10,7 +10,8 @@ from clients.deploy.site_policy import revealing_weights
 from clients.deploy.site_policy.policy_file import SitePolicy
 from clients.deploy.site_policy.request_check import takes_gradient_steps
 from clients.deploy.site_policy.revealing_weights import require_varied_answers
-from clients.local_training import evaluate_site, site_info, train_site
+from clients.local_evaluation import evaluate_site
+from clients.local_training import site_info, train_site
 from clients.simulated_sites import open_site
 from fl.config.run_config import RunConfig
 from fl.ecg.tasks import RHYTHM, TASKS

@@ -9,8 +9,9 @@ from support.made_cohorts import made_cohort
 from support.rules import even_rule
 from support.untrained_sites import job_of, nothing_of, site_of
 
-from clients import local_training
-from clients.local_training import site_test, train_site
+from clients import local_training, shared_evaluation
+from clients.local_evaluation import site_test
+from clients.local_training import train_site
 from clients.personalization import own_training
 from clients.personalization import personal as module
 from clients.personalization.mixing_weights import CropLogits
@@ -212,7 +213,7 @@ def test_what_local_training_of_the_run_found_is_kept(tmp_path, monkeypatch):
     given = FitResult(loss_sum=1, n_seen=6, steps=4, lr_sum=0, state={})
     monkeypatch.setattr(local_training, "fit", lambda *_, **__: given)
     monkeypatch.setattr(
-        local_training, "predict", lambda network, cohort, device: np.full((len(cohort), 9), 0.5)
+        shared_evaluation, "predict", lambda network, cohort, device: np.full((len(cohort), 9), 0.5)
     )
     weights = initial_weights(job)
     for number in (1, 2, 2, 3):  # a resumed run does a round again
@@ -226,7 +227,7 @@ def test_what_local_training_of_the_run_found_is_kept(tmp_path, monkeypatch):
 def test_no_other_training_is_kept_as_the_sites_own(tmp_path, monkeypatch):
     job, site = job_of(tmp_path), site_of(tmp_path, COHORT)
     monkeypatch.setattr(
-        local_training, "predict", lambda network, cohort, device: np.full((len(cohort), 9), 0.5)
+        shared_evaluation, "predict", lambda network, cohort, device: np.full((len(cohort), 9), 0.5)
     )
     site_test(site, job, initial_weights(job), even_rule(RHYTHM.classes), 2)
     assert kept_training(site) is None

@@ -13,7 +13,8 @@ from support.measures import group_measures
 from support.rules import even_rule
 
 from clients.app import app as client_app
-from clients.local_training import evaluate_site, train_site
+from clients.local_evaluation import evaluate_site
+from clients.local_training import train_site
 from clients.simulated_sites import open_site
 from fl.evaluation.decisions.decision_rule import DecisionRule
 from fl.evaluation.decisions.platt_scaling import PlattMap
