@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics
 from sklearn.metrics import precision_recall_fscore_support
 
 from fl.evaluation.calibration import recalibration
-from fl.evaluation.metrics import MEASURES, MIN_MACRO_PATIENTS, scores
+from fl.evaluation.metrics import (
+    MEASURES,
+    MIN_MACRO_PATIENTS,
+    Group,
+    scores,
+    scores_of_groups,
+)
 from fl.util.random_streams import stream
 
 CLASSES = ("a", "b", "c")
@@ -46,6 +53,32 @@ def test_a_class_without_a_positive_or_a_negative_is_none_and_not_in_the_macro_a
         entry = found.classes[name]
         assert {getattr(entry, measure) for measure in MEASURES} == {None}
     assert (found.classes["c"].n, found.classes["c"].positive) == (10, 10)
+
+
+@settings(deadline=None)
+@given(st.lists(groups(), min_size=2, max_size=6), st.booleans())
+def test_groups_that_share_calls_have_the_bits_of_each_by_itself(several, brief):
+    given_groups = [
+        Group(labels=labels, p=p, predicted=p >= 0.5, patients=each(labels))
+        for labels, p in several
+    ]
+    alone = [
+        scores(g.labels, g.p, g.predicted, CLASSES, g.patients, brief=brief) for g in given_groups
+    ]
+    assert scores_of_groups(given_groups, CLASSES, brief=brief) == alone
+
+
+def test_groups_of_as_many_examples_share_the_calls_of_scikit_learn(monkeypatch):
+    asked = []
+    original = metrics.roc_auc_score
+    monkeypatch.setattr(
+        metrics, "roc_auc_score", lambda *g, **k: asked.append(g[0].shape) or original(*g, **k)
+    )
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], dtype=np.int8)
+    p = np.linspace(0, 1, 12).reshape(4, 3)
+    one = Group(labels=labels, p=p, predicted=p >= 0.5, patients=each(labels))
+    scores_of_groups([one] * 5, CLASSES)
+    assert asked == [(4, 15)]
 
 
 @given(groups())
