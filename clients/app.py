@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import torch  # noqa: F401  (workers must have torch loaded before Flower unpickles the app)
@@ -25,7 +26,12 @@ from clients.secure_steps import (
     sites_sharing_noise,
     vector_sent_before,
 )
-from clients.shared_evaluation import evaluated_together, predicted_before
+from clients.shared_evaluation import (
+    Requests,
+    evaluated_together,
+    may_share,
+    predicted_before,
+)
 from clients.simulated_sites import Site, open_site, open_trainee
 from fl.messages.flower_arrays import packed, split_extra, unpacked
 from fl.messages.flower_codec import (
@@ -102,7 +108,23 @@ class GuardedApp(ClientApp):
         self, messages: Sequence[Message], contexts: Sequence[Context]
     ) -> AbstractContextManager[None]:
         """In this context several simulated sites have what can be computed for all at once."""
-        return evaluated_together(messages, contexts)
+        return evaluated_together(partial(_evaluations, messages, contexts))
+
+
+def _evaluations(messages: Sequence[Message], contexts: Sequence[Context]) -> Requests | None:
+    """What these requests ask simulated sites to evaluate; None where sites share nothing."""
+    job = read_job(messages[0])
+    if not may_share(job):
+        return None
+    evaluations = []
+    for message, context in zip(messages, contexts, strict=True):
+        number, kind = int(context.node_config["partition-id"]), message.metadata.message_type
+        if kind == MessageType.EVALUATE:
+            evaluations.append((number, *read_split(message)))
+        elif kind == MessageType.TRAIN and read_validate_first(message):
+            evaluations.append((number, VAL, None))
+    weights, _ = split_extra(read_weights(messages[0])) if evaluations else ({}, {})
+    return Requests(job=job, weights=weights, evaluations=evaluations)
 
 
 app = GuardedApp()

@@ -7,14 +7,13 @@ in these or not: so its answer has the same bits, whichever sites are in the cal
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from flwr.app import Context, Message, MessageType
 from numpy.typing import NDArray
 from torch import nn
 
@@ -26,13 +25,11 @@ from fl.config.strategy_traits import strategy_traits
 from fl.data.cohort import Cohort
 from fl.evaluation.decisions.decision_rule import DecisionRule, answer
 from fl.evaluation.group_evaluation import Answered, GroupMeasures, evaluate_groups
-from fl.messages.flower_arrays import split_extra
-from fl.messages.flower_codec import read_job, read_split, read_validate_first, read_weights
 from fl.messages.job import Job
 from fl.models.network_input import network_input
 from fl.training.loop import predict
 from fl.training.state_dict import Weights, local_entries, set_weights
-from partitions.splits import TEST, TRAIN, VAL
+from partitions.splits import TEST, TRAIN
 
 BATCH = 32  # rows
 MOST_ROWS = 16  # of a small site: with more, few sites could share a batch
@@ -128,25 +125,27 @@ def measure_test(site: Site, p: Probabilities, rule: DecisionRule, seed: int) ->
     return before or _measure_tests([(site, p)], rule, seed)[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Requests of one call, which come with the same weights."""
+
+    job: Job
+    weights: Weights
+    # Of each that needs predictions: the site's number, the split, and how a test is decided.
+    evaluations: Sequence[tuple[int, str, DecisionRule | None]]
+
+
 @contextlib.contextmanager
-def evaluated_together(messages: Sequence[Message], contexts: Sequence[Context]) -> Iterator[None]:
-    """Evaluate what small sites need for these requests, which come with the same weights.
+def evaluated_together(read: Callable[[], Requests | None]) -> Iterator[None]:
+    """Evaluate what small sites need for the requests that `read` returns.
 
     `predicted_before` and `measure_test` know the results until the context ends. Where this fails
     each site evaluates by itself, so that an error costs the site alone whose records are at fault.
     """
     found = Shared()
     try:
-        job = read_job(messages[0])
-        if may_share(job):
-            weights, _ = split_extra(read_weights(messages[0]))
-            for asked in _small_sites(job, messages, contexts):
-                together = _predict_sites(job, weights, asked.split, asked.sites)
-                found.predicted.update({(site.name, asked.split): p for site, p in together})
-                if asked.split == TEST and asked.rule is not None:
-                    tested = _measure_tests(together, asked.rule, job.config.seed)
-                    names = [site.name for site in asked.sites]
-                    found.measured.update(zip(names, tested, strict=True))
+        if (requests := read()) is not None:
+            _evaluate(requests, found)
     except Exception as error:
         logging.getLogger("heartfed").debug("sites evaluate one by one", exc_info=error)
         found = Shared()
@@ -155,6 +154,18 @@ def evaluated_together(messages: Sequence[Message], contexts: Sequence[Context])
         yield
     finally:
         _shared.reset(token)
+
+
+def _evaluate(requests: Requests, found: Shared) -> None:
+    """Put into `found` what the small sites of these requests need."""
+    job = requests.job
+    for asked in _small_sites(requests):
+        together = _predict_sites(job, requests.weights, asked.split, asked.sites)
+        found.predicted.update({(site.name, asked.split): p for site, p in together})
+        if asked.split == TEST and asked.rule is not None:
+            tested = _measure_tests(together, asked.rule, job.config.seed)
+            names = [site.name for site in asked.sites]
+            found.measured.update(zip(names, tested, strict=True))
 
 
 def may_share(job: Job) -> bool:
@@ -173,28 +184,17 @@ class _Asked:
     sites: list[Site] = field(default_factory=list)
 
 
-def _small_sites(
-    job: Job, messages: Sequence[Message], contexts: Sequence[Context]
-) -> Iterable[_Asked]:
+def _small_sites(requests: Requests) -> Iterable[_Asked]:
     """The small sites among those asked, by the split that each predicts and how it decides."""
-    asked: dict[tuple[str, int], _Asked] = {}
-    for message, context in zip(messages, contexts, strict=True):
-        split, rule = _split_to_predict(message)
+    job, asked = requests.job, dict[tuple[str, int], _Asked]()
+    for number, split, rule in requests.evaluations:
         if split == TEST and strategy_traits(job.config.strategy).own_models:
             continue  # each may test another model than the one it is sent
-        site = open_site(job, int(context.node_config["partition-id"]))
-        if split and site.name in first_rows(job, split):
+        site = open_site(job, number)
+        if site.name in first_rows(job, split):
             # Requests with the same rule are read into one object.
             asked.setdefault((split, id(rule)), _Asked(split=split, rule=rule)).sites.append(site)
     return asked.values()
-
-
-def _split_to_predict(message: Message) -> tuple[str, DecisionRule | None]:
-    """The split of a site's records that a request needs predictions of, or ""; and its rule."""
-    kind = message.metadata.message_type
-    if kind == MessageType.EVALUATE:
-        return read_split(message)
-    return VAL if kind == MessageType.TRAIN and read_validate_first(message) else "", None
 
 
 def _predict_sites(
