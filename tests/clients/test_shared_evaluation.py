@@ -56,6 +56,7 @@ def left_behind(job, **named):
         ({}, {VAL, TEST}),
         ({"strategy": "scaffold"}, {VAL, TEST}),
         ({"secure_aggregation": True}, {VAL, TEST}),
+        ({"skew": "leads"}, {VAL, TEST}),  # each site has a recorder of its own
         ({"strategy": "finetune"}, {VAL}),  # each site may test a model of its own
         ({"strategy": "fedbn"}, set()),  # each site predicts with layers of its own
     ],
