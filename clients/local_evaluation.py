@@ -70,7 +70,7 @@ def site_test(
     """Test the weights of a round, or what the site makes of them, on its own test records."""
     config = job.config
     p = predicted_before(site, TEST)
-    if p is not None:
+    if p is not None:  # a site with a model of its own is not tested together with others
         own = OwnModel(network=network_for(config.model, config.task, config.freeze))
         return SiteTest(reply=_test_reply(site, job, p, rule, own.steps), own=own, rule=rule)
     network = network_of_round(site, job, weights, round_number)
@@ -118,9 +118,14 @@ def _test_reply(
     frequent = cohort.without_rare(site.min_count) if len(cohort) else cohort
     if len(cohort):
         tested = measure_test(site, p, rule, job.config.seed)
-        measures, answered = tested.measures, (tested.calibrated, tested.decided)
+        measures = tested.measures
         predictions = Predictions.of_cohort(
-            cohort, *answered, strategy=job.strategy, site=site.name, split=TEST
+            cohort,
+            tested.calibrated,
+            tested.decided,
+            strategy=job.strategy,
+            site=site.name,
+            split=TEST,
         )
         path = site.folder / f"predictions-{job.strategy}.csv"
         write_predictions(path, predictions, site.synced)

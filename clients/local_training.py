@@ -1,4 +1,4 @@
-"""What a site does when it is asked: train on its own records, or evaluate weights on them."""
+"""What a site does when it is asked to train on its own records."""
 
 import math
 from dataclasses import replace

@@ -120,7 +120,10 @@ def predicted_before(site: Site, split: str) -> Probabilities | None:
 
 
 def measure_test(site: Site, p: Probabilities, rule: DecisionRule, seed: int) -> TestMeasures:
-    """The measures of a site's test, by the probabilities of a model: (example, class)."""
+    """The measures of a site's test, by the probabilities of a model: (example, class).
+
+    Those that were found together with other sites' for this request, where there are any.
+    """
     before = _shared.get(Shared()).measured.get(site.name)
     return before or _measure_tests([(site, p)], rule, seed)[0]
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 from fl.config.run_config import RunConfig
 
-# Simulated sites of a run that have few enough for each to do everything by itself. With more, what
-# a site does beside its training takes as long as that: the server waits once for the disk, and
-# small sites predict together.
+# Up to so many simulated sites each do everything by themselves. With more, what a site does beside
+# its training takes as long as that: the server waits once for the disk, and small sites predict
+# together.
 FEW_SITES = 32
 
 

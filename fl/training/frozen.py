@@ -59,8 +59,8 @@ def train_mode(network: nn.Module) -> None:
     """
     parameters = network_layout(network).parameters.values()
     if all(parameter.requires_grad for parameter in parameters):
-        # Most networks. The search below takes as long as a small site's training step, and
-        # setting a mode that all modules have still a twentieth of its visit.
+        # Most networks. To set a mode that all modules have takes time at every small site, and
+        # the search below as long as a training step. Modes are set for a whole network.
         if not network.training:
             network.train()
         return
